@@ -1,0 +1,118 @@
+"""Are these the pinned bytes? Downloads into a store of files named by their sha256.
+
+A file is in the store only when its content is the pinned one; a download that differs is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from dynamo_containers.errors import DownloadError
+from dynamo_containers.run import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONNECTIONS = 8
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One file by content. `url` is where to look for it; `sha256` is what it is."""
+
+    url: str
+    sha256: str
+    size: int = 0
+
+
+class GoneError(DownloadError):
+    """The server answers, and says that it has no such file (any more)."""
+
+
+def stored(store: Path, download: Download) -> Path:
+    """Return where the file stands in the store once it is there."""
+    return store / "sha256" / download.sha256
+
+
+def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...]:
+    """Fetch what the store lacks, several files at a time; return those that their server no longer has.
+
+    Raises:
+        DownloadError: a server could not be reached, or a file's content is not the pinned one.
+    """
+    missing = [download for download in downloads if not stored(store, download).exists()]
+    if missing:
+        size = sum(download.size for download in missing) / 1e6
+        print(f"Fetching {len(missing)} files ({size:.0f} MB)", file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return tuple(gone for gone in pool.map(lambda download: _fetch_if_there(store, download), missing) if gone)
+
+
+def _fetch_if_there(store: Path, download: Download) -> Download | None:
+    try:
+        fetch(store, download)
+    except GoneError:
+        return download
+    return None
+
+
+def fetch(store: Path, download: Download) -> Path:
+    """Fetch one file into the store, unless it is there, and return its path.
+
+    Raises:
+        GoneError: the server says that there is no such file.
+        DownloadError: the server could not be reached, or the content differs; nothing is kept.
+    """
+    path = stored(store, download)
+    if path.exists():
+        return path
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _download(download, path)
+        except HTTPError as error:
+            if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                message = f"{download.url}: the server no longer has this file."
+                raise GoneError(message) from None
+            _give_up_after(attempt, download, error)
+        except (URLError, OSError) as error:
+            _give_up_after(attempt, download, error)
+        else:
+            return path
+    raise AssertionError
+
+
+def _give_up_after(attempt: int, download: Download, error: OSError) -> None:
+    if attempt == ATTEMPTS:
+        message = (
+            f"{download.url} could not be fetched: {error}.\n"
+            "Check that the address is reachable from this machine (proxy, mirror, certificate), and run again."
+        )
+        raise DownloadError(message) from None
+
+
+def _download(download: Download, path: Path) -> None:
+    digest = hashlib.sha256()
+    with urlopen(download.url, timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
+        while chunk := response.read(CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != download.sha256:
+            message = (
+                f"{download.url} is not the pinned file; nothing was kept.\n"
+                f"  pinned   sha256:{download.sha256}\n"
+                f"  received sha256:{digest.hexdigest()}\n"
+                "Either the server was changed or something between you and it rewrites downloads. "
+                "If the change is right, pin it with: invoke lock"
+            )
+            raise DownloadError(message)

@@ -1,0 +1,175 @@
+"""How is a plan carried out? The only module that starts processes and writes documents.
+
+A command is printed before it runs, quoted so that it can be pasted into a shell. A dry run prints the same and
+stops there. Documents are written beside their place and renamed, so an interrupted run leaves no half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING
+
+from dynamo_containers.errors import CommandFailedError, NoSpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_SPACE_LEFT = 28
+"""errno.ENOSPC"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One program call. `env` is added to the environment and printed in front of the command."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    quiet: bool = False
+    """Keep the program's output to itself unless it fails."""
+    hint: str = ""
+    """What to run next when it fails."""
+
+    def __str__(self) -> str:
+        """Return the line a person could paste into a shell."""
+        return " ".join([*(f"{key}={shlex.quote(value)}" for key, value in self.env.items()), shlex.join(self.argv)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A file that a command reads."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The documents and commands that would do the work, in order."""
+
+    documents: tuple[Document, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` and rename it over `path` when the block ends without an exception.
+
+    Raises:
+        NoSpaceError: the disk is full; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            yield file
+            file.flush()
+            Path(file.name).chmod(0o644)  # NamedTemporaryFile makes 0600, which a container's user could not read
+            Path(file.name).replace(path)
+        except BaseException as error:
+            Path(file.name).unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno == NO_SPACE_LEFT:
+                message = f"The disk is full: {path} could not be written.\nFree some space, for example: invoke clean"
+                raise NoSpaceError(message) from None
+            raise
+
+
+def write(document: Document) -> None:
+    """Write a document, whole or not at all; an unchanged one keeps its time, so that nothing looks new."""
+    if document.path.is_file() and document.path.read_text(encoding="utf-8") == document.text:
+        return
+    with replacing(document.path) as file:
+        file.write(document.text.encode())
+
+
+def execute(plan: Plan, *, dry_run: bool = False) -> None:
+    """Write the plan's documents and run its commands in order; stop at the first that fails.
+
+    Raises:
+        CommandFailedError: a command could not be found or ended with an error.
+    """
+    for document in plan.documents:
+        # A dry run writes the documents too: what it prints can then be pasted into a shell and works.
+        write(document)
+    for command in plan.commands:
+        print(f"+ {command}", file=sys.stderr, flush=True)
+        if not dry_run:
+            call(command)
+
+
+def call(command: Command) -> None:
+    """Run one command to its end, its output going to the terminal (or, when quiet, to the message if it fails)."""
+    finished = _finish(command, stdout=subprocess.PIPE if command.quiet else None, stderr_to_stdout=command.quiet)
+    if finished.returncode:
+        raise CommandFailedError(_failure(command, finished.returncode, finished.stdout))
+
+
+def capture(command: Command) -> str:
+    """Run one command without printing it and return what it wrote to standard output.
+
+    Raises:
+        CommandFailedError: with what it wrote to standard error.
+    """
+    finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if finished.returncode:
+        raise CommandFailedError(_failure(command, finished.returncode, finished.stdout + finished.stderr))
+    return finished.stdout
+
+
+def answers(command: Command, *, seconds: float = 10) -> bool:
+    """Say whether a command ends well within `seconds`, without printing anything."""
+    try:
+        return _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, seconds=seconds).returncode == 0
+    except (CommandFailedError, subprocess.TimeoutExpired):
+        return False
+
+
+def start(command: Command, *, log: Path) -> int:
+    """Start a command that outlives this one, in its own session, its output in `log`; return its process id."""
+    print(f"+ {command}", file=sys.stderr, flush=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command.argv,
+            env={**os.environ, **command.env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def _finish(
+    command: Command,
+    *,
+    stdout: int | None,
+    stderr: int | None = None,
+    stderr_to_stdout: bool = False,
+    seconds: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command.argv,
+            env={**os.environ, **command.env},
+            stdout=stdout,
+            stderr=subprocess.STDOUT if stderr_to_stdout else stderr,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except FileNotFoundError:
+        message = f"{command.argv[0]}: no such program on PATH.\n{command.hint}".rstrip()
+        raise CommandFailedError(message) from None
+
+
+def _failure(command: Command, returncode: int, output: str | None) -> str:
+    shown = "".join(f"    {line}\n" for line in (output or "").splitlines())
+    return f"The command ended with exit code {returncode}:\n  {command}\n{shown}{command.hint}".rstrip()
