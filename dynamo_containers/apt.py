@@ -8,9 +8,10 @@ The mirror is the host's own, as its apt configuration has it: no host name stan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import which
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from dynamo_containers import run
 from dynamo_containers.errors import UnsupportedHostError
@@ -51,6 +52,7 @@ class Apt:
         return {"APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
 
 
+@cache
 def host_mirrors() -> dict[str, str]:
     """Return the URL of each Debian archive that the host's apt is configured with, without a trailing slash.
 
@@ -165,3 +167,13 @@ def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[st
         size=int(size),
         sha256=digest.removeprefix("SHA256:"),
     )
+
+
+def url(package: Package, mirrors: dict[str, str]) -> str:
+    """Return where the host's mirror has the package."""
+    return address(mirrors[package.archive], package.path)
+
+
+def address(mirror: str, path: str) -> str:
+    """Return the URL of a path in an archive."""
+    return f"{mirror}/{quote(path)}"

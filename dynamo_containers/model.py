@@ -50,6 +50,30 @@ def native_platform() -> Platform:
     return next(platform for platform in Platform if platform.machine == machine.machine())
 
 
+ALL_PLATFORMS = "all"
+
+
+def platforms(words: Iterable[str], valid: Iterable[Platform] = tuple(Platform), of: str = "this project") -> tuple[Platform, ...]:
+    """Return the platforms that the words of a command line mean; no word means this machine's own.
+
+    Raises:
+        UsageError: a word is none of the valid platforms.
+    """
+    known = {platform.value: platform for platform in valid}
+    asked = list(words) or [native_platform().value]
+    wanted = list(known) if ALL_PLATFORMS in asked else asked
+    for word in wanted:
+        if word not in known:
+            raise unknown(f"platform of {of}", word, [*known, ALL_PLATFORMS])
+    return tuple(known[word] for word in sorted(set(wanted)))
+
+
+def unknown(what: str, word: str, valid: Iterable[str]) -> UsageError:
+    """Return the error for a word of the command line that names nothing."""
+    names = ", ".join(valid) or "none"
+    return UsageError(f'There is no {what} called "{word}". There is: {names}.\nThey stand in {IMAGES_FILE}.')
+
+
 class Stage(Enum):
     """Who an image is for: the steps of the build graph in their order."""
 
@@ -85,6 +109,7 @@ class Bases:
     description: str
     strict: bool
     python: str
+    interpreter: str
     glibc: str
     roots: Mapping[str, Root]
     programs: Mapping[str, Program]
@@ -100,6 +125,7 @@ class Image:
     repository: str
     stages: tuple[Stage, ...]
     bases: tuple[str, ...]
+    disk_mb: int
     platforms: tuple[Platform, ...]
 
 
@@ -115,6 +141,16 @@ class Pin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PinnedRoot:
+    """A root image by content."""
+
+    index: str
+    """The digest of the OCI index over all platforms."""
+    platforms: Mapping[Platform, str]
+    """The digest of each platform's manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pins:
     """What `invoke lock` found: the external inputs by content."""
 
@@ -122,8 +158,8 @@ class Pins:
     """Seconds since 1970 (SOURCE_DATE_EPOCH): when the locks last moved. The newest time in any image."""
     programs: Mapping[tuple[str, str, Platform], Pin]
     """(bases, program, platform) -> its package file."""
-    roots: Mapping[tuple[str, str, Platform], str]
-    """(bases, role, platform) -> digest of the manifest that bootstrapping the root lock gives."""
+    roots: Mapping[tuple[str, str], PinnedRoot]
+    """(bases, role) -> what bootstrapping its locks gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +170,7 @@ class Catalogue:
     source: str
     licenses: str
     version_of: str
+    oldest_glibc: str
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
 
@@ -161,6 +198,7 @@ def load(folder: Path = ROOT) -> Catalogue:
         source=project.string("source"),
         licenses=project.string("licenses"),
         version_of=project.string("version-of"),
+        oldest_glibc=project.string("oldest-glibc"),
         bases={name: _bases(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
     )
@@ -176,6 +214,7 @@ def _bases(name: str, row: _Table) -> Bases:
         description=row.string("description"),
         strict=row.boolean("strict"),
         python=row.string("python"),
+        interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
         roots={role: _root(root) for role, root in row.tables("roots").items()},
         programs={program: _program(entry) for program, entry in row.tables("programs").items()},
@@ -204,6 +243,7 @@ def _image(name: str, row: _Table) -> Image:
         repository=row.string("repository"),
         stages=tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage])),
         bases=row.strings("bases"),
+        disk_mb=row.integer("disk-mb"),
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
@@ -239,14 +279,19 @@ def load_pins(folder: Path) -> Pins:
             for platform, row in platforms.all_tables().items()
         },
         roots={
-            (bases, role, _platform_key(platform, digests)): digests.string(platform)
+            (bases, role): _pinned_root(row)
             for bases, roles in table.tables("roots", optional=True).items()
-            for role, digests in roles.all_tables().items()
-            for platform in digests.keys_left()
+            for role, row in roles.all_tables().items()
         },
     )
     table.refuse_the_rest()
     return pins
+
+
+def _pinned_root(row: _Table) -> PinnedRoot:
+    index = row.string("index")
+    platforms = {_platform_key(key, row): row.string(key) for key in row.keys_left()}
+    return PinnedRoot(index=index, platforms=platforms)
 
 
 def _platform_key(name: str, row: _Table) -> Platform:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 NO_SPACE_LEFT = 28
 """errno.ENOSPC"""
 
+SHOWN_LINES = 40
+"""How much of a failed program's output its message repeats."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -39,7 +42,15 @@ class Command:
 
     def __str__(self) -> str:
         """Return the line a person could paste into a shell."""
-        return " ".join([*(f"{key}={shlex.quote(value)}" for key, value in self.env.items()), shlex.join(self.argv)])
+        return " ".join([*(f"{key}={_quoted(key, value)}" for key, value in self.env.items()), shlex.join(self.argv)])
+
+
+def _quoted(key: str, value: str) -> str:
+    """Quote a variable's value; what only prefixes the present one (PATH) is shown as that, or it fills the screen."""
+    present = os.environ.get(key, "")
+    if present and value.endswith(f":{present}"):
+        return f'{shlex.quote(value.removesuffix(present))}"${key}"'
+    return shlex.quote(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,5 +182,7 @@ def _finish(
 
 
 def _failure(command: Command, returncode: int, output: str | None) -> str:
-    shown = "".join(f"    {line}\n" for line in (output or "").splitlines())
+    lines = (output or "").splitlines()
+    left_out = f"    ... {len(lines) - SHOWN_LINES} lines before these\n" if len(lines) > SHOWN_LINES else ""
+    shown = left_out + "".join(f"    {line}\n" for line in lines[-SHOWN_LINES:])
     return f"The command ended with exit code {returncode}:\n  {command}\n{shown}{command.hint}".rstrip()

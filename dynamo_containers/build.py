@@ -1,0 +1,242 @@
+"""What must be built, and how? Pure: a request and the facts give one bake document and one command.
+
+Every image of a request is a target of ONE document, linked by named contexts, so that a shared step is built once and
+independent ones in parallel (docs/adr/0002). Each folder of containers/ is one step of the graph.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers.errors import UsageError
+from dynamo_containers.model import Bases, Catalogue, Image, Platform, Stage, unknown
+from dynamo_containers.model import platforms as platforms_of
+from dynamo_containers.run import Command, Document, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+DEFAULT_BASES = "debian"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for, checked against the catalogue."""
+
+    catalogue: Catalogue
+    stage: Stage
+    images: tuple[Image, ...]
+    bases: Bases
+    platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the world says: the values that a plan depends on and that no data file states."""
+
+    version: str
+    """The version of Dynamo that is locked."""
+    revision: str
+    """The commit of this checkout, with `-dirty` when it has changes."""
+    locks: Mapping[str, str]
+    """Image -> sha256 of the locks that go into it."""
+    roots: Mapping[str, str]
+    """Role -> digest of the index in the OCI layout of root images."""
+    layout: Path
+    """The OCI layout of root images."""
+    programs: Path
+    """A folder with a tree of programs per architecture."""
+    drift: tuple[str, ...]
+    """`package=version` of what is not what its lock says."""
+    secrets: tuple[str, ...]
+    """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
+
+
+def request(  # noqa: PLR0913 - one per flag of the command line
+    catalogue: Catalogue,
+    stage: Stage,
+    *,
+    images: Sequence[str] = (),
+    platforms: Sequence[str] = (),
+    bases: str = DEFAULT_BASES,
+) -> Request:
+    """Check the words of the command line and return what they ask for; no word means every image, this platform.
+
+    Raises:
+        UsageError: a word is unknown, or a combination is not in the table; the message names what is.
+    """
+    if bases not in catalogue.bases:
+        raise unknown("bases", bases, catalogue.bases)
+    having = {name: image for name, image in catalogue.images.items() if stage in image.stages and bases in image.bases}
+    for name in images:
+        if name not in having:
+            raise unknown(f"image with a {stage.value} stage on the {bases} bases", name, having)
+    chosen = tuple(having[name] for name in dict.fromkeys(images)) or tuple(having.values())
+    return Request(
+        catalogue=catalogue,
+        stage=stage,
+        images=chosen,
+        bases=catalogue.bases[bases],
+        platforms=_platforms(chosen, platforms),
+    )
+
+
+def _platforms(images: tuple[Image, ...], words: Sequence[str]) -> tuple[Platform, ...]:
+    shared = [each for each in Platform if all(each in image.platforms for image in images)]
+    return platforms_of(words, shared, of=", ".join(image.name for image in images))
+
+
+def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...], version: str) -> str:
+    """Return the tag of an image: one of several platforms has none in its name, one of a single platform its own."""
+    form = "" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}"
+    architecture = f"-{platforms[0].arch}" if len(platforms) == 1 else ""
+    return f"{image.repository}{form}:{version}-{bases.name}{architecture}"
+
+
+def plan(request: Request, facts: Facts, environment: Mapping[str, str]) -> Plan:
+    """Return the bake document and the command that builds it.
+
+    Args:
+        request: what is asked for.
+        facts: what the world says.
+        environment: what docker needs to find its engine.
+    """
+    names = "-".join(image.name for image in request.images)
+    architectures = "-".join(platform.arch for platform in request.platforms)
+    file = f"bake-{request.stage.value}-{names}-{request.bases.name}-{architectures}.json"
+    path = request.catalogue.folder / ".build" / file
+    document = Document(path=path, text=json.dumps(bake(request, facts), indent=2, sort_keys=True) + "\n")
+    command = Command(
+        argv=("docker", "buildx", "bake", "--file", str(path)),
+        # The document is ours: bake need not ask whether it may read the certificates that it names.
+        env={**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"},
+        hint="The step that failed stands above, with its output. To try again, run the same command.",
+    )
+    return Plan(documents=(document,), commands=(command,))
+
+
+def bake(request: Request, facts: Facts) -> dict[str, Any]:
+    """Return the bake document (https://docs.docker.com/build/bake/reference/) of a request."""
+    steps: dict[str, dict[str, Any]] = {}
+    wanted = [_add_image(steps, request, facts, image, request.stage) for image in request.images]
+    for name, image in zip(wanted, request.images, strict=True):
+        steps[name] |= {
+            "labels": labels(request, facts, image),
+            "output": ["type=docker"],
+            "tags": [tag(image, request.stage, request.bases, request.platforms, facts.version)],
+        }
+    return {"group": {"default": {"targets": wanted}}, "target": steps}
+
+
+def _add_image(
+    steps: dict[str, dict[str, Any]], request: Request, facts: Facts, image: Image, stage: Stage
+) -> str:
+    """Add an image and what it stands on; return its target's name."""
+    match stage:
+        case Stage.BASE:
+            return _add_base(steps, request, facts)
+        case Stage.RUNTIME:
+            contexts = {"os": _add_os(steps, request, facts), "base": _add_base(steps, request, facts)}
+            return _add(steps, request, facts, f"{image.name}-runtime", image.name, contexts)
+        case Stage.CI:
+            runtime = _add_image(steps, request, facts, image, Stage.RUNTIME)
+            name = _add(steps, request, facts, f"{image.name}-ci", "ci", {"runtime": runtime})
+            steps[name]["args"]["LAYER"] = f"{image.name}-ci"
+            return name
+        case _:
+            message = f"No folder of containers/ builds the {stage.value} stage."
+            raise UsageError(message)
+
+
+def _add_base(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
+    _add(steps, request, facts, "builder", "builder", {}, root="builder")
+    return _add(steps, request, facts, "base", "base", {"builder": "builder"})
+
+
+def _add_os(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
+    name = _add(steps, request, facts, "os", "os", {}, root="runtime")
+    steps[name]["contexts"]["programs"] = str(facts.programs)
+    return name
+
+
+def _add(  # noqa: PLR0913 - the parts of a target
+    steps: dict[str, dict[str, Any]],
+    request: Request,
+    facts: Facts,
+    name: str,
+    folder: str,
+    below: Mapping[str, str],
+    *,
+    root: str = "",
+) -> str:
+    """Add one target; it stands on a root image, or on other targets and the tools."""
+    contexts = {context: f"target:{step}" for context, step in below.items()}
+    if root:
+        contexts["root"] = _root(facts, root)
+    else:
+        contexts["tools"] = _add_tools(steps, request, facts)
+    steps[name] = _target(request, facts, folder, contexts)
+    # Every target of the graph names the same platforms: one without any would be built for this machine alone and
+    # then be used for all of them.
+    steps[name]["platforms"] = [platform.value for platform in request.platforms]
+    return name
+
+
+def _add_tools(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
+    """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
+    steps["tools"] = _target(request, facts, "builder", {"root": _root(facts, "builder")})
+    return "target:tools"
+
+
+def _root(facts: Facts, role: str) -> str:
+    return f"oci-layout://{facts.layout}@{facts.roots[role]}"
+
+
+def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, str]) -> dict[str, Any]:
+    checkout, bases = request.catalogue.folder, request.bases
+    return {
+        "args": {
+            "BASES": bases.name,
+            "GLIBC": bases.glibc,
+            "OLDEST_GLIBC": request.catalogue.oldest_glibc,
+            "PYTHON": bases.interpreter,
+            "PYTHON_VERSION": bases.python,
+            "SOURCE_DATE_EPOCH": str(request.catalogue.pins.epoch),
+        },
+        # It holds build times, and so would give every build another digest; releases ask for it.
+        "attest": ["type=provenance,disabled=true"],
+        "context": str(checkout / "containers" / folder),
+        "contexts": {
+            "bin": str(checkout / "containers" / "bin"),
+            "constraints": str(checkout / "constraints"),
+            **contexts,
+        },
+        "secret": list(facts.secrets),
+    }
+
+
+def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
+    """Return the labels (https://github.com/opencontainers/image-spec/blob/main/annotations.md) of an image."""
+    role = "builder" if request.stage is Stage.BASE else "runtime"
+    created = datetime.fromtimestamp(request.catalogue.pins.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    drift = {"ai.dynamo.drift": " ".join(facts.drift)} if facts.drift else {}
+    return {
+        "ai.dynamo.backend": "none",
+        "ai.dynamo.bases": request.bases.name,
+        "ai.dynamo.lock": f"sha256:{facts.locks[image.name]}",
+        "ai.dynamo.stage": request.stage.value,
+        "org.opencontainers.image.base.digest": request.catalogue.pins.roots[request.bases.name, role].index,
+        "org.opencontainers.image.base.name": f"{request.bases.name}-{role}:{request.bases.roots[role].suite}",
+        "org.opencontainers.image.created": created,
+        "org.opencontainers.image.description": image.description,
+        "org.opencontainers.image.licenses": request.catalogue.licenses,
+        "org.opencontainers.image.revision": facts.revision,
+        "org.opencontainers.image.source": request.catalogue.source,
+        "org.opencontainers.image.title": image.title,
+        "org.opencontainers.image.version": facts.version,
+        **drift,
+    }

@@ -1,0 +1,78 @@
+"""`invoke engine.up | engine.status | engine.down`: a Docker Engine for this checkout.
+
+A running Docker Engine is used as it is found. Where there is none, `up` provides a private one from Debian's packages.
+What only `up` and `down` need is imported when they are called: every other task calls `environment` first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from dynamo_containers.engine import endpoint
+from dynamo_containers.engine.place import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.model import Platform
+
+__all__ = ["down", "environment", "network", "status", "up"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return what must be added to the environment of every docker call from the checkout `folder`.
+
+    Raises:
+        NoEngineError: there is no engine, or no docker CLI with buildx; with what to run.
+    """
+    return endpoint.environment(Place(folder=folder))
+
+
+def network(folder: Path) -> tuple[str, ...]:
+    """Return the words to put in front of a command that must see the ports of containers: none for a user's engine.
+
+    The private engine has a network of its own: what listens there is not at the machine's localhost, nor the reverse.
+    """
+    from dynamo_containers.engine import daemon  # see above
+
+    used = endpoint.choose(endpoint.look(Place(folder=folder)))
+    return daemon.network(Place(folder=folder)) if used and used.private else ()
+
+
+def up(folder: Path, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that an engine answers and that it can run `platforms`.
+
+    Raises:
+        NoEngineError: none answers and a private one cannot run here, or a platform cannot be run.
+        BusyError: another `engine` command does not end.
+    """
+    from dynamo_containers.engine import lifecycle  # see above
+
+    place = Place(folder=folder)
+    with lifecycle.locked(place):
+        lifecycle.up(place, platforms)
+
+
+def status(folder: Path) -> str:
+    """Return which engine is used and why, what it is and what it can run.
+
+    Raises:
+        NoEngineError: no engine answers.
+    """
+    from dynamo_containers.engine import report  # see above
+
+    return report.status(Place(folder=folder))
+
+
+def down(folder: Path, *, purge: bool = False) -> None:
+    """Stop the private engine, if one runs; a user's own is never touched. `purge` removes its images and programs."""
+    from dynamo_containers.engine import lifecycle  # see above
+
+    place = Place(folder=folder)
+    with lifecycle.locked(place):
+        lifecycle.down(place)
+        if purge and place.private.exists():
+            print("Removing .engine", file=sys.stderr, flush=True)
+            shutil.rmtree(place.private)

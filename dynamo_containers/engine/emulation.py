@@ -1,0 +1,145 @@
+"""Can this kernel run another architecture's programs, and if not, how is it taught to?
+
+The kernel hands programs of a foreign architecture to an interpreter that is registered in binfmt_misc. There is one
+register per kernel, not per engine: it serves containers, builds and the bootstrap of root images alike. So a handler
+is only added where none is, under a name of our own, and it is removed when the last checkout that wanted it is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamo_containers import run
+from dynamo_containers.errors import NoEngineError
+from dynamo_containers.model import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamo_containers.engine.place import Place
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+OWN = "dynamo-containers-"
+FLAGS = "POCF"
+"""P: pass argv[0] on. O: pass an open file. C: set-uid programs (sudo) keep their rights. F: open the interpreter now,
+so that it need not exist in a container (kernel: admin-guide/binfmt-misc)."""
+
+MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x{machine:02x}\x00"
+MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+ELF = "7f454c460201"
+MACHINE_AT = slice(36, 40)
+"""e_machine, two bytes at 18, in the hexadecimal form in which the kernel shows a magic."""
+
+
+def handler_name(platform: Platform) -> str:
+    """Return the name of our handler."""
+    return f"{OWN}{platform.machine}"
+
+
+def registration(platform: Platform, interpreter: str) -> str:
+    """Return the line that registers an interpreter; the kernel itself reads the escapes."""
+    magic = MAGIC.format(machine=platform.elf_machine)
+    return f":{handler_name(platform)}:M::{magic}:{MASK}:{interpreter}:{FLAGS}"
+
+
+def emulates(entry: str, platform: Platform) -> bool:
+    """Say whether a handler, as the kernel shows it, is enabled, for this platform, and works inside of containers."""
+    fields = dict(line.split(" ", 1) for line in entry.splitlines() if " " in line)
+    magic = fields.get("magic", "")
+    return (
+        entry.startswith("enabled\n")
+        and "F" in fields.get("flags:", "")
+        and fields.get("offset") == "0"
+        and magic.startswith(ELF)
+        and magic[MACHINE_AT] == f"{platform.elf_machine:02x}00"
+    )
+
+
+def handler(entries: Mapping[str, str], platform: Platform) -> str | None:
+    """Return the name of a handler for the platform, ours last; None: there is none."""
+    names = sorted((name for name, entry in entries.items() if emulates(entry, platform)), key=_ours)
+    return names[0] if names else None
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(OWN)
+
+
+def entries(folder: Path = BINFMT) -> dict[str, str]:
+    """Return the handlers that the kernel has, as it shows them."""
+    files = (file for file in folder.glob("*") if file.name not in ("register", "status"))
+    return {file.name: file.read_text(encoding="ascii", errors="replace") for file in files}
+
+
+def register(place: Place, platform: Platform, interpreter: Path) -> None:
+    """Register an interpreter.
+
+    Raises:
+        NoEngineError: the kernel has no binfmt_misc.
+    """
+    mount(place)
+    print(f"Registering {interpreter.name} so that this machine runs {platform.value}", file=sys.stderr, flush=True)
+    _write(BINFMT / "register", registration(platform, str(interpreter)))
+
+
+def mount(place: Place) -> None:
+    """Mount binfmt_misc where it belongs, unless it is; its handlers live only as long as it is mounted (Linux 6.7)."""
+    if (BINFMT / "register").exists():
+        return
+    argv = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
+    if not run.answers(run.Command(argv=argv)):
+        message = (
+            "This kernel cannot run programs of another architecture (CONFIG_BINFMT_MISC).\n"
+            "Build for the machine's own platform, or on a machine of the other one."
+        )
+        raise NoEngineError(message)
+    place.runtime.mkdir(exist_ok=True)
+    _mounted(place).touch()
+
+
+def _mounted(place: Place) -> Path:
+    return place.runtime / "mounted-binfmt"
+
+
+def claim(place: Place, platform: Platform) -> None:
+    """Note that this checkout wants our handler to stay."""
+    place.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _claim(place.run, platform).touch()
+
+
+def _claim(folder: Path, platform: Platform) -> Path:
+    return folder / f"emulates-{platform.machine}"
+
+
+def release(place: Place) -> None:
+    """Give up this checkout's claims; remove our handlers, and the mount, that no other checkout claims."""
+    for platform in Platform:
+        claim_file = _claim(place.run, platform)
+        if not claim_file.exists():
+            continue
+        claim_file.unlink()
+        if any(_claim(folder, platform).exists() for folder in place.runtime.iterdir()):
+            continue
+        own = BINFMT / handler_name(platform)
+        if own.exists():
+            _write(own, "-1")  # removes the handler
+    _unmount(place)
+
+
+def _unmount(place: Place) -> None:
+    claimed = any(_claim(folder, platform).exists() for folder in place.runtime.glob("*") for platform in Platform)
+    if _mounted(place).exists() and not claimed:
+        run.answers(run.Command(argv=("umount", str(BINFMT))))
+        _mounted(place).unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write in one call, as the kernel wants it; a file of the kernel cannot be replaced."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

