@@ -74,6 +74,15 @@ def status(c: Context) -> None:
         print(engine.status(model.ROOT))
 
 
+@task
+def environment(c: Context) -> None:
+    """Print the variables under which `docker` talks to that engine: eval "$(invoke engine.environment)"."""
+    from dynamo_containers import engine, run
+
+    with _messages():
+        print(run.exports(engine.environment(model.ROOT)))
+
+
 @task(help={"purge": "remove its images, caches and programs too"})
 def down(c: Context, *, purge: bool = False) -> None:
     """Stop the private Docker Engine; an engine of your own is never touched."""
@@ -107,4 +116,4 @@ def lock(
 
 namespace = Collection(lock)
 namespace.add_collection(Collection("build", base, runtime, ci))
-namespace.add_collection(Collection("engine", up, status, down))
+namespace.add_collection(Collection("engine", up, status, environment, down))

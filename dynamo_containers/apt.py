@@ -102,6 +102,8 @@ APT::Architecture "{apt.architecture}";
 APT::Architectures {{ "{apt.architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+// apt counts itself as essential unless told otherwise; an image needs no apt.
+pkgCacheGen::ForceEssential ",";
 Acquire::Languages "none";
 Acquire::ForceHash "SHA256";
 // Debian's testing suite is sometimes served past its Valid-Until; the signature is still checked.

@@ -14,7 +14,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import PINS_FILE, Catalogue, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from dynamo_containers.model import Platform
@@ -62,22 +62,63 @@ def refresh(
     """
     asked = kinds(words)
     old = _pins(catalogue.folder)
-    new_programs, new_roots = old.programs, old.roots
-    if "archives" in asked:
-        new_programs = _programs(catalogue)
-    if "os" in asked:
-        for lock in os_locks(catalogue):
-            _say(lock.file)
-            os_lock.write(lock, catalogue.folder, os_lock.current(lock, catalogue.folder))
-    epoch = old.epoch
-    if {"archives", "os"} & set(asked) and _moved(catalogue, old, new_programs):
-        epoch = int(time.time())
-    if {"os", "images"} & set(asked):
-        new_roots = _roots(catalogue, epoch)
+    new_programs = _programs(catalogue) if "archives" in asked else old.programs
+    moved = ("os" in asked and _refresh_os(catalogue)) or dict(new_programs) != dict(old.programs)
+    epoch = int(time.time()) if moved or not old.epoch else old.epoch
+    new_roots = _roots(catalogue, epoch) if moved or {"os", "images"} & set(asked) else old.roots
     pins = Pins(epoch=epoch, programs=new_programs, roots=new_roots)
     run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
     if "python" in asked:
         python_lock.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
+
+
+def _refresh_os(catalogue: Catalogue) -> bool:
+    """Write the locks of the OS packages; say whether one moved."""
+    moved = False
+    for lock in os_locks(catalogue):
+        _say(lock.file)
+        path = catalogue.folder / lock.file
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        os_lock.write(lock, catalogue.folder, os_lock.current(lock, catalogue.folder))
+        moved = moved or path.read_text(encoding="utf-8") != before
+    return moved
+
+
+def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
+    """Say that every lock fits what it is made from; offline, in milliseconds.
+
+    Raises:
+        LockError: some are missing or stale; the message names each and what to run.
+    """
+    asked = kinds(words)
+    reasons = []
+    if "python" in asked:
+        found = (python_lock.stale(lock, catalogue.folder) for lock in python_lock.locks(catalogue))
+        reasons += [reason for reason in found if reason]
+    if "os" in asked:
+        for lock in os_locks(catalogue):
+            reasons += _reason(lambda lock=lock: os_lock.read(lock, catalogue.folder))
+    if {"archives", "images"} & set(asked):
+        reasons += _reason(lambda: _check_pins(catalogue))
+    if reasons:
+        raise LockError("\n".join(reasons))
+    return f"Every lock fits what it is made from ({', '.join(asked)})."
+
+
+def _reason(question: Callable[[], object]) -> list[str]:
+    try:
+        question()
+    except LockError as error:
+        return [str(error)]
+    return []
+
+
+def _check_pins(catalogue: Catalogue) -> None:
+    for bases in catalogue.bases.values():
+        for platform in platforms(catalogue, bases.name):
+            programs.pinned(catalogue.pins, bases, platform)
+            for role in bases.roots:
+                catalogue.pins.root(bases.name, role, platform)
 
 
 def _say(words: str) -> None:
@@ -101,19 +142,10 @@ def _programs(catalogue: Catalogue) -> dict[tuple[str, str, Platform], programs.
     return found
 
 
-def _moved(catalogue: Catalogue, old: Pins, new_programs: Mapping[tuple[str, str, Platform], programs.Pin]) -> bool:
-    """Say whether any package moved; the epoch stays otherwise, and with it every digest."""
-    changed = run.capture(
-        run.Command(argv=("git", "-C", str(catalogue.folder), "status", "--porcelain", "constraints"))
-    )
-    return old.epoch == 0 or dict(old.programs) != dict(new_programs) or "constraints/os-" in changed
-
-
 def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot]:
     made: dict[tuple[str, str], dict[Platform, roots.RootImage]] = {}
-    for lock in os_locks(catalogue):
-        images = made.setdefault((lock.bases.name, lock.role), {})
-        images[lock.platform] = roots.ensure(catalogue.folder, lock, epoch)
+    for lock, root in roots.ensure_all(catalogue.folder, os_locks(catalogue), epoch):
+        made.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: PinnedRoot(
             index=roots.write_index(catalogue.folder, images),
@@ -132,5 +164,5 @@ def render(pins: Pins) -> str:
         for (bases, role), root in sorted(pins.roots.items())
     )
     head = "# WRITTEN BY `invoke lock`: the external inputs by content. Do not edit.\n\n"
-    epoch = "# SOURCE_DATE_EPOCH of every image: when the locks last moved.\n" + f"epoch = {pins.epoch}\n\n"
+    epoch = "# SOURCE_DATE_EPOCH of every image: when its root images last moved.\n" + f"epoch = {pins.epoch}\n\n"
     return (head + epoch + tables + programs.render(pins.programs)).rstrip() + "\n"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import platform as machine
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,14 +46,25 @@ class Platform(Enum):
 
 
 def native_platform() -> Platform:
-    """Return the platform of the machine this runs on."""
-    return next(platform for platform in Platform if platform.machine == machine.machine())
+    """Return the platform of the machine this runs on.
+
+    Raises:
+        UnsupportedHostError: it is none of ours.
+    """
+    for platform in Platform:
+        if platform.machine == machine.machine():
+            return platform
+    valid = ", ".join(platform.value for platform in Platform)
+    message = f"This machine is {machine.machine()}. Images are built on {valid}.\nUse a machine of that kind."
+    raise UnsupportedHostError(message)
 
 
 ALL_PLATFORMS = "all"
 
 
-def platforms(words: Iterable[str], valid: Iterable[Platform] = tuple(Platform), of: str = "this project") -> tuple[Platform, ...]:
+def platforms(
+    words: Iterable[str], valid: Iterable[Platform] = tuple(Platform), of: str = "this project"
+) -> tuple[Platform, ...]:
     """Return the platforms that the words of a command line mean; no word means this machine's own.
 
     Raises:
@@ -61,10 +72,10 @@ def platforms(words: Iterable[str], valid: Iterable[Platform] = tuple(Platform),
     """
     known = {platform.value: platform for platform in valid}
     asked = list(words) or [native_platform().value]
-    wanted = list(known) if ALL_PLATFORMS in asked else asked
-    for word in wanted:
-        if word not in known:
+    for word in asked:
+        if word not in (*known, ALL_PLATFORMS):
             raise unknown(f"platform of {of}", word, [*known, ALL_PLATFORMS])
+    wanted = list(known) if ALL_PLATFORMS in asked else asked
     return tuple(known[word] for word in sorted(set(wanted)))
 
 
@@ -111,8 +122,9 @@ class Bases:
     python: str
     interpreter: str
     glibc: str
-    roots: Mapping[str, Root]
-    programs: Mapping[str, Program]
+    # A table cannot be hashed, and the name tells one set of bases from another.
+    roots: Mapping[str, Root] = field(hash=False)
+    programs: Mapping[str, Program] = field(hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +172,18 @@ class Pins:
     """(bases, program, platform) -> its package file."""
     roots: Mapping[tuple[str, str], PinnedRoot]
     """(bases, role) -> what bootstrapping its locks gives."""
+
+    def root(self, bases: str, role: str, platform: Platform) -> str:
+        """Return the digest that a root image must have.
+
+        Raises:
+            LockError: it is not pinned.
+        """
+        found = self.roots.get((bases, role))
+        if found is None or platform not in found.platforms:
+            message = f"{PINS_FILE} has no roots.{bases}.{role} for {platform.value}.\nPin it with: invoke lock"
+            raise LockError(message)
+        return found.platforms[platform]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +361,7 @@ class _Table:
         except FileNotFoundError:
             message = f"{file} is missing below {folder}.\nIs this a whole checkout? Try: git status"
             raise UsageError(message) from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             message = f"{file} is not valid TOML: {error}.\nEdit {file} and run again."
             raise UsageError(message) from None
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
 INPUTS = "# inputs: sha256:"
-# What mmdebstrap's variant `minbase` installs: the essential packages, those of priority required, and apt.
+# What mmdebstrap's variant `essential` installs. Not what Debian calls `required`: its two archives disagree on that,
+# and it would bring apt, which an image without package sources has no use for.
 # mmdebstrap merges /usr itself, and `usr-is-merged` says so; otherwise `usrmerge` would bring the whole of Perl.
-MINIMAL_SYSTEM = ("?essential", "?priority(required)", "apt", "usr-is-merged")
+MINIMAL_SYSTEM = ("?essential", "usr-is-merged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ def drift_table(what: str, rows: tuple[Drift, ...]) -> str:
     """Return the table that tells a person what drifted."""
     width = max(len(row.name) for row in rows)
     lines = [f"  {row.name:<{width}}  {row.locked or '(none)'} -> {row.used or '(none)'}" for row in rows]
-    head = f"DRIFTED: {what} is not what its lock says, because the mirror dropped a locked version."
+    head = f"DRIFTED: {what} are not what their locks say; the mirror dropped a version, or a tool is another one."
     return "\n".join([head, *lines, "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"])
 
 

@@ -9,7 +9,6 @@ import configparser
 import hashlib
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.build import Request
-    from dynamo_containers.model import Image, Platform
-    from dynamo_containers.os_lock import Drift
+    from dynamo_containers.model import Image, Pins
+    from dynamo_containers.os_lock import Drift, OsLock
+    from dynamo_containers.roots import RootImage
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -121,22 +121,32 @@ def check_space(request: Request, free: int) -> None:
 def _roots(request: Request) -> tuple[dict[str, str], tuple[Drift, ...]]:
     """Make the root images that the request stands on; return an index per role, and what drifted."""
     roles = ("builder",) if request.stage is Stage.BASE else ("builder", "runtime")
-    wanted: list[tuple[str, Platform]] = [(role, platform) for role in roles for platform in request.platforms]
-    # The builder of this machine's own platform serves every install step.
-    wanted += [("builder", native_platform())] if native_platform() not in request.platforms else []
-    # Emulated ones first: they take longest.
-    wanted.sort(key=lambda item: item[1] is native_platform())
-    pins, folder = request.catalogue.pins, request.catalogue.folder
+    # The builder of this machine's own platform serves every install step, whatever is built.
+    wanted = {(role, platform) for role in roles for platform in request.platforms} | {("builder", native_platform())}
+    locks = [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in wanted]
+    made = roots.ensure_all(request.catalogue.folder, locks, request.catalogue.pins.epoch)
+    by_role = {role: {lock.platform: root for lock, root in made if lock.role == role} for role in roles}
+    indexes = {role: roots.write_index(request.catalogue.folder, images) for role, images in by_role.items()}
+    return indexes, tuple(row for lock, root in made for row in drift_of(lock, root, request.catalogue.pins))
 
-    def ensure(item: tuple[str, Platform]) -> roots.RootImage:
-        lock = os_lock.OsLock(bases=request.bases, role=item[0], platform=item[1])
-        return roots.ensure(folder, lock, pins.epoch)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = dict(zip(wanted, pool.map(ensure, wanted), strict=True))
-    by_role = {role: {key[1]: root for key, root in made.items() if key[0] == role} for role in roles}
-    indexes = {role: roots.write_index(folder, images) for role, images in by_role.items()}
-    return indexes, tuple(row for root in made.values() for row in root.drift)
+def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[Drift, ...]:
+    """Return in what a root image is not what its lock and its pin say.
+
+    Raises:
+        LockError: it has no pin, or (strict bases) it is another one than pinned.
+    """
+    pinned = pins.root(lock.bases.name, lock.role, lock.platform)
+    if root.digest == pinned or root.drift:
+        return root.drift
+    if lock.bases.strict:
+        message = (
+            f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned {pinned}, "
+            "although its packages are the locked ones: another mmdebstrap, or a package that writes the time.\n"
+            "Compare, and if it is right pin it with: invoke lock --only images"
+        )
+        raise LockError(message)
+    return (os_lock.Drift(name=f"root-{lock.role}-{lock.platform.arch}", locked=pinned, used=root.digest),)
 
 
 def _revision(folder: Path) -> str:

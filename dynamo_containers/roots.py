@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import apt, fetch, host_tools, os_lock, run
 from dynamo_containers.errors import LockError
+from dynamo_containers.model import native_platform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import Drift, OsLock
 
@@ -99,6 +103,14 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
     return root
 
 
+def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple[OsLock, RootImage], ...]:
+    """Return several locks, each with its root image, bootstrapping one per processor at a time; see `ensure`."""
+    # Foreign ones first: they are emulated and take longest.
+    wanted = sorted(locks, key=lambda lock: lock.platform is native_platform())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
+
+
 def _title(lock: OsLock) -> str:
     return f"{lock.bases.name} {lock.role} ({lock.platform.value})"
 
@@ -138,7 +150,11 @@ def _bootstrap(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], ep
     repository = scratch / "repository"
     _make_repository(folder, lock, packages, repository)
     tar = scratch / "root.tar"
-    environment = {**host_tools.environment(folder, ("mmdebstrap",)), "SOURCE_DATE_EPOCH": str(epoch)}
+    environment = {
+        **host_tools.environment(folder, ("mmdebstrap",)),
+        "SOURCE_DATE_EPOCH": str(epoch),
+        "TMPDIR": str(scratch),
+    }
     program = which("mmdebstrap", path=environment.get("PATH")) or "mmdebstrap"
     hooks = Path(program).parent.parent / "share/mmdebstrap/hooks"
     run.execute(run.Plan(commands=(bootstrap_command(lock, repository, tar, environment, hooks),)))
@@ -149,8 +165,10 @@ def bootstrap_command(lock: OsLock, repository: Path, tar: Path, environment: di
     """Return the mmdebstrap call that turns a repository of the locked packages into a root file system."""
     return run.Command(
         argv=(
+            # What it mounts for maintainer scripts is gone with it, however it ends.
+            *(("unshare", "--mount") if os.geteuid() == 0 else ()),
             "mmdebstrap",
-            "--variant=minbase",
+            "--variant=essential",
             f"--architectures={lock.platform.arch}",
             f"--include={','.join(lock.root.packages)}",
             *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
@@ -213,7 +231,7 @@ def config_of(layer_digest: str, platform: Platform, epoch: int) -> dict[str, An
         "architecture": platform.arch,
         "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
         "created": created,
-        "history": [{"created": created, "created_by": "mmdebstrap --variant=minbase"}],
+        "history": [{"created": created, "created_by": "mmdebstrap --variant=essential"}],
         "os": "linux",
         "rootfs": {"diff_ids": [layer_digest], "type": "layers"},
     }

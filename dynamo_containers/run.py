@@ -53,6 +53,11 @@ def _quoted(key: str, value: str) -> str:
     return shlex.quote(value)
 
 
+def exports(env: Mapping[str, str]) -> str:
+    """Return the lines by which a shell takes over variables."""
+    return "\n".join(f"export {key}={_quoted(key, value)}" for key, value in env.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """A file that a command reads."""
@@ -76,19 +81,22 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         NoSpaceError: the disk is full; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            Path(file.name).chmod(0o644)  # NamedTemporaryFile makes 0600, which a container's user could not read
-            Path(file.name).replace(path)
-        except BaseException as error:
-            Path(file.name).unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno == NO_SPACE_LEFT:
-                message = f"The disk is full: {path} could not be written.\nFree some space, for example: invoke clean"
-                raise NoSpaceError(message) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                yield file
+                file.flush()
+                Path(file.name).chmod(0o644)  # NamedTemporaryFile makes 0600, which a container's user could not read
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        if error.errno != NO_SPACE_LEFT:
             raise
+        message = f"The disk is full: {path} could not be written.\nFree some space, for example: invoke clean"
+        raise NoSpaceError(message) from None
 
 
 def write(document: Document) -> None:
@@ -141,6 +149,29 @@ def answers(command: Command, *, seconds: float = 10) -> bool:
         return False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a program that ended left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def finish(command: Command, *, seconds: float) -> Finished:
+    """Run one command without printing it, whatever its exit code will be.
+
+    Raises:
+        CommandFailedError: it could not be found, or did not end within `seconds`.
+    """
+    try:
+        finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, seconds=seconds)
+    except subprocess.TimeoutExpired:
+        message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
+        raise CommandFailedError(message) from None
+    return Finished(returncode=finished.returncode, stdout=finished.stdout, stderr=finished.stderr)
+
+
 def start(command: Command, *, log: Path) -> int:
     """Start a command that outlives this one, in its own session, its output in `log`; return its process id."""
     print(f"+ {command}", file=sys.stderr, flush=True)
@@ -154,6 +185,7 @@ def start(command: Command, *, log: Path) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    process.returncode = 0  # it is meant to outlive us: nobody waits for it, and Popen shall not complain
     return process.pid
 
 
@@ -178,6 +210,9 @@ def _finish(
         )
     except FileNotFoundError:
         message = f"{command.argv[0]}: no such program on PATH.\n{command.hint}".rstrip()
+        raise CommandFailedError(message) from None
+    except OSError as error:  # not executable, or made for another machine
+        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
         raise CommandFailedError(message) from None
 
 

@@ -1,0 +1,72 @@
+"""What do our commands cost beside raw bake, and how long does a person wait for help? Run by `nox -s bench`.
+
+The two are called in turn, so that a slow moment of the machine meets both; medians and ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+
+from dynamo_containers import build, engine, model, prepare, run
+
+ROUNDS = 15
+RESULTS = model.ROOT / ".build" / "bench.json"
+
+
+def seconds(command: run.Command) -> float:
+    """Return how long a command takes, whole process, from outside."""
+    start = time.perf_counter()
+    run.capture(command)
+    return time.perf_counter() - start
+
+
+def in_turn(commands: dict[str, run.Command]) -> dict[str, list[float]]:
+    """Time several commands in turn, after one uncounted round."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(ROUNDS + 1):
+        for name, command in commands.items():
+            took = seconds(command)
+            if number:
+                times[name].append(took)
+    return times
+
+
+def no_op(stage: model.Stage, image: str) -> dict[str, list[float]]:
+    """Time an unchanged build by `invoke` and by raw bake of the very same document."""
+    request = build.request(model.load(), stage, images=[image])
+    raw = build.plan(request, prepare.facts(request), engine.environment(model.ROOT)).commands[0]
+    run.capture(run.Command(argv=("invoke", f"build.{stage.value}")))
+    return in_turn({f"invoke build.{stage.value}": run.Command(argv=("invoke", f"build.{stage.value}")), "bake": raw})
+
+
+def main() -> int:
+    """Print a table and write the same as JSON."""
+    rows = {
+        "no-op, base image": no_op(model.Stage.BASE, "base"),
+        "no-op, frontend runtime": no_op(model.Stage.RUNTIME, "frontend"),
+        "help": in_turn(
+            {
+                "invoke --list": run.Command(argv=("invoke", "--list")),
+                "nox -l": run.Command(argv=("nox", "-l")),
+                "invoke lock --check": run.Command(argv=("invoke", "lock", "--check")),
+                "invoke engine.up": run.Command(argv=("invoke", "engine.up")),
+            }
+        ),
+    }
+    for title, times in rows.items():
+        print(f"\n{title} (median of {ROUNDS}, in turn)")
+        for name, taken in times.items():
+            print(f"  {name:<24} {statistics.median(taken):6.3f} s  ({min(taken):.3f} to {max(taken):.3f})")
+        if "bake" in times:
+            ours, raw = (statistics.median(taken) for taken in times.values())
+            print(f"  ratio {ours / raw:.2f}")
+    run.write(run.Document(path=RESULTS, text=json.dumps(rows, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

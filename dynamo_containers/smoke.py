@@ -1,0 +1,112 @@
+"""Which tests must a built image pass, and how are they called? Pure: a request gives one pytest command.
+
+The folders of tests/smoke/ are inherited along what an image stands on: what holds for any image, the contract of its
+stage, and its own. The images are built before, by the ordinary build plan of each stage in `stages`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers import build
+from dynamo_containers.build import DEFAULT_BASES
+from dynamo_containers.errors import UsageError
+from dynamo_containers.model import Stage, unknown
+from dynamo_containers.run import Command, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamo_containers.model import Catalogue, Image, Platform
+
+TESTS = "tests/smoke"
+RESULTS = ".build/smoke"
+FOLDERS = {Stage.BASE: ("any",), Stage.RUNTIME: ("any", "contract"), Stage.CI: ("ci",)}
+"""Stage -> the folders of tests/smoke/ that every image with this stage must pass, besides its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the session matrix: `smoke-<image>` for each of the platforms."""
+
+    session: str
+    image: str
+    platforms: tuple[Platform, ...]
+
+
+def matrix(catalogue: Catalogue) -> tuple[Row, ...]:
+    """Return a row for every image that has something to test."""
+    return tuple(
+        Row(session=f"smoke-{image.name}", image=image.name, platforms=image.platforms)
+        for image in catalogue.images.values()
+        if _tested(image)
+    )
+
+
+def _tested(image: Image) -> tuple[Stage, ...]:
+    return tuple(stage for stage in Stage if stage in image.stages and stage in FOLDERS)
+
+
+def requests(
+    catalogue: Catalogue, image: str, platform: Platform, bases: str = DEFAULT_BASES
+) -> tuple[build.Request, ...]:
+    """Return what must be built and tagged before the tests of an image can run, lower stages first.
+
+    Raises:
+        UsageError: the image, or this platform or these bases for it, is not in the table.
+    """
+    if image not in catalogue.images or not _tested(catalogue.images[image]):
+        raise unknown("image with smoke tests", image, (row.image for row in matrix(catalogue)))
+    return tuple(
+        build.request(catalogue, stage, images=[image], platforms=[platform.value], bases=bases)
+        for stage in _tested(catalogue.images[image])
+    )
+
+
+def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping[str, str]) -> Plan:
+    """Return the command that tests what `requests` built.
+
+    Args:
+        requests: what was built: one image for one platform, one request per stage.
+        version: the locked version of Dynamo, which is in the tags (`Facts.version`).
+        environment: what docker needs to find its engine.
+
+    Raises:
+        UsageError: the requests are for several images or platforms: each has its own results.
+    """
+    images = {request.images for request in requests}
+    platforms = {request.platforms for request in requests}
+    if len(images) != 1 or len(platforms) != 1 or len(requests[0].images) != 1 or len(requests[0].platforms) != 1:
+        message = "A smoke test is for one image and one platform.\nSee which there are: nox --list"
+        raise UsageError(message)
+    image, platform, checkout = requests[0].images[0], requests[0].platforms[0], requests[0].catalogue.folder
+    results = checkout / RESULTS / f"{image.name}-{platform.arch}"
+    tags = {
+        request.stage: build.tag(image, request.stage, request.bases, request.platforms, version)
+        for request in requests
+    }
+    main = Stage.BASE if Stage.BASE in tags else Stage.RUNTIME
+    command = Command(
+        argv=(
+            *(sys.executable, "-m", "pytest"),
+            *(str(checkout / TESTS / folder) for folder in folders(image)),
+            *("--image", tags[main]),
+            *(("--ci-image", tags[Stage.CI]) if Stage.CI in tags else ()),
+            *("--image-name", image.name),
+            *("--bases", requests[0].bases.name),
+            *("--platform", platform.value),
+            *("--logs", str(results)),
+            *("--junit-xml", f"{results}.xml"),
+        ),
+        env=dict(environment),
+        hint=f"What failed stands above and in {results}.xml; what the containers wrote is in {results}/",
+    )
+    return Plan(commands=(command,))
+
+
+def folders(image: Image) -> tuple[str, ...]:
+    """Return the folders of tests/smoke/ that an image must pass, its own last."""
+    inherited = dict.fromkeys(folder for stage in _tested(image) for folder in FOLDERS[stage])
+    return (*inherited, image.name)

@@ -1,0 +1,118 @@
+"""`nox ...`: checks, and build-and-smoke-test sessions generated from containers/images.toml."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nox
+
+# `invoke` puts this folder on the path by itself, the `nox` command does not.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dynamo_containers import model, smoke
+from dynamo_containers.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+nox.needs_version = ">=2026.10.20"
+# Every session uses the locked tools of constraints/tools.txt, in which nox itself runs: ./with-tools (docs/adr/0001).
+nox.options.default_venv_backend = "none"
+
+CATALOGUE = model.load()
+NATIVE = model.native_platform()
+nox.options.sessions = [
+    *("lint", "typecheck", "unit"),
+    *(f"{row.session}({NATIVE.arch})" for row in smoke.matrix(CATALOGUE) if NATIVE in row.platforms),
+]
+SHELL_SCRIPTS = (
+    "with-tools",
+    ".ci/run",
+    "containers/bin/install-locked",
+    "containers/bin/online",
+    "containers/bin/settle",
+    "containers/base/fetch-wheels",
+    "containers/frontend/install-nixl",
+    "containers/os/entrypoint",
+    "dynamo_containers/engine/init.sh",
+)
+
+
+@contextmanager
+def _messages(session: nox.Session) -> Iterator[None]:
+    """Turn a foreseen failure into the session's one-line error; a bug keeps its traceback."""
+    try:
+        yield
+    except FatalError as error:
+        session.error(str(error))
+
+
+@nox.session(tags=["check"])
+def lint(session: nox.Session) -> None:
+    """Python, Dockerfiles, shell scripts, and whether every lock fits what it is made from."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("hadolint", *map(str, sorted(Path("containers").glob("*/Dockerfile"))))
+    session.run("shellcheck", *SHELL_SCRIPTS)
+    session.run("invoke", "lock", "--check")
+
+
+@nox.session(tags=["check"])
+def typecheck(session: nox.Session) -> None:
+    """mypy --strict over everything."""
+    session.run("mypy")
+
+
+@nox.session(tags=["check"])
+def unit(session: nox.Session) -> None:
+    """Everything that needs no engine; `-- ARGUMENTS` go to pytest."""
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def private_engine(session: nox.Session) -> None:
+    """The private engine on a copy of this checkout: up, down, killed, interrupted. Needs root."""
+    session.run("pytest", "tests/engine", *session.posargs)
+
+
+def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments: tuple[str, ...]) -> None:
+    """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
+    from dynamo_containers import build, engine, prepare, run
+
+    dry_run = "--dry-run" in arguments
+    with _messages(session):
+        if not dry_run:
+            engine.up(model.ROOT, (platform,))
+        environment = engine.environment(model.ROOT)
+        requests = smoke.requests(CATALOGUE, image, platform)
+        facts = [prepare.facts(request) for request in requests]
+        for request, known in zip(requests, facts, strict=True):
+            run.execute(build.plan(request, known, environment), dry_run=dry_run)
+        run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
+
+
+def _add_smoke_session(row: smoke.Row) -> None:
+    @nox.session(name=row.session, tags=["smoke"])
+    @nox.parametrize("platform", [nox.param(platform, id=platform.arch) for platform in row.platforms])
+    def session(session: nox.Session, platform: model.Platform) -> None:
+        _smoke(session, row.image, platform, tuple(session.posargs))
+
+    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints."
+
+
+for _row in smoke.matrix(CATALOGUE):
+    _add_smoke_session(_row)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What our commands cost beside raw bake, in one run; needs an engine. Writes .build/bench.json."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+        session.run("python", "-m", "benchmarks.no_op", env=dict(os.environ) | engine.environment(model.ROOT))

@@ -1,0 +1,166 @@
+"""What every smoke test stands on: the image under test, its layers, and what it says from within."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import engine as engines
+from dynamo_containers import model, run
+from dynamo_containers.model import Platform
+from tests.smoke import forbidden
+from tests.smoke.containers import ARBITRARY_USER, MOUNTED, SCRIPTS, CouldNotCheckError, Engine
+from tests.smoke.layers import Saved, saved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dynamo_containers.model import Bases, Catalogue, Image
+
+EMULATED = 12.0
+"""How much slower than a native container an emulated one may be (measured with qemu-user: 5 to 9 times)."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("smoke", "the built image that is tested (nox -s smoke-... gives all of them)")
+    group.addoption("--image", help="the tag of the image: a base or a runtime")
+    group.addoption("--ci-image", help="the tag of its ci form, where it has one")
+    group.addoption("--image-name", help="what the image is called in containers/images.toml")
+    group.addoption("--bases", default="debian", help="the set of root images it stands on")
+    group.addoption("--platform", choices=[each.value for each in Platform], help="what it is built for")
+    group.addoption("--logs", type=Path, help="a folder for what the containers write; emptied at the start")
+
+
+def _option(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - as pytest has it
+    value = config.getoption(name)
+    if value is None:
+        message = f"{name} is missing. The smoke tests are run by: nox -s smoke-base, smoke-frontend, ..."
+        raise pytest.UsageError(message)
+    return value
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"image: {config.getoption('--image')}, {config.getoption('--platform')}, {_emulation(config)}"
+
+
+def _emulation(config: pytest.Config) -> str:
+    """Say whether containers are emulated: what counts is the engine's machine, which may not be this one."""
+    platform, arch = Platform(_option(config, "--platform")), _engine_arch()
+    return "native" if platform.arch == arch else f"EMULATED on {arch}: times x {EMULATED:.0f}"
+
+
+def _engine_arch() -> str:
+    words = ("docker", "version", "--format", "{{.Server.Arch}}")
+    return run.capture(run.Command(argv=words, env=engines.environment(model.ROOT))).strip()
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return model.load()
+
+
+@pytest.fixture(scope="session")
+def image(request: pytest.FixtureRequest) -> str:
+    return str(_option(request.config, "--image"))
+
+
+@pytest.fixture(scope="session")
+def ci_image(request: pytest.FixtureRequest) -> str:
+    return str(_option(request.config, "--ci-image"))
+
+
+@pytest.fixture(scope="session")
+def row(request: pytest.FixtureRequest, catalogue: Catalogue) -> Image:
+    return catalogue.images[_option(request.config, "--image-name")]
+
+
+@pytest.fixture(scope="session")
+def bases(request: pytest.FixtureRequest, catalogue: Catalogue) -> Bases:
+    return catalogue.bases[_option(request.config, "--bases")]
+
+
+@pytest.fixture(scope="session")
+def platform(request: pytest.FixtureRequest) -> Platform:
+    return Platform(_option(request.config, "--platform"))
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, platform: Platform) -> Engine:
+    logs: Path = _option(request.config, "--logs")
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    emulated = _emulation(request.config) != "native"
+    environment = engines.environment(model.ROOT)
+    return Engine(environment=environment, platform=platform, patience=EMULATED if emulated else 1, logs=logs)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def results_say_what_was_tested(
+    request: pytest.FixtureRequest, record_testsuite_property: Any, inspected: dict[str, Any]  # noqa: ANN401
+) -> None:
+    config = request.config
+    record_testsuite_property("image", _option(config, "--image"))
+    record_testsuite_property("image id", inspected["Id"])
+    record_testsuite_property("platform", _option(config, "--platform"))
+    record_testsuite_property("emulated", str(_emulation(config) != "native").lower())
+
+
+@pytest.fixture(scope="session")
+def inspected(engine: Engine, image: str) -> dict[str, Any]:
+    return engine.inspect(image)
+
+
+@pytest.fixture(scope="session")
+def labels(inspected: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = inspected["Config"]["Labels"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
+    return forbidden.of_this_machine(model.ROOT)
+
+
+@pytest.fixture(scope="session")
+def layers(engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]) -> Iterator[Saved]:
+    file = engine.logs / "image.tar"
+    try:
+        engine.docker("save", "--output", str(file), image, seconds=300)
+        yield saved(file, must_not_leak)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def pip_mount() -> tuple[str, str]:
+    """Give a container the pip of the project's tools: a runtime has none. Code only, so it is no distribution there."""
+    spec = find_spec("pip")
+    if spec is None or spec.origin is None:
+        message = "The tools of this project have no pip. Install them: ./with-tools"
+        raise CouldNotCheckError(message)
+    return "--volume", f"{Path(spec.origin).parent}:/mnt/pip/pip:ro"
+
+
+@pytest.fixture(scope="session")
+def probe(engine: Engine, image: str, pip_mount: tuple[str, str]) -> dict[str, Any]:
+    """Ask the image from within, as its own user and without a network, all at once: an emulated start is slow."""
+    return ask(engine, image, "probe", *pip_mount)
+
+
+@pytest.fixture(scope="session")
+def arbitrary_user_probe(engine: Engine, image: str) -> dict[str, Any]:
+    return ask(engine, image, "probe-arbitrary-user", *ARBITRARY_USER, questions=("user",))
+
+
+def ask(
+    engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    words = ("python", "-B", f"{MOUNTED}/probe.py", *questions)
+    options = ("--network", "none", *SCRIPTS, *options)
+    answers: dict[str, Any] = json.loads(engine.run(image, words, name=name, options=options, seconds=60))
+    return answers

@@ -1,0 +1,132 @@
+"""Which strings of this machine must be in no image? Found when the tests run; none stands in this project.
+
+What the build was given to reach its indexes (certificates, addresses, credentials) and where it ran.
+"""
+
+from __future__ import annotations
+
+import base64
+import netrc
+import os
+import re
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pip._internal.models.index import PyPI
+from pip._vendor import certifi
+
+from dynamo_containers import apt, prepare, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+.*?-----END CERTIFICATE-----", re.DOTALL)
+SIGNATURE = 48
+"""Bytes at the end of a certificate that no other one has: the last of its signature."""
+PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forbidden:
+    """Something that must be in no layer: a name that may be shown, and the bytes that may not."""
+
+    name: str
+    needles: tuple[bytes, ...]
+
+    def is_in(self, content: bytes) -> bool:
+        """Say whether the content has it."""
+        return any(needle in content for needle in self.needles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateKey(Forbidden):
+    """A private key, whosever it is."""
+
+    def is_in(self, content: bytes) -> bool:
+        """Say whether the content has one: the words alone are in every library that reads keys."""
+        return super().is_in(content) and PRIVATE_KEY.search(content) is not None
+
+
+def of_this_machine(checkout: Path) -> tuple[Forbidden, ...]:
+    """Return everything that this machine could have left in an image."""
+    return tuple(
+        (
+            PrivateKey(name="a private key", needles=(b"PRIVATE KEY-----",)),
+            *_folders(checkout),
+            *_indexes(),
+            *_mirrors(),
+            *_credentials(os.environ),
+            *_certificates(os.environ),
+        )
+    )
+
+
+def _folders(checkout: Path) -> Iterator[Forbidden]:
+    yield _text("the path of the checkout", str(checkout))
+    home = str(Path.home())
+    if home != "/root":  # which every image has itself
+        yield _text("the home of the user who built", home)
+
+
+def _text(name: str, value: str) -> Forbidden:
+    return Forbidden(name=name, needles=(value.encode(),))
+
+
+def _indexes() -> Iterator[Forbidden]:
+    """Find where pip is told to look for packages, other than pip's own default, which many a package's text names."""
+    listed = run.capture(run.Command(argv=(sys.executable, "-m", "pip", "config", "list")))
+    public = {urlsplit(PyPI.url).hostname, urlsplit(PyPI.file_storage_domain).hostname, PyPI.file_storage_domain}
+    variables = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+    words = [*re.findall(r"[^\s'\"]+", listed), *(word for name in variables for word in os.environ.get(name, "").split())]
+    for number, word in enumerate(dict.fromkeys(words), start=1):
+        url = urlsplit(word.partition("=")[2] if re.match(r"[\w.:-]+=", word) else word)
+        if url.scheme in {"http", "https"} and url.hostname and url.hostname not in public:
+            yield _text(f"the host of index {number} of pip's configuration", url.hostname)
+        if url.password:
+            yield _text(f"the password of index {number} of pip's configuration", url.password)
+        if url.scheme == "file":
+            yield _text(f"the folder of index {number} of pip's configuration", url.path.rstrip("/"))
+
+
+def _mirrors() -> Iterator[Forbidden]:
+    for archive, mirror in apt.host_mirrors().items():
+        if host := urlsplit(mirror).hostname:
+            yield _text(f"the mirror of {archive}", host)
+
+
+def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
+    """Find the passwords that a build may mount (prepare.secrets)."""
+    file = Path(environment.get("NETRC", Path.home() / ".netrc"))
+    if file.is_file():
+        for host, (_, _, password) in netrc.netrc(file).hosts.items():
+            yield _text(f"the password for {host} in netrc", password)
+
+
+def _certificates(environment: Mapping[str, str]) -> Iterator[Forbidden]:
+    """Find the certificates of this machine that the world does not know: a company's own, or a proxy's."""
+    bundle = Path(environment.get("SSL_CERT_FILE", prepare.CERTIFICATES))
+    if not bundle.is_file():
+        return
+    public = {*certificates(Path(certifi.where()).read_text(encoding="utf-8"))}
+    for file in Path("/usr/share/ca-certificates").glob("**/*.crt"):
+        public |= {*certificates(file.read_text(encoding="utf-8"))}
+    private = [each for each in certificates(bundle.read_text(encoding="utf-8")) if each not in public]
+    for number, certificate in enumerate(private, start=1):
+        yield Forbidden(name=f"certificate {number} that only this machine trusts", needles=_forms(certificate))
+
+
+def certificates(text: str) -> Iterable[bytes]:
+    """Return the certificates of a PEM file, as DER."""
+    return [ssl.PEM_cert_to_DER_cert(pem.strip()) for pem in PEM.findall(text)]
+
+
+def _forms(certificate: bytes) -> tuple[bytes, ...]:
+    """Return the end of a certificate as it is in a DER and in a PEM file."""
+    lines = base64.encodebytes(certificate)  # 76 characters a line; PEM files have 64
+    encoded = lines.replace(b"\n", b"")
+    whole = [encoded[start : start + 64] for start in range(0, len(encoded), 64)]
+    return certificate[-SIGNATURE:], whole[-2]

@@ -1,0 +1,176 @@
+"""What is in the layers of an image, each of them, and what do they make together?
+
+Read from `docker save` on this machine, so that it is as fast for an emulated platform, and sees what a later layer
+hides: a secret that was deleted is still in its layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from tests.smoke.containers import CouldNotCheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.smoke.forbidden import Forbidden
+
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+ELF = b"\x7fELF"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One file of one layer."""
+
+    path: str
+    """From the root, without the leading slash, as layers have it."""
+    layer: int
+    directory: bool
+    mode: int
+    uid: int
+    gid: int
+    mtime: float
+    link: str
+    elf_machine: int | None
+    leaks: tuple[str, ...]
+    """What it holds that must be in no image, by name: the value itself is shown nowhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """An image as `docker save` writes it."""
+
+    config: dict[str, Any]
+    config_leaks: tuple[str, ...]
+    """What the configuration or its history says that must be in no image."""
+    layers: tuple[tuple[Entry, ...], ...]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Return the digest of each layer's content, lowest first."""
+        return tuple(self.config["rootfs"]["diff_ids"])
+
+    @cached_property
+    def files(self) -> Mapping[str, Entry]:
+        """Return what a container sees: upper layers replace and remove what is below."""
+        merged: dict[str, Entry] = {}
+        for layer in self.layers:
+            for path in _removed(layer, merged):
+                del merged[path]
+            merged |= {entry.path: entry for entry in layer if WHITEOUT not in entry.path}
+        return merged
+
+    def named(self, *names: str) -> list[str]:
+        """Return the paths whose last part is like one of the patterns."""
+        return sorted(path for path in self.files if any(PurePosixPath(path).match(name) for name in names))
+
+
+def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
+    gone: set[str] = set()
+    for entry in layer:
+        path = PurePosixPath(entry.path)
+        if path.name == OPAQUE:
+            gone |= {each for each in merged if each.startswith(f"{path.parent}/")}
+        elif path.name.startswith(WHITEOUT):
+            hidden = str(path.with_name(path.name.removeprefix(WHITEOUT)))
+            gone |= {each for each in merged if each == hidden or each.startswith(f"{hidden}/")}
+    return sorted(gone)
+
+
+def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> Saved:
+    """Read a file that `docker save` wrote, looking for what must not leak in all of it.
+
+    Raises:
+        CouldNotCheckError: it does not hold exactly one image, or a layer is not what its digest says.
+    """
+    with tarfile.open(file) as archive:
+        manifests = json.loads(_read(archive, "manifest.json"))
+        if len(manifests) != 1:
+            message = f"{file} holds {len(manifests)} images, not one."
+            raise CouldNotCheckError(message)
+        text = _read(archive, manifests[0]["Config"])
+    config = json.loads(text)
+    names = manifests[0]["Layers"]
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        parts = [pool.submit(_layer, file, name, number, forbidden) for number, name in enumerate(names)]
+        read = [part.result() for part in parts]
+    if [digest for digest, _ in read] != config["rootfs"]["diff_ids"]:
+        message = f"{file}: the layers are not those that the image's configuration names."
+        raise CouldNotCheckError(message)
+    leaks = tuple(each.name for each in forbidden if each.is_in(text))
+    return Saved(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(name)
+    assert member is not None, f"{name} is no file"
+    return member.read()
+
+
+class _Digesting:
+    """A stream that hashes what is read from it: tarfile reads it front to back."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401 - whatever decompressor
+        self._stream = stream
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        block: bytes = self._stream.read(size)
+        self.sha256.update(block)
+        return block
+
+    def finish(self) -> str:
+        while self.read(1 << 20):
+            pass
+        return f"sha256:{self.sha256.hexdigest()}"
+
+
+def _layer(
+    file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]
+) -> tuple[str, tuple[Entry, ...]]:
+    with tarfile.open(file) as archive:
+        blob = archive.extractfile(name)
+        assert blob is not None, f"{name} is no file"
+        stream = _Digesting(_decompressed(blob))
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as layer:  # type: ignore[call-overload]
+            entries = tuple(_entries(layer, number, forbidden))
+        return stream.finish(), entries
+
+
+def _decompressed(blob: Any) -> Any:  # noqa: ANN401 - two kinds of streams
+    import gzip
+
+    magic = blob.read(4)
+    blob.seek(0)
+    if magic == b"\x28\xb5\x2f\xfd":
+        message = "A layer is compressed with zstd, which this Python cannot read: export the image with gzip."
+        raise CouldNotCheckError(message)
+    return gzip.GzipFile(fileobj=blob) if magic.startswith(b"\x1f\x8b") else blob
+
+
+def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ...]) -> Iterator[Entry]:
+    for member in layer:
+        stream = layer.extractfile(member) if member.isreg() else None
+        content = stream.read() if stream else b""
+        path = member.name.removeprefix("./").rstrip("/")
+        yield Entry(
+            path=path,
+            layer=number,
+            directory=member.isdir(),
+            mode=member.mode,
+            uid=member.uid,
+            gid=member.gid,
+            mtime=member.mtime,
+            link=member.linkname,
+            elf_machine=int.from_bytes(content[18:20], "little") if content.startswith(ELF) else None,
+            leaks=tuple(each.name for each in forbidden if each.is_in(content) or each.is_in(path.encode())),
+        )

@@ -1,0 +1,214 @@
+"""A small checkout to plan on, a server on loopback, and an `apt-get` that says what a test wants."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import apt, model
+from dynamo_containers.build import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dynamo_containers.model import Catalogue
+
+IMAGES = """\
+[project]
+source = "https://example.invalid/dynamo"
+licenses = "Apache-2.0"
+version-of = "ai-dynamo"
+oldest-glibc = "2.35"
+
+[bases.debian]
+description = "bootstrapped"
+strict = false
+python = "3.11"
+interpreter = "/usr/bin/python3"
+glibc = "2.36"
+
+[bases.debian.roots.builder]
+suite = "bookworm"
+packages = ["python3", "python3-venv"]
+
+[bases.debian.roots.runtime]
+suite = "bookworm"
+packages = ["python3"]
+
+[bases.debian.programs.etcd]
+suite = "trixie"
+package = "etcd-server"
+files = { "usr/bin/etcd" = "/usr/local/bin/etcd" }
+
+[images.base]
+title = "Dynamo base"
+description = "Wheels for every backend"
+repository = "dynamo-base"
+stages = ["base"]
+bases = ["debian"]
+disk-mb = 3000
+platforms = ["linux/amd64", "linux/arm64"]
+
+[images.frontend]
+title = "Dynamo frontend"
+description = "The frontend without an engine"
+repository = "dynamo-frontend"
+stages = ["runtime", "ci"]
+bases = ["debian"]
+disk-mb = 5000
+platforms = ["linux/amd64", "linux/arm64"]
+
+[images.small]
+title = "Dynamo small"
+description = "An image for one platform"
+repository = "dynamo-small"
+stages = ["runtime"]
+bases = ["debian"]
+disk-mb = 500
+platforms = ["linux/amd64"]
+"""
+
+PINS = f"""\
+epoch = 1700000000
+
+[roots.debian.builder]
+index = "sha256:{"1" * 64}"
+"linux/amd64" = "sha256:{"2" * 64}"
+"linux/arm64" = "sha256:{"3" * 64}"
+
+[roots.debian.runtime]
+index = "sha256:{"4" * 64}"
+"linux/amd64" = "sha256:{"5" * 64}"
+"linux/arm64" = "sha256:{"6" * 64}"
+
+[programs.debian.etcd."linux/amd64"]
+version = "3.5.16-4"
+archive = "debian"
+path = "pool/main/e/etcd/etcd-server_3.5.16-4_amd64.deb"
+size = 1000
+sha256 = "{"7" * 64}"
+
+[programs.debian.etcd."linux/arm64"]
+version = "3.5.16-4"
+archive = "debian"
+path = "pool/main/e/etcd/etcd-server_3.5.16-4_arm64.deb"
+size = 1000
+sha256 = "{"8" * 64}"
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder with the two data files and nothing else."""
+    folder = tmp_path / "checkout"
+    (folder / "containers").mkdir(parents=True)
+    (folder / model.IMAGES_FILE).write_text(IMAGES, encoding="utf-8")
+    (folder / model.PINS_FILE).write_text(PINS, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def catalogue(checkout: Path) -> Catalogue:
+    """Return what the data files of the small checkout say."""
+    return model.load(checkout)
+
+
+@pytest.fixture
+def facts(checkout: Path) -> Facts:
+    """Return what the world says to a plan."""
+    return Facts(
+        version="1.4.2",
+        revision="0123456789abcdef0123456789abcdef01234567",
+        locks={"base": "a" * 64, "frontend": "b" * 64, "small": "c" * 64},
+        roots={"builder": f"sha256:{'d' * 64}", "runtime": f"sha256:{'e' * 64}"},
+        layout=checkout / ".build/roots",
+        programs=checkout / ".build/programs/debian-0123456789abcdef",
+        drift=(),
+        secrets=(
+            "id=ca,src=/etc/ssl/certs/ca-certificates.crt",
+            f"id=index,src={checkout}/.build/secrets/index",
+        ),
+    )
+
+
+@dataclass
+class Server:
+    """What the server on loopback has, how often it breaks off in the middle, and what it was asked for."""
+
+    address: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    deaths: dict[str, int] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve `files` on loopback; a path with `deaths` left gets half of its bytes and a closed connection."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.path)
+            content = state.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            left = state.deaths.get(self.path, 0)
+            state.deaths[self.path] = max(0, left - 1)
+            self.wfile.write(content[: len(content) // 2] if left else content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server gave it
+            """Keep the requests off the terminal."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        state.address = f"http://127.0.0.1:{http.server_address[1]}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.005})
+        thread.start()
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+@dataclass
+class FakeApt:
+    """The files that a stand-in for apt-get prints."""
+
+    folder: Path
+
+    def sources(self, *addresses: str) -> None:
+        """Say which archives the machine's apt is configured with."""
+        (self.folder / "targets").write_text("".join(f"{each}\n" for each in addresses), encoding="utf-8")
+
+    def would_install(self, *lines: str) -> None:
+        """Say what `apt-get install --print-uris` prints."""
+        (self.folder / "uris").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApt]:
+    """Put an `apt-get` first on PATH that prints what the test wrote."""
+    folder = tmp_path / "fake-apt"
+    folder.mkdir()
+    script = f"""\
+#!/bin/sh
+case $1 in
+indextargets) cat '{folder}/targets' ;;
+install) cat '{folder}/uris' ;;
+esac
+"""
+    (folder / "apt-get").write_text(script, encoding="utf-8")
+    (folder / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(apt, "KEYRING", folder / "apt-get")
+    apt.host_mirrors.cache_clear()
+    yield FakeApt(folder)
+    apt.host_mirrors.cache_clear()
