@@ -91,7 +91,7 @@ def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments
         requests = smoke.requests(CATALOGUE, image, platform)
         facts = [prepare.facts(request) for request in requests]
         for request, known in zip(requests, facts, strict=True):
-            run.execute(build.plan(request, known, environment), dry_run=dry_run)
+            run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)
         run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 

@@ -35,7 +35,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
         environment = engine.environment(model.ROOT)
-        run.execute(build.plan(request, prepare.facts(request), environment), dry_run=c.config.run.dry)
+        plan = build.plan(request, prepare.facts(request), environment, engine.buildx(environment))
+        run.execute(plan, dry_run=c.config.run.dry)
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.errors import UsageError
-from dynamo_containers.model import Bases, Catalogue, Image, Platform, Stage, unknown
+from dynamo_containers.model import IMAGES_FILE, Bases, Catalogue, Image, Platform, Stage, unknown
 from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.run import Command, Document, Plan
 
@@ -72,9 +72,13 @@ def request(  # noqa: PLR0913 - one per flag of the command line
     if bases not in catalogue.bases:
         raise unknown("bases", bases, catalogue.bases)
     having = {name: image for name, image in catalogue.images.items() if stage in image.stages and bases in image.bases}
+    wanted = f"image with a {stage.value} stage on the {bases} bases"
+    if not having:
+        message = f"There is no {wanted}.\nThey stand in {IMAGES_FILE}."
+        raise UsageError(message)
     for name in images:
         if name not in having:
-            raise unknown(f"image with a {stage.value} stage on the {bases} bases", name, having)
+            raise unknown(wanted, name, having)
     chosen = tuple(having[name] for name in dict.fromkeys(images)) or tuple(having.values())
     return Request(
         catalogue=catalogue,
@@ -97,13 +101,16 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
     return f"{image.repository}{form}:{version}-{bases.name}{architecture}"
 
 
-def plan(request: Request, facts: Facts, environment: Mapping[str, str]) -> Plan:
+def plan(
+    request: Request, facts: Facts, environment: Mapping[str, str], buildx: tuple[str, ...] = ("docker", "buildx")
+) -> Plan:
     """Return the bake document and the command that builds it.
 
     Args:
         request: what is asked for.
         facts: what the world says.
         environment: what docker needs to find its engine.
+        buildx: how buildx is called.
     """
     names = "-".join(image.name for image in request.images)
     architectures = "-".join(platform.arch for platform in request.platforms)
@@ -111,7 +118,7 @@ def plan(request: Request, facts: Facts, environment: Mapping[str, str]) -> Plan
     path = request.catalogue.folder / ".build" / file
     document = Document(path=path, text=json.dumps(bake(request, facts), indent=2, sort_keys=True) + "\n")
     command = Command(
-        argv=("docker", "buildx", "bake", "--file", str(path)),
+        argv=(*buildx, "bake", "--file", str(path)),
         # The document is ours: bake need not ask whether it may read the certificates that it names.
         env={**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"},
         hint="The step that failed stands above, with its output. To try again, run the same command.",

@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -20,6 +20,7 @@ from dynamo_containers.run import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 CONNECTIONS = 8
 CHUNK = 1 << 20
@@ -81,18 +82,19 @@ def fetch(store: Path, download: Download) -> Path:
         try:
             _download(download, path)
         except HTTPError as error:
+            error.close()
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 message = f"{download.url}: the server no longer has this file."
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException) as error:
             _give_up_after(attempt, download, error)
         else:
             return path
     raise AssertionError
 
 
-def _give_up_after(attempt: int, download: Download, error: OSError) -> None:
+def _give_up_after(attempt: int, download: Download, error: OSError | HTTPException) -> None:
     if attempt == ATTEMPTS:
         message = (
             f"{download.url} could not be fetched: {error}.\n"
@@ -102,11 +104,16 @@ def _give_up_after(attempt: int, download: Download, error: OSError) -> None:
 
 
 def _download(download: Download, path: Path) -> None:
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     with urlopen(download.url, timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
         while chunk := response.read(CHUNK):
             digest.update(chunk)
+            size += len(chunk)
             file.write(chunk)
+        promised = int(response.headers.get("Content-Length", size))
+        if size < promised:  # read() with a size says nothing when the connection ends early
+            message = f"the connection ended after {size} of {promised} bytes"
+            raise ConnectionError(message)
         if digest.hexdigest() != download.sha256:
             message = (
                 f"{download.url} is not the pinned file; nothing was kept.\n"

@@ -159,7 +159,7 @@ def render(pins: Pins) -> str:
     """Return the text of pins.toml."""
     tables = "".join(
         f'[roots.{bases}.{role}]\nindex = "{root.index}"\n'
-        + "".join(f'"{platform.value}" = "{digest}"\n' for platform, digest in root.platforms.items())
+        + "".join(f'"{platform.value}" = "{digest}"\n' for platform, digest in sorted(root.platforms.items(), key=lambda item: item[0].value))
         + "\n"
         for (bases, role), root in sorted(pins.roots.items())
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform as machine
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -122,9 +122,8 @@ class Bases:
     python: str
     interpreter: str
     glibc: str
-    # A table cannot be hashed, and the name tells one set of bases from another.
-    roots: Mapping[str, Root] = field(hash=False)
-    programs: Mapping[str, Program] = field(hash=False)
+    roots: Mapping[str, Root]
+    programs: Mapping[str, Program]
 
 
 @dataclass(frozen=True, kw_only=True)

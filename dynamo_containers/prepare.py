@@ -5,7 +5,6 @@ Everything is cached under .build by content, so that with nothing changed this 
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import os
 import sys
@@ -177,8 +176,18 @@ def index_address(environment: Mapping[str, str]) -> str:
     """
     if address := environment.get("PIP_INDEX_URL", ""):
         return address
-    home = Path.home()
-    parser = configparser.RawConfigParser()
+    home, named = Path.home(), environment.get("PIP_CONFIG_FILE", "")
     files = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", home / ".pip/pip.conf", home / ".config/pip/pip.conf"]
-    parser.read([*files, Path(sys.prefix) / "pip.conf", environment.get("PIP_CONFIG_FILE", "")], encoding="utf-8")
+    texts = [text for file in (*files, Path(sys.prefix) / "pip.conf", named) if (text := _text(Path(file)))]
+    if not any("index-url" in text for text in texts):
+        return ""
+    from configparser import RawConfigParser
+
+    parser = RawConfigParser()
+    for text in texts:
+        parser.read_string(text)
     return parser.get("global", "index-url", fallback="")
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

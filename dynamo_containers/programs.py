@@ -1,4 +1,4 @@
-"""Where do the programs that are no Python package come from (NATS, etcd)? Fetched by sha256, laid out per architecture.
+"""Where do the programs that are no Python package come from (NATS, etcd)? Fetched by sha256, laid out by architecture.
 
 The result is a folder with one tree of files per architecture, ready to be copied over a root image, so that the
 Dockerfile is the same whether they came out of a .deb or a release archive.
@@ -61,17 +61,18 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
         return _read_drift(record)
     locked = pinned(pins, bases, platform)
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=tree.parent) as scratch:
-        for name, pin in used.items():
-            _lay_out(folder, pin, bases.programs[name], Path(scratch) / "package", Path(scratch) / "tree")
-        (Path(scratch) / "tree").rename(tree)
     drifted = [
         os_lock.Drift(name=bases.programs[name].package, locked=locked[name].version, used=used[name].version)
         for name in locked
         if locked[name] != used[name]
     ]
-    run.write(run.Document(path=record, text="".join(f"{row.name} {row.locked} {row.used}\n" for row in drifted)))
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=tree.parent) as scratch:
+        for name, pin in used.items():
+            _lay_out(folder, pin, bases.programs[name], Path(scratch) / "package", Path(scratch) / "tree")
+        # Before the tree appears: whoever finds it must learn of its drift.
+        run.write(run.Document(path=record, text="".join(f"{row.name} {row.locked} {row.used}\n" for row in drifted)))
+        (Path(scratch) / "tree").rename(tree)
     return tuple(drifted)
 
 

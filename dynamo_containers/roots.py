@@ -12,21 +12,20 @@ import hashlib
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import apt, fetch, host_tools, os_lock, run
+from dynamo_containers import apt, os_lock, run
 from dynamo_containers.errors import LockError
 from dynamo_containers.model import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dynamo_containers.fetch import Download
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import Drift, OsLock
 
@@ -92,6 +91,8 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
     locked = os_lock.read(lock, folder)
     if done := cached(folder, lock, locked, epoch):
         return done
+    from tempfile import TemporaryDirectory  # what only a bootstrap needs would make every no-op slower
+
     packages = _fetch(folder, lock, locked)
     print(f"Bootstrapping {_title(lock)}: {len(packages)} packages", file=sys.stderr, flush=True)
     layout(folder).mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,11 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
     """Return several locks, each with its root image, bootstrapping one per processor at a time; see `ensure`."""
     # Foreign ones first: they are emulated and take longest.
     wanted = sorted(locks, key=lambda lock: lock.platform is native_platform())
+    done = tuple((lock, cached(folder, lock, os_lock.read(lock, folder), epoch)) for lock in wanted)
+    if all(root for _, root in done):
+        return tuple((lock, root) for lock, root in done if root)
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
 
@@ -117,6 +123,8 @@ def _title(lock: OsLock) -> str:
 
 def _fetch(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tuple[apt.Package, ...]:
     """Fetch the locked packages, or the suite's current ones where the mirror dropped some and the bases allow it."""
+    from dynamo_containers import fetch
+
     store, mirrors = downloads(folder), apt.host_mirrors()
     gone = fetch.fetch_all(store, (_download(package, mirrors) for package in locked))
     if not gone:
@@ -138,7 +146,9 @@ def downloads(folder: Path) -> Path:
     return folder / ".build" / "downloads"
 
 
-def _download(package: apt.Package, mirrors: dict[str, str]) -> fetch.Download:
+def _download(package: apt.Package, mirrors: dict[str, str]) -> Download:
+    from dynamo_containers import fetch
+
     return fetch.Download(
         url=apt.url(package, mirrors),
         sha256=package.sha256,
@@ -147,6 +157,8 @@ def _download(package: apt.Package, mirrors: dict[str, str]) -> fetch.Download:
 
 
 def _bootstrap(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int, scratch: Path) -> Path:
+    from dynamo_containers import host_tools
+
     repository = scratch / "repository"
     _make_repository(folder, lock, packages, repository)
     tar = scratch / "root.tar"
@@ -189,6 +201,8 @@ def bootstrap_command(lock: OsLock, repository: Path, tar: Path, environment: di
 
 def _make_repository(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], repository: Path) -> None:
     """Lay out the packages as apt expects a flat repository (https://wiki.debian.org/DebianRepository/Format)."""
+    from dynamo_containers import fetch
+
     repository.mkdir()
     stanzas = []
     for package in packages:

@@ -6,6 +6,7 @@ What only `up` and `down` need is imported when they are called: every other tas
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.model import Platform
 
-__all__ = ["down", "environment", "network", "status", "up"]
+__all__ = ["buildx", "down", "environment", "network", "status", "up"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -28,6 +30,16 @@ def environment(folder: Path) -> dict[str, str]:
         NoEngineError: there is no engine, or no docker CLI with buildx; with what to run.
     """
     return endpoint.environment(Place(folder=folder))
+
+
+def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words that call buildx, given what `environment` returned.
+
+    The plugin itself where it is found: it is a program of its own, and a third faster than by way of the docker CLI,
+    which asks every plugin for its name first.
+    """
+    plugin = endpoint.buildx_plugin({**os.environ, **environment})
+    return (str(plugin),) if plugin else ("docker", "buildx")
 
 
 def network(folder: Path) -> tuple[str, ...]:

@@ -179,9 +179,14 @@ def plugin_folders(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def has_tools(variables: Mapping[str, str]) -> bool:
     """Say whether the user's own docker CLI and buildx are installed."""
+    return which("docker", path=variables.get("PATH")) is not None and buildx_plugin(variables) is not None
+
+
+def buildx_plugin(variables: Mapping[str, str]) -> Path | None:
+    """Return the buildx that the docker CLI would run as `docker buildx`."""
     config = config_folder(variables)
     folders = (config / "cli-plugins", *map(Path, plugin_folders(read_config(config))), *PLUGIN_FOLDERS)
-    return which("docker", path=variables.get("PATH")) is not None and any((it / BUILDX).exists() for it in folders)
+    return next((it / BUILDX for it in folders if (it / BUILDX).exists()), None)
 
 
 def private_tools(place: Place, variables: Mapping[str, str]) -> dict[str, str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+.*?-----END CERTIFICATE-----", re.DOTALL)
 SIGNATURE = 48
 """Bytes at the end of a certificate that no other one has: the last of its signature."""
+INDEX_OPTION = re.compile(r"^\S*(index-url|find-links)='(.*)'$", re.MULTILINE)
+UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{64}")
 
 
@@ -77,19 +79,24 @@ def _text(name: str, value: str) -> Forbidden:
 
 
 def _indexes() -> Iterator[Forbidden]:
-    """Find where pip is told to look for packages, other than pip's own default, which many a package's text names."""
-    listed = run.capture(run.Command(argv=(sys.executable, "-m", "pip", "config", "list")))
-    public = {urlsplit(PyPI.url).hostname, urlsplit(PyPI.file_storage_domain).hostname, PyPI.file_storage_domain}
-    variables = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-    words = [*re.findall(r"[^\s'\"]+", listed), *(word for name in variables for word in os.environ.get(name, "").split())]
-    for number, word in enumerate(dict.fromkeys(words), start=1):
-        url = urlsplit(word.partition("=")[2] if re.match(r"[\w.:-]+=", word) else word)
-        if url.scheme in {"http", "https"} and url.hostname and url.hostname not in public:
-            yield _text(f"the host of index {number} of pip's configuration", url.hostname)
+    """Find where pip and uv are told to look for packages, other than pip's own default, which many a text names."""
+    public = {urlsplit(PyPI.url).hostname, PyPI.file_storage_domain}
+    for number, address in enumerate(dict.fromkeys(_addresses(os.environ)), start=1):
+        url = urlsplit(address)
+        if url.hostname and url.hostname not in public:
+            yield _text(f"the host of package index {number}", url.hostname)
         if url.password:
-            yield _text(f"the password of index {number} of pip's configuration", url.password)
-        if url.scheme == "file":
-            yield _text(f"the folder of index {number} of pip's configuration", url.path.rstrip("/"))
+            yield _text(f"the password of package index {number}", url.password)
+        if not url.hostname and url.path.startswith("/"):
+            yield _text(f"the folder of package index {number}", url.path.rstrip("/"))
+
+
+def _addresses(environment: Mapping[str, str]) -> Iterator[str]:
+    listed = run.capture(run.Command(argv=(sys.executable, "-m", "pip", "config", "list")))
+    for _, value in INDEX_OPTION.findall(listed):
+        yield from value.replace("\\n", " ").split()
+    for name in UV_VARIABLES:
+        yield from (word.rpartition("=")[2] for word in environment.get(name, "").split())  # UV_INDEX: name=address
 
 
 def _mirrors() -> Iterator[Forbidden]:

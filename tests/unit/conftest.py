@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import copy2, copytree
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, model
+from dynamo_containers import apt, model, os_lock, programs, roots
+from dynamo_containers import lock as locks
 from dynamo_containers.build import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from dynamo_containers.apt import Package
     from dynamo_containers.model import Catalogue
+    from dynamo_containers.os_lock import OsLock
 
 IMAGES = """\
 [project]
@@ -130,10 +135,42 @@ def facts(checkout: Path) -> Facts:
         programs=checkout / ".build/programs/debian-0123456789abcdef",
         drift=(),
         secrets=(
-            "id=ca,src=/etc/ssl/certs/ca-certificates.crt",
-            f"id=index,src={checkout}/.build/secrets/index",
+            f"id=ca,src={checkout}/certificates.crt",
+            f"id=index,src={checkout}/index",
         ),
     )
+
+
+@pytest.fixture
+def own_checkout(tmp_path: Path) -> Path:
+    """Return a copy of this project's own data, with all that a build of it would find in its caches."""
+    folder = tmp_path / "own"
+    for name in ("requirements", "constraints"):
+        copytree(model.ROOT / name, folder / name)
+    for file in (model.IMAGES_FILE, model.PINS_FILE):
+        (folder / file).parent.mkdir(exist_ok=True)
+        copy2(model.ROOT / file, folder / file)
+    own = model.load(folder)
+    for lock in locks.os_locks(own):
+        digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
+        leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
+        (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, digest: str) -> None:
+    """Leave what a bootstrap leaves: a manifest in the layout, and beside it the record of what it was made from."""
+    blob = roots.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.touch()
+    record = {"digest": digest, "size": 7, "drift": []}
+    roots._record(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
+
+
+@pytest.fixture(name="leave_root_image")
+def _leave_root_image() -> Callable[[Path, OsLock, tuple[Package, ...], int, str], None]:
+    """Return the function of that name."""
+    return leave_root_image
 
 
 @dataclass

@@ -17,7 +17,7 @@ import pytest
 from dynamo_containers import build, model
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Platform, Stage
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts:
 
 def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: Facts) -> None:
     request = build.request(catalogue, Stage.CI, platforms=["linux/amd64"])
-    told = replace(facts, secrets=("id=index,src=/checkout/.build/secrets/index",))
+    told = replace(facts, secrets=("id=index,src=/checkout/index",))
     for target in document(request, told)["target"].values():
-        assert target["secret"] == ["id=index,src=/checkout/.build/secrets/index"]
+        assert target["secret"] == ["id=index,src=/checkout/index"]
         rest = {key: value for key, value in target.items() if key != "secret"}
-        assert "secrets/index" not in json.dumps(rest)
+        assert "/checkout/index" not in json.dumps(rest)
         assert set(target["args"]) <= {
             "BASES",
             "GLIBC",
@@ -185,15 +185,6 @@ def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: Fact
     label = "ai.dynamo.drift"
     assert document(request, drifted)["target"]["base"]["labels"][label] == "bash=5.2-3 dash=0.5-2"
     assert label not in document(request, facts)["target"]["base"]["labels"]
-
-
-def test_a_missing_pin_of_a_root_image_is_named(checkout: Path, facts: Facts) -> None:
-    file = checkout / model.PINS_FILE
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("[roots.debian.runtime]", "[roots.debian.devel]"), encoding="utf-8")
-    request = build.request(model.load(checkout), Stage.RUNTIME, platforms=["linux/amd64"])
-    with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.runtime for linux/amd64"):
-        build.plan(request, facts, {})
 
 
 def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: Facts) -> None:
@@ -240,9 +231,13 @@ def docker(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS)
 def test_docker_buildx_reads_the_document_as_it_is_meant(
-    docker: dict[str, str], stage: Stage, platforms: tuple[str, ...], name: str
+    docker: dict[str, str], tmp_path: Path, stage: Stage, platforms: tuple[str, ...], name: str
 ) -> None:
-    argv = ("docker", "buildx", "bake", "--file", str(GOLDEN / f"{name}.json"), "--print")
+    for file in ("certificates.crt", "index"):  # bake looks whether the secrets are there
+        (tmp_path / file).touch()
+    text = (GOLDEN / f"{name}.json").read_text(encoding="utf-8").replace("src=/checkout", f"src={tmp_path}")
+    (tmp_path / "bake.json").write_text(text, encoding="utf-8")
+    argv = ("docker", "buildx", "bake", "--file", str(tmp_path / "bake.json"), "--print")
     printed = subprocess.run(argv, env=docker, capture_output=True, text=True, check=False)
     assert printed.returncode == 0, printed.stderr
     read, ours = json.loads(printed.stdout), golden(name)
@@ -252,7 +247,7 @@ def test_docker_buildx_reads_the_document_as_it_is_meant(
         for word in ("args", "context", "contexts"):
             assert target[word] == ours["target"][key][word]
         assert target.get("platforms") == (None if key == "tools" else list(platforms))
-        assert {"id": "ca", "src": "/etc/ssl/certs/ca-certificates.crt"} in target["secret"]
+        assert {"id": "ca", "src": f"{tmp_path}/certificates.crt"} in target["secret"]
     asked = read["target"][ours["group"]["default"]["targets"][0]]
     assert asked["output"] == [{"type": "docker"}]
     assert asked["labels"]["ai.dynamo.stage"] == stage.value

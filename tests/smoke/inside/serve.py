@@ -1,0 +1,138 @@
+"""Starts NATS, etcd, Dynamo's frontend and a mock worker, and stops them all on SIGTERM: serve.py LOGS PATIENCE.
+
+Each program writes into a file of its own in LOGS. When they serve, LOGS/serving.json appears; after SIGTERM,
+LOGS/stopped.json says of each how it ended and after how many seconds, and which other process was left over.
+Needs no place to write but /tmp and LOGS, and no network but loopback.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import tiny_model
+
+PORT = 8000
+MODEL = Path("/tmp/model")
+PLANES = ["--discovery-backend", "etcd", "--request-plane", "nats", "--event-plane", "nats"]
+PYTHON = [sys.executable, "-B", "-m"]
+INFRASTRUCTURE = {
+    "nats-server": ["nats-server", "-a", "127.0.0.1", "-js", "-sd", "/tmp/nats"],
+    "etcd": [
+        *("etcd", "--data-dir", "/tmp/etcd"),
+        *("--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379"),
+        *("--listen-peer-urls", "http://127.0.0.1:2380"),
+        *("--initial-advertise-peer-urls", "http://127.0.0.1:2380"),
+        *("--initial-cluster", "default=http://127.0.0.1:2380"),
+    ],
+}
+SERVICE = {
+    "frontend": [*PYTHON, "dynamo.frontend", "--http-host", "127.0.0.1", "--http-port", str(PORT), *PLANES],
+    "mocker": [*PYTHON, "dynamo.mocker", "--model-path", str(MODEL), "--speedup-ratio", "10", *PLANES],
+}
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    # Where answers are streamed to; otherwise the first address that is not loopback, and without a network none is.
+    "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
+}
+STARTS_WITHIN = 60
+STOPS_WITHIN = 60
+"""Longer than what is allowed, so that it is measured how long it took instead."""
+
+
+class Failed(Exception):
+    """Something did not start."""
+
+
+def start(name: str, argv: list, logs: Path) -> subprocess.Popen:
+    with (logs / f"{name}.log").open("wb") as log:
+        environment = {**os.environ, **ENVIRONMENT}
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+
+def wait_for(what: str, condition, running: dict, deadline: float) -> None:
+    while not condition():
+        dead = [name for name, process in running.items() if process.poll() is not None]
+        if dead:
+            raise Failed(f"{', '.join(dead)} ended while waiting for {what}")
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not within the time allowed")
+        time.sleep(0.25)
+
+
+def get(address: str) -> bytes:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{address}", timeout=5) as answer:
+            return answer.read()
+    except OSError:
+        return b""
+
+
+def serves() -> bool:
+    return bool(json.loads(get(f"{PORT}/v1/models") or b"{}").get("data"))
+
+
+def stop(running: dict) -> dict:
+    """Send SIGTERM to all at once, as a pod's end does, and say of each how it ended and when."""
+    begin = time.monotonic()
+    for process in running.values():
+        process.terminate()
+    ended = {}
+    while len(ended) < len(running) and time.monotonic() < begin + STOPS_WITHIN:
+        for name, process in running.items():
+            if name not in ended and process.poll() is not None:
+                ended[name] = {"code": process.returncode, "seconds": round(time.monotonic() - begin, 2)}
+        time.sleep(0.02)
+    return ended | {name: {"code": None, "seconds": None} for name in running if name not in ended}
+
+
+def left_over() -> list:
+    """Return the command of every process but this one, which is the first of the container."""
+    numbers = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
+    commands = {number: command_of(number) for number in numbers if number != os.getpid()}
+    return [command for command in commands.values() if command]
+
+
+def command_of(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""  # it ended meanwhile
+
+
+def report(file: Path, content: dict) -> None:
+    beside = file.with_suffix(".part")
+    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    beside.replace(file)
+
+
+def main() -> int:
+    logs, patience = Path(sys.argv[1]), float(sys.argv[2])
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    begin = time.monotonic()
+    deadline = begin + STARTS_WITHIN * patience
+    tiny_model.make(MODEL)
+    running = {}
+    try:
+        running |= {name: start(name, argv, logs) for name, argv in INFRASTRUCTURE.items()}
+        wait_for("etcd", lambda: b"true" in get("2379/health"), running, deadline)
+        running |= {name: start(name, argv, logs) for name, argv in SERVICE.items()}
+        wait_for("a served model", serves, running, deadline)
+        report(logs / "serving.json", {"seconds": round(time.monotonic() - begin, 2)})
+        wait_for("SIGTERM", lambda: stopping, running, float("inf"))
+    except Failed as error:
+        print(error, file=sys.stderr, flush=True)
+        for process in running.values():
+            process.kill()
+        return 1
+    report(logs / "stopped.json", {"ended": stop(running), "left over": left_over()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

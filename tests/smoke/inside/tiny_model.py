@@ -1,0 +1,96 @@
+"""Makes the smallest model that Dynamo's frontend can serve: a tokenizer and a configuration, no weights.
+
+A byte-level BPE without a single merge, the same every time: 256 bytes, two special tokens, and words that no text
+becomes but that the mock worker's answers, which are random tokens with numbers from 1000 on, are made of.
+"""
+
+import itertools
+import json
+import string
+from pathlib import Path
+
+BEGIN, END = "<|begin|>", "<|end|>"
+SIZE = 4096
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def byte_letters() -> list:
+    """Return the visible letter of each byte, as GPT-2's byte-level BPE has them."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in visible]
+    letters = {byte: chr(byte) for byte in visible} | {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return [letters[byte] for byte in range(256)]
+
+
+def tokenizer() -> dict:
+    words = ("Ġ" + "".join(word) for word in itertools.product(string.ascii_lowercase, repeat=3))
+    tokens = [*byte_letters(), BEGIN, END, *itertools.islice(words, SIZE - 258)]
+    special = [
+        {
+            "id": tokens.index(content),
+            "content": content,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for content in (BEGIN, END)
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": [],
+        },
+    }
+
+
+def make(folder: Path) -> None:
+    """Write the model's files."""
+    folder.mkdir(parents=True)
+    files = {
+        "tokenizer.json": tokenizer(),
+        "tokenizer_config.json": {
+            "bos_token": BEGIN,
+            "eos_token": END,
+            "chat_template": CHAT_TEMPLATE,
+            "model_max_length": 2048,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        },
+        "config.json": {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "bos_token_id": 256,
+            "eos_token_id": 257,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "max_position_embeddings": 2048,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 4,
+            "vocab_size": SIZE,
+            "torch_dtype": "float16",
+        },
+        "generation_config.json": {"bos_token_id": 256, "eos_token_id": 257},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")

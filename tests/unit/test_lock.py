@@ -1,0 +1,178 @@
+"""`invoke lock`: which kinds there are, what --check says, and when pins move."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import apt, lock, model, os_lock
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.model import Pin, PinnedRoot, Pins, Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dynamo_containers.apt import Package
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.os_lock import OsLock
+    from tests.unit.conftest import FakeApt
+
+MIRRORS = {
+    "debian": "http://mirror.example.invalid/debian",
+    "debian-security": "http://mirror.example.invalid/debian-security",
+}
+BASH = f"'{MIRRORS['debian']}/pool/bash_5.2.15-2_all.deb' bash_5.2.15-2_all.deb 4 SHA256:{'b' * 64}"
+ETCD = f"'{MIRRORS['debian']}/pool/etcd-server_3.5-4_all.deb' etcd-server_3.5-4_all.deb 5 SHA256:{'e' * 64}"
+NEWER = f"'{MIRRORS['debian']}/pool/etcd-server_3.5-5_all.deb' etcd-server_3.5-5_all.deb 5 SHA256:{'f' * 64}"
+THEN, NOW = 1700000000, 1800000000
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        pytest.param([], ("archives", "os", "images", "python"), id="no word means all"),
+        pytest.param(["python", "os"], ("os", "python"), id="in the order of the stages"),
+        pytest.param(["os", "os"], ("os",), id="one twice"),
+    ],
+)
+def test_the_words_for_kinds_of_pin(words: list[str], meant: tuple[str, ...]) -> None:
+    assert lock.kinds(words) == meant
+
+
+def test_an_unknown_kind_names_the_valid_ones() -> None:
+    with pytest.raises(UsageError) as caught:
+        lock.kinds(["os", "pyhton"])
+    assert str(caught.value) == (
+        'There is no kind of pin called "pyhton". There is: archives, os, images, python.'
+    )
+
+
+def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalogue: Catalogue) -> None:
+    assert [each.file for each in lock.os_locks(catalogue)] == [
+        "constraints/os-debian-builder-amd64.txt",
+        "constraints/os-debian-builder-arm64.txt",
+        "constraints/os-debian-runtime-amd64.txt",
+        "constraints/os-debian-runtime-arm64.txt",
+    ]
+
+
+def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
+    pin = Pin(version="1:3.5+b1~x", archive="debian-security", path="pool/e+_1%3a.deb", size=5, sha256="e" * 64)
+    pins = Pins(
+        epoch=THEN,
+        programs={("debian", name, platform): pin for name in ("etcd", "nats-server") for platform in Platform},
+        roots={
+            ("debian", role): PinnedRoot(
+                index=f"sha256:{'1' * 64}",
+                platforms={Platform.AMD64: f"sha256:{'2' * 64}", Platform.ARM64: f"sha256:{'3' * 64}"},
+            )
+            for role in ("builder", "runtime")
+        },
+    )
+    text = lock.render(pins)
+    (checkout / model.PINS_FILE).write_text(text, encoding="utf-8")
+    assert model.load_pins(checkout) == pins
+    assert lock.render(model.load_pins(checkout)) == text
+    assert text.startswith("# WRITTEN BY `invoke lock`")
+
+
+def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
+    text = (model.ROOT / model.PINS_FILE).read_text(encoding="utf-8")
+    values = [line for line in text.splitlines() if not line.startswith("#")]
+    assert values == [line for line in lock.render(model.load().pins).splitlines() if not line.startswith("#")]
+
+
+def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
+    assert lock.check(model.load(own_checkout)) == (
+        "Every lock fits what it is made from (archives, os, images, python)."
+    )
+    assert lock.check(model.load(own_checkout), ["os"]) == "Every lock fits what it is made from (os)."
+
+
+def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
+        file.write("one-more\n")
+    pins = own_checkout / model.PINS_FILE
+    pins.write_text(pins.read_text(encoding="utf-8").replace("[programs.debian.etcd.", "[programs.debian.etc."))
+    with pytest.raises(LockError) as caught:
+        lock.check(model.load(own_checkout))
+    message = str(caught.value)
+    assert "constraints/tools.txt is stale" in message
+    assert "constraints/os-debian-runtime-arm64.txt is missing" in message
+    assert "containers/pins.toml has no programs.debian.etcd for linux/amd64" in message
+    assert message.count("invoke lock") == 3
+
+
+def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    assert lock.check(model.load(own_checkout), ["python", "images"])
+
+
+@pytest.fixture
+def locked(
+    catalogue: Catalogue,
+    fake_apt: FakeApt,
+    leave_root_image: Callable[[Path, OsLock, tuple[Package, ...], int, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Catalogue:
+    """Return a checkout whose locks are what the mirror has, and whose root images are made, then and now."""
+    monkeypatch.setattr(time, "time", lambda: float(NOW))
+    fake_apt.sources(MIRRORS["debian"])
+    fake_apt.would_install(BASH, ETCD)
+    packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
+    digests = {}
+    for number, each in enumerate(lock.os_locks(catalogue)):
+        os_lock.write(each, catalogue.folder, packages)
+        digests[each.role, each.platform] = f"sha256:{number:064}"
+        for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
+            for epoch in (THEN, NOW):
+                leave_root_image(catalogue.folder, each, listed, epoch, digests[each.role, each.platform])
+    pin = Pin(version="3.5-4", archive="debian", path="pool/etcd-server_3.5-4_all.deb", size=5, sha256="e" * 64)
+    pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
+    (catalogue.folder / model.PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    lock.refresh(catalogue, ["images"])
+    return catalogue
+
+
+def test_root_images_are_pinned_by_their_digests(locked: Catalogue) -> None:
+    pins = model.load_pins(locked.folder)
+    assert pins.roots["debian", "builder"].platforms == {
+        Platform.AMD64: f"sha256:{0:064}",
+        Platform.ARM64: f"sha256:{1:064}",
+    }
+
+
+def test_the_epoch_stays_when_nothing_moved(locked: Catalogue) -> None:
+    before = (locked.folder / model.PINS_FILE).read_bytes()
+    lock.refresh(locked, ["archives", "os", "images"])
+    assert (locked.folder / model.PINS_FILE).read_bytes() == before
+    assert model.load_pins(locked.folder).epoch == THEN
+
+
+@pytest.mark.parametrize("kind", ["archives", "os"])
+def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: FakeApt, kind: str) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, [kind])
+    pins = model.load_pins(locked.folder)
+    assert pins.epoch == NOW
+    version = "3.5-5" if kind == "archives" else "3.5-4"
+    assert {pin.version for pin in pins.programs.values()} == {version}
+
+
+def test_kinds_that_were_not_asked_for_stay(locked: Catalogue, fake_apt: FakeApt) -> None:
+    before = {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()}
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["archives"])
+    assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
+
+
+def test_the_platforms_of_bases_are_those_that_an_image_has_there(catalogue: Catalogue) -> None:
+    small = replace(catalogue, images={"small": catalogue.images["small"]})
+    assert lock.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
+    assert lock.platforms(small, "debian") == (Platform.AMD64,)
+    assert lock.platforms(catalogue, "cuda") == ()

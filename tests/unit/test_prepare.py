@@ -1,0 +1,195 @@
+"""What a build needs from the machine: current locks, room on the disk, pinned root images, and no secret in the open."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import build, model, prepare
+from dynamo_containers.errors import LockError, NoSpaceError
+from dynamo_containers.model import Platform, Stage
+from dynamo_containers.os_lock import Drift, OsLock
+from dynamo_containers.roots import RootImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.build import Request
+    from dynamo_containers.model import Catalogue
+
+GB = 10**9
+PINNED = f"sha256:{'5' * 64}"
+OTHER = f"sha256:{'0' * 64}"
+
+
+def asked(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd64") -> Request:
+    return build.request(model.load(folder), stage, platforms=[platform])
+
+
+def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(catalogue: Catalogue) -> None:
+    request = build.request(catalogue, Stage.CI, platforms=["all"])
+    with pytest.raises(NoSpaceError) as caught:
+        prepare.check_space(request, int(9.94 * GB))
+    assert str(caught.value).splitlines()[0] == (
+        "There is not enough disk space: "
+        f"this build needs about 10.0 GB below {catalogue.folder}, and 9.9 GB is free."
+    )
+    assert caught.value.exit_code == 6
+
+
+def test_every_image_and_platform_needs_its_own_room(catalogue: Catalogue) -> None:
+    one = build.request(catalogue, Stage.RUNTIME, images=["small"], platforms=["linux/amd64"])
+    both = build.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"])
+    prepare.check_space(one, GB // 2)
+    prepare.check_space(both, 11 * GB // 2)
+    with pytest.raises(NoSpaceError):
+        prepare.check_space(both, 11 * GB // 2 - 1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "layers"),
+    [
+        pytest.param(Stage.BASE, ("builder", "base"), id="base"),
+        pytest.param(Stage.RUNTIME, ("builder", "base", "frontend"), id="runtime"),
+        pytest.param(Stage.CI, ("builder", "base", "frontend", "frontend-ci"), id="ci"),
+    ],
+)
+def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers: tuple[str, ...]) -> None:
+    assert prepare.python_layers(catalogue.images["frontend"], stage) == layers
+
+
+def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
+    found = prepare.facts(asked(own_checkout, Stage.CI))
+    assert found.revision == "unknown"
+    assert found.drift == ()
+    assert set(found.roots) == {"builder", "runtime"}
+    assert set(found.locks) == {"frontend"}
+    assert found.version.split(".")[0].isdigit()
+
+
+def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) -> None:
+    before = prepare.facts(asked(own_checkout)).locks["frontend"]
+    assert prepare.facts(asked(own_checkout)).locks["frontend"] == before
+    with (own_checkout / "constraints/os-debian-runtime-arm64.txt").open("a", encoding="utf-8") as file:
+        file.write(f"more 1 arm64 debian pool/more.deb 1 sha256:{'0' * 64}\n")
+    assert prepare.facts(asked(own_checkout)).locks["frontend"] != before
+
+
+def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
+    with (own_checkout / "requirements/base.in").open("a", encoding="utf-8") as file:
+        file.write("one-more==1\n")
+    with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nRenew it with: invoke lock"):
+        prepare.facts(asked(own_checkout))
+
+
+@pytest.mark.parametrize(
+    "file", ["constraints/base-debian-amd64.txt", "constraints/os-debian-runtime-amd64.txt", "containers/pins.toml"]
+)
+def test_a_missing_lock_is_refused(own_checkout: Path, file: str) -> None:
+    (own_checkout / file).unlink()
+    with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
+        prepare.facts(asked(own_checkout))
+
+
+@pytest.mark.parametrize("kind", ["base", "os-debian-builder"])
+def test_a_missing_lock_of_another_platform_is_refused_too(own_checkout: Path, kind: str) -> None:
+    file = f"constraints/{kind}{'' if kind.startswith('os') else '-debian'}-arm64.txt"
+    (own_checkout / file).unlink()
+    with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
+        prepare.facts(asked(own_checkout))
+
+
+def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
+    images = own_checkout / model.IMAGES_FILE
+    text = images.read_text(encoding="utf-8").replace('version-of = "ai-dynamo"', 'version-of = "ai-dinamo"')
+    images.write_text(text, encoding="utf-8")
+    with pytest.raises(model.UsageError, match="ai-dinamo"):
+        prepare.facts(asked(own_checkout))
+
+
+@pytest.fixture
+def runtime(catalogue: Catalogue) -> OsLock:
+    return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
+
+
+def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+    assert prepare.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
+
+
+def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+    rows = prepare.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
+    assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
+
+
+def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
+    drift = (Drift(name="bash", locked="5.2-2", used="5.2-3"),)
+    assert prepare.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
+
+
+def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
+    strict = replace(runtime, bases=replace(runtime.bases, strict=True))
+    with pytest.raises(LockError) as caught:
+        prepare.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
+    assert PINNED in str(caught.value)
+    assert OTHER in str(caught.value)
+
+
+def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
+    with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
+        prepare.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home and a Python prefix that are empty."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
+    (tmp_path / "prefix").mkdir()
+    return folder
+
+
+def pip_file(path: Path, address: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[global]\ntimeout = 60\nindex-url = {address}\n", encoding="utf-8")
+    return path
+
+
+def test_the_index_is_what_pip_would_use(home: Path, tmp_path: Path) -> None:
+    pip_file(home / ".pip/pip.conf", "https://legacy.example.invalid/simple")
+    assert prepare.index_address({}) == "https://legacy.example.invalid/simple"
+    pip_file(home / ".config/pip/pip.conf", "https://user.example.invalid/simple")
+    assert prepare.index_address({}) == "https://user.example.invalid/simple"
+    pip_file(tmp_path / "prefix/pip.conf", "https://site.example.invalid/simple")
+    assert prepare.index_address({}) == "https://site.example.invalid/simple"
+    named = pip_file(tmp_path / "named.conf", "https://named.example.invalid/100%25/simple")
+    environment = {"PIP_CONFIG_FILE": str(named)}
+    assert prepare.index_address(environment) == "https://named.example.invalid/100%25/simple"
+    environment["PIP_INDEX_URL"] = "https://variable.example.invalid/simple"
+    assert prepare.index_address(environment) == "https://variable.example.invalid/simple"
+
+
+def test_secrets_are_what_the_machine_has(home: Path, tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates.crt"
+    certificates.touch()
+    (home / ".netrc").touch()
+    environment = {"SSL_CERT_FILE": str(certificates), "PIP_INDEX_URL": "https://me:secret@index.example.invalid/simple"}
+    index = tmp_path / ".build/secrets/index"
+    assert prepare.secrets(tmp_path, environment) == (
+        f"id=ca,src={certificates}",
+        f"id=netrc,src={home}/.netrc",
+        f"id=index,src={index}",
+    )
+    assert index.read_text(encoding="utf-8") == "https://me:secret@index.example.invalid/simple"
+    assert index.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("home")
+def test_a_secret_file_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nothing")
+    pip_file(tmp_path / "prefix/pip.conf", "")
+    assert prepare.secrets(tmp_path, {"SSL_CERT_FILE": nowhere, "NETRC": nowhere}) == ()

@@ -1,0 +1,244 @@
+"""The command line: one message and an exit code for what is foreseen, and nothing left behind after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from shutil import copy2, copytree
+
+import pytest
+from invoke.main import program
+
+from dynamo_containers import model, run
+
+DOCKER = """\
+#!/bin/sh
+echo "$@" >> "$STARTED"
+echo "docker says hello"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """A copy of this checkout on a machine whose engine is a script."""
+
+    checkout: Path
+    monkeypatch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def started(self) -> Path:
+        """Return the file that the script called docker writes its arguments to."""
+        return self.checkout.parent / "started"
+
+    def docker(self, script: str) -> None:
+        """Let `docker` be this script."""
+        program = self.checkout.parent / "bin/docker"
+        program.write_text(script, encoding="utf-8")
+        program.chmod(0o755)
+
+    def append(self, file: str, text: str) -> None:
+        """Add to a file of the checkout."""
+        with (self.checkout / file).open("a", encoding="utf-8") as content:
+            content.write(text)
+
+    def invoke(self, *words: str) -> tuple[int, str, str]:
+        """Run `invoke` in this process; return its exit code, output and complaints."""
+        code: object = 0
+        try:
+            program.run(["invoke", "--search-root", str(self.checkout), *words])
+        except SystemExit as end:
+            code = end.code
+        output, complaints = self.capture.readouterr()
+        assert isinstance(code, int)
+        assert "Traceback" not in complaints
+        return code, output, complaints
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `invoke` in a session of its own, as a terminal would, with the checkout's own library."""
+        copytree(Path(run.__file__).parent, self.checkout / "dynamo_containers")
+        return subprocess.Popen(
+            (sys.executable, "-m", "invoke", *words),
+            cwd=self.checkout,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def line(
+    own_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """Return the command line of a checkout with full caches, beside an engine that takes any build."""
+    copy2(model.ROOT / "tasks.py", own_checkout)
+    images = own_checkout / model.IMAGES_FILE
+    small = re.sub(r"disk-mb = \d+", "disk-mb = 1", images.read_text(encoding="utf-8"))
+    images.write_text(small, encoding="utf-8")
+    (tmp_path / "docker/cli-plugins").mkdir(parents=True)
+    (tmp_path / "docker/cli-plugins/docker-buildx").touch()
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(model, "ROOT", own_checkout)
+    monkeypatch.setattr(model, "load", partial(model.load, own_checkout))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    for name, value in {
+        "DOCKER_CONFIG": f"{tmp_path}/docker",
+        "DOCKER_HOST": "tcp://127.0.0.1:1",
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "STARTED": f"{tmp_path}/started",
+    }.items():
+        monkeypatch.setenv(name, value)
+    line = CommandLine(checkout=own_checkout, monkeypatch=monkeypatch, capture=capfd)
+    line.docker(DOCKER)
+    return line
+
+
+def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
+    with line.start("--list") as process:
+        output, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "")
+    for task in ("build.base", "build.runtime", "build.ci", "engine.up", "engine.status", "engine.down", "lock"):
+        assert f"  {task} " in output
+
+
+def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("build.base", "--platform", "linux/arm64")
+    document = line.checkout / ".build/bake-base-base-debian-arm64.json"
+    assert (code, output) == (0, "docker says hello\n")
+    assert complaints == f"+ BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file {document}\n"
+    assert line.started.read_text(encoding="utf-8") == f"buildx bake --file {document}\n"
+    assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
+
+
+def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("-R", "build.runtime", "--image", "frontend", "--platform", "all")
+    document = line.checkout / ".build/bake-runtime-frontend-debian-amd64-arm64.json"
+    assert (code, output) == (0, "")
+    assert complaints == f"+ BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file {document}\n"
+    assert document.is_file()
+    assert not line.started.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(
+            ("build.runtime", "--image", "fronted"),
+            'There is no image with a runtime stage on the debian bases called "fronted". There is: frontend.\n',
+            id="image",
+        ),
+        pytest.param(
+            ("build.base", "--platform", "linux/arm46"),
+            'There is no platform of base called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            id="platform",
+        ),
+        pytest.param(
+            ("build.base", "--bases", "cuda"), 'There is no bases called "cuda". There is: debian.\n', id="bases"
+        ),
+        pytest.param(
+            ("lock", "--check", "--only", "pyhton"),
+            'There is no kind of pin called "pyhton". There is: archives, os, images, python.\n',
+            id="kind of pin",
+        ),
+    ],
+)
+def test_an_unknown_word_is_one_message_and_exit_code_2(
+    line: CommandLine, words: tuple[str, ...], message: str
+) -> None:
+    code, output, complaints = line.invoke(*words)
+    assert (code, output) == (2, "")
+    assert complaints.startswith(f"error: {message}")
+    assert complaints.count("\n") <= 2
+    assert not line.started.exists()
+
+
+def test_the_exit_code_is_that_of_the_process(line: CommandLine) -> None:
+    with line.start("build.ci", "--image", "base") as process:
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert complaints.startswith('error: There is no image with a ci stage on the debian bases called "base".')
+
+
+def test_an_unknown_stage_is_an_unknown_task(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("build.runtme")
+    assert code != 0
+    assert "No idea what 'build.runtme' is!" in output + complaints
+
+
+def test_an_unknown_key_is_exit_code_2(line: CommandLine) -> None:
+    line.append("containers/images.toml", 'colour = "red"\n')
+    code, _, complaints = line.invoke("build.base")
+    assert code == 2
+    assert complaints.startswith("error: containers/images.toml: images.frontend.colour: unknown key, allowed here are ")
+
+
+def test_no_engine_is_exit_code_3(line: CommandLine) -> None:
+    line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 3
+    assert complaints == (
+        f"error: DOCKER_HOST names the Docker Engine at unix://{line.checkout}/no.sock, but nothing answers there.\n"
+        "Start that engine, or `unset DOCKER_HOST` and run: invoke engine.up\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("build.base",), ("lock", "--check")], ids=["build", "check"])
+def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) -> None:
+    line.append("requirements/base.in", "one-more==1\n")
+    code, _, complaints = line.invoke(*words)
+    assert code == 4
+    assert "constraints/base-debian-amd64.txt is stale" in complaints
+    assert complaints.endswith("Renew it with: invoke lock\n")
+    assert not line.started.exists()
+
+
+def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
+    images = line.checkout / model.IMAGES_FILE
+    text = images.read_text(encoding="utf-8").replace("disk-mb = 1\n", "disk-mb = 1000000000\n")
+    images.write_text(text, encoding="utf-8")
+    code, _, complaints = line.invoke("build.base", "--platform", "linux/amd64")
+    assert code == 6
+    assert "this build needs about 1000000.0 GB below" in complaints
+    assert not line.started.exists()
+
+
+def test_a_build_that_fails_or_loses_its_engine_is_exit_code_7(line: CommandLine) -> None:
+    line.docker("#!/bin/sh\necho 'ERROR: failed to receive status: connection error: EOF' >&2\nexit 17\n")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 7
+    assert "ERROR: failed to receive status" in complaints
+    assert "error: The command ended with exit code 17:\n" in complaints
+
+
+def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
+    line.docker('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
+    before = set(files(line.checkout))
+    with line.start("build.base", "--platform", "linux/amd64") as process:
+        deadline = time.monotonic() + 20
+        while not line.started.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert complaints.endswith("\ninterrupted; nothing half-made is used later\n")
+    assert "Traceback" not in complaints
+    left = {name for name in set(files(line.checkout)) - before if "__pycache__" not in name}
+    document = ".build/bake-base-base-debian-amd64.json"
+    assert document in left
+    assert {name for name in left if os.path.basename(name).startswith(".")} == set()
+    json.loads((line.checkout / document).read_text(encoding="utf-8"))
+
+
+def files(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
