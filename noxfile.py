@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,9 +89,10 @@ def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments
         environment = engine.environment(model.ROOT)
         requests = smoke.requests(CATALOGUE, image, platform)
         facts = [prepare.facts(request) for request in requests]
-        for request, known in zip(requests, facts, strict=True):
-            run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)
-        run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
+        with engine.watched(model.ROOT):
+            for request, known in zip(requests, facts, strict=True):
+                run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)
+            run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 
 def _add_smoke_session(row: smoke.Row) -> None:
@@ -109,10 +109,12 @@ for _row in smoke.matrix(CATALOGUE):
 
 
 @nox.session
-def bench(session: nox.Session) -> None:
-    """What our commands cost beside raw bake, in one run; needs an engine. Writes .build/bench.json."""
+@nox.parametrize("what", [nox.param("no_op", id="no-op"), nox.param("cold", id="cold")])
+def bench(session: nox.Session, what: str) -> None:
+    """Measure beside raw bake (no-op), and from a fresh clone (cold, minutes); fails over its limit."""
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
-        session.run("python", "-m", "benchmarks.no_op", env=dict(os.environ) | engine.environment(model.ROOT))
+        if what == "no_op":
+            engine.up(model.ROOT, (NATIVE,))
+        session.run("python", "-m", f"benchmarks.{what}")

@@ -36,7 +36,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
         environment = engine.environment(model.ROOT)
         plan = build.plan(request, prepare.facts(request), environment, engine.buildx(environment))
-        run.execute(plan, dry_run=c.config.run.dry)
+        with engine.watched(model.ROOT):
+            run.execute(plan, dry_run=c.config.run.dry)
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from shutil import which
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from dynamo_containers import run
 from dynamo_containers.errors import UnsupportedHostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 HOST_STATUS = Path("/var/lib/dpkg/status")
@@ -171,7 +175,7 @@ def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[st
     )
 
 
-def url(package: Package, mirrors: dict[str, str]) -> str:
+def url(package: Package, mirrors: Mapping[str, str]) -> str:
     """Return where the host's mirror has the package."""
     return address(mirrors[package.archive], package.path)
 

@@ -17,7 +17,7 @@ from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.run import Command, Document, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 DEFAULT_BASES = "debian"
@@ -56,7 +56,7 @@ class Facts:
     """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
 
 
-def request(  # noqa: PLR0913 - one per flag of the command line
+def request(
     catalogue: Catalogue,
     stage: Stage,
     *,
@@ -70,7 +70,8 @@ def request(  # noqa: PLR0913 - one per flag of the command line
         UsageError: a word is unknown, or a combination is not in the table; the message names what is.
     """
     if bases not in catalogue.bases:
-        raise unknown("bases", bases, catalogue.bases)
+        what = "bases"
+        raise unknown(what, bases, catalogue.bases)
     having = {name: image for name, image in catalogue.images.items() if stage in image.stages and bases in image.bases}
     wanted = f"image with a {stage.value} stage on the {bases} bases"
     if not having:
@@ -117,10 +118,11 @@ def plan(
     file = f"bake-{request.stage.value}-{names}-{request.bases.name}-{architectures}.json"
     path = request.catalogue.folder / ".build" / file
     document = Document(path=path, text=json.dumps(bake(request, facts), indent=2, sort_keys=True) + "\n")
+    # bake wants to be told which files outside of this folder it may read (buildx 0.18 and newer).
+    readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in facts.secrets]
     command = Command(
-        argv=(*buildx, "bake", "--file", str(path)),
-        # The document is ours: bake need not ask whether it may read the certificates that it names.
-        env={**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"},
+        argv=(*buildx, "bake", *readable, f"--allow=fs.read={request.catalogue.folder}", "--file", str(path)),
+        env=environment,
         hint="The step that failed stands above, with its output. To try again, run the same command.",
     )
     return Plan(documents=(document,), commands=(command,))
@@ -139,9 +141,7 @@ def bake(request: Request, facts: Facts) -> dict[str, Any]:
     return {"group": {"default": {"targets": wanted}}, "target": steps}
 
 
-def _add_image(
-    steps: dict[str, dict[str, Any]], request: Request, facts: Facts, image: Image, stage: Stage
-) -> str:
+def _add_image(steps: dict[str, dict[str, Any]], request: Request, facts: Facts, image: Image, stage: Stage) -> str:
     """Add an image and what it stands on; return its target's name."""
     match stage:
         case Stage.BASE:
@@ -170,7 +170,7 @@ def _add_os(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) ->
     return name
 
 
-def _add(  # noqa: PLR0913 - the parts of a target
+def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
     steps: dict[str, dict[str, Any]],
     request: Request,
     facts: Facts,

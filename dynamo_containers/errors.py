@@ -63,7 +63,7 @@ class BusyError(FatalError):
 
 
 class UnsupportedHostError(FatalError):
-    """This machine lacks something that cannot be installed privately (root, Debian's apt, a kernel feature)."""
+    """The machine lacks something that cannot be installed privately (root, Debian's apt, a kernel feature)."""
 
     exit_code = 9
 

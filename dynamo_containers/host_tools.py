@@ -10,7 +10,6 @@ import hashlib
 import os
 import platform as machine
 import sys
-from pathlib import Path
 from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from dynamo_containers.model import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:

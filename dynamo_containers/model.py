@@ -74,7 +74,8 @@ def platforms(
     asked = list(words) or [native_platform().value]
     for word in asked:
         if word not in (*known, ALL_PLATFORMS):
-            raise unknown(f"platform of {of}", word, [*known, ALL_PLATFORMS])
+            what = f"platform of {of}"
+            raise unknown(what, word, [*known, ALL_PLATFORMS])
     wanted = list(known) if ALL_PLATFORMS in asked else asked
     return tuple(known[word] for word in sorted(set(wanted)))
 

@@ -76,7 +76,8 @@ def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
     """
     path = folder / lock.file
     if not path.is_file():
-        raise _refresh_needed(f"{lock.file} is missing")
+        what = f"{lock.file} is missing"
+        raise _refresh_needed(what)
     return parse(lock, path.read_text(encoding="utf-8"))
 
 
@@ -84,15 +85,17 @@ def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
     """Read a lock's text; see `read`."""
     lines = text.splitlines()
     if f"{INPUTS}{lock.inputs}" not in lines:
-        reason = f"containers/images.toml has changed bases.{lock.bases.name}.roots.{lock.role} since it was made"
-        raise _refresh_needed(f"{lock.file} is stale: {reason}")
+        row = f"bases.{lock.bases.name}.roots.{lock.role}"
+        what = f"{lock.file} is stale: containers/images.toml has changed {row} since it was made"
+        raise _refresh_needed(what)
     return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
 
 
 def _package(lock: OsLock, line: str) -> apt.Package:
     words = line.split()
     if len(words) != 7 or not words[6].startswith("sha256:") or not words[5].isdigit():  # noqa: PLR2004 - see HEADER
-        raise _refresh_needed(f"{lock.file} has a line that is no package: {line!r}")
+        what = f"{lock.file} has a line that is no package: {line!r}"
+        raise _refresh_needed(what)
     name, version, architecture, archive, path, size, digest = words
     return apt.Package(
         name=name,

@@ -45,6 +45,8 @@ DPKG_OPTIONS = (
 # mirror that its builder happened to use, and the contract forbids index addresses in any layer.
 CLEAN_UP = (
     'rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname" "$1/var/cache/ldconfig/aux-cache"',
+    # Byte code that maintainer scripts left of their own helpers; unlike that of the library, it varies.
+    'rm -rf "$1/usr/share/python3/debpython/__pycache__"',
     'rm -rf "$1"/var/log/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/*-old',
 )
 
@@ -173,7 +175,9 @@ def _bootstrap(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], ep
     return tar
 
 
-def bootstrap_command(lock: OsLock, repository: Path, tar: Path, environment: dict[str, str], hooks: Path) -> run.Command:
+def bootstrap_command(
+    lock: OsLock, repository: Path, tar: Path, environment: dict[str, str], hooks: Path
+) -> run.Command:
     """Return the mmdebstrap call that turns a repository of the locked packages into a root file system."""
     return run.Command(
         argv=(

@@ -58,7 +58,8 @@ def requests(
         UsageError: the image, or this platform or these bases for it, is not in the table.
     """
     if image not in catalogue.images or not _tested(catalogue.images[image]):
-        raise unknown("image with smoke tests", image, (row.image for row in matrix(catalogue)))
+        what = "image with smoke tests"
+        raise unknown(what, image, (row.image for row in matrix(catalogue)))
     return tuple(
         build.request(catalogue, stage, images=[image], platforms=[platform.value], bases=bases)
         for stage in _tested(catalogue.images[image])

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
+from dynamo_containers.errors import CommandFailedError, NoEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dynamo_containers.model import Platform
 
-__all__ = ["buildx", "down", "environment", "network", "status", "up"]
+__all__ = ["buildx", "down", "environment", "network", "status", "up", "watched"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -40,6 +42,26 @@ def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
     """
     plugin = endpoint.buildx_plugin({**os.environ, **environment})
     return (str(plugin),) if plugin else ("docker", "buildx")
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Tell a build that failed from an engine that went away in the middle of it.
+
+    Raises:
+        NoEngineError: a command failed, and the engine does not answer any more.
+    """
+    try:
+        yield
+    except CommandFailedError as error:
+        if endpoint.choose(endpoint.look(Place(folder=folder))):
+            raise
+        message = (
+            f"{error}\nThe Docker Engine stopped answering in the middle of this.\n"
+            f"Why may stand in {Place(folder=folder).log}. What was built until then is kept.\n"
+            "Start the engine again, and go on: invoke engine.up"
+        )
+        raise NoEngineError(message) from None
 
 
 def network(folder: Path) -> tuple[str, ...]:

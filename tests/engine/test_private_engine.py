@@ -11,24 +11,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import run
+from dynamo_containers import engine, run
 from dynamo_containers.engine import daemon, emulation, endpoint
 from dynamo_containers.engine.place import Place
+from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.model import ROOT, Platform, native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(os.geteuid() != 0 or not Path("/usr/bin/dpkg-deb").exists(), reason="needs root on Debian"),
-]
+pytestmark = pytest.mark.engine
 
 FOREIGN = next(platform for platform in Platform if platform is not native_platform())
 CALL = "import sys; from pathlib import Path; from dynamo_containers import engine, model; "
@@ -192,6 +191,27 @@ def test_a_killed_engine_leaves_no_process_and_up_recovers(place: Place) -> None
     finished = call(place, UP)
     assert finished.returncode == 0, finished.stderr
     assert "probe" in docker(place, "images", "--format", "{{.Repository}}")
+
+
+def test_an_engine_that_dies_in_the_middle_of_a_build_is_told_from_a_failed_build(place: Place) -> None:
+    """The message says that the engine went away and how to go on; the exit code is that of no engine."""
+    slow = run.Command(argv=("docker", "run", "--rm", "probe:1", "sleep", "60"), env=endpoint.environment(place, CLEAN))
+    process = daemon.recorded(place)
+    assert process is not None
+    killer = threading.Timer(2, os.kill, (process.pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(NoEngineError, match="stopped answering in the middle") as failure, engine.watched(place.folder):
+        run.execute(run.Plan(commands=(slow,)))
+    assert failure.value.exit_code == 3
+    assert "invoke engine.up" in str(failure.value)
+    assert call(place, UP).returncode == 0
+
+
+def test_a_command_that_fails_by_itself_is_not_blamed_on_the_engine(place: Place) -> None:
+    """The command's own failure stays what it is."""
+    failing = run.Command(argv=("docker", "run", "--rm", "probe:1", "false"), env=endpoint.environment(place, CLEAN))
+    with pytest.raises(CommandFailedError), engine.watched(place.folder):
+        run.execute(run.Plan(commands=(failing,)))
 
 
 def test_the_host_is_as_it_was(place: Place) -> None:

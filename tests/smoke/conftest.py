@@ -14,12 +14,10 @@ from dynamo_containers import engine as engines
 from dynamo_containers import model, run
 from dynamo_containers.model import Platform
 from tests.smoke import forbidden
-from tests.smoke.containers import ARBITRARY_USER, MOUNTED, SCRIPTS, CouldNotCheckError, Engine
+from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
 from tests.smoke.layers import Saved, saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dynamo_containers.model import Bases, Catalogue, Image
 
 EMULATED = 12.0
@@ -127,13 +125,27 @@ def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
 
 
 @pytest.fixture(scope="session")
-def layers(engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]) -> Iterator[Saved]:
-    file = engine.logs / "image.tar"
+def saved_images(
+    request: pytest.FixtureRequest, engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]
+) -> dict[str, Saved]:
+    """Read the image and its ci form together: they share their layers."""
+    file = engine.logs / "images.tar"
+    tags = (image, request.config.getoption("--ci-image"))
     try:
-        engine.docker("save", "--output", str(file), image, seconds=300)
-        yield saved(file, must_not_leak)
+        engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=300)
+        return saved(file, must_not_leak)
     finally:
         file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def layers(saved_images: dict[str, Saved], image: str) -> Saved:
+    return saved_images[image]
+
+
+@pytest.fixture(scope="session")
+def ci_layers(saved_images: dict[str, Saved], ci_image: str) -> Saved:
+    return saved_images[ci_image]
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +167,11 @@ def probe(engine: Engine, image: str, pip_mount: tuple[str, str]) -> dict[str, A
 @pytest.fixture(scope="session")
 def arbitrary_user_probe(engine: Engine, image: str) -> dict[str, Any]:
     return ask(engine, image, "probe-arbitrary-user", *ARBITRARY_USER, questions=("user",))
+
+
+@pytest.fixture(scope="session")
+def read_only_probe(engine: Engine, image: str) -> dict[str, Any]:
+    return ask(engine, image, "probe-read-only", *ARBITRARY_USER, *READ_ONLY, questions=("user",))
 
 
 def ask(

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
     from tests.smoke.forbidden import Forbidden
 
+KEEP = (
+    "etc/ssl/certs/ca-certificates.crt",
+    "usr/share/ca-certificates/*.crt",
+    "usr/share/ca-certificates/*/*.crt",
+    "var/lib/dpkg/info/ca-certificates.md5sums",
+)
+"""The files whose content is kept."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 ELF = b"\x7fELF"
 
@@ -43,6 +50,8 @@ class Entry:
     elf_machine: int | None
     leaks: tuple[str, ...]
     """What it holds that must be in no image, by name: the value itself is shown nowhere."""
+    kept: bytes | None
+    """Its content, for the few files of KEEP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +80,12 @@ class Saved:
 
     def named(self, *names: str) -> list[str]:
         """Return the paths whose last part is like one of the patterns."""
-        return sorted(path for path in self.files if any(PurePosixPath(path).match(name) for name in names))
+        return sorted(path for path in self.files if any(matches(path, name) for name in names))
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Say whether a path fits a pattern: one with a slash from the root on, another by the last part."""
+    return PurePosixPath(f"/{path}").match(f"/{pattern}" if "/" in pattern else pattern)
 
 
 def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
@@ -86,25 +100,32 @@ def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
     return sorted(gone)
 
 
-def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> Saved:
-    """Read a file that `docker save` wrote, looking for what must not leak in all of it.
+def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, Saved]:
+    """Read a file that `docker save` wrote, by tag, looking for what must not leak in all of it.
+
+    A layer that several images share is in the file once and is read once.
 
     Raises:
-        CouldNotCheckError: it does not hold exactly one image, or a layer is not what its digest says.
+        CouldNotCheckError: a layer is not what an image's configuration says.
     """
     with tarfile.open(file) as archive:
         manifests = json.loads(_read(archive, "manifest.json"))
-        if len(manifests) != 1:
-            message = f"{file} holds {len(manifests)} images, not one."
-            raise CouldNotCheckError(message)
-        text = _read(archive, manifests[0]["Config"])
-    config = json.loads(text)
-    names = manifests[0]["Layers"]
+        texts = {each["Config"]: _read(archive, each["Config"]) for each in manifests}
+    numbers = {name: number for each in reversed(manifests) for number, name in enumerate(each["Layers"])}
     with ProcessPoolExecutor(max_workers=2) as pool:
-        parts = [pool.submit(_layer, file, name, number, forbidden) for number, name in enumerate(names)]
-        read = [part.result() for part in parts]
+        parts = {name: pool.submit(_layer, file, name, number, forbidden) for name, number in numbers.items()}
+        read = {name: part.result() for name, part in parts.items()}
+    return {
+        tag: _saved(texts[each["Config"]], [read[name] for name in each["Layers"]], forbidden)
+        for each in manifests
+        for tag in each["RepoTags"]
+    }
+
+
+def _saved(text: bytes, read: list[tuple[str, tuple[Entry, ...]]], forbidden: tuple[Forbidden, ...]) -> Saved:
+    config = json.loads(text)
     if [digest for digest, _ in read] != config["rootfs"]["diff_ids"]:
-        message = f"{file}: the layers are not those that the image's configuration names."
+        message = "docker save: the layers are not those that the image's configuration names."
         raise CouldNotCheckError(message)
     leaks = tuple(each.name for each in forbidden if each.is_in(text))
     return Saved(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
@@ -173,4 +194,5 @@ def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ..
             link=member.linkname,
             elf_machine=int.from_bytes(content[18:20], "little") if content.startswith(ELF) else None,
             leaks=tuple(each.name for each in forbidden if each.is_in(content) or each.is_in(path.encode())),
+            kept=content if any(matches(path, pattern) for pattern in KEEP) else None,
         )

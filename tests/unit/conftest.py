@@ -6,7 +6,6 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from shutil import copy2, copytree
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from dynamo_containers.build import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from dynamo_containers.apt import Package
     from dynamo_containers.model import Catalogue

@@ -23,11 +23,13 @@ B = "b" * 64
 
 
 def test_what_apt_would_fetch_is_read_with_epochs_and_plus_signs() -> None:
-    text = f"""\
-Reading package lists...
-'http://mirror.example.invalid/debian-security/pool/updates/main/l/login/login_4.13%2bdfsg1_amd64.deb' login_1%3a4.13+dfsg1_amd64.deb 617984 SHA256:{B}
-'http://mirror.example.invalid/debian/pool/main/g/gcc-12/libstdc%2b%2b6_12.2.0-14_amd64.deb' libstdc++6_12.2.0-14_amd64.deb 613000 SHA256:{A}
-"""
+    security = "http://mirror.example.invalid/debian-security/pool/updates/main/l/login/login_4.13%2bdfsg1_amd64.deb"
+    main = "http://mirror.example.invalid/debian/pool/main/g/gcc-12/libstdc%2b%2b6_12.2.0-14_amd64.deb"
+    text = (
+        "Reading package lists...\n"
+        f"'{security}' login_1%3a4.13+dfsg1_amd64.deb 617984 SHA256:{B}\n"
+        f"'{main}' libstdc++6_12.2.0-14_amd64.deb 613000 SHA256:{A}\n"
+    )
     assert apt.parse_uris(text, MIRRORS) == (
         Package(
             name="libstdc++6",

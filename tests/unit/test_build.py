@@ -192,10 +192,13 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: F
     plan = build.plan(request, facts, {"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
     assert [each.path for each in plan.documents] == [path]
-    assert [str(each) for each in plan.commands] == [
-        "DOCKER_HOST=tcp://builder.example.invalid:2375 BUILDX_BAKE_ENTITLEMENTS_FS=0 "
-        f"docker buildx bake --file {path}"
-    ]
+    readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
+    words = ("bake", *readable, "--file", str(path))
+    (command,) = plan.commands
+    assert command.argv == ("docker", "buildx", *words)
+    assert command.env == {"DOCKER_HOST": "tcp://builder.example.invalid:2375"}
+    direct = build.plan(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
+    assert direct.argv == ("/plugins/docker-buildx", *words)
 
 
 def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: Facts) -> None:

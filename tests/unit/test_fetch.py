@@ -103,7 +103,7 @@ def test_a_server_that_dies_every_time_is_named(server: Server, store: Path) -> 
 
 def test_a_server_that_is_not_there_is_named(server: Server, store: Path) -> None:
     nowhere = f"{server.address.rpartition(':')[0]}:1/a.deb"
-    with pytest.raises(DownloadError, match="could not be fetched: .*refused") as caught:
+    with pytest.raises(DownloadError, match=r"could not be fetched: .*refused") as caught:
         fetch.fetch(store, Download(url=nowhere, sha256=SHA256))
     assert not isinstance(caught.value, GoneError)
     assert kept(store) == []

@@ -112,7 +112,8 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             'packages = ["python3"]\n',
             'packages = "python3"\n',
-            "containers/images.toml: bases.debian.roots.runtime.packages: found 'python3', allowed is a list of strings.",
+            "containers/images.toml: bases.debian.roots.runtime.packages: found 'python3', "
+            "allowed is a list of strings.",
             id="a string for a list",
         ),
         pytest.param(
@@ -280,9 +281,7 @@ def test_words_for_platforms(words: list[str], meant: tuple[Platform, ...]) -> N
     ("name", "meant"),
     [pytest.param("x86_64", Platform.AMD64, id="amd64"), pytest.param("aarch64", Platform.ARM64, id="arm64")],
 )
-def test_no_word_means_this_machine_s_own_platform(
-    monkeypatch: pytest.MonkeyPatch, name: str, meant: Platform
-) -> None:
+def test_no_word_means_this_machine_s_own_platform(monkeypatch: pytest.MonkeyPatch, name: str, meant: Platform) -> None:
     monkeypatch.setattr(machine, "machine", lambda: name)
     assert model.platforms([]) == (meant,)
 

@@ -85,7 +85,7 @@ def test_the_order_of_packages_in_the_row_does_not_matter(lock: OsLock) -> None:
 
 
 def test_a_lock_for_another_platform_is_stale(lock: OsLock) -> None:
-    with pytest.raises(LockError, match="os-debian-runtime-arm64.txt is stale"):
+    with pytest.raises(LockError, match=r"os-debian-runtime-arm64\.txt is stale"):
         os_lock.parse(replace(lock, platform=Platform.ARM64), TEXT)
 
 

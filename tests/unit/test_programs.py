@@ -99,7 +99,7 @@ def test_a_file_that_the_package_does_not_have_is_named(
     with pytest.raises(UsageError) as caught:
         programs.ensure(catalogue.folder, other, pins, Platform.AMD64)
     assert str(caught.value).startswith("The package etcd-server 3.5.16-4 has no file usr/sbin/etcd.\n")
-    assert os.listdir(programs.folder_of(catalogue.folder, other, pins)) == []
+    assert list(programs.folder_of(catalogue.folder, other, pins).iterdir()) == []
 
 
 @pytest.mark.usefixtures("mirror")
@@ -131,7 +131,7 @@ def test_other_bases_take_the_current_package_and_say_so_every_time(
 
 
 @needs_dpkg
-def test_programs_are_never_there_without_the_record_of_their_drift(
+def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PLR0913, PLR0917 - fixtures
     catalogue: Catalogue,
     bases: Bases,
     mirror: Server,

@@ -429,11 +429,11 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
     [
         (PyPIRepository.__init__, ["self", "pip_args", "cache_dir"]),
         (PyPIRepository.allow_all_wheels, ["self"]),
-        (PyPIRepository._get_matching_candidates, ["self", "ireq"]),  # noqa: SLF001 - the hook point itself
-        (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),  # noqa: SLF001
-        (PyPIRepository._get_file_hash, ["self", "link"]),  # noqa: SLF001
+        (PyPIRepository._get_matching_candidates, ["self", "ireq"]),
+        (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),
+        (PyPIRepository._get_file_hash, ["self", "link"]),
         (
-            RequirementCommand._build_package_finder,  # noqa: SLF001
+            RequirementCommand._build_package_finder,
             ["self", "options", "session", "target_python", "ignore_requires_python"],
         ),
     ],

@@ -89,7 +89,7 @@ def test_several_root_images_come_back_with_their_locks(catalogue: Catalogue, lo
 
 
 def test_without_its_lock_a_root_image_is_refused(catalogue: Catalogue, lock: OsLock) -> None:
-    with pytest.raises(LockError, match="os-debian-builder-amd64.txt is missing"):
+    with pytest.raises(LockError, match=r"os-debian-builder-amd64\.txt is missing"):
         roots.ensure(catalogue.folder, replace(lock, role="builder"), EPOCH)
 
 
@@ -187,10 +187,7 @@ def test_the_call_of_mmdebstrap(lock: OsLock, monkeypatch: pytest.MonkeyPatch, u
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         "--skip=check/qemu",
         "--hook-dir=/hooks/merged-usr",
-        '--customize-hook=rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname" '
-        '"$1/var/cache/ldconfig/aux-cache"',
-        '--customize-hook=rm -rf "$1"/var/log/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* '
-        '"$1"/var/cache/debconf/*-old',
+        *(f"--customize-hook={hook}" for hook in roots.CLEAN_UP),
         "bookworm",
         "/s/root.tar",
         "deb [trusted=yes] copy:/s/repository ./",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 @pytest.mark.parametrize("failure", [ValueError("a bug"), KeyboardInterrupt(), FULL], ids=["a bug", "Ctrl-C", "full"])
 def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file"
@@ -32,7 +36,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     with pytest.raises((type(failure), NoSpaceError)):
         cut_short()
     assert path.read_text(encoding="utf-8") == "old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_whole_write_replaces_the_file_and_others_may_read_it(tmp_path: Path) -> None:
@@ -41,7 +45,7 @@ def test_a_whole_write_replaces_the_file_and_others_may_read_it(tmp_path: Path) 
         file.write(b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o644
-    assert os.listdir(path.parent) == ["file"]
+    assert names(path.parent) == ["file"]
 
 
 def test_a_disk_that_fills_up_is_a_message_with_the_file(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_disk_that_fills_up_is_a_message_with_the_file(tmp_path: Path) -> None
     with pytest.raises(NoSpaceError) as caught:
         fill()
     assert str(caught.value).startswith(f"The disk is full: {path} could not be written.\n")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_disk_that_is_full_already_is_the_same_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +83,7 @@ def test_commands_run_in_order_and_the_first_failure_ends_the_plan(tmp_path: Pat
     plan = Plan(commands=tuple(Command(argv=("sh", "-c", f"cd '{tmp_path}' && {words}")) for words in commands))
     with pytest.raises(CommandFailedError):
         run.execute(plan)
-    assert os.listdir(tmp_path) == ["first"]
+    assert names(tmp_path) == ["first"]
 
 
 def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_next() -> None:
@@ -108,7 +112,7 @@ def test_what_a_command_says_can_be_captured_without_its_complaints() -> None:
 
 
 def test_a_captured_command_that_fails_repeats_its_complaints() -> None:
-    with pytest.raises(CommandFailedError, match="exit code 4:\n.*\n    out\n    err$"):
+    with pytest.raises(CommandFailedError, match=r"exit code 4:\n.*\n    out\n    err$"):
         run.capture(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 4")))
 
 
@@ -144,12 +148,15 @@ def test_a_dry_run_prints_the_commands_and_starts_none(tmp_path: Path, capsys: p
     command = Command(argv=("touch", str(tmp_path / "made by it")), env={"KEY": "a value"})
     run.execute(Plan(documents=(document,), commands=(command,)), dry_run=True)
     assert capsys.readouterr().err == f"+ KEY='a value' touch '{tmp_path}/made by it'\n"
-    assert os.listdir(tmp_path) == ["bake.json"]
+    assert names(tmp_path) == ["bake.json"]
 
 
 def test_what_is_printed_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    command = Command(argv=("sh", "-c", 'echo "$PATH|$WORDS|$0"', "it's"), env={"PATH": "/my tools:/usr/bin:/bin", "WORDS": "$HOME `ls`"})
+    command = Command(
+        argv=("sh", "-c", 'echo "$PATH|$WORDS|$0"', "it's"),
+        env={"PATH": "/my tools:/usr/bin:/bin", "WORDS": "$HOME `ls`"},
+    )
     assert str(command).startswith("PATH='/my tools:'\"$PATH\" WORDS='$HOME `ls`' sh -c ")
     pasted = subprocess.run(["/bin/sh", "-c", str(command)], capture_output=True, text=True, check=True)
     assert pasted.stdout == "/my tools:/usr/bin:/bin|$HOME `ls`|it's\n" == run.capture(command)

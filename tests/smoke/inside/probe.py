@@ -169,6 +169,10 @@ def imports() -> dict:
     return call([sys.executable, "-B", "-c", f"import {', '.join(MODULES)}"])
 
 
+def test_tools() -> dict:
+    return call([sys.executable, "-B", "-c", "import openai, pytest"])
+
+
 def byte_code() -> dict:
     done = call([sys.executable, "-B", "-c", BYTE_CODE])
     return {"code": done["code"], "output": done["output"]}
@@ -178,11 +182,12 @@ QUESTIONS = {
     each.__name__: each
     for each in (
         *(user, shells, programs, found, distributions, packages, missing_libraries),
-        *(pip_check, imports, byte_code),
+        *(pip_check, imports, byte_code, test_tools),
     )
 }
+OF_CI = "test_tools"
 
 if __name__ == "__main__":
-    asked = sys.argv[1:] or list(QUESTIONS)
+    asked = sys.argv[1:] or [name for name in QUESTIONS if name != OF_CI]
     with ThreadPoolExecutor(2) as together:
         print(json.dumps(dict(zip(asked, together.map(lambda name: QUESTIONS[name](), asked), strict=True))))

@@ -1,0 +1,71 @@
+"""What an image's labels say, against the files of this checkout that they must agree with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import build, prepare, python_lock
+from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Platform, Stage
+
+if TYPE_CHECKING:
+    from tests.smoke.containers import Engine
+
+OCI = "org.opencontainers.image"
+
+
+def stage(row: Image) -> Stage:
+    return Stage.BASE if Stage.BASE in row.stages else Stage.RUNTIME
+
+
+def test_the_version_is_the_locked_one_of_dynamo(
+    labels: dict[str, str], catalogue: Catalogue, bases: Bases, platform: Platform
+) -> None:
+    text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
+    locked = {package.name: package.version for package in python_lock.read(text)}
+    assert labels[f"{OCI}.version"] == locked[catalogue.version_of]
+
+
+def test_the_base_image_is_named_with_its_pinned_digest(
+    labels: dict[str, str], catalogue: Catalogue, bases: Bases, row: Image
+) -> None:
+    role = "builder" if stage(row) is Stage.BASE else "runtime"
+    assert labels[f"{OCI}.base.name"] == f"{bases.name}-{role}:{bases.roots[role].suite}"
+    if "ai.dynamo.drift" not in labels:
+        assert labels[f"{OCI}.base.digest"] == catalogue.pins.roots[bases.name, role].index
+
+
+def test_it_was_created_when_the_locks_last_moved(
+    labels: dict[str, str], inspected: dict[str, Any], catalogue: Catalogue
+) -> None:
+    when = datetime.fromtimestamp(catalogue.pins.epoch, UTC)
+    assert datetime.fromisoformat(labels[f"{OCI}.created"]) == when
+    assert datetime.fromisoformat(inspected["Created"]) == when
+
+
+def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str]) -> None:
+    here = prepare._revision(ROOT).removesuffix("-dirty")
+    assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: build it again"
+
+
+def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row: Image, catalogue: Catalogue) -> None:
+    assert labels[f"{OCI}.title"] == row.title
+    assert labels[f"{OCI}.description"] == row.description
+    assert labels[f"{OCI}.licenses"] == catalogue.licenses
+    assert labels[f"{OCI}.source"] == catalogue.source
+
+
+def test_it_names_its_backend_bases_stage_and_locks(
+    labels: dict[str, str], row: Image, bases: Bases, catalogue: Catalogue
+) -> None:
+    request = build.request(
+        catalogue, stage(row), images=[row.name], platforms=[row.platforms[0].value], bases=bases.name
+    )
+    assert labels["ai.dynamo.backend"] == "none"
+    assert labels["ai.dynamo.bases"] == bases.name
+    assert labels["ai.dynamo.stage"] == stage(row).value
+    assert labels["ai.dynamo.lock"] == f"sha256:{prepare._digest(request, row, {})}", "built from other locks"
+
+
+def test_the_engine_knows_it_as_an_image_for_the_platform(inspected: dict[str, Any], engine: Engine) -> None:
+    assert f"{inspected['Os']}/{inspected['Architecture']}" == engine.platform.value

@@ -1,0 +1,85 @@
+"""What is in the layers: for this platform only, as old as the locks, and nothing of the machine that built it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from tests.smoke.forbidden import certificates
+from tests.smoke.layers import matches
+
+if TYPE_CHECKING:
+    from dynamo_containers.model import Catalogue, Platform
+    from tests.smoke.layers import Saved
+
+MAY_NAME: tuple[tuple[str, str, str], ...] = ()
+"""(pattern of a path, what it holds, why that is no leak). No image needs one today."""
+CREDENTIAL_FILES = (
+    *(".netrc", "_netrc", ".pypirc", ".git-credentials", "pip.conf", "uv.toml", ".npmrc"),
+    *("id_rsa", "id_ecdsa", "id_ed25519", ".docker/config.json", "auth.json", ".env"),
+)
+CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+CA_PACKAGE = "var/lib/dpkg/info/ca-certificates.md5sums"
+MOST_LAYERS = 100
+"""overlayfs stops at about 127."""
+
+
+def test_no_layer_holds_a_string_of_the_machine_that_built_it(layers: Saved) -> None:
+    found = {
+        f"layer {entry.layer}: /{entry.path}: {name}"
+        for layer in layers.layers
+        for entry in layer
+        for name in entry.leaks
+        if not any(matches(entry.path, path) and name == leak for path, leak, _ in MAY_NAME)
+    }
+    assert found == set()
+
+
+def test_neither_configuration_nor_history_holds_such_a_string(layers: Saved) -> None:
+    assert layers.config_leaks == ()
+
+
+def test_no_layer_holds_a_file_for_credentials(layers: Saved) -> None:
+    found = {
+        entry.path
+        for layer in layers.layers
+        for entry in layer
+        if any(PurePosixPath(entry.path).match(name) for name in CREDENTIAL_FILES)
+        or (entry.path.startswith("run/secrets/") and not entry.directory)
+    }
+    assert found == set()
+
+
+def test_every_certificate_is_one_that_debian_ships(layers: Saved) -> None:
+    package = (layers.files[CA_PACKAGE].kept or b"").decode()
+    listed = {path: digest for digest, path in (line.split(maxsplit=1) for line in package.splitlines())}
+    shipped: set[bytes] = set()
+    for path, entry in layers.files.items():
+        if path.endswith(".crt") and path in listed:
+            assert hashlib.md5(entry.kept or b"").hexdigest() == listed[path], path  # noqa: S324 - dpkg's own
+            shipped |= {*certificates((entry.kept or b"").decode())}
+    trusted = {*certificates((layers.files[CA_BUNDLE].kept or b"").decode())}
+    assert trusted
+    assert trusted <= shipped
+    assert layers.named("usr/local/share/ca-certificates/*") == []
+
+
+def test_every_program_and_library_is_for_the_platform(layers: Saved, platform: Platform) -> None:
+    machines = {entry.path: entry.elf_machine for entry in layers.files.values() if entry.elf_machine is not None}
+    assert machines
+    assert {path: found for path, found in machines.items() if found != platform.elf_machine} == {}
+
+
+def test_no_file_is_newer_than_the_locks(layers: Saved, catalogue: Catalogue) -> None:
+    newer = {entry.path for layer in layers.layers for entry in layer if entry.mtime > catalogue.pins.epoch}
+    assert newer == set()
+
+
+def test_there_are_few_enough_layers_to_start(layers: Saved) -> None:
+    assert len(layers.layers) <= MOST_LAYERS
+
+
+def test_nothing_of_ours_runs_with_the_rights_of_another_user(layers: Saved) -> None:
+    ours = ("home/", "opt/", "usr/local/", "workspace/")
+    assert [path for path, entry in layers.files.items() if path.startswith(ours) and entry.mode & 0o4000] == []

@@ -1,0 +1,60 @@
+"""Debian programs that this machine lacks: found where they were unpacked, and never half-unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import host_tools
+from dynamo_containers.apt import Package
+from dynamo_containers.errors import CommandFailedError, DownloadError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.conftest import Server
+
+CONTENT = b"this is no .deb"
+PACKAGE = Package(
+    name="mmdebstrap",
+    version="1.3.5-7",
+    architecture="all",
+    archive="debian",
+    path="pool/mmdebstrap.deb",
+    size=len(CONTENT),
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+)
+
+
+def test_what_the_machine_has_is_not_fetched(tmp_path: Path) -> None:
+    assert host_tools.environment(tmp_path, ("sh", "ls")) == {}
+
+
+def test_an_unpacked_tree_comes_before_the_machine_s_own_programs(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib/x86_64-linux-gnu").mkdir(parents=True)
+    (tmp_path / "usr/share/perl5").mkdir(parents=True)
+    assert host_tools.variables(tmp_path, "x86_64-linux-gnu", {"PATH": "/usr/bin", "PERL5LIB": "/my/perl"}) == {
+        "PATH": f"{tmp_path}/usr/bin:{tmp_path}/usr/sbin:{tmp_path}/sbin:/usr/bin",
+        "LD_LIBRARY_PATH": f"{tmp_path}/usr/lib/x86_64-linux-gnu",
+        "PERL5LIB": f"{tmp_path}/usr/share/perl5:/my/perl",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "failure"),
+    [
+        pytest.param("pool/mmdebstrap.deb", CommandFailedError, id="a package that cannot be unpacked"),
+        pytest.param("pool/gone.deb", DownloadError, id="a package that is gone"),
+    ],
+)
+def test_a_failure_leaves_no_half_of_a_tree(
+    server: Server, tmp_path: Path, path: str, failure: type[Exception]
+) -> None:
+    server.files["/debian/pool/mmdebstrap.deb"] = CONTENT
+    package = Package(**{**vars(PACKAGE), "path": path})
+    tools = tmp_path / "tools"
+    with pytest.raises(failure):
+        host_tools.unpack(tools / "0123", (package,), {"debian": f"{server.address}/debian"}, tmp_path / "store")
+    assert not tools.exists() or list(tools.iterdir()) == []
