@@ -62,7 +62,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def typecheck(session: nox.Session) -> None:
-    """mypy --strict over everything."""
+    """Check types over everything, mypy --strict."""
     session.run("mypy")
 
 
@@ -74,7 +74,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(tags=["engine"])
 def private_engine(session: nox.Session) -> None:
-    """The private engine on a copy of this checkout: up, down, killed, interrupted. Needs root."""
+    """Try the private engine on a copy of this checkout: up, down, killed, interrupted; needs root."""
     session.run("pytest", "tests/engine", *session.posargs)
 
 
@@ -88,7 +88,7 @@ def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
         requests = smoke.requests(CATALOGUE, image, platform)
-        facts = [prepare.facts(request) for request in requests]
+        facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
                 run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from invoke import Collection, Context, Exit, task
+from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.tasks import task
 
 from dynamo_containers import model
 from dynamo_containers.errors import INTERRUPTED, FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from invoke.context import Context
 
 IMAGE = "an image of containers/images.toml; again for more; without it: all that have the stage"
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
@@ -24,9 +28,11 @@ def _messages() -> Iterator[None]:
     try:
         yield
     except FatalError as error:
-        raise Exit(f"error: {error}", error.exit_code) from None
+        message = f"error: {error}"
+        raise Exit(message, error.exit_code) from None
     except KeyboardInterrupt:
-        raise Exit("interrupted; nothing half-made is used later", INTERRUPTED) from None
+        message = "interrupted; nothing half-made is used later"
+        raise Exit(message, INTERRUPTED) from None
 
 
 def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
@@ -35,7 +41,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
         environment = engine.environment(model.ROOT)
-        plan = build.plan(request, prepare.facts(request), environment, engine.buildx(environment))
+        facts = prepare.facts(request, dry_run=c.config.run.dry)
+        plan = build.plan(request, facts, environment, engine.buildx(environment))
         with engine.watched(model.ROOT):
             run.execute(plan, dry_run=c.config.run.dry)
 
@@ -58,7 +65,9 @@ def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian")
     _build(c, model.Stage.CI, image, platform, bases)
 
 
-@task(iterable=["platform"], help={"platform": "also make it run this platform (linux/arm64, all), emulated if need be"})
+@task(
+    iterable=["platform"], help={"platform": "also make it run this platform (linux/arm64, all), emulated if need be"}
+)
 def up(c: Context, platform: list[str]) -> None:
     """Provide a Docker Engine: the one that runs, or a private one from Debian's packages."""
     from dynamo_containers import engine
@@ -103,9 +112,7 @@ def down(c: Context, *, purge: bool = False) -> None:
         "check": "write nothing; say which lock is stale",
     },
 )
-def lock(
-    c: Context, only: list[str], upgrade: list[str], *, upgrade_all: bool = False, check: bool = False
-) -> None:
+def lock(c: Context, only: list[str], upgrade: list[str], *, upgrade_all: bool = False, check: bool = False) -> None:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
     from dynamo_containers import lock as locks
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dynamo_containers import os_lock, programs, python_lock, roots, run
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import PINS_FILE, Catalogue, PinnedRoot, Pins, load_pins
+from dynamo_containers.model import PINS_FILE, Catalogue, Pin, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -64,12 +66,17 @@ def refresh(
     old = _pins(catalogue.folder)
     new_programs = _programs(catalogue) if "archives" in asked else old.programs
     moved = ("os" in asked and _refresh_os(catalogue)) or dict(new_programs) != dict(old.programs)
-    epoch = int(time.time()) if moved or not old.epoch else old.epoch
-    new_roots = _roots(catalogue, epoch) if moved or {"os", "images"} & set(asked) else old.roots
-    pins = Pins(epoch=epoch, programs=new_programs, roots=new_roots)
-    run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
+    pins = Pins(epoch=int(time.time()) if moved or not old.epoch else old.epoch, programs=new_programs, roots=old.roots)
+    # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
+    _write(catalogue, pins)
+    if moved or {"os", "images"} & set(asked):
+        _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
     if "python" in asked:
         python_lock.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
+
+
+def _write(catalogue: Catalogue, pins: Pins) -> None:
+    run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
 
 
 def _refresh_os(catalogue: Catalogue) -> bool:
@@ -77,11 +84,15 @@ def _refresh_os(catalogue: Catalogue) -> bool:
     moved = False
     for lock in os_locks(catalogue):
         _say(lock.file)
-        path = catalogue.folder / lock.file
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        before = _packages(catalogue.folder / lock.file)
         os_lock.write(lock, catalogue.folder, os_lock.current(lock, catalogue.folder))
-        moved = moved or path.read_text(encoding="utf-8") != before
+        moved = moved or _packages(catalogue.folder / lock.file) != before
     return moved
+
+
+def _packages(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [line for line in lines if not line.startswith("#")]
 
 
 def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
@@ -97,9 +108,9 @@ def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
         reasons += [reason for reason in found if reason]
     if "os" in asked:
         for lock in os_locks(catalogue):
-            reasons += _reason(lambda lock=lock: os_lock.read(lock, catalogue.folder))
+            reasons += _reason(partial(os_lock.read, lock, catalogue.folder))
     if {"archives", "images"} & set(asked):
-        reasons += _reason(lambda: _check_pins(catalogue))
+        reasons += _reason(partial(_check_pins, catalogue))
     if reasons:
         raise LockError("\n".join(reasons))
     return f"Every lock fits what it is made from ({', '.join(asked)})."
@@ -132,7 +143,7 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _programs(catalogue: Catalogue) -> dict[tuple[str, str, Platform], programs.Pin]:
+def _programs(catalogue: Catalogue) -> dict[tuple[str, str, Platform], Pin]:
     found = {}
     for bases in catalogue.bases.values():
         for name, program in bases.programs.items():
@@ -159,7 +170,10 @@ def render(pins: Pins) -> str:
     """Return the text of pins.toml."""
     tables = "".join(
         f'[roots.{bases}.{role}]\nindex = "{root.index}"\n'
-        + "".join(f'"{platform.value}" = "{digest}"\n' for platform, digest in sorted(root.platforms.items(), key=lambda item: item[0].value))
+        + "".join(
+            f'"{platform.value}" = "{digest}"\n'
+            for platform, digest in sorted(root.platforms.items(), key=lambda item: item[0].value)
+        )
         + "\n"
         for (bases, role), root in sorted(pins.roots.items())
     )

@@ -46,7 +46,7 @@ class OsLock:
     @property
     def inputs(self) -> str:
         """Return the digest of what decides the lock besides the mirror: when it changes, the lock is stale."""
-        words = (self.root.suite, self.platform.value, *sorted(self.root.packages))
+        words = (self.root.suite, self.platform.value, *MINIMAL_SYSTEM, *sorted(self.root.packages))
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 

@@ -33,6 +33,7 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+VARIANT = "--variant=essential"
 # Manual pages and documentation are of no use in a container; licences must stay.
 DPKG_OPTIONS = (
     "path-exclude=/usr/share/man/*",
@@ -77,7 +78,7 @@ def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch:
 
 
 def _record(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> Path:
-    words = [os_lock.render(lock, packages), str(epoch), *DPKG_OPTIONS, *CLEAN_UP]
+    words = [os_lock.render(lock, packages), str(epoch), VARIANT, *DPKG_OPTIONS, *CLEAN_UP]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()
     return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
 
@@ -171,20 +172,21 @@ def _bootstrap(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], ep
     }
     program = which("mmdebstrap", path=environment.get("PATH")) or "mmdebstrap"
     hooks = Path(program).parent.parent / "share/mmdebstrap/hooks"
-    run.execute(run.Plan(commands=(bootstrap_command(lock, repository, tar, environment, hooks),)))
+    command = bootstrap_command(lock, repository, tar, environment, hooks, as_root=os.geteuid() == 0)
+    run.execute(run.Plan(commands=(command,)))
     return tar
 
 
-def bootstrap_command(
-    lock: OsLock, repository: Path, tar: Path, environment: dict[str, str], hooks: Path
+def bootstrap_command(  # noqa: PLR0913 - what mmdebstrap must be told
+    lock: OsLock, repository: Path, tar: Path, environment: dict[str, str], hooks: Path, *, as_root: bool
 ) -> run.Command:
     """Return the mmdebstrap call that turns a repository of the locked packages into a root file system."""
     return run.Command(
         argv=(
             # What it mounts for maintainer scripts is gone with it, however it ends.
-            *(("unshare", "--mount") if os.geteuid() == 0 else ()),
+            *(("unshare", "--mount") if as_root else ()),
             "mmdebstrap",
-            "--variant=essential",
+            VARIANT,
             f"--architectures={lock.platform.arch}",
             f"--include={','.join(lock.root.packages)}",
             *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),

@@ -94,7 +94,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno != NO_SPACE_LEFT:
             raise
-        message = f"The disk is full: {path} could not be written.\nFree some space, for example: invoke clean"
+        message = (
+            f"The disk is full: {path} could not be written.\n"
+            "Free some space. `invoke engine.down --purge` removes the images and caches of this checkout."
+        )
         raise NoSpaceError(message) from None
 
 

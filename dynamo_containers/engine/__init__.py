@@ -51,10 +51,11 @@ def watched(folder: Path) -> Iterator[None]:
     Raises:
         NoEngineError: a command failed, and the engine does not answer any more.
     """
+    used = endpoint.choose(endpoint.look(Place(folder=folder)))
     try:
         yield
     except CommandFailedError as error:
-        if endpoint.choose(endpoint.look(Place(folder=folder))):
+        if used is None or endpoint.answers(used.host):
             raise
         message = (
             f"{error}\nThe Docker Engine stopped answering in the middle of this.\n"

@@ -114,8 +114,12 @@ def look(place: Place, variables: Mapping[str, str] = os.environ) -> Seen:
 
 
 def _candidate(host: str) -> Candidate:
+    return Candidate(host=host, answers=answers(host))
+
+
+def answers(host: str) -> bool:
     """Try an address; one that is no unix socket is taken to answer, since asking it could take seconds."""
-    return Candidate(host=host, answers=not host.startswith(UNIX) or accepts(Path(host.removeprefix(UNIX))))
+    return not host.startswith(UNIX) or accepts(Path(host.removeprefix(UNIX)))
 
 
 def accepts(path: Path) -> bool:

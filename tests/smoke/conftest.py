@@ -18,6 +18,8 @@ from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, 
 from tests.smoke.layers import Saved, saved
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynamo_containers.model import Bases, Catalogue, Image
 
 EMULATED = 12.0
@@ -99,7 +101,9 @@ def engine(request: pytest.FixtureRequest, platform: Platform) -> Engine:
 
 @pytest.fixture(scope="session", autouse=True)
 def results_say_what_was_tested(
-    request: pytest.FixtureRequest, record_testsuite_property: Any, inspected: dict[str, Any]  # noqa: ANN401
+    request: pytest.FixtureRequest,
+    record_testsuite_property: Callable[[str, object], None],
+    inspected: dict[str, Any],
 ) -> None:
     config = request.config
     record_testsuite_property("image", _option(config, "--image"))
@@ -150,7 +154,7 @@ def ci_layers(saved_images: dict[str, Saved], ci_image: str) -> Saved:
 
 @pytest.fixture(scope="session")
 def pip_mount() -> tuple[str, str]:
-    """Give a container the pip of the project's tools: a runtime has none. Code only, so it is no distribution there."""
+    """Give a container the pip of the project's tools: a runtime has none. Code only: it is no distribution there."""
     spec = find_spec("pip")
     if spec is None or spec.origin is None:
         message = "The tools of this project have no pip. Install them: ./with-tools"
@@ -174,9 +178,7 @@ def read_only_probe(engine: Engine, image: str) -> dict[str, Any]:
     return ask(engine, image, "probe-read-only", *ARBITRARY_USER, *READ_ONLY, questions=("user",))
 
 
-def ask(
-    engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def ask(engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()) -> dict[str, Any]:
     words = ("python", "-B", f"{MOUNTED}/probe.py", *questions)
     options = ("--network", "none", *SCRIPTS, *options)
     answers: dict[str, Any] = json.loads(engine.run(image, words, name=name, options=options, seconds=60))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+.*?-----END CERTIFICATE-----", re.DOTALL)
+HOMES_OF_IMAGES = (Path("/root"), Path("/home/dynamo"))
 SIGNATURE = 48
 """Bytes at the end of a certificate that no other one has: the last of its signature."""
 INDEX_OPTION = re.compile(r"^\S*(index-url|find-links)='(.*)'$", re.MULTILINE)
@@ -55,23 +56,27 @@ class PrivateKey(Forbidden):
 
 def of_this_machine(checkout: Path) -> tuple[Forbidden, ...]:
     """Return everything that this machine could have left in an image."""
-    return tuple(
-        (
-            PrivateKey(name="a private key", needles=(b"PRIVATE KEY-----",)),
-            *_folders(checkout),
-            *_indexes(),
-            *_mirrors(),
-            *_credentials(os.environ),
-            *_certificates(os.environ),
-        )
+    return (
+        PrivateKey(name="a private key", needles=(b"PRIVATE KEY-----",)),
+        *_folders(checkout, Path.home()),
+        *_indexes(),
+        *_mirrors(),
+        *_credentials(os.environ),
+        *_certificates(os.environ),
     )
 
 
-def _folders(checkout: Path) -> Iterator[Forbidden]:
-    yield _text("the path of the checkout", str(checkout))
-    home = str(Path.home())
-    if home != "/root":  # which every image has itself
-        yield _text("the home of the user who built", home)
+def _folders(checkout: Path, home: Path) -> Iterator[Forbidden]:
+    """Find where this machine keeps the checkout and the configuration of its user.
+
+    A path of one name (`/src`) or a home (`/home/runner`) alone may well stand in what others compiled.
+    """
+    deep = len(checkout.parts) > 2
+    below = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
+    yield Forbidden(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
+    if home not in HOMES_OF_IMAGES:
+        settings = tuple(f"{home}/{name}".encode() for name in (".netrc", ".config/", ".docker/", ".pip", ".ssh/"))
+        yield Forbidden(name="the settings of the user who built", needles=settings)
 
 
 def _text(name: str, value: str) -> Forbidden:

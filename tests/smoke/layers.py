@@ -11,6 +11,7 @@ import json
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -84,8 +85,10 @@ class Saved:
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Say whether a path fits a pattern: one with a slash from the root on, another by the last part."""
-    return PurePosixPath(f"/{path}").match(f"/{pattern}" if "/" in pattern else pattern)
+    """Say whether a path fits a pattern: one with a slash from the root on, another by the path's last part."""
+    if "/" not in pattern:
+        return fnmatchcase(path.rpartition("/")[2], pattern)
+    return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
 def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
@@ -155,9 +158,7 @@ class _Digesting:
         return f"sha256:{self.sha256.hexdigest()}"
 
 
-def _layer(
-    file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]
-) -> tuple[str, tuple[Entry, ...]]:
+def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]) -> tuple[str, tuple[Entry, ...]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
         assert blob is not None, f"{name} is no file"

@@ -34,7 +34,7 @@ LOGIN = Package(
     size=617984,
     sha256="c" * 64,
 )
-INPUTS = "e93377ce834e70d045c4ecb7827f11bc8d4a81bf4e2f3a541e831078c303f48e"
+INPUTS = "a1450f2e8b98b12ef4d3c8bd971f13f1435c85945aad8232ec6f8dd5c0979172"
 TEXT = f"""\
 # This file is made by `invoke lock` (invoke lock --only os).
 # inputs: sha256:{INPUTS}

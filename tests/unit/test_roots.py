@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,13 +166,14 @@ def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> Non
 
 
 @pytest.mark.parametrize(
-    ("user", "head"), [pytest.param(0, ["unshare", "--mount"], id="root"), pytest.param(1000, [], id="a user")]
+    ("as_root", "head"), [pytest.param(True, ["unshare", "--mount"], id="root"), pytest.param(False, [], id="a user")]
 )
-def test_the_call_of_mmdebstrap(lock: OsLock, monkeypatch: pytest.MonkeyPatch, user: int, head: list[str]) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: user)
+def test_the_call_of_mmdebstrap(lock: OsLock, as_root: bool, head: list[str]) -> None:  # noqa: FBT001 - a row
     foreign = replace(lock, role="builder", platform=Platform.ARM64)
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
-    command = roots.bootstrap_command(foreign, Path("/s/repository"), Path("/s/root.tar"), environment, Path("/hooks"))
+    command = roots.bootstrap_command(
+        foreign, Path("/s/repository"), Path("/s/root.tar"), environment, Path("/hooks"), as_root=as_root
+    )
     assert list(command.argv) == [
         *head,
         "mmdebstrap",

@@ -33,9 +33,7 @@ def test_what_it_adds_holds_no_string_of_the_machine_that_built_it(ci_layers: Sa
     assert ci_layers.config_leaks == ()
 
 
-def test_its_stage_is_ci_and_all_else_is_the_runtimes(
-    engine: Engine, ci_image: str, inspected: dict[str, Any]
-) -> None:
+def test_its_stage_is_ci_and_all_else_is_the_runtimes(engine: Engine, ci_image: str, inspected: dict[str, Any]) -> None:
     ci, runtime = engine.inspect(ci_image)["Config"], inspected["Config"]
     assert ci["Labels"]["ai.dynamo.stage"] == "ci"
     assert {key: ci[key] for key in ("Env", "User", "WorkingDir", "Entrypoint", "Cmd")} == {

@@ -19,8 +19,24 @@ if TYPE_CHECKING:
 OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
 """They come with the host's driver when a container gets a GPU, and are never part of an image."""
 BUILD_PROGRAMS = (
-    *("as", "c++", "cc", "clang*", "cmake", "cpp*", "g++*", "gcc*", "ld", "ld.*", "make", "ninja", "nvcc", "rustc"),
-    *("*-gcc*", "*-g++*", "apt", "apt-get", "auditwheel", "patchelf", "pip", "pip[0-9]*", "uv", "uvx"),
+    *("as", "c++", "cc", "clang*", "cmake", "cpp", "cpp-*", "g++*", "gcc*", "ld", "ld.bfd", "ld.gold", "ld.lld"),
+    *(
+        "*-gcc*",
+        "*-g++*",
+        "cargo",
+        "make",
+        "ninja",
+        "nvcc",
+        "rustc",
+        "apt",
+        "apt-get",
+        "auditwheel",
+        "patchelf",
+        "pip",
+        "pip[0-9]*",
+        "uv",
+        "uvx",
+    ),
 )
 LEFT_OVERS = (
     *("*.whl", "*.deb", "*.tar.gz", "*.egg-info"),

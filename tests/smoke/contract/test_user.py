@@ -1,4 +1,4 @@
-"""Who a runtime runs as, where it is, and where it may write: as `dynamo` and as a user the image has never heard of."""
+"""Who a runtime runs as, where it is, and where it may write: as `dynamo` and as a user the image does not know."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,14 @@ def wait_until_serving(container: Container, logs: Path) -> None:
 def what_was_written(what: str, container: Container, logs: Path) -> str:
     container.keep_logs()
     files = [*sorted(logs.glob("*.log")), container.files[1]]
-    ends = [f"== {file}\n{file.read_text(encoding='utf-8', errors='replace')[-1500:]}" for file in files]
-    return "\n".join([what, *ends])
+    return "\n".join([what, *(f"== {file}\n{_telling(file)}" for file in files)])
+
+
+def _telling(file: Path) -> str:
+    """Return the last lines of a log, and before them those that complain."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    complaints = [line for line in lines[:-5] if re.search("ERROR|WARN|Traceback|Error:|panic", line)]
+    return "\n".join(line[:500] for line in [*complaints[-5:], *lines[-5:]])
 
 
 def read(file: Path, container: Container, logs: Path) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 SIZE = 1 << 20
 SECONDS = 120
 
 
-def bindings(folder: Path):
+def bindings(folder: Path) -> ModuleType:
     file = next(folder.glob("nixl_cu*/_bindings*.so"))
     spec = importlib.util.spec_from_file_location("_bindings", file)
     module = importlib.util.module_from_spec(spec)
@@ -25,14 +26,14 @@ def bindings(folder: Path):
     return module
 
 
-def agent(nixl, name: str):
+def agent(nixl: ModuleType, name: str) -> tuple:
     configuration = nixl.nixlAgentConfig()
     configuration.useProgThread = True
     made = nixl.nixlAgent(name, configuration)
     return made, made.createBackend("UCX", {})
 
 
-def region(nixl, made, backend, buffer):
+def region(nixl: ModuleType, made: object, backend: int, buffer: ctypes.Array) -> object:
     """Register a buffer with an agent. Descriptors are added one by one: a list of them would need numpy."""
     address = ctypes.addressof(buffer)
     registered, descriptors = nixl.nixlRegDList(nixl.DRAM_SEG), nixl.nixlXferDList(nixl.DRAM_SEG)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import tiny_model
@@ -36,6 +37,8 @@ SERVICE = {
 }
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
+    # Every question whether it serves yet would be a line of its log.
+    "DYN_LOG": "info,dynamo_llm::http::service=warn",
     # Where answers are streamed to; otherwise the first address that is not loopback, and without a network none is.
     "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
 }
@@ -44,7 +47,7 @@ STOPS_WITHIN = 60
 """Longer than what is allowed, so that it is measured how long it took instead."""
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """Something did not start."""
 
 
@@ -54,13 +57,15 @@ def start(name: str, argv: list, logs: Path) -> subprocess.Popen:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 
-def wait_for(what: str, condition, running: dict, deadline: float) -> None:
+def wait_for(what: str, condition: Callable[[], object], running: dict, deadline: float) -> None:
     while not condition():
         dead = [name for name, process in running.items() if process.poll() is not None]
         if dead:
-            raise Failed(f"{', '.join(dead)} ended while waiting for {what}")
+            message = f"{', '.join(dead)} ended while waiting for {what}"
+            raise FailedError(message)
         if time.monotonic() > deadline:
-            raise Failed(f"{what}: not within the time allowed")
+            message = f"{what}: not within the time allowed"
+            raise FailedError(message)
         time.sleep(0.25)
 
 
@@ -125,7 +130,7 @@ def main() -> int:
         wait_for("a served model", serves, running, deadline)
         report(logs / "serving.json", {"seconds": round(time.monotonic() - begin, 2)})
         wait_for("SIGTERM", lambda: stopping, running, float("inf"))
-    except Failed as error:
+    except FailedError as error:
         print(error, file=sys.stderr, flush=True)
         for process in running.values():
             process.kill()

@@ -1,0 +1,122 @@
+"""The wheels of the base stage are what its manifest and its lock say, and run where they are meant to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
+
+import pytest
+
+from dynamo_containers import python_lock
+from dynamo_containers.model import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.model import Bases, Catalogue, Platform
+    from tests.smoke.containers import Engine
+
+GLIBC = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")
+"""A version of a glibc symbol, in the string table of an ELF file."""
+
+
+@pytest.fixture(scope="module")
+def wheelhouse(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the wheels out of the image: looking into them needs no emulation."""
+    folder = tmp_path_factory.mktemp("base")
+    with engine.container(image, (), name="wheelhouse") as container:
+        engine.docker("cp", f"{container.id}:/opt/dynamo/wheelhouse", str(folder))
+    return folder / "wheelhouse"
+
+
+@pytest.fixture(scope="module")
+def manifest(wheelhouse: Path) -> Mapping[str, Any]:
+    content: dict[str, Any] = json.loads((wheelhouse / "manifest.json").read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.fixture(scope="module")
+def libraries(wheelhouse: Path) -> Mapping[str, tuple[set[int], tuple[int, int]]]:
+    """Return of each wheel the ELF machines of its libraries, and the newest glibc that one of them names."""
+    return {file.name: _elf_facts(file) for file in wheelhouse.glob("*.whl")}
+
+
+def _elf_facts(wheel: Path) -> tuple[set[int], tuple[int, int]]:
+    machines: set[int] = set()
+    newest = (0, 0)
+    for content in _elf_files(wheel):
+        machines.add(int.from_bytes(content[18:20], "little"))
+        newest = max([newest, *((int(major), int(minor)) for major, minor in GLIBC.findall(content))])
+    return machines, newest
+
+
+def _elf_files(wheel: Path) -> Iterator[bytes]:
+    with ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                head = file.read(4)
+                if head == b"\x7fELF":
+                    yield head + file.read()
+
+
+def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
+    wheelhouse: Path, manifest: Mapping[str, Any], bases: Bases, platform: Platform
+) -> None:
+    text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
+    locked = {(pin.name, pin.version, hash_) for pin in python_lock.read(text) for hash_ in pin.hashes}
+    found = {
+        (
+            wheel["name"],
+            wheel["version"],
+            f"sha256:{hashlib.sha256((wheelhouse / wheel['file']).read_bytes()).hexdigest()}",
+        )
+        for wheel in manifest["wheels"]
+    }
+    assert found == locked
+    assert {file.name for file in wheelhouse.iterdir()} == {
+        "manifest.json",
+        *(wheel["file"] for wheel in manifest["wheels"]),
+    }
+
+
+def test_the_manifest_is_true(
+    wheelhouse: Path, manifest: Mapping[str, Any], catalogue: Catalogue, platform: Platform
+) -> None:
+    assert manifest["arch"] == platform.arch
+    assert manifest["oldest_glibc"] == catalogue.oldest_glibc
+    for wheel in manifest["wheels"]:
+        content = (wheelhouse / wheel["file"]).read_bytes()
+        assert wheel["sha256"] == hashlib.sha256(content).hexdigest()
+        assert wheel["size"] == len(content)
+
+
+def test_every_library_is_for_the_platform(
+    libraries: Mapping[str, tuple[set[int], tuple[int, int]]], manifest: Mapping[str, Any], platform: Platform
+) -> None:
+    machines = {name: found for name, (found, _) in libraries.items() if found}
+    assert len(machines) == 2
+    assert all(found == {platform.elf_machine} for found in machines.values()), machines
+    assert {
+        wheel["file"]: {*wheel["elf_machines"]} for wheel in manifest["wheels"] if wheel["elf_machines"]
+    } == machines
+
+
+def test_every_library_runs_on_ubuntu_22_04(
+    libraries: Mapping[str, tuple[set[int], tuple[int, int]]], manifest: Mapping[str, Any]
+) -> None:
+    ubuntu = (2, 35)
+    for wheel in manifest["wheels"]:
+        machines, needed = libraries[wheel["file"]]
+        if machines:
+            audited = tuple(int(number) for number in wheel["glibc"].split("."))
+            # auditwheel names the oldest manylinux that will do, which may be newer than the newest symbol.
+            assert (2, 17) <= needed <= audited <= ubuntu, wheel["file"]
+
+
+def test_there_is_one_nixl(manifest: Mapping[str, Any]) -> None:
+    versions = {wheel["version"] for wheel in manifest["wheels"] if wheel["name"].startswith("nixl")}
+    assert versions == {"1.3.2"}

@@ -1,0 +1,100 @@
+"""Which tests an image must pass, and with which command."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dynamo_containers import smoke
+from dynamo_containers.errors import UsageError
+from dynamo_containers.model import Catalogue, Platform, Stage, load
+
+ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
+CHECKOUT = Path("/checkout")
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return replace(load(), folder=CHECKOUT)
+
+
+def test_every_image_has_a_session_for_each_of_its_platforms(catalogue: Catalogue) -> None:
+    both = (Platform.AMD64, Platform.ARM64)
+    assert smoke.matrix(catalogue) == (
+        smoke.Row(session="smoke-base", image="base", platforms=both),
+        smoke.Row(session="smoke-frontend", image="frontend", platforms=both),
+    )
+
+
+def test_an_image_for_one_platform_has_a_session_for_that_alone(catalogue: Catalogue) -> None:
+    only = replace(catalogue.images["frontend"], platforms=(Platform.AMD64,))
+    rows = smoke.matrix(replace(catalogue, images={"frontend": only}))
+    assert rows == (smoke.Row(session="smoke-frontend", image="frontend", platforms=(Platform.AMD64,)),)
+
+
+def test_the_runtime_is_built_before_the_ci_form_and_both_are_tagged(catalogue: Catalogue) -> None:
+    requests = smoke.requests(catalogue, "frontend", Platform.ARM64)
+    assert [request.stage for request in requests] == [Stage.RUNTIME, Stage.CI]
+    assert {request.platforms for request in requests} == {(Platform.ARM64,)}
+
+
+def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue: Catalogue) -> None:
+    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "frontend")
+    assert smoke.folders(catalogue.images["base"]) == ("any", "base")
+
+
+def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue) -> None:
+    requests = smoke.requests(catalogue, "frontend", Platform.ARM64)
+    plan = smoke.plan(requests, "1.4.2", ENVIRONMENT)
+    assert plan.documents == ()
+    assert plan.commands[0].env == ENVIRONMENT
+    assert plan.commands[0].argv == (
+        *(sys.executable, "-m", "pytest"),
+        "/checkout/tests/smoke/any",
+        "/checkout/tests/smoke/contract",
+        "/checkout/tests/smoke/ci",
+        "/checkout/tests/smoke/frontend",
+        *("--image", "dynamo-frontend:1.4.2-debian-arm64"),
+        *("--ci-image", "dynamo-frontend-ci:1.4.2-debian-arm64"),
+        *("--image-name", "frontend"),
+        *("--bases", "debian"),
+        *("--platform", "linux/arm64"),
+        *("--logs", "/checkout/.build/smoke/frontend-arm64"),
+        *("--junit-xml", "/checkout/.build/smoke/frontend-arm64.xml"),
+    )
+
+
+def test_the_base_has_no_ci_form(catalogue: Catalogue) -> None:
+    plan = smoke.plan(smoke.requests(catalogue, "base", Platform.AMD64), "1.4.2", {})
+    assert "--ci-image" not in plan.commands[0].argv
+    assert "dynamo-base:1.4.2-debian-amd64" in plan.commands[0].argv
+
+
+def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogue) -> None:
+    hint = smoke.plan(smoke.requests(catalogue, "base", Platform.AMD64), "1.4.2", {}).commands[0].hint
+    assert "/checkout/.build/smoke/base-amd64.xml" in hint
+    assert "/checkout/.build/smoke/base-amd64/" in hint
+
+
+def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match="There is: base, frontend"):
+        smoke.requests(catalogue, "vllm", Platform.AMD64)
+
+
+def test_a_platform_that_an_image_does_not_have_is_refused(catalogue: Catalogue) -> None:
+    only = replace(catalogue.images["frontend"], platforms=(Platform.AMD64,))
+    images = {**catalogue.images, "frontend": only}
+    with pytest.raises(UsageError, match="linux/arm64"):
+        smoke.requests(replace(catalogue, images=images), "frontend", Platform.ARM64)
+
+
+def test_two_platforms_are_not_tested_as_one(catalogue: Catalogue) -> None:
+    mixed = (
+        *smoke.requests(catalogue, "base", Platform.AMD64),
+        *smoke.requests(catalogue, "base", Platform.ARM64),
+    )
+    with pytest.raises(UsageError, match="one image and one platform"):
+        smoke.plan(mixed, "1.4.2", {})
