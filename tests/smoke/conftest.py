@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Bases, Catalogue, Image
 
 EMULATED = 12.0
-"""How much slower than a native container an emulated one may be (measured with qemu-user: 5 to 9 times)."""
+"""How much slower than a native container an emulated one may be (measured with qemu-user: 3 to 10 times)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

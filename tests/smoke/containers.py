@@ -61,8 +61,16 @@ class Engine:
         return finished.stdout
 
     def inspect(self, tag: str) -> dict[str, Any]:
-        """Return what the engine knows about an image."""
-        found: list[dict[str, Any]] = json.loads(self.docker("image", "inspect", tag))
+        """Return what the engine knows about an image.
+
+        Raises:
+            CouldNotCheckError: it has none of that name.
+        """
+        try:
+            found: list[dict[str, Any]] = json.loads(self.docker("image", "inspect", tag))
+        except CouldNotCheckError as error:
+            message = f"{error}\nIs {tag} built? `nox -s smoke-...` builds what it tests."
+            raise CouldNotCheckError(message) from None
         return found[0]
 
     @contextmanager

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pip._internal.models.index import PyPI
 from pip._vendor import certifi
 
-from dynamo_containers import apt, prepare, run
+from dynamo_containers import apt, host_secrets, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -111,7 +111,7 @@ def _mirrors() -> Iterator[Forbidden]:
 
 
 def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
-    """Find the passwords that a build may mount (prepare.secrets)."""
+    """Find the passwords that a build may mount (host_secrets.secrets)."""
     file = Path(environment.get("NETRC", Path.home() / ".netrc"))
     if file.is_file():
         for host, (_, _, password) in netrc.netrc(file).hosts.items():
@@ -120,7 +120,7 @@ def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
 
 def _certificates(environment: Mapping[str, str]) -> Iterator[Forbidden]:
     """Find the certificates of this machine that the world does not know: a company's own, or a proxy's."""
-    bundle = Path(environment.get("SSL_CERT_FILE", prepare.CERTIFICATES))
+    bundle = Path(environment.get("SSL_CERT_FILE", host_secrets.CERTIFICATES))
     if not bundle.is_file():
         return
     public = {*certificates(Path(certifi.where()).read_text(encoding="utf-8"))}

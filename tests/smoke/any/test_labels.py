@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dynamo_containers import build, prepare, python_lock
 from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Platform, Stage
 
@@ -16,6 +18,13 @@ OCI = "org.opencontainers.image"
 
 def stage(row: Image) -> Stage:
     return Stage.BASE if Stage.BASE in row.stages else Stage.RUNTIME
+
+
+@pytest.fixture(scope="module")
+def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> build.Facts:
+    """Find anew what a build of this image would be labelled with; all it needs was made for the build."""
+    request = build.request(catalogue, stage(row), images=[row.name], platforms=[platform.value], bases=bases.name)
+    return prepare.facts(request)
 
 
 def test_the_version_is_the_locked_one_of_dynamo(
@@ -43,8 +52,8 @@ def test_it_was_created_when_the_locks_last_moved(
     assert datetime.fromisoformat(inspected["Created"]) == when
 
 
-def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str]) -> None:
-    here = prepare._revision(ROOT).removesuffix("-dirty")
+def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: build.Facts) -> None:
+    here = facts.revision.removesuffix("-dirty")
     assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: build it again"
 
 
@@ -56,15 +65,12 @@ def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row:
 
 
 def test_it_names_its_backend_bases_stage_and_locks(
-    labels: dict[str, str], row: Image, bases: Bases, catalogue: Catalogue
+    labels: dict[str, str], row: Image, bases: Bases, facts: build.Facts
 ) -> None:
-    request = build.request(
-        catalogue, stage(row), images=[row.name], platforms=[row.platforms[0].value], bases=bases.name
-    )
     assert labels["ai.dynamo.backend"] == "none"
     assert labels["ai.dynamo.bases"] == bases.name
     assert labels["ai.dynamo.stage"] == stage(row).value
-    assert labels["ai.dynamo.lock"] == f"sha256:{prepare._digest(request, row, {})}", "built from other locks"
+    assert labels["ai.dynamo.lock"] == f"sha256:{facts.locks[row.name]}", "built from other locks"
 
 
 def test_the_engine_knows_it_as_an_image_for_the_platform(inspected: dict[str, Any], engine: Engine) -> None:

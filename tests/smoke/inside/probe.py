@@ -85,15 +85,18 @@ def shells() -> dict:
 
 
 def call(argv: list, **environment: str) -> dict:
-    done = subprocess.run(
-        argv,
-        check=False,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            check=False,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    except OSError as error:
+        return {"code": 127, "output": str(error)}
     return {"code": done.returncode, "output": done.stdout}
 
 

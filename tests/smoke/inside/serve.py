@@ -42,8 +42,8 @@ ENVIRONMENT = {
     # Where answers are streamed to; otherwise the first address that is not loopback, and without a network none is.
     "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
 }
-STARTS_WITHIN = 60
-STOPS_WITHIN = 60
+STARTS_WITHIN = 30
+STOPS_WITHIN = 20
 """Longer than what is allowed, so that it is measured how long it took instead."""
 
 
@@ -81,13 +81,13 @@ def serves() -> bool:
     return bool(json.loads(get(f"{PORT}/v1/models") or b"{}").get("data"))
 
 
-def stop(running: dict) -> dict:
+def stop(running: dict, patience: float) -> dict:
     """Send SIGTERM to all at once, as a pod's end does, and say of each how it ended and when."""
     begin = time.monotonic()
     for process in running.values():
         process.terminate()
     ended = {}
-    while len(ended) < len(running) and time.monotonic() < begin + STOPS_WITHIN:
+    while len(ended) < len(running) and time.monotonic() < begin + STOPS_WITHIN * patience:
         for name, process in running.items():
             if name not in ended and process.poll() is not None:
                 ended[name] = {"code": process.returncode, "seconds": round(time.monotonic() - begin, 2)}
@@ -135,7 +135,7 @@ def main() -> int:
         for process in running.values():
             process.kill()
         return 1
-    report(logs / "stopped.json", {"ended": stop(running), "left over": left_over()})
+    report(logs / "stopped.json", {"ended": stop(running, patience), "left over": left_over()})
     return 0
 
 
