@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 nox.needs_version = ">=2026.10.20"
 # Every session uses the locked tools of constraints/tools.txt, in which nox itself runs: ./with-tools (docs/adr/0001).
+# Also where that environment is not activated, and another pytest or ruff would be found first.
 nox.options.default_venv_backend = "none"
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 CATALOGUE = model.load()
 NATIVE = model.native_platform()

@@ -171,7 +171,8 @@ def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[Drift, ...]:
     if lock.bases.strict:
         message = (
             f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned "
-            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes the time.\n"
+            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes "
+            "the time.\n"
             "Compare, and if it is right pin it with: invoke lock --only images"
         )
         raise LockError(message)
