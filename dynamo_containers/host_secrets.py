@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def index_address(environment: Mapping[str, str]) -> str:
     if address := environment.get("PIP_INDEX_URL", ""):
         return address
     texts = {file: file.read_text(encoding="utf-8") for file in pip_files(environment) if file.is_file()}
-    if not any("index-url" in text for text in texts.values()):
+    if not any(re.search(r"^\s*index-url", text, re.MULTILINE) for text in texts.values()):
         return ""
     import configparser  # most machines have no such line, and a no-op shall be quick
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from shutil import copy2, rmtree
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, fetch, os_lock, run
+from dynamo_containers import apt, os_lock, run
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamo_containers.fetch import Download
     from dynamo_containers.model import Bases, Pins, Platform, Program
 
 MODE = 0o755
@@ -66,6 +66,8 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
         for name in locked
         if locked[name] != used[name]
     ]
+    from tempfile import TemporaryDirectory
+
     tree.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=tree.parent) as scratch:
         for name, pin in used.items():
@@ -83,6 +85,8 @@ def _read_drift(record: Path) -> tuple[os_lock.Drift, ...]:
 
 def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin) -> Pin:
     """Fetch the pinned package, or the suite's current one where the mirror dropped it and the bases allow it."""
+    from dynamo_containers import fetch
+
     store = folder / ".build" / "downloads"
     try:
         fetch.fetch(store, _download(pin))
@@ -98,9 +102,11 @@ def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: P
     return pin
 
 
-def _download(pin: Pin) -> fetch.Download:
+def _download(pin: Pin) -> Download:
+    from dynamo_containers.fetch import Download
+
     mirror = apt.host_mirrors()[pin.archive]
-    return fetch.Download(url=apt.address(mirror, pin.path), sha256=pin.sha256, size=pin.size)
+    return Download(url=apt.address(mirror, pin.path), sha256=pin.sha256, size=pin.size)
 
 
 def current(folder: Path, program: Program, platform: Platform) -> Pin:
@@ -117,6 +123,8 @@ def current(folder: Path, program: Program, platform: Platform) -> Pin:
 
 
 def _lay_out(folder: Path, pin: Pin, program: Program, package: Path, tree: Path) -> None:
+    from dynamo_containers import fetch
+
     archive = fetch.stored(folder / ".build" / "downloads", _download(pin))
     run.call(run.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
     for source, target in program.files.items():

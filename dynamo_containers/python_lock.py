@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -403,6 +401,8 @@ def refresh(
         UsageError: a package that is to be upgraded is in no lock.
         CommandFailedError: a lock could not be made; it stays as it was, and so do those that stand on it.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     groups = waves(wanted)
     _check_upgrades(groups, catalogue.folder, upgrade)
     for group in groups:
@@ -427,6 +427,8 @@ def _refresh(lock: LockFile, folder: Path, upgrade: Collection[str], *, upgrade_
     reason = why_stale(lock, texts)
     if not (reason or names or upgrade_all):
         return
+    import time
+
     start = time.monotonic()
     execute(Plan(commands=(plan(lock, folder, names, upgrade_all=upgrade_all),)), dry_run=dry_run)
     if not dry_run:
