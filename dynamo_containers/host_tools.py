@@ -14,10 +14,11 @@ from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, fetch, run
+from dynamo_containers.errors import DownloadError
 from dynamo_containers.model import native_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -32,9 +33,14 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
     if not missing:
         return {}
     root = folder / ".build" / "tools" / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
-    if not root.is_dir():
-        unpack(root, needed(folder, missing), apt.host_mirrors(), folder / ".build" / "downloads")
+    provide(root, lambda partial: _fill(folder, missing, partial))
     return variables(root, f"{native_platform().machine}-linux-gnu", os.environ)
+
+
+def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
+    packages = needed(folder, names)
+    print(f"Unpacking {', '.join(package.name for package in packages)}", file=sys.stderr, flush=True)
+    unpack(fetched(packages, apt.host_mirrors(), folder / ".build" / "downloads"), partial)
 
 
 def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:
@@ -51,24 +57,43 @@ def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:
     return apt.resolve(private, packages)
 
 
-def unpack(root: Path, packages: tuple[apt.Package, ...], mirrors: Mapping[str, str], store: Path) -> None:
-    """Fetch the packages and unpack them into `root`, which appears only when it is whole."""
+def provide(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder beside its place and rename it, so that one that exists is whole."""
+    if folder.exists():
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        partial.rename(folder)
+    except BaseException:
+        rmtree(partial, ignore_errors=True)
+        raise
+
+
+def fetched(packages: tuple[apt.Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
+    """Return the packages' files, after fetching those that the store lacks.
+
+    Raises:
+        DownloadError: the mirror lists a package that it does not have, or has another content of it.
+    """
     downloads = [
         fetch.Download(url=apt.url(package, mirrors), sha256=package.sha256, size=package.size) for package in packages
     ]
-    for gone in fetch.fetch_all(store, downloads):
-        fetch.fetch(store, gone)  # its lists are fresh, so this is a fault of the mirror: let it raise
-    half = root.with_name(f".{root.name}.{os.getpid()}")
-    half.mkdir(parents=True)
-    try:
-        print(f"Unpacking {', '.join(package.name for package in packages)}", file=sys.stderr, flush=True)
-        for download in downloads:
-            archive = str(fetch.stored(store, download))
-            run.call(run.Command(argv=("dpkg-deb", "--extract", archive, str(half)), quiet=True))
-        half.rename(root)
-    except BaseException:
-        rmtree(half, ignore_errors=True)
-        raise
+    if gone := fetch.fetch_all(store, downloads):
+        names = ", ".join(download.url.rsplit("/", 1)[-1] for download in gone)
+        message = (
+            f"The mirror lists but does not have: {names}.\nIt is probably being updated: try again in some minutes."
+        )
+        raise DownloadError(message)
+    return tuple(fetch.stored(store, download) for download in downloads)
+
+
+def unpack(files: tuple[Path, ...], folder: Path) -> None:
+    """Unpack package files into a folder; nothing is installed and no maintainer script runs."""
+    for file in files:
+        run.call(run.Command(argv=("dpkg-deb", "--extract", str(file), str(folder)), quiet=True))
 
 
 def variables(root: Path, triplet: str, inherited: Mapping[str, str]) -> dict[str, str]:

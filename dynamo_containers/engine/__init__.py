@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.model import Platform
 
-__all__ = ["buildx", "down", "environment", "network", "status", "up", "watched"]
+__all__ = ["buildx", "client", "down", "environment", "network", "status", "up", "watched"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -88,6 +88,20 @@ def up(folder: Path, platforms: tuple[Platform, ...]) -> None:
     place = Place(folder=folder)
     with lifecycle.locked(place):
         lifecycle.up(place, platforms)
+
+
+def client(folder: Path) -> None:
+    """Make sure that there is a docker CLI with buildx; no engine is needed or started.
+
+    Raises:
+        UnsupportedHostError: there is none, and this is no Debian from which one could be had.
+    """
+    from dynamo_containers.engine import lifecycle
+
+    place = Place(folder=folder)
+    if not endpoint.has_tools(os.environ):
+        with lifecycle.locked(place):
+            lifecycle.ensure_client(place)
 
 
 def status(folder: Path) -> str:

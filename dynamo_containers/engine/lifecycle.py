@@ -65,7 +65,7 @@ def up(place: Place, platforms: tuple[Platform, ...]) -> None:
     if found is None or found.private:
         _ensure_private(place)
     elif not endpoint.has_tools(os.environ):
-        _ensure_client(place)
+        ensure_client(place)
     used = endpoint.required(endpoint.choose(endpoint.look(place)))
     for platform in platforms:
         if platform is not native_platform():
@@ -96,7 +96,7 @@ def _provide(place: Place, release: str) -> None:
     packages.forget_lists(place)
 
 
-def _ensure_client(place: Place) -> None:
+def ensure_client(place: Place) -> None:
     """Provide the docker CLI and buildx for an engine of the user's own."""
     if not place.client.exists():
         from dynamo_containers.engine import packages  # a download library is slow to import

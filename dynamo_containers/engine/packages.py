@@ -15,13 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, fetch, run
-from dynamo_containers.errors import DownloadError
+from dynamo_containers import apt, host_tools
 from dynamo_containers.model import Platform, native_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dynamo_containers.engine.place import Place
 
 ENGINE_SUITE = "forky"
@@ -36,12 +33,12 @@ IPTABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6ta
 
 def provide_client(place: Place) -> None:
     """Make `place.client` hold the docker CLI and buildx."""
-    _provide(place.client, lambda partial: _unpack(_from_testing(place, CLIENT), partial))
+    host_tools.provide(place.client, lambda partial: host_tools.unpack(_from_testing(place, CLIENT), partial))
 
 
 def provide_daemon(place: Place, release: str) -> None:
     """Make `place.root` hold the daemon and what it calls, for a host of this Debian release."""
-    _provide(place.root, lambda partial: _unpack_daemon(place, release, partial))
+    host_tools.provide(place.root, lambda partial: _unpack_daemon(place, release, partial))
 
 
 def provide_emulator(place: Place, release: str, platform: Platform) -> Path:
@@ -50,19 +47,8 @@ def provide_emulator(place: Place, release: str, platform: Platform) -> Path:
     emulator = place.emulators / f"qemu-{platform.machine}"
     if installed:
         return Path(installed)
-    _provide(place.emulators, lambda partial: _unpack_emulators(place, release, partial))
+    host_tools.provide(place.emulators, lambda partial: _unpack_emulators(place, release, partial))
     return emulator
-
-
-def _provide(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside its place and rename it, so that one that exists is whole."""
-    if folder.exists():
-        return
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    fill(partial)
-    partial.rename(folder)
 
 
 def forget_lists(place: Place) -> None:
@@ -98,27 +84,12 @@ def _updated(place: Place, suite: str, status: Path | None) -> apt.Apt:
 
 
 def _fetch(place: Place, source: apt.Apt, packages: tuple[apt.Package, ...]) -> tuple[Path, ...]:
-    downloads = [
-        fetch.Download(url=f"{source.mirrors[it.archive]}/{it.path}", sha256=it.sha256, size=it.size) for it in packages
-    ]
-    gone = fetch.fetch_all(place.downloads, downloads)
-    if gone:
-        names = ", ".join(download.url.rsplit("/", 1)[-1] for download in gone)
-        message = (
-            f"The mirror lists but does not have: {names}.\nIt is probably being updated: try again in some minutes."
-        )
-        raise DownloadError(message)
-    return tuple(fetch.stored(place.downloads, download) for download in downloads)
-
-
-def _unpack(packages: tuple[Path, ...], folder: Path) -> None:
-    for package in packages:
-        run.call(run.Command(argv=("dpkg-deb", "--extract", str(package), str(folder)), quiet=True))
+    return host_tools.fetched(packages, source.mirrors, place.downloads)
 
 
 def _unpack_daemon(place: Place, release: str, root: Path) -> None:
-    _unpack(_from_testing(place, DAEMON), root)
-    _unpack(_from_release(place, release, TOOLS), root)
+    host_tools.unpack(_from_testing(place, DAEMON), root)
+    host_tools.unpack(_from_release(place, release, TOOLS), root)
     for variant, folder in (("nft", root / "usr/sbin"), ("legacy", root / "legacy")):
         if (root / f"usr/sbin/xtables-{variant}-multi").exists():
             _link_all(folder, IPTABLES, root / f"usr/sbin/xtables-{variant}-multi")
@@ -134,7 +105,7 @@ def _link_all(folder: Path, names: tuple[str, ...], target: Path) -> None:
 def _unpack_emulators(place: Place, release: str, folder: Path) -> None:
     """Keep what a platform of ours needs: one static qemu is 11 MB, those of all architectures are 300 MB."""
     unpacked = folder / "unpacked"
-    _unpack(_from_release(place, release, (EMULATOR,)), unpacked)
+    host_tools.unpack(_from_release(place, release, (EMULATOR,)), unpacked)
     for platform in set(Platform) - {native_platform()}:
         # Debian 12 names it qemu-ARCH-static; Debian 13 names it qemu-ARCH and links the old name to it.
         names = (

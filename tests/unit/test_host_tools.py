@@ -54,7 +54,11 @@ def test_a_failure_leaves_no_half_of_a_tree(
 ) -> None:
     server.files["/debian/pool/mmdebstrap.deb"] = CONTENT
     package = Package(**{**vars(PACKAGE), "path": path})
-    tools = tmp_path / "tools"
+    tools, mirrors = tmp_path / "tools", {"debian": f"{server.address}/debian"}
+
+    def fill(partial: Path) -> None:
+        host_tools.unpack(host_tools.fetched((package,), mirrors, tmp_path / "store"), partial)
+
     with pytest.raises(failure):
-        host_tools.unpack(tools / "0123", (package,), {"debian": f"{server.address}/debian"}, tmp_path / "store")
+        host_tools.provide(tools / "0123", fill)
     assert not tools.exists() or list(tools.iterdir()) == []

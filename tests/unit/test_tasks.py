@@ -71,7 +71,8 @@ class CommandLine:
         """Start `invoke` in a session of its own, as a terminal would, with the checkout's own library."""
         copytree(Path(run.__file__).parent, self.checkout / "dynamo_containers")
         return subprocess.Popen(
-            (sys.executable, "-m", "invoke", *words),
+            # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+            ("env", "--default-signal=INT", sys.executable, "-m", "invoke", *words),
             cwd=self.checkout,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
