@@ -41,6 +41,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
         environment = engine.environment(model.ROOT)
+        if not c.config.run.dry:
+            engine.ready_for(model.ROOT, request.platforms)
         facts = prepare.facts(request, dry_run=c.config.run.dry)
         plan = build.plan(request, facts, environment, engine.buildx(environment))
         with engine.watched(model.ROOT):

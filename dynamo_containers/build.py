@@ -17,7 +17,7 @@ from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.run import Command, Document, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 DEFAULT_BASES = "debian"
@@ -38,14 +38,16 @@ class Request:
 class Facts:
     """What the world says: the values that a plan depends on and that no data file states."""
 
+    native: Platform
+    """The platform of the machine that builds."""
     version: str
     """The version of Dynamo that is locked."""
     revision: str
     """The commit of this checkout, with `-dirty` when it has changes."""
     locks: Mapping[str, str]
     """Image -> sha256 of the locks that go into it."""
-    roots: Mapping[str, str]
-    """Role -> digest of the index in the OCI layout of root images."""
+    roots: Mapping[tuple[str, Platform], str]
+    """(role, platform) -> digest of the root image in the OCI layout."""
     layout: Path
     """The OCI layout of root images."""
     programs: Path
@@ -183,7 +185,7 @@ def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
     """Add one target; it stands on a root image, or on other targets and the tools."""
     contexts = {context: f"target:{step}" for context, step in below.items()}
     if root:
-        contexts["root"] = _root(facts, root)
+        contexts |= _roots(facts, root, request.platforms)
     else:
         contexts["tools"] = _add_tools(steps, request, facts)
     steps[name] = _target(request, facts, folder, contexts)
@@ -195,12 +197,13 @@ def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
 
 def _add_tools(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
     """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
-    steps["tools"] = _target(request, facts, "builder", {"root": _root(facts, "builder")})
+    steps["tools"] = _target(request, facts, "builder", _roots(facts, "builder", (facts.native,)))
     return "target:tools"
 
 
-def _root(facts: Facts, role: str) -> str:
-    return f"oci-layout://{facts.layout}@{facts.roots[role]}"
+def _roots(facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
+    """Return a context per platform, so that a step is the same one whatever else is built beside it."""
+    return {f"root-{each.arch}": f"oci-layout://{facts.layout}@{facts.roots[role, each]}" for each in platforms}
 
 
 def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.build import Request
-    from dynamo_containers.model import Image, Pins
+    from dynamo_containers.model import Image, Pins, Platform
     from dynamo_containers.os_lock import Drift, OsLock
     from dynamo_containers.roots import RootImage
 
@@ -39,13 +39,14 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
     folder, bases = request.catalogue.folder, request.bases
     texts = _locks(request)
     check_space(request, disk_usage(folder).free)
-    images, drift = _pinned_roots(request) if dry_run else _roots(request)
+    images, drift = (_pinned_roots(request), ()) if dry_run else _roots(request)
     if request.stage is not Stage.BASE and not dry_run:
         for platform in request.platforms:
             drift += programs.ensure(folder, bases, request.catalogue.pins, platform)
     if drift:
         print(os_lock.drift_table(f"the {bases.name} bases", drift), file=sys.stderr, flush=True)
     return Facts(
+        native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
         revision=_revision(folder),
         locks={name: _digest(request, locks) for name, locks in texts.items()},
@@ -132,15 +133,16 @@ def check_space(request: Request, free: int) -> None:
         raise NoSpaceError(message)
 
 
-def _pinned_roots(request: Request) -> tuple[dict[str, str], tuple[Drift, ...]]:
+def _pinned_roots(request: Request) -> dict[tuple[str, Platform], str]:
+    """Return the digests that the root images will have, and name those that a build would make first."""
+    folder, pins = request.catalogue.folder, request.catalogue.pins
     for lock in _root_locks(request):
-        locked = os_lock.read(lock, request.catalogue.folder)
-        if roots.cached(request.catalogue.folder, lock, locked, request.catalogue.pins.epoch) is None:
-            print(
-                f"# first, made from {lock.file}: the root image {lock.role} for {lock.platform.value}", file=sys.stderr
-            )
-    pins = request.catalogue.pins
-    return {role: pins.roots[request.bases.name, role].index for role in root_roles(request.stage)}, ()
+        if roots.cached(folder, lock, os_lock.read(lock, folder), pins.epoch) is None:
+            print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
+    return {
+        (lock.role, lock.platform): pins.root(lock.bases.name, lock.role, lock.platform)
+        for lock in _root_locks(request)
+    }
 
 
 def _root_locks(request: Request) -> list[OsLock]:
@@ -150,13 +152,11 @@ def _root_locks(request: Request) -> list[OsLock]:
     return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in wanted]
 
 
-def _roots(request: Request) -> tuple[dict[str, str], tuple[Drift, ...]]:
-    """Make the root images that the request stands on; return an index per role, and what drifted."""
-    roles = root_roles(request.stage)
+def _roots(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[Drift, ...]]:
+    """Make the root images that the request stands on; return their digests, and what drifted."""
     made = roots.ensure_all(request.catalogue.folder, _root_locks(request), request.catalogue.pins.epoch)
-    by_role = {role: {lock.platform: root for lock, root in made if lock.role == role} for role in roles}
-    indexes = {role: roots.write_index(request.catalogue.folder, images) for role, images in by_role.items()}
-    return indexes, tuple(row for lock, root in made for row in drift_of(lock, root, request.catalogue.pins))
+    digests = {(lock.role, lock.platform): root.digest for lock, root in made}
+    return digests, tuple(row for lock, root in made for row in drift_of(lock, root, request.catalogue.pins))
 
 
 def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[Drift, ...]:

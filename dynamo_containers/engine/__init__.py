@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.model import Platform
 
-__all__ = ["buildx", "client", "down", "environment", "network", "status", "up", "watched"]
+__all__ = ["buildx", "client", "down", "environment", "network", "ready_for", "status", "up", "watched"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -88,6 +88,23 @@ def up(folder: Path, platforms: tuple[Platform, ...]) -> None:
     place = Place(folder=folder)
     with lifecycle.locked(place):
         lifecycle.up(place, platforms)
+
+
+def ready_for(folder: Path, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that the engine that answers can build and keep an image of these platforms.
+
+    Raises:
+        NoEngineError: it cannot run one of them, or keeps no images of several platforms.
+    """
+    from dynamo_containers.model import native_platform
+
+    if platforms == (native_platform(),):
+        return  # the daily case asks nothing
+    from dynamo_containers.engine import lifecycle
+
+    place = Place(folder=folder)
+    with lifecycle.locked(place):
+        lifecycle.ready_for(place, platforms)
 
 
 def client(folder: Path) -> None:

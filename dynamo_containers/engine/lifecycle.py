@@ -66,11 +66,28 @@ def up(place: Place, platforms: tuple[Platform, ...]) -> None:
         _ensure_private(place)
     elif not endpoint.has_tools(os.environ):
         ensure_client(place)
+    used = _emulate(place, platforms)
+    _say(f"Using the Docker Engine at {used.host}: {used.why}")
+
+
+def _emulate(place: Place, platforms: tuple[Platform, ...]) -> endpoint.Endpoint:
     used = endpoint.required(endpoint.choose(endpoint.look(place)))
     for platform in platforms:
         if platform is not native_platform():
             _ensure_emulation(place, used, platform)
-    _say(f"Using the Docker Engine at {used.host}: {used.why}")
+    return used
+
+
+def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that the engine can build and keep an image of these platforms."""
+    _emulate(place, platforms)
+    if len(platforms) > 1 and not report.keeps_several_platforms(endpoint.environment(place)):
+        message = (
+            "This Docker Engine keeps no images of several platforms: its image store is the classic one.\n"
+            'Turn on the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
+            "build one platform at a time."
+        )
+        raise NoEngineError(message)
 
 
 def _ensure_private(place: Place) -> None:

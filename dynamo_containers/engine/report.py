@@ -56,6 +56,11 @@ def images(info: Mapping[str, Any]) -> str:
     return "classic store (images of several platforms cannot be kept; see the feature containerd-snapshotter)"
 
 
+def keeps_several_platforms(variables: Mapping[str, str]) -> bool:
+    """Say whether the engine uses containerd's image store."""
+    return CONTAINERD_STORE in _docker(variables, "info", "--format", "{{json .DriverStatus}}")
+
+
 def engine_platforms(variables: Mapping[str, str]) -> tuple[str, ...]:
     """Return the platforms that the engine says it can build for."""
     lines = _docker(variables, "buildx", "inspect").splitlines()

@@ -14,6 +14,7 @@ import pytest
 from dynamo_containers import apt, model, os_lock, programs, roots
 from dynamo_containers import lock as locks
 from dynamo_containers.build import Facts
+from dynamo_containers.model import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,13 @@ def facts(checkout: Path) -> Facts:
         version="1.4.2",
         revision="0123456789abcdef0123456789abcdef01234567",
         locks={"base": "a" * 64, "frontend": "b" * 64, "small": "c" * 64},
-        roots={"builder": f"sha256:{'d' * 64}", "runtime": f"sha256:{'e' * 64}"},
+        native=Platform.AMD64,
+        roots={
+            ("builder", Platform.AMD64): f"sha256:{'d' * 64}",
+            ("builder", Platform.ARM64): f"sha256:{'e' * 64}",
+            ("runtime", Platform.AMD64): f"sha256:{'7' * 64}",
+            ("runtime", Platform.ARM64): f"sha256:{'8' * 64}",
+        },
         layout=checkout / ".build/roots",
         programs=checkout / ".build/programs/debian-0123456789abcdef",
         drift=(),

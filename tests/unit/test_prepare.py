@@ -10,7 +10,7 @@ import pytest
 
 from dynamo_containers import build, host_secrets, model, prepare
 from dynamo_containers.errors import LockError, NoSpaceError, UsageError
-from dynamo_containers.model import Platform, Stage
+from dynamo_containers.model import Platform, Stage, native_platform
 from dynamo_containers.os_lock import Drift, OsLock
 from dynamo_containers.roots import RootImage
 
@@ -64,7 +64,7 @@ def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None
     found = prepare.facts(asked(own_checkout, Stage.CI))
     assert found.revision == "unknown"
     assert found.drift == ()
-    assert set(found.roots) == {"builder", "runtime"}
+    assert set(found.roots) == {("builder", native_platform()), ("runtime", native_platform())}
     assert set(found.locks) == {"frontend"}
     assert found.version.split(".")[0].isdigit()
 
