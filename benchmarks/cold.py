@@ -16,6 +16,7 @@ from dynamo_containers import model, run
 
 COLD_SECONDS = 240
 WARM_ENGINE_SECONDS = 60
+ENTER = 'cd "$0" && exec ./with-tools "$@"'
 
 
 def in_clone(clone: Path, *words: str) -> float:
@@ -24,7 +25,7 @@ def in_clone(clone: Path, *words: str) -> float:
     inherited = {name: "" for name in os.environ if name.startswith(("DOCKER_", "VIRTUAL_ENV", "NOX_"))}
     start = time.perf_counter()
     with clone.joinpath("bench.log").open("a", encoding="utf-8") as log:
-        log.write(run.capture(run.Command(argv=(str(clone / "with-tools"), *words), env=inherited)))
+        log.write(run.capture(run.Command(argv=("sh", "-c", ENTER, str(clone), *words), env=inherited)))
     return time.perf_counter() - start
 
 
