@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock, programs, python_lock, roots, run
+from dynamo_containers import oci_layout, os_lock, programs, python_lock, roots, run
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import PINS_FILE, Catalogue, Pin, PinnedRoot, Pins, load_pins
 
@@ -154,12 +154,12 @@ def _programs(catalogue: Catalogue) -> dict[tuple[str, str, Platform], Pin]:
 
 
 def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot]:
-    made: dict[tuple[str, str], dict[Platform, roots.RootImage]] = {}
+    made: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
     for lock, root in roots.ensure_all(catalogue.folder, os_locks(catalogue), epoch):
         made.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: PinnedRoot(
-            index=roots.write_index(catalogue.folder, images),
+            index=oci_layout.write_index(catalogue.folder, images),
             platforms={platform: root.digest for platform, root in images.items()},
         )
         for key, images in made.items()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, model, os_lock, programs, roots
+from dynamo_containers import apt, model, oci_layout, os_lock, programs, roots
 from dynamo_containers import lock as locks
 from dynamo_containers.build import Facts
 
@@ -160,7 +160,7 @@ def own_checkout(tmp_path: Path) -> Path:
 
 def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, digest: str) -> None:
     """Leave what a bootstrap leaves: a manifest in the layout, and beside it the record of what it was made from."""
-    blob = roots.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
+    blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.touch()
     record = {"digest": digest, "size": 7, "drift": []}
