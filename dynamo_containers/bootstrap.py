@@ -42,7 +42,7 @@ RECIPE = (VARIANT, *DPKG_OPTIONS, *CLEAN_UP)
 
 def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tuple[apt.Package, ...]:
     """Fetch the locked packages, or the suite's current ones where the mirror dropped some and the bases allow it."""
-    from dynamo_containers import fetch
+    from dynamo_containers import fetch, host_tools
 
     store, mirrors = downloads(folder), apt.host_mirrors()
     gone = fetch.fetch_all(store, (_download(package, mirrors) for package in locked))
@@ -56,7 +56,7 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tupl
         )
         raise LockError(message)
     packages = os_lock.current(lock, folder)
-    fetch.fetch_all(store, (_download(package, mirrors) for package in packages))
+    host_tools.fetched(packages, mirrors, store)
     return packages
 
 
