@@ -12,11 +12,10 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, os_lock, run
+from dynamo_containers import apt, os_lock, run, sources
 from dynamo_containers.errors import LockError
 
 if TYPE_CHECKING:
-    from dynamo_containers.fetch import Download
     from dynamo_containers.os_lock import OsLock
 
 VARIANT = "--variant=essential"
@@ -41,38 +40,27 @@ RECIPE = (VARIANT, *DPKG_OPTIONS, *CLEAN_UP)
 
 
 def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tuple[apt.Package, ...]:
-    """Fetch the locked packages, or the suite's current ones where the mirror dropped some and the bases allow it."""
-    from dynamo_containers import fetch, host_tools
+    """Fetch the locked packages, or the suite's current ones where no source has some and the bases allow it.
 
-    store, mirrors = downloads(folder), apt.host_mirrors()
-    gone = fetch.fetch_all(store, (_download(package, mirrors) for package in locked))
+    Raises:
+        LockError: a package is gone and the bases are strict.
+        DownloadError: a package could not be fetched or is not the locked one.
+    """
+    gone = sources.fetch_all(folder, lock.bases, locked, os_lock.moment_of(lock, folder))
     if not gone:
         return locked
-    names = ", ".join(Path(download.url).name for download in gone)
+    names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict:
         message = (
-            f"The mirror no longer has what {lock.file} asks for: {names}.\n"
+            f"{sources.who_lacks(lock.bases.sources)} what {lock.file} asks for: {names}.\n"
             f"The {lock.bases.name} bases are strict. Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)
+    from dynamo_containers import host_tools
+
     packages = os_lock.current(lock, folder)
-    host_tools.fetched(packages, mirrors, store)
+    host_tools.fetched(packages, apt.host_mirrors(), sources.downloads(folder))
     return packages
-
-
-def downloads(folder: Path) -> Path:
-    """Return the checkout's store of downloaded files."""
-    return folder / ".build" / "downloads"
-
-
-def _download(package: apt.Package, mirrors: dict[str, str]) -> Download:
-    from dynamo_containers import fetch
-
-    return fetch.Download(
-        url=apt.url(package, mirrors),
-        sha256=package.sha256,
-        size=package.size,
-    )
 
 
 def tree(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int, scratch: Path) -> Path:
@@ -128,14 +116,11 @@ def command(  # noqa: PLR0913 - what mmdebstrap must be told
 
 def _make_repository(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], repository: Path) -> None:
     """Lay out the packages as apt expects a flat repository (https://wiki.debian.org/DebianRepository/Format)."""
-    from dynamo_containers import fetch
-
     repository.mkdir()
     stanzas = []
     for package in packages:
-        source = fetch.stored(downloads(folder), fetch.Download(url="", sha256=package.sha256))
         target = repository / f"{package.name}.deb"
-        os.link(source, target)
+        os.link(sources.stored(folder, package), target)
         control = run.capture(run.Command(argv=("dpkg-deb", "--field", str(target)))).rstrip()
         stanzas.append(f"{control}\nFilename: ./{target.name}\nSize: {package.size}\nSHA256: {package.sha256}\n")
     index = "\n".join(stanzas)
