@@ -126,7 +126,7 @@ def lock(  # noqa: PLR0913 - one for each flag
     from dynamo_containers import lock as locks
 
     with _messages():
-        if keep_pool:
+        if keep_pool is not None:
             print(locks.keep_pool(model.load(), keep_pool))
         elif check:
             print(locks.check(model.load(), only))

@@ -5,26 +5,23 @@ The order is that of the stages: the programs and OS packages of the root images
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import lock_report, oci_layout, os_lock, programs, python_lock, roots, run
+from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, programs, python_lock, roots, run
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import PINS_FILE, Catalogue, Pin, PinnedRoot, Pins, load_pins
+from dynamo_containers.model import PINS_FILE, Catalogue, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
-    from dynamo_containers.apt import Package
-    from dynamo_containers.lock_report import Move
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.os_refresh import Programs
 
-    Programs = Mapping[tuple[str, str, Platform], Pin]
 
 KINDS = ("archives", "os", "images", "python")
 
@@ -69,7 +66,8 @@ def refresh(
     asked = kinds(words)
     old = _pins(catalogue.folder)
     new_programs = _programs(catalogue, old.programs) if "archives" in asked else old.programs
-    moved = (*(_refresh_os(catalogue) if "os" in asked else ()), *program_moves(old.programs, new_programs))
+    moved_os = os_refresh.refresh(catalogue.folder, os_locks(catalogue)) if "os" in asked else ()
+    moved = (*moved_os, *os_refresh.program_moves(old.programs, new_programs))
     pins = Pins(epoch=int(time.time()) if moved or not old.epoch else old.epoch, programs=new_programs, roots=old.roots)
     # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
     _write(catalogue, pins)
@@ -83,45 +81,6 @@ def refresh(
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
     run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
-
-
-def _refresh_os(catalogue: Catalogue) -> tuple[Move, ...]:
-    """Write the locks of the OS packages; return what moved."""
-    moved: tuple[Move, ...] = ()
-    for lock in os_locks(catalogue):
-        _say(lock.file)
-        before, stated = os_lock.known(lock, catalogue.folder), os_lock.moment_of(lock, catalogue.folder)
-        after = os_lock.current(lock, catalogue.folder)
-        os_lock.write(lock, catalogue.folder, after, stated if stated and before == after else moment())
-        moved += os_moves(lock, before, after)
-    return moved
-
-
-def moment() -> str:
-    """Return the present as snapshot services write a time."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time()))
-
-
-def os_moves(lock: OsLock, before: tuple[Package, ...], after: tuple[Package, ...]) -> tuple[Move, ...]:
-    """Return what moved in a lock of OS packages."""
-    old, new = ({each.name: (each.version, each.size) for each in packages} for packages in (before, after))
-    return lock_report.moves("os", f"{lock.bases.name}-{lock.role}-{lock.platform.arch}", old, new)
-
-
-def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:
-    """Return which programs moved."""
-    layers = sorted({(bases, platform.arch) for bases, _, platform in (*before, *after)})
-    return tuple(
-        move
-        for bases, arch in layers
-        for move in lock_report.moves(
-            "archive", f"{bases}-programs-{arch}", *(_program_sizes(pins, bases, arch) for pins in (before, after))
-        )
-    )
-
-
-def _program_sizes(pins: Programs, bases: str, arch: str) -> dict[str, tuple[str, int]]:
-    return {name: (pin.version, pin.size) for (of, name, on), pin in pins.items() if (of, on.arch) == (bases, arch)}
 
 
 def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
@@ -162,14 +121,17 @@ def _check_pins(catalogue: Catalogue) -> None:
 
 
 def keep_pool(catalogue: Catalogue, folder: str) -> str:
-    """Copy every locked .deb into a folder; see `pool.keep`."""
+    """Copy every locked .deb into a folder; see `pool.keep`.
+
+    Raises:
+        UsageError: no folder is named.
+    """
     from dynamo_containers import pool
 
+    if not folder:
+        message = "--keep-pool names no folder."
+        raise UsageError(message)
     return pool.keep(catalogue, os_locks(catalogue), Path(folder).absolute())
-
-
-def _say(words: str) -> None:
-    print(f"Locking {words}", file=sys.stderr, flush=True)
 
 
 def _pins(folder: Path) -> Pins:
@@ -179,17 +141,9 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _programs(catalogue: Catalogue, old: Programs) -> dict[tuple[str, str, Platform], Pin]:
-    found = {}
-    for bases in catalogue.bases.values():
-        for name, program in bases.programs.items():
-            _say(f"{name} of the {bases.name} bases")
-            for platform in platforms(catalogue, bases.name):
-                now = programs.current(catalogue.folder, program, platform)
-                known = old.get((bases.name, name, platform))
-                same = known and known.locked and known.sha256 == now.sha256
-                found[bases.name, name, platform] = known if known and same else replace(now, locked=moment())
-    return found
+def _programs(catalogue: Catalogue, old: Programs) -> Programs:
+    on = {bases: platforms(catalogue, bases) for bases in catalogue.bases}
+    return os_refresh.programs_now(catalogue.folder, catalogue.bases.values(), on, old)
 
 
 def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot]:

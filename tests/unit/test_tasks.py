@@ -208,6 +208,16 @@ def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) 
     assert not line.started.exists()
 
 
+def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line: CommandLine) -> None:
+    kept = line.checkout.parent / "kept"
+    (line.checkout / "constraints/os-debian-builder-amd64.txt").unlink()
+    code, _, complaints = line.invoke("lock", "--keep-pool", str(kept))
+    assert code == 4
+    assert complaints.startswith("error: constraints/os-debian-builder-amd64.txt is missing.\n")
+    assert not kept.exists()
+    assert line.invoke("lock", "--keep-pool", "") == (2, "", "error: --keep-pool names no folder.\n")
+
+
 def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
     images = line.checkout / model.IMAGES_FILE
     text = images.read_text(encoding="utf-8").replace("disk-mb = 1\n", "disk-mb = 1000000000\n")
