@@ -6,6 +6,7 @@ A lock is a text file, one package a line: name, version, architecture, archive,
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,13 +86,14 @@ def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
 
 
 def known(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
-    """Return what the lock lists, whether or not it is stale; nothing when it cannot be read."""
+    """Return what the lock lists, stale or not, as far as it can be read: what a new one is compared with."""
     path = folder / lock.file
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    try:
-        return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
-    except LockError:
-        return ()
+    found = []
+    for line in lines:
+        with suppress(LockError):
+            found.append(_package(lock, line))
+    return tuple(found)
 
 
 def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:

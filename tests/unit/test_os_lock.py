@@ -129,10 +129,12 @@ def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, ca
     assert os_lock.moment_of(lock, catalogue.folder) == "20231114T221320Z"
 
 
-def test_a_lock_that_cannot_be_read_lists_nothing(lock: OsLock, catalogue: Catalogue) -> None:
+def test_what_a_new_lock_is_compared_with_is_what_can_be_read_of_the_old_one(
+    lock: OsLock, catalogue: Catalogue
+) -> None:
     assert os_lock.known(lock, catalogue.folder) == ()
     run.write(run.Document(path=catalogue.folder / lock.file, text=f"{TEXT}<<<<<<< HEAD\n"))
-    assert os_lock.known(lock, catalogue.folder) == ()
+    assert os_lock.known(lock, catalogue.folder) == (BASH, LOGIN)
 
 
 def test_drift_is_what_has_another_version_came_or_went() -> None:
