@@ -85,6 +85,12 @@ def private_engine(session: nox.Session) -> None:
     session.run("pytest", "tests/engine", *session.posargs)
 
 
+@nox.session
+def lock_os(session: nox.Session) -> None:
+    """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
+    session.run("pytest", "tests/lock", *session.posargs)
+
+
 def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, run

@@ -112,14 +112,25 @@ def down(c: Context, *, purge: bool = False) -> None:
         "upgrade": "move this Python package to its newest release that fits; again for more",
         "upgrade-all": "move every Python package",
         "check": "write nothing; say which lock is stale",
+        "keep-pool": "write no lock; copy every locked .deb into this folder",
     },
 )
-def lock(c: Context, only: list[str], upgrade: list[str], *, upgrade_all: bool = False, check: bool = False) -> None:
+def lock(  # noqa: PLR0913 - one for each flag
+    c: Context,
+    only: list[str],
+    upgrade: list[str],
+    *,
+    upgrade_all: bool = False,
+    check: bool = False,
+    keep_pool: str | None = None,
+) -> None:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
     from dynamo_containers import lock as locks
 
     with _messages():
-        if check:
+        if keep_pool is not None:
+            print(locks.keep_pool(model.load(), keep_pool))
+        elif check:
             print(locks.check(model.load(), only))
         else:
             locks.refresh(model.load(), only, upgrade, upgrade_all=upgrade_all)

@@ -88,6 +88,9 @@ def fetch(store: Path, download: Download) -> Path:
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         except (URLError, OSError, HTTPException) as error:
+            if isinstance(error, URLError) and isinstance(error.reason, FileNotFoundError):  # a file: address
+                message = f"{download.url}: there is no such file."
+                raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         else:
             return path

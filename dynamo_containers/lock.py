@@ -5,22 +5,23 @@ The order is that of the stages: the programs and OS packages of the root images
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock, programs, python_lock, roots, run
+from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, programs, python_lock, roots, run
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import PINS_FILE, Catalogue, Pin, PinnedRoot, Pins, load_pins
+from dynamo_containers.model import PINS_FILE, Catalogue, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.os_refresh import Programs
+
 
 KINDS = ("archives", "os", "images", "python")
 
@@ -64,35 +65,22 @@ def refresh(
     """
     asked = kinds(words)
     old = _pins(catalogue.folder)
-    new_programs = _programs(catalogue) if "archives" in asked else old.programs
-    moved = ("os" in asked and _refresh_os(catalogue)) or dict(new_programs) != dict(old.programs)
+    new_programs = _programs(catalogue, old.programs) if "archives" in asked else old.programs
+    moved_os = os_refresh.refresh(catalogue.folder, os_locks(catalogue)) if "os" in asked else ()
+    moved = (*moved_os, *os_refresh.program_moves(old.programs, new_programs))
     pins = Pins(epoch=int(time.time()) if moved or not old.epoch else old.epoch, programs=new_programs, roots=old.roots)
     # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
     _write(catalogue, pins)
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
+    if {"os", "archives"} & set(asked):
+        print(lock_report.text(moved))
     if "python" in asked:
         python_lock.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
     run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
-
-
-def _refresh_os(catalogue: Catalogue) -> bool:
-    """Write the locks of the OS packages; say whether one moved."""
-    moved = False
-    for lock in os_locks(catalogue):
-        _say(lock.file)
-        before = _packages(catalogue.folder / lock.file)
-        os_lock.write(lock, catalogue.folder, os_lock.current(lock, catalogue.folder))
-        moved = moved or _packages(catalogue.folder / lock.file) != before
-    return moved
-
-
-def _packages(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [line for line in lines if not line.startswith("#")]
 
 
 def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
@@ -132,8 +120,18 @@ def _check_pins(catalogue: Catalogue) -> None:
                 catalogue.pins.root(bases.name, role, platform)
 
 
-def _say(words: str) -> None:
-    print(f"Locking {words}", file=sys.stderr, flush=True)
+def keep_pool(catalogue: Catalogue, folder: str) -> str:
+    """Copy every locked .deb into a folder; see `pool.keep`.
+
+    Raises:
+        UsageError: no folder is named.
+    """
+    from dynamo_containers import pool
+
+    if not folder:
+        message = "--keep-pool names no folder."
+        raise UsageError(message)
+    return pool.keep(catalogue, os_locks(catalogue), Path(folder).absolute())
 
 
 def _pins(folder: Path) -> Pins:
@@ -143,23 +141,18 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _programs(catalogue: Catalogue) -> dict[tuple[str, str, Platform], Pin]:
-    found = {}
-    for bases in catalogue.bases.values():
-        for name, program in bases.programs.items():
-            _say(f"{name} of the {bases.name} bases")
-            for platform in platforms(catalogue, bases.name):
-                found[bases.name, name, platform] = programs.current(catalogue.folder, program, platform)
-    return found
+def _programs(catalogue: Catalogue, old: Programs) -> Programs:
+    on = {bases: platforms(catalogue, bases) for bases in catalogue.bases}
+    return os_refresh.programs_now(catalogue.folder, catalogue.bases.values(), on, old)
 
 
 def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot]:
-    made: dict[tuple[str, str], dict[Platform, roots.RootImage]] = {}
+    made: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
     for lock, root in roots.ensure_all(catalogue.folder, os_locks(catalogue), epoch):
         made.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: PinnedRoot(
-            index=roots.write_index(catalogue.folder, images),
+            index=oci_layout.write_index(catalogue.folder, images),
             platforms={platform: root.digest for platform, root in images.items()},
         )
         for key, images in made.items()

@@ -114,6 +114,16 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where locked .debs may be fetched from before the host's mirror is asked ('' for nowhere)."""
+
+    pool: str = ""
+    """A folder (below the checkout unless absolute) or URL: files by archive and path, or below sha256/."""
+    snapshot: str = ""
+    """A URL with {timestamp}, and {archive} where it differs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bases:
     """A set of root images that the whole graph can stand on."""
 
@@ -125,6 +135,7 @@ class Bases:
     glibc: str
     roots: Mapping[str, Root]
     programs: Mapping[str, Program]
+    sources: Sources = Sources()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +161,8 @@ class Pin:
     path: str
     size: int
     sha256: str
+    locked: str = ""
+    """When it was locked, as snapshot services write a time: 20261123T120000Z."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +255,7 @@ def _bases(name: str, row: _Table) -> Bases:
         glibc=row.string("glibc"),
         roots={role: _root(root) for role, root in row.tables("roots").items()},
         programs={program: _program(entry) for program, entry in row.tables("programs").items()},
+        sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()
     return bases
@@ -251,6 +265,14 @@ def _root(row: _Table) -> Root:
     root = Root(suite=row.string("suite"), packages=row.strings("packages"))
     row.refuse_the_rest()
     return root
+
+
+def _sources(row: _Table) -> Sources:
+    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
+    row.refuse_the_rest()
+    if sources.snapshot and "{timestamp}" not in sources.snapshot:
+        raise _wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
+    return sources
 
 
 def _program(row: _Table) -> Program:
@@ -332,6 +354,7 @@ def _pin(row: _Table) -> Pin:
         path=row.string("path"),
         size=row.integer("size"),
         sha256=row.string("sha256"),
+        locked=row.string("locked", optional=True),
     )
     row.refuse_the_rest()
     return pin
@@ -378,7 +401,10 @@ class _Table:
             raise _wrong(self.file, self._where(key), repr(value), kind_name)
         return value
 
-    def string(self, key: str) -> str:
+    def string(self, key: str, *, optional: bool = False) -> str:
+        if optional and key not in self._left:
+            self._known.append(key)
+            return ""
         return str(self._take(key, str, "a string"))
 
     def boolean(self, key: str) -> bool:
@@ -398,7 +424,10 @@ class _Table:
         row = self.table(key)
         return {name: row.string(name) for name in row.keys_left()}
 
-    def table(self, key: str) -> _Table:
+    def table(self, key: str, *, optional: bool = False) -> _Table:
+        if optional and key not in self._left:
+            self._known.append(key)
+            return _Table(self.file, self._where(key), {})
         return _Table(self.file, self._where(key), self._take(key, dict, "a table"))
 
     def tables(self, key: str, *, optional: bool = False) -> dict[str, _Table]:

@@ -6,6 +6,7 @@ A lock is a text file, one package a line: name, version, architecture, archive,
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
 INPUTS = "# inputs: sha256:"
+LOCKED = "# locked: "
+"""Followed by when the packages last moved, as snapshot services write a time."""
 # What mmdebstrap's variant `essential` installs. Not what Debian calls `required`: its two archives disagree on that,
 # and it would bring apt, which an image without package sources has no use for.
 # mmdebstrap merges /usr itself, and `usr-is-merged` says so; otherwise `usrmerge` would bring the whole of Perl.
@@ -59,13 +62,14 @@ class Drift:
     used: str
 
 
-def render(lock: OsLock, packages: tuple[apt.Package, ...]) -> str:
+def render(lock: OsLock, packages: tuple[apt.Package, ...], moment: str = "") -> str:
     """Return the lock's text, sorted by name so that a change is a small diff."""
     lines = (
         f"{each.name} {each.version} {each.architecture} {each.archive} {each.path} {each.size} sha256:{each.sha256}\n"
         for each in sorted(packages)
     )
-    return HEADER + f"{INPUTS}{lock.inputs}\n" + "".join(lines)
+    stated = f"{LOCKED}{moment}\n" if moment else ""
+    return HEADER + f"{INPUTS}{lock.inputs}\n" + stated + "".join(lines)
 
 
 def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
@@ -79,6 +83,17 @@ def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
         what = f"{lock.file} is missing"
         raise _refresh_needed(what)
     return parse(lock, path.read_text(encoding="utf-8"))
+
+
+def known(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+    """Return what the lock lists, stale or not, as far as it can be read: what a new one is compared with."""
+    path = folder / lock.file
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = []
+    for line in lines:
+        with suppress(LockError):
+            found.append(_package(lock, line))
+    return tuple(found)
 
 
 def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
@@ -149,6 +164,13 @@ def drift_table(what: str, rows: tuple[Drift, ...]) -> str:
     return "\n".join([head, *lines, "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"])
 
 
-def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...]) -> None:
+def moment_of(lock: OsLock, folder: Path) -> str:
+    """Return when the lock says that its packages last moved, or '' when it does not say."""
+    path = folder / lock.file
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.removeprefix(LOCKED) for line in lines if line.startswith(LOCKED)), "")
+
+
+def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...], moment: str = "") -> None:
     """Write the lock, whole or not at all."""
-    run.write(run.Document(path=folder / lock.file, text=render(lock, packages)))
+    run.write(run.Document(path=folder / lock.file, text=render(lock, packages, moment)))

@@ -11,7 +11,7 @@ import sys
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import host_secrets, os_lock, programs, python_lock, roots, run
+from dynamo_containers import host_secrets, oci_layout, os_lock, programs, python_lock, roots, run
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage, native_platform
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.build import Request
     from dynamo_containers.model import Image, Pins, Platform
+    from dynamo_containers.oci_layout import RootImage
     from dynamo_containers.os_lock import Drift, OsLock
-    from dynamo_containers.roots import RootImage
 
 
 def facts(request: Request, *, dry_run: bool = False) -> Facts:
@@ -51,7 +51,7 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         revision=_revision(folder),
         locks={name: _digest(request, locks) for name, locks in texts.items()},
         roots=images,
-        layout=roots.layout(folder),
+        layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
         drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)),
         secrets=host_secrets.secrets(folder, os.environ),

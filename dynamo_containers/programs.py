@@ -7,18 +7,18 @@ Dockerfile is the same whether they came out of a .deb or a release archive.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy2, rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, os_lock, run
-from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import Pin
+from dynamo_containers import apt, os_lock, run, sources
+from dynamo_containers.errors import DownloadError, LockError, UsageError
+from dynamo_containers.model import Pin, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.fetch import Download
     from dynamo_containers.model import Bases, Pins, Platform, Program
 
 MODE = 0o755
@@ -64,7 +64,7 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     drifted = [
         os_lock.Drift(name=bases.programs[name].package, locked=locked[name].version, used=used[name].version)
         for name in locked
-        if locked[name] != used[name]
+        if locked[name].sha256 != used[name].sha256
     ]
     from tempfile import TemporaryDirectory
 
@@ -85,28 +85,20 @@ def _read_drift(record: Path) -> tuple[os_lock.Drift, ...]:
 
 def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin) -> Pin:
     """Fetch the pinned package, or the suite's current one where the mirror dropped it and the bases allow it."""
-    from dynamo_containers import fetch
-
-    store = folder / ".build" / "downloads"
-    try:
-        fetch.fetch(store, _download(pin))
-    except fetch.GoneError:
-        if bases.strict:
-            message = (
-                f"The mirror no longer has {pin.path}.\n"
-                f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
-            )
-            raise LockError(message) from None
-        pin = current(folder, bases.programs[name], platform)
-        fetch.fetch(store, _download(pin))
-    return pin
-
-
-def _download(pin: Pin) -> Download:
-    from dynamo_containers.fetch import Download
-
-    mirror = apt.host_mirrors()[pin.archive]
-    return Download(url=apt.address(mirror, pin.path), sha256=pin.sha256, size=pin.size)
+    if not sources.fetch_all(folder, bases, (pin,), pin.locked):
+        return pin
+    if bases.strict:
+        message = (
+            f"{sources.who_lacks(bases.sources)} {pin.path}.\n"
+            f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
+        )
+        raise LockError(message)
+    found = current(folder, bases.programs[name], platform)
+    mirror = replace(bases, sources=Sources())  # what the suite has now is nowhere else yet
+    if sources.fetch_all(folder, mirror, (found,), ""):
+        message = f"The mirror lists but does not have: {found.path}.\nIt is probably being updated: try again."
+        raise DownloadError(message)
+    return found
 
 
 def current(folder: Path, program: Program, platform: Platform) -> Pin:
@@ -123,9 +115,7 @@ def current(folder: Path, program: Program, platform: Platform) -> Pin:
 
 
 def _lay_out(folder: Path, pin: Pin, program: Program, package: Path, tree: Path) -> None:
-    from dynamo_containers import fetch
-
-    archive = fetch.stored(folder / ".build" / "downloads", _download(pin))
+    archive = sources.stored(folder, pin)
     run.call(run.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
     for source, target in program.files.items():
         destination = tree / target.lstrip("/")
@@ -146,6 +136,6 @@ def render(rows: Mapping[tuple[str, str, Platform], Pin]) -> str:
     return "".join(
         f'[programs.{bases}.{name}."{platform.value}"]\n'
         f'version = "{pin.version}"\narchive = "{pin.archive}"\npath = "{pin.path}"\n'
-        f'size = {pin.size}\nsha256 = "{pin.sha256}"\n\n'
+        f'size = {pin.size}\nsha256 = "{pin.sha256}"\n' + (f'locked = "{pin.locked}"\n' if pin.locked else "") + "\n"
         for (bases, name, platform), pin in sorted(rows.items(), key=lambda item: (item[0][:2], item[0][2].value))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, model, os_lock, programs, roots
+from dynamo_containers import apt, model, oci_layout, os_lock, programs, roots
 from dynamo_containers import lock as locks
 from dynamo_containers.build import Facts
 from dynamo_containers.model import Platform
@@ -167,7 +168,7 @@ def own_checkout(tmp_path: Path) -> Path:
 
 def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, digest: str) -> None:
     """Leave what a bootstrap leaves: a manifest in the layout, and beside it the record of what it was made from."""
-    blob = roots.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
+    blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.touch()
     record = {"digest": digest, "size": 7, "drift": []}
@@ -236,6 +237,13 @@ class FakeApt:
         """Say what `apt-get install --print-uris` prints."""
         (self.folder / "uris").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
+    def has_mmdebstrap(self) -> None:
+        """Let mmdebstrap make a tree that is only the list of the packages it was given."""
+        program = 'while [ $# -gt 2 ]; do shift; done; from=${2#*copy:}; cp "${from% ./}/Packages" "$1"'
+        for name, script in {"mmdebstrap": program, "unshare": 'shift; exec "$@"'}.items():
+            (self.folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            (self.folder / name).chmod(0o755)
+
 
 @pytest.fixture
 def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApt]:
@@ -256,3 +264,29 @@ esac
     apt.host_mirrors.cache_clear()
     yield FakeApt(folder)
     apt.host_mirrors.cache_clear()
+
+
+def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = ()) -> bytes:
+    """Return a .deb with these files."""
+    (folder / "DEBIAN").mkdir(parents=True)
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\nDescription: none\n"
+    (folder / "DEBIAN/control").write_text(control, encoding="utf-8")
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("a program", encoding="utf-8")
+    made = folder.with_suffix(".deb")
+    argv = ("dpkg-deb", "--build", "-Zgzip", str(folder), str(made))
+    subprocess.run(argv, check=True, capture_output=True)
+    return made.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def bash(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the .deb of bash 5.2-3, which every suite of these tests has."""
+    return build_package(tmp_path_factory.mktemp("bash") / "tree", "bash", "5.2-3")
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a .deb that holds usr/bin/etcd."""
+    return build_package(tmp_path_factory.mktemp("etcd") / "tree", "etcd-server", "3.5.16-4", ("usr/bin/etcd",))

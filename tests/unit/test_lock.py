@@ -125,12 +125,19 @@ def locked(
     packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
     digests = {}
     for number, each in enumerate(lock.os_locks(catalogue)):
-        os_lock.write(each, catalogue.folder, packages)
+        os_lock.write(each, catalogue.folder, packages, "20231114T221320Z")
         digests[each.role, each.platform] = f"sha256:{number:064}"
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
             for epoch in (THEN, NOW):
                 leave_root_image(catalogue.folder, each, listed, epoch, digests[each.role, each.platform])
-    pin = Pin(version="3.5-4", archive="debian", path="pool/etcd-server_3.5-4_all.deb", size=5, sha256="e" * 64)
+    pin = Pin(
+        version="3.5-4",
+        archive="debian",
+        path="pool/etcd-server_3.5-4_all.deb",
+        size=5,
+        sha256="e" * 64,
+        locked="20231114T221320Z",
+    )
     pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
     (catalogue.folder / model.PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
     lock.refresh(catalogue, ["images"])
@@ -160,6 +167,56 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
     assert pins.epoch == NOW
     version = "3.5-5" if kind == "archives" else "3.5-4"
     assert {pin.version for pin in pins.programs.values()} == {version}
+
+
+def moments(catalogue: Catalogue) -> set[str]:
+    """Return what locks and pins say of when they were made."""
+    pins = {pin.locked for pin in model.load_pins(catalogue.folder).programs.values()}
+    return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock.os_locks(catalogue)}
+
+
+def test_what_did_not_move_keeps_the_time_when_it_was_locked(locked: Catalogue) -> None:
+    before = {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()}
+    lock.refresh(locked, ["archives", "os"])
+    assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
+    assert moments(locked) == {"20231114T221320Z"}
+
+
+def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["archives", "os"])
+    assert moments(locked) == {"20270115T080000Z"}
+
+
+def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
+    for each in lock.os_locks(locked):
+        os_lock.write(each, locked.folder, os_lock.read(each, locked.folder))
+    pins = locked.folder / model.PINS_FILE
+    lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
+    pins.write_text("".join(line for line in lines if not line.startswith("locked")), encoding="utf-8")
+    lock.refresh(locked, ["archives", "os"])
+    assert moments(locked) == {"20270115T080000Z"}
+    assert model.load_pins(locked.folder).epoch == THEN
+
+
+def test_what_moved_is_reported_with_its_layers(
+    locked: Catalogue, fake_apt: FakeApt, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["archives", "os"])
+    os_layers = ", ".join(f"debian-{role}-{arch}" for role in ("builder", "runtime") for arch in ("amd64", "arm64"))
+    assert capsys.readouterr().out.splitlines() == [
+        "kind     name         from   to     download  in",
+        "archive  etcd         3.5-4  3.5-5  0         debian-programs-amd64, debian-programs-arm64",
+        f"os       etcd-server  3.5-4  3.5-5  0         {os_layers}",
+        "",
+        "debian-builder-amd64: 0 to download",
+        "debian-builder-arm64: 0 to download",
+        "debian-programs-amd64: 0 to download",
+        "debian-programs-arm64: 0 to download",
+        "debian-runtime-amd64: 0 to download",
+        "debian-runtime-arm64: 0 to download",
+    ]
 
 
 def test_kinds_that_were_not_asked_for_stay(locked: Catalogue, fake_apt: FakeApt) -> None:

@@ -104,6 +104,19 @@ def test_this_project_s_own_data_files_are_right() -> None:
             id="true for a number",
         ),
         pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.sources]\npol = "kept"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.sources.pol: unknown key, allowed here are pool, snapshot.",
+            id="a misspelt source",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.sources]\nsnapshot = "https://old.example.invalid"\n[bases.debian.roots.runtime]\n',
+            'containers/images.toml: bases.debian.sources.snapshot: found "https://old.example.invalid", '
+            "allowed is a URL with {timestamp} in it.",
+            id="a snapshot service without a time",
+        ),
+        pytest.param(
             'version-of = "ai-dynamo"\n',
             "version-of = 1\n",
             "containers/images.toml: project.version-of: found 1, allowed is a string.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import os_lock
+from dynamo_containers import os_lock, run
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import LockError
 from dynamo_containers.model import Platform, Root
@@ -119,6 +119,22 @@ def test_a_missing_lock_says_how_to_make_it(lock: OsLock, catalogue: Catalogue) 
 def test_a_written_lock_is_read_back(lock: OsLock, catalogue: Catalogue) -> None:
     os_lock.write(lock, catalogue.folder, (BASH, LOGIN))
     assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
+
+
+def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, catalogue: Catalogue) -> None:
+    os_lock.write(lock, catalogue.folder, (BASH, LOGIN), "20231114T221320Z")
+    lines = (catalogue.folder / lock.file).read_text(encoding="utf-8").splitlines()
+    assert lines[2] == "# locked: 20231114T221320Z"
+    assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
+    assert os_lock.moment_of(lock, catalogue.folder) == "20231114T221320Z"
+
+
+def test_what_a_new_lock_is_compared_with_is_what_can_be_read_of_the_old_one(
+    lock: OsLock, catalogue: Catalogue
+) -> None:
+    assert os_lock.known(lock, catalogue.folder) == ()
+    run.write(run.Document(path=catalogue.folder / lock.file, text=f"{TEXT}<<<<<<< HEAD\n"))
+    assert os_lock.known(lock, catalogue.folder) == (BASH, LOGIN)
 
 
 def test_drift_is_what_has_another_version_came_or_went() -> None:

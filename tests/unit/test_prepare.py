@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, host_secrets, model, prepare
+from dynamo_containers import build, host_secrets, model, prepare, run
 from dynamo_containers.errors import LockError, NoSpaceError, UsageError
 from dynamo_containers.model import Platform, Stage, native_platform
+from dynamo_containers.oci_layout import RootImage
 from dynamo_containers.os_lock import Drift, OsLock
-from dynamo_containers.roots import RootImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,3 +194,11 @@ def test_a_secret_file_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nothing")
     pip_file(tmp_path / "prefix/pip.conf", "")
     assert host_secrets.secrets(tmp_path, {"SSL_CERT_FILE": nowhere, "NETRC": nowhere}) == ()
+
+
+def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs() -> None:
+    script = "import sys; from dynamo_containers import prepare; print(*sys.modules)"
+    loaded = run.capture(run.Command(argv=(sys.executable, "-c", script), env={"PYTHONPATH": str(model.ROOT)})).split()
+    assert "dynamo_containers.prepare" in loaded
+    only_then = {"dynamo_containers.fetch", "dynamo_containers.host_tools", "concurrent.futures", "urllib.request"}
+    assert only_then.isdisjoint(loaded)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
@@ -33,21 +32,6 @@ def pinned_to(pin: Pin) -> Pins:
     return Pins(epoch=0, programs={KEY: pin}, roots={})
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return a .deb that holds usr/bin/etcd."""
-    folder = tmp_path_factory.mktemp("package")
-    tree = folder / "tree"
-    (tree / "DEBIAN").mkdir(parents=True)
-    control = "Package: etcd-server\nVersion: 3.5.16-4\nArchitecture: all\nMaintainer: none\nDescription: none\n"
-    (tree / "DEBIAN/control").write_text(control, encoding="utf-8")
-    (tree / "usr/bin").mkdir(parents=True)
-    (tree / "usr/bin/etcd").write_text("a program", encoding="utf-8")
-    argv = ("dpkg-deb", "--build", "-Zgzip", str(tree), str(folder / "etcd.deb"))
-    subprocess.run(argv, check=True, capture_output=True)
-    return (folder / "etcd.deb").read_bytes()
-
-
 @pytest.fixture
 def bases(catalogue: Catalogue) -> Bases:
     return catalogue.bases["debian"]
@@ -74,10 +58,10 @@ def test_the_pins_of_a_platform_are_found_by_name(bases: Bases) -> None:
 
 @needs_dpkg
 def test_only_the_named_files_are_taken_out_of_a_package(
-    catalogue: Catalogue, bases: Bases, mirror: Server, package: bytes
+    catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
 ) -> None:
-    mirror.files[f"/debian/{POOL}"] = package
-    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(package).hexdigest()))
+    mirror.files[f"/debian/{POOL}"] = etcd
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
     assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
     tree = programs.folder_of(catalogue.folder, bases, pins) / "amd64"
     found = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
@@ -90,10 +74,10 @@ def test_only_the_named_files_are_taken_out_of_a_package(
 
 @needs_dpkg
 def test_a_file_that_the_package_does_not_have_is_named(
-    catalogue: Catalogue, bases: Bases, mirror: Server, package: bytes
+    catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
 ) -> None:
-    mirror.files[f"/debian/{POOL}"] = package
-    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(package).hexdigest()))
+    mirror.files[f"/debian/{POOL}"] = etcd
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
     row = Program(suite="trixie", package="etcd-server", files={"usr/sbin/etcd": "/usr/local/bin/etcd"})
     other = replace(bases, programs={"etcd": row})
     with pytest.raises(UsageError) as caught:
@@ -112,17 +96,17 @@ def test_strict_bases_refuse_a_package_that_the_mirror_dropped(catalogue: Catalo
     )
 
 
-def newer_on_the_mirror(mirror: Server, fake_apt: FakeApt, package: bytes) -> None:
-    mirror.files[f"/debian/{NEWER}"] = package
-    digest = hashlib.sha256(package).hexdigest()
+def newer_on_the_mirror(mirror: Server, fake_apt: FakeApt, etcd: bytes) -> None:
+    mirror.files[f"/debian/{NEWER}"] = etcd
+    digest = hashlib.sha256(etcd).hexdigest()
     fake_apt.would_install(f"'{mirror.address}/debian/{NEWER}' etcd-server_3.5.16-5_amd64.deb 1000 SHA256:{digest}")
 
 
 @needs_dpkg
 def test_other_bases_take_the_current_package_and_say_so_every_time(
-    catalogue: Catalogue, bases: Bases, mirror: Server, fake_apt: FakeApt, package: bytes
+    catalogue: Catalogue, bases: Bases, mirror: Server, fake_apt: FakeApt, etcd: bytes
 ) -> None:
-    newer_on_the_mirror(mirror, fake_apt, package)
+    newer_on_the_mirror(mirror, fake_apt, etcd)
     drift = (Drift(name="etcd-server", locked="3.5.16-4", used="3.5.16-5"),)
     assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
     asked = len(mirror.asked)
@@ -136,10 +120,10 @@ def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PL
     bases: Bases,
     mirror: Server,
     fake_apt: FakeApt,
-    package: bytes,
+    etcd: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    newer_on_the_mirror(mirror, fake_apt, package)
+    newer_on_the_mirror(mirror, fake_apt, etcd)
     write = run.write
 
     def interrupted(document: run.Document) -> None:

@@ -1,0 +1,87 @@
+"""What does the mirror have now of the OS packages and programs, and what moved by that?
+
+What did not move keeps the time when it was locked, so that an unchanged lock is an unchanged file.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from dynamo_containers import lock_report, os_lock, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.apt import Package
+    from dynamo_containers.lock_report import Move
+    from dynamo_containers.model import Bases, Pin, Platform
+    from dynamo_containers.os_lock import OsLock
+
+    Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin]
+
+
+def refresh(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
+    """Write the locks of the OS packages; return what moved."""
+    moved: tuple[Move, ...] = ()
+    for lock in locks:
+        _say(lock.file)
+        before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
+        after = os_lock.current(lock, folder)
+        os_lock.write(lock, folder, after, stated if stated and before == after else moment())
+        moved += os_moves(lock, before, after)
+    return moved
+
+
+def moment() -> str:
+    """Return the present as snapshot services write a time."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time()))
+
+
+def os_moves(lock: OsLock, before: tuple[Package, ...], after: tuple[Package, ...]) -> tuple[Move, ...]:
+    """Return what moved in a lock of OS packages."""
+    old, new = ({each.name: (each.version, each.size) for each in packages} for packages in (before, after))
+    return lock_report.moves("os", f"{lock.bases.name}-{lock.role}-{lock.platform.arch}", old, new)
+
+
+def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:
+    """Return which programs moved."""
+    layers = sorted({(bases, platform.arch) for bases, _, platform in (*before, *after)})
+    return tuple(
+        move
+        for bases, arch in layers
+        for move in lock_report.moves(
+            "archive", f"{bases}-programs-{arch}", *(_program_sizes(pins, bases, arch) for pins in (before, after))
+        )
+    )
+
+
+def _program_sizes(pins: Programs, bases: str, arch: str) -> dict[str, tuple[str, int]]:
+    return {name: (pin.version, pin.size) for (of, name, on), pin in pins.items() if (of, on.arch) == (bases, arch)}
+
+
+def programs_now(
+    folder: Path, sets: Iterable[Bases], platforms: Mapping[str, tuple[Platform, ...]], old: Programs
+) -> Programs:
+    """Return the pins of all programs as their suites have them now."""
+    found = {}
+    for bases in sets:
+        for name, program in bases.programs.items():
+            _say(f"{name} of the {bases.name} bases")
+            for platform in platforms[bases.name]:
+                key = bases.name, name, platform
+                found[key] = _dated(programs.current(folder, program, platform), old.get(key))
+    return found
+
+
+def _dated(now: Pin, known: Pin | None) -> Pin:
+    if known and known.locked and known.sha256 == now.sha256:
+        return known
+    return replace(now, locked=moment())
+
+
+def _say(words: str) -> None:
+    print(f"Locking {words}", file=sys.stderr, flush=True)

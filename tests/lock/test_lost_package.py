@@ -1,0 +1,67 @@
+"""A locked version that never existed, really: the mirror is asked, and a root image is bootstrapped without it.
+
+Needs a Debian host and its mirror; takes about a minute. What it makes stands in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from shutil import copytree
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import model, oci_layout, os_lock, roots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+NEVER = "9999:0-never"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> os_lock.OsLock:
+    """Return the lock of the runtime's root image in a copied checkout: its tzdata is one that never existed."""
+    for name in ("containers", "constraints"):
+        copytree(model.ROOT / name, tmp_path / name)
+    bases = model.load(tmp_path).bases["debian"]
+    lock = os_lock.OsLock(bases=bases, role="runtime", platform=model.native_platform())
+    packages = {package.name: package for package in os_lock.read(lock, tmp_path)}
+    tzdata = packages["tzdata"]
+    path = tzdata.path.replace("tzdata_", "tzdata_never-")
+    packages["tzdata"] = replace(tzdata, version=NEVER, path=path, sha256="0" * 64)
+    os_lock.write(lock, tmp_path, tuple(packages.values()))
+    return lock
+
+
+def versions(folder: Path, image: oci_layout.RootImage) -> dict[str, str]:
+    """Return what dpkg says is installed in a root image."""
+    store = oci_layout.layout(folder)
+    manifest = json.loads(oci_layout.blob(store, image.digest).read_text(encoding="utf-8"))
+    with tarfile.open(oci_layout.blob(store, manifest["layers"][0]["digest"])) as tree:
+        name = next(each for each in tree.getnames() if each.endswith("var/lib/dpkg/status"))
+        status = tree.extractfile(name)
+        assert status
+        stanzas = status.read().decode().strip().split("\n\n")
+    fields = [dict(line.split(": ", 1) for line in each.splitlines() if ": " in line) for each in stanzas]
+    return {each["Package"]: each["Version"] for each in fields}
+
+
+def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorded(
+    lock: os_lock.OsLock, tmp_path: Path
+) -> None:
+    epoch = 1700000000
+    image = roots.ensure(tmp_path, lock, epoch)
+    (row,) = [row for row in image.drift if row.name == "tzdata"]
+    assert row.locked == NEVER
+    assert row.used[0].isdigit()
+    installed = versions(tmp_path, image)
+    assert installed["tzdata"] == row.used
+    assert {name: installed.get(name, "") for name in [each.name for each in image.drift]} == {
+        each.name: each.used for each in image.drift
+    }
+    assert roots.cached(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image
