@@ -72,7 +72,9 @@ def refresh(
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
     if "python" in asked:
-        python_lock.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
+        from dynamo_containers import python_lock_refresh
+
+        python_lock_refresh.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:

@@ -37,7 +37,7 @@ from pip._vendor.packaging import markers
 from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import python_lock
+from dynamo_containers import python_lock, python_pins
 from dynamo_containers.errors import FatalError, LockError, UsageError
 from dynamo_containers.model import ROOT, Platform, load
 from dynamo_containers.run import Document, write
@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from pip._internal.models.link import Link
     from pip._internal.req import InstallRequirement
 
-    from dynamo_containers.python_lock import LockedPackage, LockFile, Target
+    from dynamo_containers.python_lock import LockFile, Target
+    from dynamo_containers.python_pins import LockedPackage
 
 HOW_TO_REACH_AN_INDEX = frozenset(
     {
@@ -198,7 +199,7 @@ def left_out(body: str) -> frozenset[str]:
 def compile_lock(lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bool = False) -> str:
     """Run pip-compile for the lock's target in the current folder and return the text of the lock."""
     texts = _texts(lock)
-    below = {lower.path: python_lock.read(texts[lower.path], lower.path) for lower in lock.below}
+    below = {lower.path: python_pins.read(texts[lower.path], lower.path) for lower in lock.below}
     names = sorted({package.name for packages in below.values() for package in packages})
     with TemporaryDirectory() as folder:
         output = Path(folder, "lock.txt")
@@ -214,7 +215,7 @@ def _texts(lock: LockFile) -> dict[str, str]:
     texts = python_lock.texts_of(lock, Path())
     for path in lock.inputs:
         if path not in texts:
-            message = f"{lock.path} is made from {path}, which is missing.\nRun: {python_lock.COMMAND}"
+            message = f"{lock.path} is made from {path}, which is missing.\nRun: {python_pins.COMMAND}"
             raise LockError(message)
     return texts
 
@@ -256,7 +257,7 @@ def main(words: list[str] | None = None) -> None:
     isolate()
     lock = named(given.lock, python_lock.locks(load(given.folder)))
     text = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all)
-    python_lock.read(text, lock.path)
+    python_pins.read(text, lock.path)
     write(Document(path=given.folder / lock.path, text=text))
 
 

