@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import os_lock, programs, python_lock, roots, run
@@ -17,10 +18,10 @@ from dynamo_containers.model import PINS_FILE, Catalogue, Pin, PinnedRoot, Pins,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.python_lock import LockFile
 
 KINDS = ("archives", "os", "images", "python")
 
@@ -54,15 +55,55 @@ def platforms(catalogue: Catalogue, bases: str) -> tuple[Platform, ...]:
     return tuple(sorted(wanted, key=lambda platform: platform.value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which Python locks are meant, in the words of the command line; no word means all."""
+
+    images: Collection[str] = ()
+    bases: Collection[str] = ()
+    platforms: Collection[str] = ()
+
+    def kinds(self, words: Collection[str]) -> tuple[str, ...]:
+        """Return which kinds of pin are meant: a part of the locks can be named for Python only.
+
+        Raises:
+            UsageError: a word is no kind of pin, or one that is always locked as a whole.
+        """
+        named = self.images or self.bases or self.platforms
+        asked = kinds(words or (["python"] if named else []))
+        if named and asked != ("python",):
+            message = (
+                "--image, --bases and --platform narrow the Python locks; OS packages, root images and archives are "
+                "locked as a whole.\nLeave --only away or say --only python."
+            )
+            raise UsageError(message)
+        return asked
+
+    def python_locks(self, catalogue: Catalogue) -> tuple[LockFile, ...]:
+        """Return the Python locks that are meant."""
+        from dynamo_containers import python_lock_refresh
+
+        return python_lock_refresh.asked(catalogue, self.images, self.bases, self.platforms)
+
+
+EVERYTHING = Part()
+
+
 def refresh(
-    catalogue: Catalogue, words: Collection[str] = (), upgrade: Collection[str] = (), *, upgrade_all: bool = False
-) -> None:
-    """Write the pins of the kinds that were asked for.
+    catalogue: Catalogue,
+    words: Collection[str] = (),
+    upgrade: Collection[str] = (),
+    *,
+    part: Part = EVERYTHING,
+    upgrade_all: bool = False,
+) -> str:
+    """Write the pins of the kinds that were asked for; return the table of the Python packages that moved.
 
     Python locks move only where their inputs changed or an upgrade is asked for; a distribution's mirror has one
     version of each package, so locking the OS means taking that one.
     """
-    asked = kinds(words)
+    asked = part.kinds(words)
+    wanted = part.python_locks(catalogue) if "python" in asked else ()
     old = _pins(catalogue.folder)
     new_programs = _programs(catalogue) if "archives" in asked else old.programs
     moved = ("os" in asked and _refresh_os(catalogue)) or dict(new_programs) != dict(old.programs)
@@ -71,10 +112,20 @@ def refresh(
     _write(catalogue, pins)
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
-    if "python" in asked:
-        from dynamo_containers import python_lock_refresh
+    if "python" not in asked:
+        return ""
+    from dynamo_containers import python_lock_refresh, python_lock_report
 
-        python_lock_refresh.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
+    return python_lock_report.report(
+        python_lock_refresh.refresh(catalogue, wanted, upgrade=upgrade, upgrade_all=upgrade_all)
+    )
+
+
+def publish(table: str, file: str | None) -> None:
+    """Print the table of what moved, and write it as Markdown where that is wanted."""
+    print(table)
+    if file:
+        run.write(run.Document(path=Path(file).absolute(), text=f"# Python packages that moved\n\n{table}\n"))
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
@@ -97,16 +148,18 @@ def _packages(path: Path) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
-    """Say that every lock fits what it is made from; offline, in milliseconds.
+def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVERYTHING, judge: bool = False) -> str:
+    """Say that every lock fits what it is made from; offline, in milliseconds; with `judge` ask uv and the index too.
 
     Raises:
+        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
         LockError: some are missing or stale; the message names each and what to run.
     """
-    asked = kinds(words)
+    asked = part.kinds(words)
+    wanted = part.python_locks(catalogue) if "python" in asked else ()
     reasons = []
     if "python" in asked:
-        found = (python_lock.stale(lock, catalogue.folder) for lock in python_lock.locks(catalogue))
+        found = (python_lock.stale(lock, catalogue.folder) for lock in wanted)
         reasons += [reason for reason in found if reason]
     if "os" in asked:
         for lock in os_locks(catalogue):
@@ -115,7 +168,17 @@ def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
         reasons += _reason(partial(_check_pins, catalogue))
     if reasons:
         raise LockError("\n".join(reasons))
+    if judge:
+        _judge(catalogue, wanted)
     return f"Every lock fits what it is made from ({', '.join(asked)})."
+
+
+def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
+    from dynamo_containers import python_lock_judge
+
+    for lock in wanted:
+        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
+        python_lock_judge.judge(lock, catalogue.folder)
 
 
 def _reason(question: Callable[[], object]) -> list[str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 import os
 import re
@@ -31,9 +32,11 @@ from typing import TYPE_CHECKING, Any
 from click import ClickException
 from pip._internal.configuration import Configuration
 from pip._internal.exceptions import PipError
+from pip._internal.models.link import Link
 from pip._internal.models.target_python import TargetPython
 from pip._internal.utils.hashes import FAVORITE_HASH
 from pip._vendor.packaging import markers
+from pip._vendor.packaging.specifiers import SpecifierSet
 from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pip._internal.models.candidate import InstallationCandidate
-    from pip._internal.models.link import Link
     from pip._internal.req import InstallRequirement
 
     from dynamo_containers.python_lock import LockFile, Target
@@ -112,6 +114,19 @@ def target_python(target: Target) -> TargetPython:
     )
 
 
+SIZES: dict[str, int] = {}
+"""How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
+_plain_link = Link.from_json.__func__  # type: ignore[attr-defined]
+
+
+def _sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Link | None:
+    """Make pip's link of an entry of an index page, and note the size, which pip drops."""
+    link: Link | None = _plain_link(cls, file_data, page_url)
+    if link is not None and isinstance(file_data.get("size"), int):
+        SIZES[link.url] = file_data["size"]
+    return link
+
+
 class TargetRepository(PyPIRepository):
     """pip-compile's view of the index, for a target."""
 
@@ -148,6 +163,11 @@ class TargetRepository(PyPIRepository):
         if link.hash_name == FAVORITE_HASH:
             return f"{FAVORITE_HASH}:{link.hash}"
         return super()._get_file_hash(link)
+
+    def size(self, name: str, version: str) -> int | None:
+        """Return how many bytes the target downloads for a version; None when the index does not say."""
+        best = self._finder.find_best_candidate(name, SpecifierSet(f"=={version}")).best_candidate
+        return SIZES.get(best.link.url) if best else None
 
 
 def kept_settings(settings: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -196,8 +216,14 @@ def left_out(body: str) -> frozenset[str]:
     return frozenset(re.findall(r"^# ([a-z0-9]+(?:-[a-z0-9]+)*)$", body, re.MULTILINE))
 
 
-def compile_lock(lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bool = False) -> str:
-    """Run pip-compile for the lock's target in the current folder and return the text of the lock."""
+def compile_lock(
+    lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bool = False
+) -> tuple[str, dict[str, int | None]]:
+    """Run pip-compile for the lock's target in the current folder.
+
+    Returns:
+        The text of the lock, and how many bytes the index says that a target downloads for what moved.
+    """
     texts = _texts(lock)
     below = {lower.path: python_pins.read(texts[lower.path], lower.path) for lower in lock.below}
     names = sorted({package.name for packages in below.values() for package in packages})
@@ -206,9 +232,15 @@ def compile_lock(lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bo
         if lock.path in texts:  # pip-compile keeps the pins of the file it is going to replace
             output.write_text(texts[lock.path], encoding="utf-8")
         words = arguments(lock, output, names, upgrade, all_of_them=upgrade_all)
-        _run_pip_compile(lock, words)
+        repository = _run_pip_compile(lock, words)
         body = output.read_text(encoding="utf-8")
-    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body
+    before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
+    sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
+    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, sizes
+
+
+def _versions(text: str) -> set[tuple[str, str]]:
+    return {(each.name, each.version) for each in python_pins.readable(text)}
 
 
 def _texts(lock: LockFile) -> dict[str, str]:
@@ -220,15 +252,23 @@ def _texts(lock: LockFile) -> dict[str, str]:
     return texts
 
 
-def _run_pip_compile(lock: LockFile, words: list[str]) -> None:
+def _run_pip_compile(lock: LockFile, words: list[str]) -> TargetRepository:
+    made: list[TargetRepository] = []
+
+    def repository(pip_args: list[str], cache_dir: str) -> TargetRepository:
+        made.append(TargetRepository(pip_args, cache_dir, lock=lock))
+        return made[0]
+
     markers.default_environment = partial(environment, lock.target)  # type: ignore[assignment]
-    pip_compile.PyPIRepository = partial(TargetRepository, lock=lock)  # type: ignore[attr-defined,assignment]
+    pip_compile.PyPIRepository = repository  # type: ignore[attr-defined,assignment]
+    Link.from_json = classmethod(_sized_link)  # type: ignore[assignment,method-assign]
     _let_pip_explain_itself()
     try:
         pip_compile.cli.main(words, prog_name="pip-compile", standalone_mode=False)
     except (PipError, ClickException) as error:
         message = f"pip-compile could not make {lock.path} for {lock.target}:\n{error}"
         raise LockError(message) from None
+    return made[0]
 
 
 def _let_pip_explain_itself() -> None:
@@ -252,12 +292,15 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=ROOT, help="the project's root")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME", help="move this pin; repeatable")
     parser.add_argument("--upgrade-all", action="store_true", help="move every pin")
+    parser.add_argument("--sizes", type=Path, help="where to leave the sizes of what moved, as JSON")
     given = parser.parse_args(words)
     os.chdir(given.folder)  # pip-compile notes in the lock where a requirement stands: as we name the file
     isolate()
     lock = named(given.lock, python_lock.locks(load(given.folder)))
-    text = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all)
+    text, sizes = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all)
     python_pins.read(text, lock.path)
+    if given.sizes:
+        write(Document(path=given.sizes, text=json.dumps(sizes, indent=2) + "\n"))
     write(Document(path=given.folder / lock.path, text=text))
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, texts_of, why_stale
-from dynamo_containers.python_pins import COMMAND, read
+from dynamo_containers.errors import UsageError
+from dynamo_containers.model import platforms as parse_platforms
+from dynamo_containers.model import unknown
+from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, locks, texts_of, why_stale
+from dynamo_containers.python_lock_report import moves
+from dynamo_containers.python_pins import COMMAND, read, readable
 from dynamo_containers.run import Command, Plan, execute
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from dynamo_containers.model import Catalogue, Platform
     from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.python_lock_report import Move
 
 AT_ONCE = 2
 """Locks made at the same time: each keeps a core busy (pip's resolver), and all wait for the same index."""
@@ -30,6 +36,7 @@ def plan(lock: LockFile, folder: Path, upgrade: Iterable[str] = (), *, upgrade_a
             *(sys.executable, "-m", "dynamo_containers.pip_compile_target", "--folder", str(folder), lock.path),
             *(word for name in upgrade for word in ("--upgrade", name)),
             *(("--upgrade-all",) if upgrade_all else ()),
+            *("--sizes", str(sizes_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
         quiet=True,
@@ -37,10 +44,31 @@ def plan(lock: LockFile, folder: Path, upgrade: Iterable[str] = (), *, upgrade_a
     )
 
 
+def sizes_file(lock: LockFile, folder: Path) -> Path:
+    """Return where the making of a lock leaves what the index says about the sizes of what moved."""
+    return folder / ".build/lock" / f"{Path(lock.path).stem}.sizes.json"
+
+
+def asked(
+    catalogue: Catalogue, images: Collection[str] = (), bases: Collection[str] = (), platforms: Collection[str] = ()
+) -> tuple[LockFile, ...]:
+    """Return the locks that the words of a command line mean; no word means all.
+
+    Raises:
+        UsageError: a word names no image, no bases or no platform.
+    """
+    for what, words, valid in (("image", images, catalogue.images), ("bases", bases, catalogue.bases)):
+        for word in words:
+            if word not in valid:
+                raise unknown(what, word, valid)
+    on = parse_platforms(platforms) if platforms else ()
+    return chosen(locks(catalogue), images=images, bases=bases, platforms=on)
+
+
 def chosen(
     every: Iterable[LockFile],
     *,
-    layers: Collection[str] = (),
+    images: Collection[str] = (),
     bases: Collection[str] = (),
     platforms: Collection[Platform] = (),
 ) -> tuple[LockFile, ...]:
@@ -49,7 +77,7 @@ def chosen(
     for lock in every:
         for_all = lock.target == ANY_HOST
         if (
-            (not layers or lock.layer.name in layers)
+            (not images or lock.layer.image in images)
             and (not bases or for_all or lock.target.bases in bases)
             and (not platforms or for_all or lock.target.platform in platforms)
         ):
@@ -69,10 +97,7 @@ def _depth(lock: LockFile) -> int:
 
 def to_upgrade(lock: LockFile, texts: Mapping[str, str], upgrade: Iterable[str]) -> tuple[str, ...]:
     """Return which of the wanted upgrades (`name` or `name==version`) concern this lock."""
-    try:
-        pinned = {package.name for package in read(texts.get(lock.path, ""), lock.path)}
-    except LockError:
-        return ()  # it is made anew anyway
+    pinned = {package.name for package in readable(texts.get(lock.path, ""))}
     return tuple(wish for wish in upgrade if _name(wish) in pinned)
 
 
@@ -87,8 +112,8 @@ def refresh(
     upgrade: Collection[str] = (),
     upgrade_all: bool = False,
     dry_run: bool = False,
-) -> None:
-    """Make the locks that are missing or stale, or that an upgrade concerns; leave the others alone.
+) -> tuple[Move, ...]:
+    """Make the locks that are missing or stale, or that an upgrade concerns; leave the others alone; say what moved.
 
     Raises:
         UsageError: a package that is to be upgraded is in no lock.
@@ -98,12 +123,12 @@ def refresh(
 
     groups = waves(wanted)
     _check_upgrades(groups, catalogue.folder, upgrade)
+    one = partial(_refresh, folder=catalogue.folder, upgrade=upgrade, upgrade_all=upgrade_all, dry_run=dry_run)
+    moved: list[Move] = []
     for group in groups:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            made = pool.map(
-                lambda lock: _refresh(lock, catalogue.folder, upgrade, upgrade_all=upgrade_all, dry_run=dry_run), group
-            )
-            tuple(made)  # raises what a thread raised
+            moved += (move for made in pool.map(one, group) for move in made)  # raises what a thread raised
+    return tuple(moved)
 
 
 def _check_upgrades(groups: Iterable[Iterable[LockFile]], folder: Path, upgrade: Iterable[str]) -> None:
@@ -114,14 +139,19 @@ def _check_upgrades(groups: Iterable[Iterable[LockFile]], folder: Path, upgrade:
             raise UsageError(message)
 
 
-def _refresh(lock: LockFile, folder: Path, upgrade: Collection[str], *, upgrade_all: bool, dry_run: bool) -> None:
+def _refresh(
+    lock: LockFile, *, folder: Path, upgrade: Collection[str], upgrade_all: bool, dry_run: bool
+) -> tuple[Move, ...]:
     texts = texts_of(lock, folder)
     names = to_upgrade(lock, texts, upgrade)
     reason = why_stale(lock, texts)
     if not (reason or names or upgrade_all):
-        return
+        return ()
     start = time.monotonic()
     execute(Plan(commands=(plan(lock, folder, names, upgrade_all=upgrade_all),)), dry_run=dry_run)
-    if not dry_run:
-        packages = len(read((folder / lock.path).read_text(encoding="utf-8"), lock.path))
-        print(f"  {lock.path}: {packages} packages, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    if dry_run:
+        return ()
+    after = read((folder / lock.path).read_text(encoding="utf-8"), lock.path)
+    print(f"  {lock.path}: {len(after)} packages, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    sizes = json.loads(sizes_file(lock, folder).read_text(encoding="utf-8"))
+    return moves(lock.path, readable(texts.get(lock.path, "")), after, sizes)

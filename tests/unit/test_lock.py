@@ -111,6 +111,24 @@ def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> No
     assert lock.check(model.load(own_checkout), ["python", "images"])
 
 
+def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout: Path) -> None:
+    (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    catalogue = model.load(own_checkout)
+    assert "python" in lock.check(catalogue, part=lock.Part(platforms=["linux/amd64"]))
+    with pytest.raises(LockError, match=r"^constraints/frontend-debian-arm64\.txt is missing"):
+        lock.check(catalogue, part=lock.Part(images=["frontend"]))
+
+
+def test_what_moved_is_printed_and_written_as_markdown(
+    own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock.publish(lock.refresh(model.load(own_checkout), ["python"]), str(tmp_path / "report.md"))
+    assert capsys.readouterr().out == "No Python package moved.\n"
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text == "# Python packages that moved\n\nNo Python package moved.\n"
+
+
 @pytest.fixture
 def locked(
     catalogue: Catalogue,

@@ -131,9 +131,9 @@ def test_a_layer_for_an_unknown_image_is_refused_by_name() -> None:
         python_lock.locks(catalogue(image("frontend", Platform.AMD64)))
 
 
-def test_choosing_one_layer_brings_the_locks_below_it_first() -> None:
+def test_choosing_one_image_brings_the_locks_below_it_first() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    chosen = python_lock_refresh.chosen(every, layers=["frontend-ci"], platforms=[Platform.ARM64])
+    chosen = python_lock_refresh.chosen(every, images=["frontend"], platforms=[Platform.ARM64])
     assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
@@ -285,6 +285,7 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
+        *("--sizes", str(tmp_path / ".build/lock/frontend-debian-arm64.sizes.json")),
     )
     assert command.env == {"PYTHONPATH": str(tmp_path)}
 
@@ -443,6 +444,7 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
         (PyPIRepository._get_matching_candidates, ["self", "ireq"]),
         (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),
         (PyPIRepository._get_file_hash, ["self", "link"]),
+        (Link.from_json, ["file_data", "page_url"]),
         (
             RequirementCommand._build_package_finder,
             ["self", "options", "session", "target_python", "ignore_requires_python"],
