@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,9 +117,9 @@ def refresh(
         return ""
     from dynamo_containers import python_lock_refresh, python_lock_report
 
-    return python_lock_report.report(
-        python_lock_refresh.refresh(catalogue, wanted, upgrade=upgrade, upgrade_all=upgrade_all)
-    )
+    before = python_lock_refresh.cooled(catalogue, datetime.now(UTC))
+    wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+    return python_lock_report.report(python_lock_refresh.refresh(catalogue, wanted, wish))
 
 
 def publish(table: str, file: str | None) -> None:

@@ -41,12 +41,13 @@ from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
 from dynamo_containers import python_lock, python_pins
+from dynamo_containers.cooldown import Cooldown
 from dynamo_containers.errors import FatalError, LockError, UsageError
 from dynamo_containers.model import ROOT, Platform, load
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pip._internal.models.candidate import InstallationCandidate
     from pip._internal.req import InstallRequirement
@@ -130,13 +131,16 @@ def _sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Li
 class TargetRepository(PyPIRepository):
     """pip-compile's view of the index, for a target."""
 
-    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile) -> None:
+    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile, cooldown: Cooldown) -> None:
         """Build what pip-compile builds, then replace the parts that would ask the running interpreter."""
         super().__init__(pip_args, cache_dir)
         self._only_the_wheel = lock.layer.named_only
         self._options.ignore_dependencies = lock.layer.named_only
         self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
             options=self._options, session=self._session, target_python=target_python(lock.target)
+        )
+        self._finder.make_link_evaluator = partial(  # type: ignore[method-assign]
+            cooldown.evaluator, self._finder.make_link_evaluator
         )
         make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
         self._command.make_resolver = make_resolver  # type: ignore[method-assign]
@@ -217,7 +221,7 @@ def left_out(body: str) -> frozenset[str]:
 
 
 def compile_lock(
-    lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bool = False
+    lock: LockFile, upgrade: Collection[str] = (), *, upgrade_all: bool = False, cooldown: Cooldown | None = None
 ) -> tuple[str, dict[str, int | None]]:
     """Run pip-compile for the lock's target in the current folder.
 
@@ -225,14 +229,18 @@ def compile_lock(
         The text of the lock, and how many bytes the index says that a target downloads for what moved.
     """
     texts = _texts(lock)
+    cooldown = cooldown or Cooldown(uploaded_before="")
     below = {lower.path: python_pins.read(texts[lower.path], lower.path) for lower in lock.below}
     names = sorted({package.name for packages in below.values() for package in packages})
+    for path in (lock.path, *below):
+        cooldown.keep(texts.get(path, ""))
     with TemporaryDirectory() as folder:
         output = Path(folder, "lock.txt")
         if lock.path in texts:  # pip-compile keeps the pins of the file it is going to replace
             output.write_text(texts[lock.path], encoding="utf-8")
         words = arguments(lock, output, names, upgrade, all_of_them=upgrade_all)
-        repository = _run_pip_compile(lock, words)
+        words += cooldown.arguments()
+        repository = _run_pip_compile(lock, words, cooldown)
         body = output.read_text(encoding="utf-8")
     before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
     sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
@@ -252,11 +260,11 @@ def _texts(lock: LockFile) -> dict[str, str]:
     return texts
 
 
-def _run_pip_compile(lock: LockFile, words: list[str]) -> TargetRepository:
+def _run_pip_compile(lock: LockFile, words: list[str], cooldown: Cooldown) -> TargetRepository:
     made: list[TargetRepository] = []
 
     def repository(pip_args: list[str], cache_dir: str) -> TargetRepository:
-        made.append(TargetRepository(pip_args, cache_dir, lock=lock))
+        made.append(TargetRepository(pip_args, cache_dir, lock=lock, cooldown=cooldown))
         return made[0]
 
     markers.default_environment = partial(environment, lock.target)  # type: ignore[assignment]
@@ -266,7 +274,9 @@ def _run_pip_compile(lock: LockFile, words: list[str]) -> TargetRepository:
     try:
         pip_compile.cli.main(words, prog_name="pip-compile", standalone_mode=False)
     except (PipError, ClickException) as error:
-        message = f"pip-compile could not make {lock.path} for {lock.target}:\n{error}"
+        message = (
+            f"pip-compile could not make {lock.path} for {lock.target}:\n{error}\n{cooldown.explanation()}".rstrip()
+        )
         raise LockError(message) from None
     return made[0]
 
@@ -293,11 +303,18 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME", help="move this pin; repeatable")
     parser.add_argument("--upgrade-all", action="store_true", help="move every pin")
     parser.add_argument("--sizes", type=Path, help="where to leave the sizes of what moved, as JSON")
+    parser.add_argument("--uploaded-before", default="", metavar="TIME", help="take no release that came later")
     given = parser.parse_args(words)
     os.chdir(given.folder)  # pip-compile notes in the lock where a requirement stands: as we name the file
     isolate()
-    lock = named(given.lock, python_lock.locks(load(given.folder)))
-    text, sizes = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all)
+    catalogue = load(given.folder)
+    lock = named(given.lock, python_lock.locks(catalogue))
+    cooldown = Cooldown(
+        uploaded_before=given.uploaded_before,
+        exempt=frozenset(catalogue.cooldown_exempt),
+        moving=None if given.upgrade_all else frozenset(map(python_pins.name_of, given.upgrade)),
+    )
+    text, sizes = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown)
     python_pins.read(text, lock.path)
     if given.sizes:
         write(Document(path=given.sizes, text=json.dumps(sizes, indent=2) + "\n"))

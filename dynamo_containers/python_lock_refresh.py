@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,12 @@ from dynamo_containers.model import platforms as parse_platforms
 from dynamo_containers.model import unknown
 from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, locks, texts_of, why_stale
 from dynamo_containers.python_lock_report import moves
-from dynamo_containers.python_pins import COMMAND, read, readable
+from dynamo_containers.python_pins import COMMAND, name_of, read, readable
 from dynamo_containers.run import Command, Plan, execute
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from dynamo_containers.model import Catalogue, Platform
     from dynamo_containers.python_lock import LockFile
@@ -29,13 +31,30 @@ AT_ONCE = 2
 """Locks made at the same time: each keeps a core busy (pip's resolver), and all wait for the same index."""
 
 
-def plan(lock: LockFile, folder: Path, upgrade: Iterable[str] = (), *, upgrade_all: bool = False) -> Command:
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What may move."""
+
+    upgrade: Collection[str] = ()
+    """Packages that move to their newest release that fits, as `name` or `name==version`."""
+    upgrade_all: bool = False
+    uploaded_before: datetime
+    """Releases that came later are not taken, unless they are locked already."""
+
+
+def cooled(catalogue: Catalogue, now: datetime) -> datetime:
+    """Return the time before which a release must have come."""
+    return now - timedelta(days=catalogue.cooldown_days)
+
+
+def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
     """Return the command that makes or renews one lock; pins that still fit are kept unless an upgrade is asked for."""
     return Command(
         argv=(
             *(sys.executable, "-m", "dynamo_containers.pip_compile_target", "--folder", str(folder), lock.path),
-            *(word for name in upgrade for word in ("--upgrade", name)),
-            *(("--upgrade-all",) if upgrade_all else ()),
+            *(word for name in wish.upgrade for word in ("--upgrade", name)),
+            *(("--upgrade-all",) if wish.upgrade_all else ()),
+            *("--uploaded-before", wish.uploaded_before.isoformat(timespec="seconds")),
             *("--sizes", str(sizes_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
@@ -98,21 +117,10 @@ def _depth(lock: LockFile) -> int:
 def to_upgrade(lock: LockFile, texts: Mapping[str, str], upgrade: Iterable[str]) -> tuple[str, ...]:
     """Return which of the wanted upgrades (`name` or `name==version`) concern this lock."""
     pinned = {package.name for package in readable(texts.get(lock.path, ""))}
-    return tuple(wish for wish in upgrade if _name(wish) in pinned)
+    return tuple(wish for wish in upgrade if name_of(wish) in pinned)
 
 
-def _name(wish: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.split(r"[\s=<>!~;\[]", wish, maxsplit=1)[0]).lower()
-
-
-def refresh(
-    catalogue: Catalogue,
-    wanted: Iterable[LockFile],
-    *,
-    upgrade: Collection[str] = (),
-    upgrade_all: bool = False,
-    dry_run: bool = False,
-) -> tuple[Move, ...]:
+def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry_run: bool = False) -> tuple[Move, ...]:
     """Make the locks that are missing or stale, or that an upgrade concerns; leave the others alone; say what moved.
 
     Raises:
@@ -122,8 +130,8 @@ def refresh(
     from concurrent.futures import ThreadPoolExecutor
 
     groups = waves(wanted)
-    _check_upgrades(groups, catalogue.folder, upgrade)
-    one = partial(_refresh, folder=catalogue.folder, upgrade=upgrade, upgrade_all=upgrade_all, dry_run=dry_run)
+    _check_upgrades(groups, catalogue.folder, wish.upgrade)
+    one = partial(_refresh, folder=catalogue.folder, wish=wish, dry_run=dry_run)
     moved: list[Move] = []
     for group in groups:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -139,16 +147,13 @@ def _check_upgrades(groups: Iterable[Iterable[LockFile]], folder: Path, upgrade:
             raise UsageError(message)
 
 
-def _refresh(
-    lock: LockFile, *, folder: Path, upgrade: Collection[str], upgrade_all: bool, dry_run: bool
-) -> tuple[Move, ...]:
+def _refresh(lock: LockFile, *, folder: Path, wish: Wish, dry_run: bool) -> tuple[Move, ...]:
     texts = texts_of(lock, folder)
-    names = to_upgrade(lock, texts, upgrade)
-    reason = why_stale(lock, texts)
-    if not (reason or names or upgrade_all):
+    mine = replace(wish, upgrade=to_upgrade(lock, texts, wish.upgrade))
+    if not (why_stale(lock, texts) or mine.upgrade or mine.upgrade_all):
         return ()
     start = time.monotonic()
-    execute(Plan(commands=(plan(lock, folder, names, upgrade_all=upgrade_all),)), dry_run=dry_run)
+    execute(Plan(commands=(plan(lock, folder, mine),)), dry_run=dry_run)
     if dry_run:
         return ()
     after = read((folder / lock.path).read_text(encoding="utf-8"), lock.path)

@@ -71,3 +71,8 @@ def provided(text: str) -> tuple[tuple[str, str], ...]:
     """Return (name, version) of what the lock's environment has from the locks below."""
     pins = (pin for line in PROVIDED.finditer(text) for pin in line["pins"].split())
     return tuple((pin.partition("==")[0], pin.partition("==")[2]) for pin in pins)
+
+
+def name_of(wish: str) -> str:
+    """Return the package that `name` or `name==version` is about."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s=<>!~;\[]", wish, maxsplit=1)[0]).lower()

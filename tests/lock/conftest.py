@@ -135,8 +135,17 @@ class Project:
         (self.catalogue.folder / "requirements/tools.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
-        """Do what `invoke lock --only python` does for this lock."""
-        return python_lock_refresh.refresh(self.catalogue, [self.lock], upgrade=upgrade, upgrade_all=upgrade_all)
+        """Do what `invoke lock --only python` does for this lock, on a certain day."""
+        before = python_lock_refresh.cooled(self.catalogue, NOW)
+        wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        return python_lock_refresh.refresh(self.catalogue, [self.lock], wish)
+
+    def exempt(self, name: str, reason: str) -> None:
+        """Take this package's releases at once."""
+        file = self.catalogue.folder / model.IMAGES_FILE
+        head = "[lock.cooldown-exempt]\n"
+        text = file.read_text(encoding="utf-8").replace(head, f'{head}{name} = "{reason}"\n')
+        file.write_text(text, encoding="utf-8")
 
     def pins(self) -> list[str]:
         """Return what is locked."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from pip._internal.cli.req_command import RequirementCommand
 from pip._internal.commands.install import InstallCommand
 from pip._internal.configuration import Configuration
+from pip._internal.index.package_finder import LinkEvaluator, PackageFinder
 from pip._internal.models.link import Link
 from pip._vendor.packaging import markers
 from pip._vendor.packaging.markers import Marker
@@ -29,6 +31,7 @@ from dynamo_containers import (
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.model import Platform
 from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
+from dynamo_containers.python_lock_refresh import Wish
 from dynamo_containers.python_pins import LockedPackage
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
 ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
 AMD = replace(ARM, platform=Platform.AMD64)
+WISH = Wish(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
     path="constraints/base-debian-arm64.txt",
     layer=Layer(name="base", image="base", named_only=True),
@@ -281,10 +285,11 @@ def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_m
 
 
 def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
-    command = python_lock_refresh.plan(FRONTEND, tmp_path, ["aiohttp"])
+    command = python_lock_refresh.plan(FRONTEND, tmp_path, replace(WISH, upgrade=["aiohttp"]))
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
+        *("--uploaded-before", "2026-11-13T00:00:00+00:00"),
         *("--sizes", str(tmp_path / ".build/lock/frontend-debian-arm64.sizes.json")),
     )
     assert command.env == {"PYTHONPATH": str(tmp_path)}
@@ -297,14 +302,21 @@ def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
     assert python_lock_refresh.to_upgrade(BASE, texts, [wish]) == ()
 
 
+def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
+    project = replace(catalogue(image("base", *Platform)), cooldown_days=3)
+    assert python_lock_refresh.cooled(project, datetime(2026, 11, 20, 12, tzinfo=UTC)) == datetime(
+        2026, 11, 17, 12, tzinfo=UTC
+    )
+
+
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
     with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
-        python_lock_refresh.refresh(both, python_lock.locks(both), upgrade=["no-such-package"])
+        python_lock_refresh.refresh(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    python_lock_refresh.refresh(model.load(), python_lock.locks(model.load()), dry_run=True)
+    python_lock_refresh.refresh(model.load(), python_lock.locks(model.load()), WISH, dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -312,7 +324,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_lock_refresh.refresh(project, [BASE], dry_run=True)
+    python_lock_refresh.refresh(project, [BASE], WISH, dry_run=True)
     assert f"pip_compile_target --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -322,7 +334,7 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
-        python_lock_refresh.refresh(project, [BASE])
+        python_lock_refresh.refresh(project, [BASE], WISH)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
@@ -444,6 +456,8 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
         (PyPIRepository._get_matching_candidates, ["self", "ireq"]),
         (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),
         (PyPIRepository._get_file_hash, ["self", "link"]),
+        (LinkEvaluator.evaluate_link, ["self", "link"]),
+        (PackageFinder.make_link_evaluator, ["self", "project_name"]),
         (Link.from_json, ["file_data", "page_url"]),
         (
             RequirementCommand._build_package_finder,
@@ -481,6 +495,10 @@ def test_pips_configuration_still_gives_section_and_key() -> None:
     configuration = Configuration(isolated=False)
     configuration.load()
     assert all("." in key for _, section in configuration.items() for key in section)
+
+
+def test_pip_still_keeps_the_time_before_which_files_must_have_come_where_it_is_lifted() -> None:
+    assert "self._uploaded_prior_to = " in inspect.getsource(LinkEvaluator.__init__)
 
 
 def test_a_link_still_states_the_hash_that_the_index_gave() -> None:
