@@ -24,31 +24,36 @@ import logging
 import os
 import re
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from click import ClickException
+from click import Abort, ClickException
 from pip._internal.configuration import Configuration
 from pip._internal.exceptions import PipError
+from pip._internal.index.package_finder import LinkType
 from pip._internal.models.link import Link
 from pip._internal.models.target_python import TargetPython
 from pip._internal.utils.hashes import FAVORITE_HASH
 from pip._vendor.packaging import markers
 from pip._vendor.packaging.specifiers import SpecifierSet
+from pip._vendor.packaging.utils import canonicalize_name
 from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import python_lock, python_pins
+from dynamo_containers import index_page, python_lock, python_pins
 from dynamo_containers.cooldown import Cooldown
-from dynamo_containers.errors import FatalError, LockError, UsageError
+from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, UsageError
 from dynamo_containers.model import ROOT, Platform, load
+from dynamo_containers.python_lock_report import Findings
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from pip._internal.index.package_finder import LinkEvaluator
     from pip._internal.models.candidate import InstallationCandidate
     from pip._internal.req import InstallRequirement
 
@@ -139,8 +144,11 @@ class TargetRepository(PyPIRepository):
         self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
             options=self._options, session=self._session, target_python=target_python(lock.target)
         )
-        self._finder.make_link_evaluator = partial(  # type: ignore[method-assign]
-            cooldown.evaluator, self._finder.make_link_evaluator
+        self.yanked: dict[tuple[str, str], str] = {}
+        make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
+        self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
+        self._finder._link_collector.fetch_response = partial(  # type: ignore[method-assign]  # noqa: SLF001
+            index_page.fetch, self._session
         )
         make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
         self._command.make_resolver = make_resolver  # type: ignore[method-assign]
@@ -167,6 +175,20 @@ class TargetRepository(PyPIRepository):
         if link.hash_name == FAVORITE_HASH:
             return f"{FAVORITE_HASH}:{link.hash}"
         return super()._get_file_hash(link)
+
+    def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
+        """Return a judge of files that notes which releases were taken back (PEP 592)."""
+        evaluator = make(project_name)
+        judge = evaluator.evaluate_link
+
+        def evaluate(link: Link) -> tuple[LinkType, str]:
+            kind, version = judge(link)
+            if kind == LinkType.candidate and link.is_yanked:
+                self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
+            return kind, version
+
+        evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
+        return evaluator
 
     def size(self, name: str, version: str) -> int | None:
         """Return how many bytes the target downloads for a version; None when the index does not say."""
@@ -222,11 +244,11 @@ def left_out(body: str) -> frozenset[str]:
 
 def compile_lock(
     lock: LockFile, upgrade: Collection[str] = (), *, upgrade_all: bool = False, cooldown: Cooldown | None = None
-) -> tuple[str, dict[str, int | None]]:
+) -> tuple[str, Findings]:
     """Run pip-compile for the lock's target in the current folder.
 
     Returns:
-        The text of the lock, and how many bytes the index says that a target downloads for what moved.
+        The text of the lock, and what the index says about its packages.
     """
     texts = _texts(lock)
     cooldown = cooldown or Cooldown(uploaded_before="")
@@ -244,7 +266,9 @@ def compile_lock(
         body = output.read_text(encoding="utf-8")
     before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
     sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
-    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, sizes
+    yanked = {f"{name}=={version}": repository.yanked.get((name, version), "") for name, version in after}
+    found = Findings(sizes=sizes, yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason})
+    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, found
 
 
 def _versions(text: str) -> set[tuple[str, str]]:
@@ -302,7 +326,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=ROOT, help="the project's root")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME", help="move this pin; repeatable")
     parser.add_argument("--upgrade-all", action="store_true", help="move every pin")
-    parser.add_argument("--sizes", type=Path, help="where to leave the sizes of what moved, as JSON")
+    parser.add_argument("--findings", type=Path, help="where to leave what the index says of the packages")
     parser.add_argument("--uploaded-before", default="", metavar="TIME", help="take no release that came later")
     given = parser.parse_args(words)
     os.chdir(given.folder)  # pip-compile notes in the lock where a requirement stands: as we name the file
@@ -314,10 +338,10 @@ def main(words: list[str] | None = None) -> None:
         exempt=frozenset(catalogue.cooldown_exempt),
         moving=None if given.upgrade_all else frozenset(map(python_pins.name_of, given.upgrade)),
     )
-    text, sizes = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown)
+    text, found = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown)
     python_pins.read(text, lock.path)
-    if given.sizes:
-        write(Document(path=given.sizes, text=json.dumps(sizes, indent=2) + "\n"))
+    if given.findings:
+        write(Document(path=given.findings, text=json.dumps(asdict(found), indent=2) + "\n"))
     write(Document(path=given.folder / lock.path, text=text))
 
 
@@ -340,3 +364,5 @@ if __name__ == "__main__":
     except FatalError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        sys.exit(INTERRUPTED)

@@ -15,7 +15,7 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.model import platforms as parse_platforms
 from dynamo_containers.model import unknown
 from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, locks, texts_of, why_stale
-from dynamo_containers.python_lock_report import moves
+from dynamo_containers.python_lock_report import Findings, moves, warning
 from dynamo_containers.python_pins import COMMAND, name_of, read, readable
 from dynamo_containers.run import Command, Plan, execute
 
@@ -55,7 +55,7 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
             *(word for name in wish.upgrade for word in ("--upgrade", name)),
             *(("--upgrade-all",) if wish.upgrade_all else ()),
             *("--uploaded-before", wish.uploaded_before.isoformat(timespec="seconds")),
-            *("--sizes", str(sizes_file(lock, folder))),
+            *("--findings", str(findings_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
         quiet=True,
@@ -63,9 +63,9 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
     )
 
 
-def sizes_file(lock: LockFile, folder: Path) -> Path:
-    """Return where the making of a lock leaves what the index says about the sizes of what moved."""
-    return folder / ".build/lock" / f"{Path(lock.path).stem}.sizes.json"
+def findings_file(lock: LockFile, folder: Path) -> Path:
+    """Return where the making of a lock leaves what the index says about its packages."""
+    return folder / ".build/lock" / f"{Path(lock.path).stem}.findings.json"
 
 
 def asked(
@@ -158,5 +158,6 @@ def _refresh(lock: LockFile, *, folder: Path, wish: Wish, dry_run: bool) -> tupl
         return ()
     after = read((folder / lock.path).read_text(encoding="utf-8"), lock.path)
     print(f"  {lock.path}: {len(after)} packages, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    sizes = json.loads(sizes_file(lock, folder).read_text(encoding="utf-8"))
-    return moves(lock.path, readable(texts.get(lock.path, "")), after, sizes)
+    found = Findings(**json.loads(findings_file(lock, folder).read_text(encoding="utf-8")))
+    print(warning(lock.path, found), end="", file=sys.stderr, flush=True)
+    return moves(lock.path, readable(texts.get(lock.path, "")), after, found.sizes)

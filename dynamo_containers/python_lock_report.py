@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers.python_pins import COMMAND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +28,24 @@ class Move:
     lock: str
     size: int | None
     """How many bytes more a download is; None where the index does not state the sizes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the index says about the packages of one lock; keyed by `name==version`."""
+
+    sizes: Mapping[str, int | None]
+    """How many bytes a target downloads, for what moved; None where the index does not say."""
+    yanked: Mapping[str, str]
+    """The locked releases that were taken back, with the reason."""
+
+
+def warning(path: str, found: Findings) -> str:
+    """Return a line for each locked release that was taken back; empty when none was."""
+    return "".join(
+        f"{path}: {pin} was yanked: {reason}\nMove it with: {COMMAND} --upgrade {pin.partition('==')[0]}\n"
+        for pin, reason in found.yanked.items()
+    )
 
 
 def moves(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import TYPE_CHECKING
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
@@ -29,6 +29,10 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
+def _entry(name: str) -> ZipInfo:
+    return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
+
+
 def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
     """Return the smallest wheel there can be."""
     lines = [
@@ -38,11 +42,9 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
     info = f"{name}-{version}.dist-info"
     content = BytesIO()
     with ZipFile(content, "w") as archive:
-        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
+        archive.writestr(_entry(f"{info}/METADATA"), "\n".join(lines) + "\n")
+        archive.writestr(_entry(f"{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(_entry(f"{info}/RECORD"), "")
     return content.getvalue()
 
 
@@ -111,7 +113,7 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
     server = serve(made)
     monkeypatch.setenv("PIP_INDEX_URL", made.address)
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "1")
-    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setenv("PIP_TOOLS_CACHE_DIR", str(tmp_path / "cache"))
     yield made
     server.shutdown()

@@ -12,6 +12,8 @@ import pytest
 from pip._internal.cli.req_command import RequirementCommand
 from pip._internal.commands.install import InstallCommand
 from pip._internal.configuration import Configuration
+from pip._internal.index import collector
+from pip._internal.index.collector import LinkCollector
 from pip._internal.index.package_finder import LinkEvaluator, PackageFinder
 from pip._internal.models.link import Link
 from pip._vendor.packaging import markers
@@ -290,7 +292,7 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
         *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
         *("--uploaded-before", "2026-11-13T00:00:00+00:00"),
-        *("--sizes", str(tmp_path / ".build/lock/frontend-debian-arm64.sizes.json")),
+        *("--findings", str(tmp_path / ".build/lock/frontend-debian-arm64.findings.json")),
     )
     assert command.env == {"PYTHONPATH": str(tmp_path)}
 
@@ -458,6 +460,9 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
         (PyPIRepository._get_file_hash, ["self", "link"]),
         (LinkEvaluator.evaluate_link, ["self", "link"]),
         (PackageFinder.make_link_evaluator, ["self", "project_name"]),
+        (LinkCollector.fetch_response, ["self", "location", "package_name"]),
+        (collector._get_simple_response, ["url", "session", "force_revalidate"]),
+        (collector._make_index_content, ["response", "cache_link_parsing"]),
         (Link.from_json, ["file_data", "page_url"]),
         (
             RequirementCommand._build_package_finder,
