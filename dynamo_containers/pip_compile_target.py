@@ -18,7 +18,6 @@ the hook points is gone. Run as `python -m dynamo_containers.pip_compile_target 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
@@ -33,31 +32,23 @@ from typing import TYPE_CHECKING, Any
 from click import Abort, ClickException
 from pip._internal.configuration import Configuration
 from pip._internal.exceptions import PipError
-from pip._internal.index.package_finder import LinkType
 from pip._internal.models.link import Link
-from pip._internal.models.target_python import TargetPython
-from pip._internal.utils.hashes import FAVORITE_HASH
 from pip._vendor.packaging import markers
-from pip._vendor.packaging.specifiers import SpecifierSet
-from pip._vendor.packaging.utils import canonicalize_name
-from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import index_page, python_lock, python_pins
+from dynamo_containers import python_lock, python_pins
 from dynamo_containers.cooldown import Cooldown
 from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, UsageError
-from dynamo_containers.model import ROOT, Platform, load
+from dynamo_containers.model import ROOT, load
+from dynamo_containers.pip_repository import TargetRepository, sized_link
+from dynamo_containers.pip_target import environment
 from dynamo_containers.python_lock_report import Findings
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from pip._internal.index.package_finder import LinkEvaluator
-    from pip._internal.models.candidate import InstallationCandidate
-    from pip._internal.req import InstallRequirement
-
-    from dynamo_containers.python_lock import LockFile, Target
+    from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pins import LockedPackage
 
 HOW_TO_REACH_AN_INDEX = frozenset(
@@ -67,133 +58,6 @@ HOW_TO_REACH_AN_INDEX = frozenset(
     }
 )
 """The settings of pip that may differ from machine to machine without changing a lock."""
-OLDEST_GLIBC = {Platform.AMD64: 5, Platform.ARM64: 17}
-"""The oldest manylinux tag, as glibc 2.x (PEP 600)."""
-LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""What manylinux_2_x was called before PEP 600; pip derives the 2010 and 1 from 2014 by itself, twice does no harm."""
-
-
-def environment(target: Target) -> dict[str, str]:
-    """Return the target's environment markers (PEP 508).
-
-    A target says `3.11`; the first of its releases is taken, as uv does: a marker such as
-    `python_full_version < "3.11.3"` then adds a package that a later release might do without, and never omits one.
-    """
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": ".".join(map(str, version(target))),
-        "os_name": "posix",
-        "platform_machine": target.platform.machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": ".".join(map(str, version(target))),
-        "python_version": ".".join(map(str, version(target)[:2])),
-        "sys_platform": "linux",
-    }
-
-
-def version(target: Target) -> tuple[int, int, int]:
-    """Return the target's Python version in full."""
-    major, minor, patch = (*map(int, target.python.split(".")), 0, 0)[:3]
-    return major, minor, patch
-
-
-def platform_tags(target: Target) -> list[str]:
-    """Return the platform part of the wheel tags that the target accepts, best first."""
-    newest = int(target.glibc.removeprefix("2."))
-    tags = []
-    for minor in range(newest, OLDEST_GLIBC[target.platform] - 1, -1):
-        tags += [f"manylinux_2_{minor}", *([LEGACY_TAGS[minor]] if minor in LEGACY_TAGS else [])]
-    return [f"{tag}_{target.platform.machine}" for tag in (*tags, "linux")]
-
-
-def target_python(target: Target) -> TargetPython:
-    """Return the target in pip's words."""
-    major, minor, _ = version(target)
-    return TargetPython(
-        platforms=platform_tags(target),
-        py_version_info=version(target),
-        abis=[f"cp{major}{minor}"],
-        implementation="cp",
-    )
-
-
-SIZES: dict[str, int] = {}
-"""How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
-_plain_link = Link.from_json.__func__  # type: ignore[attr-defined]
-
-
-def _sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Link | None:
-    """Make pip's link of an entry of an index page, and note the size, which pip drops."""
-    link: Link | None = _plain_link(cls, file_data, page_url)
-    if link is not None and isinstance(file_data.get("size"), int):
-        SIZES[link.url] = file_data["size"]
-    return link
-
-
-class TargetRepository(PyPIRepository):
-    """pip-compile's view of the index, for a target."""
-
-    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile, cooldown: Cooldown) -> None:
-        """Build what pip-compile builds, then replace the parts that would ask the running interpreter."""
-        super().__init__(pip_args, cache_dir)
-        self._only_the_wheel = lock.layer.named_only
-        self._options.ignore_dependencies = lock.layer.named_only
-        self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
-            options=self._options, session=self._session, target_python=target_python(lock.target)
-        )
-        self.yanked: dict[tuple[str, str], str] = {}
-        make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
-        self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
-        self._finder._link_collector.fetch_response = partial(  # type: ignore[method-assign]  # noqa: SLF001
-            index_page.fetch, self._session
-        )
-        make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
-        self._command.make_resolver = make_resolver  # type: ignore[method-assign]
-
-    @contextlib.contextmanager
-    def allow_all_wheels(self) -> Iterator[None]:
-        """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
-        with contextlib.nullcontext() if self._only_the_wheel else super().allow_all_wheels():
-            yield
-
-    def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
-        if not self._only_the_wheel:
-            return super()._get_matching_candidates(ireq)
-        best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
-        if best is None or not best.link.is_wheel:
-            message = f"{ireq} has no wheel for the target, and a lock of named wheels cannot hold a source archive."
-            raise LockError(message)
-        return {best}
-
-    def _get_hashes_from_pypi(self, ireq: InstallRequirement) -> dict[str, str]:  # noqa: ARG002 - see the module
-        return {}
-
-    def _get_file_hash(self, link: Link) -> str:
-        if link.hash_name == FAVORITE_HASH:
-            return f"{FAVORITE_HASH}:{link.hash}"
-        return super()._get_file_hash(link)
-
-    def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
-        """Return a judge of files that notes which releases were taken back (PEP 592)."""
-        evaluator = make(project_name)
-        judge = evaluator.evaluate_link
-
-        def evaluate(link: Link) -> tuple[LinkType, str]:
-            kind, version = judge(link)
-            if kind == LinkType.candidate and link.is_yanked:
-                self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
-            return kind, version
-
-        evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
-        return evaluator
-
-    def size(self, name: str, version: str) -> int | None:
-        """Return how many bytes the target downloads for a version; None when the index does not say."""
-        best = self._finder.find_best_candidate(name, SpecifierSet(f"=={version}")).best_candidate
-        return SIZES.get(best.link.url) if best else None
 
 
 def kept_settings(settings: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -293,7 +157,7 @@ def _run_pip_compile(lock: LockFile, words: list[str], cooldown: Cooldown) -> Ta
 
     markers.default_environment = partial(environment, lock.target)  # type: ignore[assignment]
     pip_compile.PyPIRepository = repository  # type: ignore[attr-defined,assignment]
-    Link.from_json = classmethod(_sized_link)  # type: ignore[assignment,method-assign]
+    Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
     _let_pip_explain_itself()
     try:
         pip_compile.cli.main(words, prog_name="pip-compile", standalone_mode=False)

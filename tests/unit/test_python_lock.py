@@ -25,6 +25,7 @@ from piptools.scripts import compile as pip_compile
 from dynamo_containers import (
     model,
     pip_compile_target,
+    pip_target,
     python_lock,
     python_lock_judge,
     python_lock_refresh,
@@ -367,27 +368,25 @@ def test_a_hash_that_the_index_does_not_know_is_found() -> None:
 
 
 def test_the_marker_environment_is_the_targets_and_has_every_marker_that_pip_knows() -> None:
-    environment = pip_compile_target.environment(ARM)
+    environment = pip_target.environment(ARM)
     assert environment.keys() == markers.default_environment().keys()
     assert environment["platform_machine"] == "aarch64"
     assert environment["python_full_version"] == "3.11.0"
-    assert pip_compile_target.environment(replace(ARM, python="3.12.4"))["python_full_version"] == "3.12.4"
+    assert pip_target.environment(replace(ARM, python="3.12.4"))["python_full_version"] == "3.12.4"
 
 
 def test_markers_are_evaluated_for_the_target_once_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     marker = Marker('platform_machine == "aarch64" and python_version == "3.12"')
     assert not marker.evaluate()
-    monkeypatch.setattr(
-        markers, "default_environment", lambda: pip_compile_target.environment(replace(ARM, python="3.12"))
-    )
+    monkeypatch.setattr(markers, "default_environment", lambda: pip_target.environment(replace(ARM, python="3.12")))
     assert marker.evaluate()
 
 
 def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> None:
-    tags = pip_compile_target.platform_tags(AMD)
+    tags = pip_target.platform_tags(AMD)
     assert tags[:2] == ["manylinux_2_36_x86_64", "manylinux_2_35_x86_64"]
     assert tags[-3:] == ["manylinux_2_5_x86_64", "manylinux1_x86_64", "linux_x86_64"]
-    assert pip_compile_target.platform_tags(ARM)[-3:] == [
+    assert pip_target.platform_tags(ARM)[-3:] == [
         "manylinux_2_17_aarch64",
         "manylinux2014_aarch64",
         "linux_aarch64",
@@ -395,7 +394,7 @@ def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> Non
 
 
 def test_the_wheel_tags_are_the_targets_and_not_the_machines() -> None:
-    tags = {str(tag) for tag in pip_compile_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
+    tags = {str(tag) for tag in pip_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
     wanted = {"cp312-cp312-manylinux_2_36_aarch64", "cp310-abi3-manylinux_2_28_aarch64", "py3-none-any"}
     assert wanted <= tags
     assert not [tag for tag in tags if "x86_64" in tag or "manylinux_2_37" in tag or tag.startswith("cp313")]
@@ -447,7 +446,7 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
 
 
 # The internals of pip and pip-tools that all this stands on. When one fails after `invoke lock --upgrade pip-tools`,
-# read what took its place before changing pip_compile_target.py.
+# read what took its place before changing pip_repository.py, cooldown.py and index_page.py.
 
 
 @pytest.mark.parametrize(
