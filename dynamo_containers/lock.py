@@ -98,7 +98,7 @@ def refresh(
     part: Part = EVERYTHING,
     upgrade_all: bool = False,
 ) -> str:
-    """Write the pins of the kinds that were asked for; return the table of the Python packages that moved.
+    """Write the pins of the kinds that were asked for; return a table of the Python packages that moved.
 
     Python locks move only where their inputs changed or an upgrade is asked for; a distribution's mirror has one
     version of each package, so locking the OS means taking that one.
@@ -114,7 +114,7 @@ def refresh(
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
     if "python" not in asked:
-        return ""
+        return "Python packages were not asked for."
     from dynamo_containers import python_lock_refresh, python_lock_report
 
     before = python_lock_refresh.cooled(catalogue, datetime.now(UTC))
