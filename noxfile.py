@@ -28,7 +28,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 CATALOGUE = model.load()
 NATIVE = model.native_platform()
 nox.options.sessions = [
-    *("lint", "typecheck", "unit"),
+    *("lint", "typecheck", "unit", "lock_index"),
     *(f"{row.session}({NATIVE.arch})" for row in smoke.matrix(CATALOGUE) if NATIVE in row.platforms),
 ]
 SHELL_SCRIPTS = (
@@ -77,6 +77,12 @@ def unit(session: nox.Session) -> None:
     with _messages(session):
         engine.client(model.ROOT)  # the real bake judges our documents, without an engine
     session.run("pytest", *session.posargs)
+
+
+@nox.session(tags=["check"])
+def lock_index(session: nox.Session) -> None:
+    """Make Python locks from an index on loopback that is good, slow, broken or lying."""
+    session.run("pytest", "tests/lock", *session.posargs)
 
 
 @nox.session(tags=["engine"])

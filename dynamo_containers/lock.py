@@ -5,8 +5,10 @@ The order is that of the stages: the programs and OS packages of the root images
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +23,17 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.os_refresh import Programs
-
+    from dynamo_containers.python_lock import LockFile
 
 KINDS = ("archives", "os", "images", "python")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What moved, as a person reads it in a terminal and in a pull request."""
+
+    terminal: str
+    markdown: str
 
 
 def kinds(words: Collection[str]) -> tuple[str, ...]:
@@ -55,15 +65,55 @@ def platforms(catalogue: Catalogue, bases: str) -> tuple[Platform, ...]:
     return tuple(sorted(wanted, key=lambda platform: platform.value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which Python locks are meant, in the words of the command line; no word means all."""
+
+    images: Collection[str] = ()
+    bases: Collection[str] = ()
+    platforms: Collection[str] = ()
+
+    def kinds(self, words: Collection[str]) -> tuple[str, ...]:
+        """Return which kinds of pin are meant: a part of the locks can be named for Python only.
+
+        Raises:
+            UsageError: a word is no kind of pin, or one that is always locked as a whole.
+        """
+        named = self.images or self.bases or self.platforms
+        asked = kinds(words or (["python"] if named else []))
+        if named and asked != ("python",):
+            message = (
+                "--image, --bases and --platform narrow the Python locks; OS packages, root images and archives are "
+                "locked as a whole.\nLeave --only away or say --only python."
+            )
+            raise UsageError(message)
+        return asked
+
+    def python_locks(self, catalogue: Catalogue) -> tuple[LockFile, ...]:
+        """Return the Python locks that are meant."""
+        from dynamo_containers import python_lock_refresh
+
+        return python_lock_refresh.asked(catalogue, self.images, self.bases, self.platforms)
+
+
+EVERYTHING = Part()
+
+
 def refresh(
-    catalogue: Catalogue, words: Collection[str] = (), upgrade: Collection[str] = (), *, upgrade_all: bool = False
-) -> None:
-    """Write the pins of the kinds that were asked for.
+    catalogue: Catalogue,
+    words: Collection[str] = (),
+    upgrade: Collection[str] = (),
+    *,
+    part: Part = EVERYTHING,
+    upgrade_all: bool = False,
+) -> Report:
+    """Write the pins of the kinds that were asked for; return what moved.
 
     Python locks move only where their inputs changed or an upgrade is asked for; a distribution's mirror has one
     version of each package, so locking the OS means taking that one.
     """
-    asked = kinds(words)
+    asked = part.kinds(words)
+    wanted = part.python_locks(catalogue) if "python" in asked else ()
     old = _pins(catalogue.folder)
     new_programs = _programs(catalogue, old.programs) if "archives" in asked else old.programs
     moved_os = os_refresh.refresh(catalogue.folder, os_locks(catalogue)) if "os" in asked else ()
@@ -73,26 +123,43 @@ def refresh(
     _write(catalogue, pins)
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
-    if {"os", "archives"} & set(asked):
-        print(lock_report.text(moved))
+    system = {"os", "archives"} & set(asked)
+    terminal = [lock_report.text(moved)] if system else []
+    markdown = [lock_report.markdown(moved).rstrip()] if system else []
     if "python" in asked:
-        python_lock.refresh(catalogue, python_lock.locks(catalogue), upgrade=upgrade, upgrade_all=upgrade_all)
+        from dynamo_containers import python_lock_refresh, python_lock_report
+
+        before = python_lock_refresh.cooled(catalogue, datetime.now(UTC))
+        wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        table = python_lock_report.report(python_lock_refresh.refresh(catalogue, wanted, wish))
+        terminal.append(table)
+        markdown.append(table)
+    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown))
+
+
+def publish(report: Report, file: str | None) -> None:
+    """Print what moved, and write it as Markdown where that is wanted."""
+    print(report.terminal or "Root images were made; no lock was asked for.")
+    if file:
+        run.write(run.Document(path=Path(file).absolute(), text=f"# What the locks moved\n\n{report.markdown}\n"))
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
     run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
 
 
-def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
-    """Say that every lock fits what it is made from; offline, in milliseconds.
+def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVERYTHING, judge: bool = False) -> str:
+    """Say that every lock fits what it is made from; offline, in milliseconds; with `judge` ask uv and the index too.
 
     Raises:
+        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
         LockError: some are missing or stale; the message names each and what to run.
     """
-    asked = kinds(words)
+    asked = part.kinds(words)
+    wanted = part.python_locks(catalogue) if "python" in asked else ()
     reasons = []
     if "python" in asked:
-        found = (python_lock.stale(lock, catalogue.folder) for lock in python_lock.locks(catalogue))
+        found = (python_lock.stale(lock, catalogue.folder) for lock in wanted)
         reasons += [reason for reason in found if reason]
     if "os" in asked:
         for lock in os_locks(catalogue):
@@ -101,7 +168,17 @@ def check(catalogue: Catalogue, words: Collection[str] = ()) -> str:
         reasons += _reason(partial(_check_pins, catalogue))
     if reasons:
         raise LockError("\n".join(reasons))
+    if judge:
+        _judge(catalogue, wanted)
     return f"Every lock fits what it is made from ({', '.join(asked)})."
+
+
+def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
+    from dynamo_containers import python_lock_judge
+
+    for lock in wanted:
+        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
+        python_lock_judge.judge(lock, catalogue.folder)
 
 
 def _reason(question: Callable[[], object]) -> list[str]:

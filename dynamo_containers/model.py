@@ -208,6 +208,10 @@ class Catalogue:
     licenses: str
     version_of: str
     oldest_glibc: str
+    cooldown_days: int
+    """How old a release must be on its index before a lock takes it."""
+    cooldown_exempt: Mapping[str, str]
+    """Package -> the reason why its releases are taken at once."""
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
 
@@ -230,19 +234,30 @@ def load(folder: Path = ROOT) -> Catalogue:
     """
     table = _Table.read(folder, IMAGES_FILE)
     project = table.table("project")
+    lock = table.table("lock")
     catalogue = Catalogue(
         folder=folder,
         source=project.string("source"),
         licenses=project.string("licenses"),
         version_of=project.string("version-of"),
         oldest_glibc=project.string("oldest-glibc"),
+        cooldown_days=lock.integer("cooldown-days"),
+        cooldown_exempt=_reasons(lock.string_table("cooldown-exempt")),
         bases={name: _bases(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
     )
     project.refuse_the_rest()
+    lock.refuse_the_rest()
     table.refuse_the_rest()
     _check_references(catalogue)
     return catalogue
+
+
+def _reasons(rows: Mapping[str, str]) -> Mapping[str, str]:
+    for name, reason in rows.items():
+        if not reason.strip():
+            raise _wrong(IMAGES_FILE, f"lock.cooldown-exempt.{name}", repr(reason), "the reason in words")
+    return rows
 
 
 def _bases(name: str, row: _Table) -> Bases:

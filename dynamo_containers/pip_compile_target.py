@@ -18,38 +18,38 @@ the hook points is gone. Run as `python -m dynamo_containers.pip_compile_target 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import json
 import logging
 import os
 import re
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from click import ClickException
+from click import Abort, ClickException
 from pip._internal.configuration import Configuration
 from pip._internal.exceptions import PipError
-from pip._internal.models.target_python import TargetPython
-from pip._internal.utils.hashes import FAVORITE_HASH
+from pip._internal.models.link import Link
 from pip._vendor.packaging import markers
-from piptools.repositories import PyPIRepository
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import python_lock
-from dynamo_containers.errors import FatalError, LockError, UsageError
-from dynamo_containers.model import ROOT, Platform, load
+from dynamo_containers import python_lock, python_pins
+from dynamo_containers.cooldown import Cooldown
+from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, UsageError
+from dynamo_containers.model import ROOT, load
+from dynamo_containers.pip_repository import TargetRepository, sized_link
+from dynamo_containers.pip_target import environment
+from dynamo_containers.python_lock_report import Findings
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from pip._internal.models.candidate import InstallationCandidate
-    from pip._internal.models.link import Link
-    from pip._internal.req import InstallRequirement
-
-    from dynamo_containers.python_lock import LockedPackage, LockFile, Target
+    from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.python_pins import LockedPackage
 
 HOW_TO_REACH_AN_INDEX = frozenset(
     {
@@ -58,95 +58,6 @@ HOW_TO_REACH_AN_INDEX = frozenset(
     }
 )
 """The settings of pip that may differ from machine to machine without changing a lock."""
-OLDEST_GLIBC = {Platform.AMD64: 5, Platform.ARM64: 17}
-"""The oldest manylinux tag, as glibc 2.x (PEP 600)."""
-LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""What manylinux_2_x was called before PEP 600; pip derives the 2010 and 1 from 2014 by itself, twice does no harm."""
-
-
-def environment(target: Target) -> dict[str, str]:
-    """Return the target's environment markers (PEP 508).
-
-    A target says `3.11`; the first of its releases is taken, as uv does: a marker such as
-    `python_full_version < "3.11.3"` then adds a package that a later release might do without, and never omits one.
-    """
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": ".".join(map(str, version(target))),
-        "os_name": "posix",
-        "platform_machine": target.platform.machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": ".".join(map(str, version(target))),
-        "python_version": ".".join(map(str, version(target)[:2])),
-        "sys_platform": "linux",
-    }
-
-
-def version(target: Target) -> tuple[int, int, int]:
-    """Return the target's Python version in full."""
-    major, minor, patch = (*map(int, target.python.split(".")), 0, 0)[:3]
-    return major, minor, patch
-
-
-def platform_tags(target: Target) -> list[str]:
-    """Return the platform part of the wheel tags that the target accepts, best first."""
-    newest = int(target.glibc.removeprefix("2."))
-    tags = []
-    for minor in range(newest, OLDEST_GLIBC[target.platform] - 1, -1):
-        tags += [f"manylinux_2_{minor}", *([LEGACY_TAGS[minor]] if minor in LEGACY_TAGS else [])]
-    return [f"{tag}_{target.platform.machine}" for tag in (*tags, "linux")]
-
-
-def target_python(target: Target) -> TargetPython:
-    """Return the target in pip's words."""
-    major, minor, _ = version(target)
-    return TargetPython(
-        platforms=platform_tags(target),
-        py_version_info=version(target),
-        abis=[f"cp{major}{minor}"],
-        implementation="cp",
-    )
-
-
-class TargetRepository(PyPIRepository):
-    """pip-compile's view of the index, for a target."""
-
-    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile) -> None:
-        """Build what pip-compile builds, then replace the parts that would ask the running interpreter."""
-        super().__init__(pip_args, cache_dir)
-        self._only_the_wheel = lock.layer.named_only
-        self._options.ignore_dependencies = lock.layer.named_only
-        self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
-            options=self._options, session=self._session, target_python=target_python(lock.target)
-        )
-        make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
-        self._command.make_resolver = make_resolver  # type: ignore[method-assign]
-
-    @contextlib.contextmanager
-    def allow_all_wheels(self) -> Iterator[None]:
-        """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
-        with contextlib.nullcontext() if self._only_the_wheel else super().allow_all_wheels():
-            yield
-
-    def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
-        if not self._only_the_wheel:
-            return super()._get_matching_candidates(ireq)
-        best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
-        if best is None or not best.link.is_wheel:
-            message = f"{ireq} has no wheel for the target, and a lock of named wheels cannot hold a source archive."
-            raise LockError(message)
-        return {best}
-
-    def _get_hashes_from_pypi(self, ireq: InstallRequirement) -> dict[str, str]:  # noqa: ARG002 - see the module
-        return {}
-
-    def _get_file_hash(self, link: Link) -> str:
-        if link.hash_name == FAVORITE_HASH:
-            return f"{FAVORITE_HASH}:{link.hash}"
-        return super()._get_file_hash(link)
 
 
 def kept_settings(settings: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -195,39 +106,67 @@ def left_out(body: str) -> frozenset[str]:
     return frozenset(re.findall(r"^# ([a-z0-9]+(?:-[a-z0-9]+)*)$", body, re.MULTILINE))
 
 
-def compile_lock(lock: LockFile, upgrade: Iterable[str] = (), *, upgrade_all: bool = False) -> str:
-    """Run pip-compile for the lock's target in the current folder and return the text of the lock."""
+def compile_lock(
+    lock: LockFile, upgrade: Collection[str] = (), *, upgrade_all: bool = False, cooldown: Cooldown | None = None
+) -> tuple[str, Findings]:
+    """Run pip-compile for the lock's target in the current folder.
+
+    Returns:
+        The text of the lock, and what the index says about its packages.
+    """
     texts = _texts(lock)
-    below = {lower.path: python_lock.read(texts[lower.path], lower.path) for lower in lock.below}
+    cooldown = cooldown or Cooldown(uploaded_before="")
+    below = {lower.path: python_pins.read(texts[lower.path], lower.path) for lower in lock.below}
     names = sorted({package.name for packages in below.values() for package in packages})
+    for path in (lock.path, *below):
+        cooldown.keep(texts.get(path, ""))
     with TemporaryDirectory() as folder:
         output = Path(folder, "lock.txt")
         if lock.path in texts:  # pip-compile keeps the pins of the file it is going to replace
             output.write_text(texts[lock.path], encoding="utf-8")
         words = arguments(lock, output, names, upgrade, all_of_them=upgrade_all)
-        _run_pip_compile(lock, words)
+        words += cooldown.arguments()
+        repository = _run_pip_compile(lock, words, cooldown)
         body = output.read_text(encoding="utf-8")
-    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body
+    before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
+    sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
+    yanked = {f"{name}=={version}": repository.yanked.get((name, version), "") for name, version in after}
+    found = Findings(sizes=sizes, yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason})
+    return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, found
+
+
+def _versions(text: str) -> set[tuple[str, str]]:
+    return {(each.name, each.version) for each in python_pins.readable(text)}
 
 
 def _texts(lock: LockFile) -> dict[str, str]:
     texts = python_lock.texts_of(lock, Path())
     for path in lock.inputs:
         if path not in texts:
-            message = f"{lock.path} is made from {path}, which is missing.\nRun: {python_lock.COMMAND}"
+            message = f"{lock.path} is made from {path}, which is missing.\nRun: {python_pins.COMMAND}"
             raise LockError(message)
     return texts
 
 
-def _run_pip_compile(lock: LockFile, words: list[str]) -> None:
+def _run_pip_compile(lock: LockFile, words: list[str], cooldown: Cooldown) -> TargetRepository:
+    made: list[TargetRepository] = []
+
+    def repository(pip_args: list[str], cache_dir: str) -> TargetRepository:
+        made.append(TargetRepository(pip_args, cache_dir, lock=lock, cooldown=cooldown))
+        return made[0]
+
     markers.default_environment = partial(environment, lock.target)  # type: ignore[assignment]
-    pip_compile.PyPIRepository = partial(TargetRepository, lock=lock)  # type: ignore[attr-defined,assignment]
+    pip_compile.PyPIRepository = repository  # type: ignore[attr-defined,assignment]
+    Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
     _let_pip_explain_itself()
     try:
         pip_compile.cli.main(words, prog_name="pip-compile", standalone_mode=False)
     except (PipError, ClickException) as error:
-        message = f"pip-compile could not make {lock.path} for {lock.target}:\n{error}"
+        message = (
+            f"pip-compile could not make {lock.path} for {lock.target}:\n{error}\n{cooldown.explanation()}".rstrip()
+        )
         raise LockError(message) from None
+    return made[0]
 
 
 def _let_pip_explain_itself() -> None:
@@ -251,12 +190,22 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=ROOT, help="the project's root")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME", help="move this pin; repeatable")
     parser.add_argument("--upgrade-all", action="store_true", help="move every pin")
+    parser.add_argument("--findings", type=Path, help="where to leave what the index says of the packages")
+    parser.add_argument("--uploaded-before", default="", metavar="TIME", help="take no release that came later")
     given = parser.parse_args(words)
     os.chdir(given.folder)  # pip-compile notes in the lock where a requirement stands: as we name the file
     isolate()
-    lock = named(given.lock, python_lock.locks(load(given.folder)))
-    text = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all)
-    python_lock.read(text, lock.path)
+    catalogue = load(given.folder)
+    lock = named(given.lock, python_lock.locks(catalogue))
+    cooldown = Cooldown(
+        uploaded_before=given.uploaded_before,
+        exempt=frozenset(catalogue.cooldown_exempt),
+        moving=None if given.upgrade_all else frozenset(map(python_pins.name_of, given.upgrade)),
+    )
+    text, found = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown)
+    python_pins.read(text, lock.path)
+    if given.findings:
+        write(Document(path=given.findings, text=json.dumps(asdict(found), indent=2) + "\n"))
     write(Document(path=given.folder / lock.path, text=text))
 
 
@@ -279,3 +228,5 @@ if __name__ == "__main__":
     except FatalError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        sys.exit(INTERRUPTED)

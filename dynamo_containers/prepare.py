@@ -11,7 +11,7 @@ import sys
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import host_secrets, oci_layout, os_lock, programs, python_lock, roots, run
+from dynamo_containers import host_secrets, oci_layout, os_lock, programs, python_lock, python_pins, roots, run
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage, native_platform
@@ -98,7 +98,7 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
 
 def _version(request: Request, texts: Mapping[str, str]) -> str:
     base = (text for path, text in texts.items() if path.startswith("constraints/base-"))
-    pins = {pin.name: pin.version for text in base for pin in python_lock.read(text)}
+    pins = {pin.name: pin.version for text in base for pin in python_pins.read(text)}
     if request.catalogue.version_of not in pins:
         message = (
             f'{IMAGES_FILE}: project.version-of: "{request.catalogue.version_of}" is not in the base locks.\n'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import python_lock
+from dynamo_containers import python_pins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[tuple[str, str]]:
     """Return (name, version) of what a layer's lock adds, and of what it takes from the locks below it."""
     text = (folder / f"constraints/{layer}-{bases}-{arch}.txt").read_text(encoding="utf-8")
-    added = {(package.name, package.version) for package in python_lock.read(text)}
-    return added | {*python_lock.provided(text)}
+    added = {(package.name, package.version) for package in python_pins.read(text)}
+    return added | {*python_pins.provided(text)}

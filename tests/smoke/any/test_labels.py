@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, prepare, python_lock
+from dynamo_containers import build, prepare, python_pins
 from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Platform, Stage
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_the_version_is_the_locked_one_of_dynamo(
     labels: dict[str, str], catalogue: Catalogue, bases: Bases, platform: Platform
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
-    locked = {package.name: package.version for package in python_lock.read(text)}
+    locked = {package.name: package.version for package in python_pins.read(text)}
     assert labels[f"{OCI}.version"] == locked[catalogue.version_of]
 
 

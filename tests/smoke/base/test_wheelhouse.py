@@ -10,7 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from dynamo_containers import python_lock
+from dynamo_containers import python_pins
 from dynamo_containers.model import ROOT
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
     wheelhouse: Path, manifest: Mapping[str, Any], bases: Bases, platform: Platform
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
-    locked = {(pin.name, pin.version, hash_) for pin in python_lock.read(text) for hash_ in pin.hashes}
+    locked = {(pin.name, pin.version, hash_) for pin in python_pins.read(text) for hash_ in pin.hashes}
     found = {
         (
             wheel["name"],

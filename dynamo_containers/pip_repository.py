@@ -1,0 +1,103 @@
+"""How does pip-compile see the index when it locks for a target? Through this, in place of its own PyPIRepository."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pip._internal.index.package_finder import LinkType
+from pip._internal.models.link import Link
+from pip._internal.utils.hashes import FAVORITE_HASH
+from pip._vendor.packaging.specifiers import SpecifierSet
+from pip._vendor.packaging.utils import canonicalize_name
+from piptools.repositories import PyPIRepository
+
+from dynamo_containers import index_page
+from dynamo_containers.errors import LockError
+from dynamo_containers.pip_target import target_python, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pip._internal.index.package_finder import LinkEvaluator
+    from pip._internal.models.candidate import InstallationCandidate
+    from pip._internal.req import InstallRequirement
+
+    from dynamo_containers.cooldown import Cooldown
+    from dynamo_containers.python_lock import LockFile
+
+SIZES: dict[str, int] = {}
+"""How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
+_plain_link = Link.from_json.__func__  # type: ignore[attr-defined]
+
+
+def sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Link | None:
+    """Make pip's link of an entry of an index page, and note the size, which pip drops."""
+    link: Link | None = _plain_link(cls, file_data, page_url)
+    if link is not None and isinstance(file_data.get("size"), int):
+        SIZES[link.url] = file_data["size"]
+    return link
+
+
+class TargetRepository(PyPIRepository):
+    """pip-compile's view of the index, for a target."""
+
+    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile, cooldown: Cooldown) -> None:
+        """Build what pip-compile builds, then replace the parts that would ask the running interpreter."""
+        super().__init__(pip_args, cache_dir)
+        self._only_the_wheel = lock.layer.named_only
+        self._options.ignore_dependencies = lock.layer.named_only
+        self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
+            options=self._options, session=self._session, target_python=target_python(lock.target)
+        )
+        self.yanked: dict[tuple[str, str], str] = {}
+        make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
+        self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
+        self._finder._link_collector.fetch_response = partial(  # type: ignore[method-assign]  # noqa: SLF001
+            index_page.fetch, self._session
+        )
+        make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
+        self._command.make_resolver = make_resolver  # type: ignore[method-assign]
+
+    @contextlib.contextmanager
+    def allow_all_wheels(self) -> Iterator[None]:
+        """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
+        with contextlib.nullcontext() if self._only_the_wheel else super().allow_all_wheels():
+            yield
+
+    def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
+        if not self._only_the_wheel:
+            return super()._get_matching_candidates(ireq)
+        best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
+        if best is None or not best.link.is_wheel:
+            message = f"{ireq} has no wheel for the target, and a lock of named wheels cannot hold a source archive."
+            raise LockError(message)
+        return {best}
+
+    def _get_hashes_from_pypi(self, ireq: InstallRequirement) -> dict[str, str]:  # noqa: ARG002 - see the module
+        return {}
+
+    def _get_file_hash(self, link: Link) -> str:
+        if link.hash_name == FAVORITE_HASH:
+            return f"{FAVORITE_HASH}:{link.hash}"
+        return super()._get_file_hash(link)
+
+    def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
+        """Return a judge of files that notes which releases were taken back (PEP 592)."""
+        evaluator = make(project_name)
+        judge = evaluator.evaluate_link
+
+        def evaluate(link: Link) -> tuple[LinkType, str]:
+            kind, version = judge(link)
+            if kind == LinkType.candidate and link.is_yanked:
+                self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
+            return kind, version
+
+        evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
+        return evaluator
+
+    def size(self, name: str, version: str) -> int | None:
+        """Return how many bytes the target downloads for a version; None when the index does not say."""
+        best = self._finder.find_best_candidate(name, SpecifierSet(f"=={version}")).best_candidate
+        return SIZES.get(best.link.url) if best else None

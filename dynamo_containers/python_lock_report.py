@@ -1,0 +1,102 @@
+"""What moved in the Python locks, from what to what, in which of them, and what does that change for a download?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamo_containers.python_pins import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dynamo_containers.python_pins import LockedPackage
+
+NOTHING = "No Python package moved."
+HEAD = ("package", "from", "to", "download", "locks")
+ABSENT = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """A package of one lock that came, went, or is another version or other files now."""
+
+    name: str
+    old: str | None
+    new: str | None
+    lock: str
+    size: int | None
+    """How many bytes more a download is; None where the index does not state the sizes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the index says about the packages of one lock; keyed by `name==version`."""
+
+    sizes: Mapping[str, int | None]
+    """How many bytes a target downloads, for what moved; None where the index does not say."""
+    yanked: Mapping[str, str]
+    """The locked releases that were taken back, with the reason."""
+
+
+def warning(path: str, found: Findings) -> str:
+    """Return a line for each locked release that was taken back; empty when none was."""
+    return "".join(
+        f"{path}: {pin} was yanked: {reason}\nMove it with: {COMMAND} --upgrade {pin.partition('==')[0]}\n"
+        for pin, reason in found.yanked.items()
+    )
+
+
+def moves(
+    path: str, before: Iterable[LockedPackage], after: Iterable[LockedPackage], sizes: Mapping[str, int | None]
+) -> tuple[Move, ...]:
+    """Return what differs between two states of a lock; `sizes` has the bytes of `name==version` as far as known."""
+    old, new = ({each.name: each for each in pins} for pins in (before, after))
+    return tuple(
+        Move(
+            name=name,
+            old=old[name].version if name in old else None,
+            new=new[name].version if name in new else None,
+            lock=Path(path).stem,
+            size=_change(sizes, old.get(name), new.get(name)),
+        )
+        for name in sorted({*old, *new})
+        if _differ(old.get(name), new.get(name))
+    )
+
+
+def _differ(old: LockedPackage | None, new: LockedPackage | None) -> bool:
+    return old is None or new is None or old.version != new.version or set(old.hashes) != set(new.hashes)
+
+
+def _change(sizes: Mapping[str, int | None], old: LockedPackage | None, new: LockedPackage | None) -> int | None:
+    before, after = (sizes.get(f"{each.name}=={each.version}") if each else 0 for each in (old, new))
+    return None if before is None or after is None else after - before
+
+
+def report(moved: Iterable[Move]) -> str:
+    """Return the Markdown table of what moved; it is as readable at a terminal."""
+    together: dict[tuple[str, str, str, str], list[str]] = {}
+    for move in moved:
+        key = (move.name, move.old or ABSENT, _new(move), megabytes(move.size))
+        together.setdefault(key, []).append(move.lock)
+    if not together:
+        return NOTHING
+    return _table([(*key, ", ".join(sorted(locks))) for key, locks in sorted(together.items())])
+
+
+def _new(move: Move) -> str:
+    return f"{move.new} (other files)" if move.new == move.old else move.new or ABSENT
+
+
+def megabytes(size: int | None) -> str:
+    """Return a change in size as a person reads it."""
+    return "unknown" if size is None else f"{size / 1e6:+.2f} MB"
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in (HEAD, *rows)) for column in range(len(HEAD))]
+    lines = (HEAD, tuple("-" * width for width in widths), *rows)
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)

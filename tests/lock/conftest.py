@@ -1,0 +1,169 @@
+"""An index on loopback whose answers a test decides, and a small project that locks from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import TYPE_CHECKING
+from zipfile import ZipFile, ZipInfo
+
+import pytest
+
+from dynamo_containers import model, python_lock, python_lock_refresh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.python_lock_report import Move
+
+OLD = "2026-01-01T00:00:00Z"
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+def _entry(name: str) -> ZipInfo:
+    return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
+
+
+def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
+    """Return the smallest wheel there can be."""
+    lines = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {each}" for each in requires),
+    ]
+    info = f"{name}-{version}.dist-info"
+    content = BytesIO()
+    with ZipFile(content, "w") as archive:
+        archive.writestr(_entry(f"{info}/METADATA"), "\n".join(lines) + "\n")
+        archive.writestr(_entry(f"{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(_entry(f"{info}/RECORD"), "")
+    return content.getvalue()
+
+
+@dataclass(kw_only=True)
+class Index:
+    """What the index has, what it answers instead, and what it was asked."""
+
+    address: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    pages: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    instead: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def add(
+        self, name: str, version: str, *, requires: tuple[str, ...] = (), uploaded: str | None = OLD, **entry: object
+    ) -> str:
+        """Offer a release; return the sha256 of its wheel."""
+        file = f"{name}-{version}-py3-none-any.whl"
+        self.files[file] = wheel(name, version, requires)
+        digest = hashlib.sha256(self.files[file]).hexdigest()
+        row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
+        row |= {"size": len(self.files[file])} | ({"upload-time": uploaded} if uploaded else {}) | entry
+        self.pages.setdefault(name, []).append(row)
+        return digest
+
+
+def answer(request: BaseHTTPRequestHandler, content: bytes, kind: str = JSON, status: int = 200, more: int = 0) -> None:
+    """Send a page; `more` bytes are promised beyond those that come."""
+    request.send_response(status)
+    request.send_header("Content-Type", kind)
+    request.send_header("Content-Length", str(len(content) + more))
+    request.end_headers()
+    request.wfile.write(content)
+
+
+def serve(index: Index) -> ThreadingHTTPServer:
+    """Answer from the index, on a free port of loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            index.asked.append(self.path)
+            name = self.path.strip("/").rpartition("/")[2]
+            if name in index.instead:
+                index.instead[name](self)
+            elif self.path.startswith("/files/") and name in index.files:
+                answer(self, index.files[name], "application/octet-stream")
+            elif name in index.pages:
+                page = {"meta": {"api-version": "1.1"}, "name": name, "files": index.pages[name]}
+                answer(self, json.dumps(page).encode())
+            else:
+                answer(self, b"no such page", "text/plain", 404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    index.address = f"http://127.0.0.1:{server.server_port}/simple/"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
+    """Serve an empty index, the only one that pip knows, with a cache of its own."""
+    made = Index()
+    server = serve(made)
+    monkeypatch.setenv("PIP_INDEX_URL", made.address)
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "1")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("PIP_TOOLS_CACHE_DIR", str(tmp_path / "cache"))
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A checkout with one lock that needs no image: that of the tools."""
+
+    catalogue: Catalogue
+    lock: LockFile
+
+    @property
+    def path(self) -> Path:
+        """Return where the lock stands."""
+        return self.catalogue.folder / self.lock.path
+
+    def require(self, *lines: str) -> None:
+        """Write the hand-written file."""
+        (self.catalogue.folder / "requirements/tools.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
+        """Do what `invoke lock --only python` does for this lock, on a certain day."""
+        before = python_lock_refresh.cooled(self.catalogue, NOW)
+        wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        return python_lock_refresh.refresh(self.catalogue, [self.lock], wish)
+
+    def exempt(self, name: str, reason: str) -> None:
+        """Take this package's releases at once."""
+        file = self.catalogue.folder / model.IMAGES_FILE
+        head = "[lock.cooldown-exempt]\n"
+        text = file.read_text(encoding="utf-8").replace(head, f'{head}{name} = "{reason}"\n')
+        file.write_text(text, encoding="utf-8")
+
+    def pins(self) -> list[str]:
+        """Return what is locked."""
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [line.removesuffix(" \\") for line in lines if "==" in line]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Make a checkout that shares the library with this one, and has one lock to make."""
+    folder = tmp_path / "checkout"
+    for part in ("requirements", "containers"):
+        (folder / part).mkdir(parents=True)
+    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
+    (folder / model.IMAGES_FILE).write_bytes((model.ROOT / model.IMAGES_FILE).read_bytes())
+    (folder / "requirements/constraints.in").touch()
+    catalogue = model.load(folder)
+    (lock,) = (each for each in python_lock.locks(catalogue) if each.layer.name == "tools")
+    return Project(catalogue=catalogue, lock=lock)

@@ -1,0 +1,153 @@
+"""What is said, and what stays, when an index or a requirement is bad."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import model
+from dynamo_containers.errors import INTERRUPTED, CommandFailedError
+from tests.lock.conftest import JSON, Index, answer, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
+
+    from tests.lock.conftest import Project
+
+OLD_LOCK = b"alpha==0.9 --hash=sha256:" + b"a" * 64 + b"\n"
+HALF = b'{"meta": {"api-version": "1.1"}, "files": [{"filename": "alpha-1.0-py3-no'
+
+
+def test_a_requirement_that_cannot_be_met_is_named_with_what_forbids_it_and_the_target(
+    index: Index, project: Project
+) -> None:
+    index.add("alpha", "1.0", requires=("gamma<2",))
+    index.add("beta", "1.0", requires=("gamma>=2",))
+    index.add("gamma", "1.0")
+    index.add("gamma", "2.0")
+    project.require("alpha", "beta")
+    with pytest.raises(CommandFailedError) as caught:
+        project.make()
+    message = str(caught.value)
+    assert "alpha 1.0 depends on gamma<2" in message
+    assert "beta 1.0 depends on gamma>=2" in message
+    assert "for any linux/amd64, Python 3.11, glibc 2.28" in message
+
+
+def test_a_package_that_the_index_does_not_have_is_named(index: Index, project: Project) -> None:
+    project.require("no-such-package>=3")
+    with pytest.raises(CommandFailedError, match="No matching distribution found for no-such-package>=3"):
+        project.make()
+    assert index.asked == ["/simple/no-such-package/"]
+
+
+def test_a_file_that_is_not_what_its_index_says_is_refused(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0", hashes={"sha256": "a" * 64})
+    project.require("alpha")
+    with pytest.raises(CommandFailedError, match=f"(?i)alpha(.|\\n)*expected sha256 {'a' * 64}"):
+        project.make()
+    assert not project.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint", "times"),
+    [
+        pytest.param(lambda to: answer(to, HALF), "not valid JSON", 3, id="half a page"),
+        pytest.param(lambda to: answer(to, HALF, more=99), "IncompleteRead", 3, id="a broken connection"),
+        pytest.param(lambda to: answer(to, b"", JSON, 500), "too many 500 error responses", 2, id="a broken server"),
+        pytest.param(lambda _: time.sleep(1.5), "[Tt]ime", 2, id="no answer in time"),
+    ],
+)
+def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
+    index: Index,
+    project: Project,
+    page: Callable[[BaseHTTPRequestHandler], None],
+    complaint: str,
+    times: int,
+) -> None:
+    index.instead["alpha"] = page
+    project.require("alpha")
+    with pytest.raises(CommandFailedError) as caught:
+        project.make()
+    assert caught.match(f"no usable page for alpha: {index.address}alpha/\\n(.|\\n)*{complaint}")
+    assert "No matching distribution" not in str(caught.value)
+    assert index.asked.count("/simple/alpha/") == times
+
+
+def test_a_page_that_comes_whole_the_second_time_is_taken(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0")
+
+    def once(to: BaseHTTPRequestHandler) -> None:
+        del index.instead["alpha"]
+        answer(to, HALF)
+
+    index.instead["alpha"] = once
+    project.require("alpha")
+    project.make()
+    assert project.pins() == ["alpha==1.0"]
+
+
+def test_a_yanked_release_is_not_chosen_and_a_pin_to_one_is_reported(
+    index: Index, project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    index.add("alpha", "1.0")
+    index.add("alpha", "1.1", yanked="loses data")
+    project.require("alpha")
+    project.make()
+    assert project.pins() == ["alpha==1.0"]
+    assert "was yanked" not in capfd.readouterr().err
+    index.pages["alpha"][0]["yanked"] = "also loses data"
+    index.add("beta", "1.0")
+    project.require("alpha", "beta")
+    project.make()
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+    assert (
+        "constraints/tools.txt: alpha==1.0 was yanked: also loses data\nMove it with: invoke lock --upgrade alpha"
+        in capfd.readouterr().err
+    )
+
+
+def test_a_second_index_in_pips_settings_is_never_asked(
+    index: Index, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Index()
+    server = serve(other)
+    other.add("alpha", "9.0")
+    index.add("alpha", "1.0")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", other.address)
+    project.require("alpha")
+    project.make()
+    server.shutdown()
+    server.server_close()
+    assert project.pins() == ["alpha==1.0"]
+    assert other.asked == []
+
+
+def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, project: Project) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def wait(_: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        over.wait(10)
+
+    index.instead["alpha"] = wait
+    project.require("alpha")
+    project.path.parent.mkdir()
+    project.path.write_bytes(OLD_LOCK)
+    argv = (sys.executable, "-m", "dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder))
+    with subprocess.Popen((*argv, project.lock.path), cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
+        assert asked.wait(10)
+        running.send_signal(signal.SIGINT)
+        _, complaints = running.communicate(timeout=10)
+    over.set()
+    assert running.returncode == INTERRUPTED
+    assert "Traceback" not in complaints
+    assert [path.name for path in project.path.parent.iterdir()] == ["tools.txt"]
+    assert project.path.read_bytes() == OLD_LOCK

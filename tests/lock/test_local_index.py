@@ -1,0 +1,88 @@
+"""Locking from an index on loopback: what a good one gives, and what is said about a bad one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.errors import CommandFailedError
+
+if TYPE_CHECKING:
+    from tests.lock.conftest import Index, Project
+
+
+def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0", requires=("beta",))
+    index.add("beta", "1.0")
+    project.require("alpha")
+    assert [(move.name, move.old, move.new) for move in project.make()] == [
+        ("alpha", None, "1.0"),
+        ("beta", None, "1.0"),
+    ]
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+    index.add("beta", "1.1")
+    assert project.make() == ()
+    (move,) = project.make("beta")
+    difference = len(index.files["beta-1.1-py3-none-any.whl"]) - len(index.files["beta-1.0-py3-none-any.whl"])
+    assert (move.old, move.new, move.lock, move.size) == ("1.0", "1.1", "tools", difference)
+
+
+# Cooldown. The tests' day is 2026-11-20, so that 2026-11-12 is old enough and 2026-11-14 is not.
+
+
+def test_an_upgrade_passes_over_a_release_that_is_younger_than_a_week(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0")
+    index.add("alpha", "1.1", uploaded="2026-11-12T00:00:00Z")
+    index.add("alpha", "2.0", uploaded="2026-11-14T00:00:00Z")
+    project.require("alpha")
+    project.make()
+    assert project.pins() == ["alpha==1.1"]
+    assert project.make(upgrade_all=True) == ()
+
+
+def test_an_exempt_package_is_taken_at_once_and_a_young_pin_stays_when_the_exemption_ends(
+    index: Index, project: Project
+) -> None:
+    index.add("alpha", "1.0")
+    index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
+    project.require("alpha")
+    images = project.catalogue.folder / "containers/images.toml"
+    before = images.read_bytes()
+    project.exempt("Alpha", "a security floor")
+    project.make()
+    assert project.pins() == ["alpha==2.0"]
+    images.write_bytes(before)
+    assert project.make(upgrade_all=True) == ()
+    assert project.pins() == ["alpha==2.0"]
+
+
+def test_a_requirement_that_only_a_young_release_meets_says_so(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0")
+    index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
+    project.require("alpha>=2")
+    with pytest.raises(CommandFailedError, match=r"came before 2026-11-13T00:00:00\+00:00: alpha==2\.0\.(.|\n)*exempt"):
+        project.make()
+
+
+def test_an_index_that_states_no_time_is_no_hindrance_where_nothing_is_chosen(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0")
+    project.require("alpha")
+    project.make()
+    del index.pages["alpha"]
+    index.add("alpha", "1.0", uploaded=None)
+    index.add("alpha", "2.0", uploaded=None)
+    index.add("beta", "1.0")
+    project.require("alpha", "beta")
+    project.make()
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+    with pytest.raises(CommandFailedError, match="does not provide upload-time"):
+        project.make("alpha")
+
+
+def test_an_index_that_states_no_time_is_an_error(index: Index, project: Project) -> None:
+    index.add("alpha", "1.0", uploaded=None)
+    project.require("alpha")
+    with pytest.raises(CommandFailedError, match=f"Index {index.address}alpha/ does not provide upload-time"):
+        project.make()
+    assert not project.path.exists()
