@@ -82,7 +82,7 @@ def unit(session: nox.Session) -> None:
 @nox.session(tags=["check"])
 def lock_index(session: nox.Session) -> None:
     """Make Python locks from an index on loopback that is good, slow, broken or lying."""
-    session.run("pytest", "tests/lock", *session.posargs)
+    session.run("pytest", "tests/lock", "-m", "not slow", *session.posargs)
 
 
 @nox.session(tags=["engine"])
@@ -94,7 +94,7 @@ def private_engine(session: nox.Session) -> None:
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
-    session.run("pytest", "tests/lock", *session.posargs)
+    session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
 
 
 def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments: tuple[str, ...]) -> None:

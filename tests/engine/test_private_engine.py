@@ -237,7 +237,9 @@ def test_down_leaves_nothing(place: Place) -> None:
 def test_a_broken_up_leaves_no_process(place: Place) -> None:
     """Ctrl-C while the engine starts."""
     for delay in (0.2, 0.35, 0.5, 0.7, 0.9):
-        process = subprocess.Popen((sys.executable, "-c", UP), cwd=place.folder, env=CLEAN, stderr=subprocess.DEVNULL)
+        # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+        argv = ("env", "--default-signal=INT", sys.executable, "-c", UP)
+        process = subprocess.Popen(argv, cwd=place.folder, env=CLEAN, stderr=subprocess.DEVNULL)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
         if process.wait() == 0:  # it was faster

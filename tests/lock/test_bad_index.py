@@ -141,7 +141,9 @@ def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, proj
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)
-    argv = (sys.executable, "-m", "dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder))
+    # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+    python = ("env", "--default-signal=INT", sys.executable)
+    argv = (*python, "-m", "dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder))
     with subprocess.Popen((*argv, project.lock.path), cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert asked.wait(10)
         running.send_signal(signal.SIGINT)
