@@ -13,7 +13,7 @@ import sys
 from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, fetch, run
+from dynamo_containers import apt, fetch, run, sources
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.model import native_platform
 
@@ -40,7 +40,7 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
 def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
     packages = needed(folder, names)
     print(f"Unpacking {', '.join(package.name for package in packages)}", file=sys.stderr, flush=True)
-    unpack(fetched(packages, apt.host_mirrors(), folder / ".build" / "downloads"), partial)
+    unpack(fetched(packages, apt.host_mirrors(), sources.downloads(folder)), partial)
 
 
 def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:

@@ -61,7 +61,9 @@ class Place:
     @property
     def downloads(self) -> Path:
         """Return the store of downloads that the whole project shares."""
-        return self.folder / ".build" / "downloads"
+        from dynamo_containers import sources  # every task asks where the engine is, few where downloads are
+
+        return sources.downloads(self.folder)
 
     @property
     def lock(self) -> Path:
