@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from dynamo_containers import model, smoke
 from dynamo_containers.errors import FatalError
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ nox.options.default_venv_backend = "none"
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 CATALOGUE = model.load()
-NATIVE = model.native_platform()
+NATIVE = native_platform()
 nox.options.sessions = [
     *("lint", "typecheck", "unit", "lock_index"),
     *(f"{row.session}({NATIVE.arch})" for row in smoke.matrix(CATALOGUE) if NATIVE in row.platforms),
@@ -97,7 +98,7 @@ def lock_os(session: nox.Session) -> None:
     session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
 
 
-def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments: tuple[str, ...]) -> None:
+def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, run
 
@@ -117,7 +118,7 @@ def _smoke(session: nox.Session, image: str, platform: model.Platform, arguments
 def _add_smoke_session(row: smoke.Row) -> None:
     @nox.session(name=row.session, tags=["smoke"])
     @nox.parametrize("platform", [nox.param(platform, id=platform.arch) for platform in row.platforms])
-    def session(session: nox.Session, platform: model.Platform) -> None:
+    def session(session: nox.Session, platform: Platform) -> None:
         _smoke(session, row.image, platform, tuple(session.posargs))
 
     session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints."

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.errors import UsageError
-from dynamo_containers.model import IMAGES_FILE, Bases, Catalogue, Image, Platform, Stage, unknown
+from dynamo_containers.model import IMAGES_FILE, Bases, Catalogue, Image, Stage, unknown
 from dynamo_containers.model import platforms as platforms_of
+from dynamo_containers.platforms import Platform
 from dynamo_containers.run import Command, Document, Plan
 
 if TYPE_CHECKING:

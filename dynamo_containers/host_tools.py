@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, fetch, run, sources
 from dynamo_containers.errors import DownloadError
-from dynamo_containers.model import native_platform
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, programs, python_lock, roots, run
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import PINS_FILE, Catalogue, PinnedRoot, Pins, load_pins
+from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from dynamo_containers.model import Platform
+    from dynamo_containers.model import Catalogue
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.os_refresh import Programs
+    from dynamo_containers.platforms import Platform
     from dynamo_containers.python_lock import LockFile
 
 KINDS = ("archives", "os", "images", "python")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers import run
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Platform
     from dynamo_containers.os_lock import Drift
+    from dynamo_containers.platforms import Platform
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -16,7 +16,8 @@ from dynamo_containers.errors import LockError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.model import Bases, Platform, Root
+    from dynamo_containers.model import Bases, Root
+    from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
 INPUTS = "# inputs: sha256:"

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from dynamo_containers.apt import Package
     from dynamo_containers.lock_report import Move
-    from dynamo_containers.model import Bases, Pin, Platform
+    from dynamo_containers.model import Bases
     from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.pins import Pin
+    from dynamo_containers.platforms import Platform
 
     Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pip._internal.models.target_python import TargetPython
 
-from dynamo_containers.model import Platform
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from dynamo_containers.python_lock import Target

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING
 from dynamo_containers import host_secrets, oci_layout, os_lock, programs, python_lock, python_pins, roots, run
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
-from dynamo_containers.model import IMAGES_FILE, Stage, native_platform
+from dynamo_containers.model import IMAGES_FILE, Stage
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.build import Request
-    from dynamo_containers.model import Image, Pins, Platform
+    from dynamo_containers.model import Image
     from dynamo_containers.oci_layout import RootImage
     from dynamo_containers.os_lock import Drift, OsLock
+    from dynamo_containers.pins import Pins
+    from dynamo_containers.platforms import Platform
 
 
 def facts(request: Request, *, dry_run: bool = False) -> Facts:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, os_lock, run, sources
 from dynamo_containers.errors import DownloadError, LockError, UsageError
-from dynamo_containers.model import Pin, Sources
+from dynamo_containers.model import Sources
+from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Bases, Pins, Platform, Program
+    from dynamo_containers.model import Bases, Program
+    from dynamo_containers.pins import Pins
+    from dynamo_containers.platforms import Platform
 
 MODE = 0o755
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import IMAGES_FILE, Platform
+from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.platforms import Platform
 from dynamo_containers.python_pins import COMMAND, lines, read
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import CheckFailedError
-from dynamo_containers.model import Platform
+from dynamo_containers.platforms import Platform
 from dynamo_containers.python_lock import ANY_HOST
 from dynamo_containers.python_pins import COMMAND, read
 from dynamo_containers.run import Command, Document, Plan, call, capture, write

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from dynamo_containers.model import Catalogue, Platform
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.platforms import Platform
     from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_lock_report import Move
 

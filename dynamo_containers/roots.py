@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import bootstrap, oci_layout, os_lock, run
-from dynamo_containers.model import native_platform
 from dynamo_containers.oci_layout import RootImage, layout
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

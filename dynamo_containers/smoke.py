@@ -19,7 +19,8 @@ from dynamo_containers.run import Command, Plan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Catalogue, Image, Platform
+    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.platforms import Platform
 
 TESTS = "tests/smoke"
 RESULTS = ".build/smoke"

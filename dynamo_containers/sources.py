@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from dynamo_containers import apt
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import IMAGES_FILE, Pin
+from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Platform
+    from dynamo_containers.platforms import Platform
 
 __all__ = ["buildx", "client", "down", "environment", "network", "ready_for", "status", "up", "watched"]
 
@@ -96,7 +96,7 @@ def ready_for(folder: Path, platforms: tuple[Platform, ...]) -> None:
     Raises:
         NoEngineError: it cannot run one of them, or keeps no images of several platforms.
     """
-    from dynamo_containers.model import native_platform
+    from dynamo_containers.platforms import native_platform
 
     if platforms == (native_platform(),):
         return  # the daily case asks nothing

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers import run
 from dynamo_containers.engine import endpoint
 from dynamo_containers.errors import NoEngineError
-from dynamo_containers.model import native_platform
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

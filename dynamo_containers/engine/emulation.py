@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import run
 from dynamo_containers.errors import NoEngineError
-from dynamo_containers.model import Platform
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING
 
 from dynamo_containers.engine import daemon, emulation, endpoint, host, report
 from dynamo_containers.errors import BusyError, NoEngineError
-from dynamo_containers.model import native_platform
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from dynamo_containers.engine.place import Place
-    from dynamo_containers.model import Platform
+    from dynamo_containers.platforms import Platform
 
 BUSY_SECONDS = 180
 

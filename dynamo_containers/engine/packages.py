@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, host_tools
-from dynamo_containers.model import Platform, native_platform
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from dynamo_containers.engine.place import Place

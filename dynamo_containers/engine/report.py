@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import run
 from dynamo_containers.engine import daemon, emulation, endpoint
-from dynamo_containers.model import Platform, native_platform
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

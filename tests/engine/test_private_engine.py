@@ -22,7 +22,8 @@ from dynamo_containers import engine, run
 from dynamo_containers.engine import daemon, emulation, endpoint
 from dynamo_containers.engine.place import Place
 from dynamo_containers.errors import CommandFailedError, NoEngineError
-from dynamo_containers.model import ROOT, Platform, native_platform
+from dynamo_containers.model import ROOT
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 FOREIGN = next(platform for platform in Platform if platform is not native_platform())
-CALL = "import sys; from pathlib import Path; from dynamo_containers import engine, model; "
-UP = CALL + "engine.up(Path.cwd(), tuple(map(model.Platform, sys.argv[1:])))"
+CALL = "import sys; from pathlib import Path; from dynamo_containers import engine, platforms; "
+UP = CALL + "engine.up(Path.cwd(), tuple(map(platforms.Platform, sys.argv[1:])))"
 DOWN = CALL + "engine.down(Path.cwd(), purge='purge' in sys.argv)"
 STATUS = CALL + "print(engine.status(Path.cwd()))"
 BUSYBOX = 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'

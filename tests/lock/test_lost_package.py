@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import model, oci_layout, os_lock, roots
+from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def lock(tmp_path: Path) -> os_lock.OsLock:
     for name in ("containers", "constraints"):
         copytree(model.ROOT / name, tmp_path / name)
     bases = model.load(tmp_path).bases["debian"]
-    lock = os_lock.OsLock(bases=bases, role="runtime", platform=model.native_platform())
+    lock = os_lock.OsLock(bases=bases, role="runtime", platform=native_platform())
     packages = {package.name: package for package in os_lock.read(lock, tmp_path)}
     tzdata = packages["tzdata"]
     path = tzdata.path.replace("tzdata_", "tzdata_never-")

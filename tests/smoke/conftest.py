@@ -12,7 +12,7 @@ import pytest
 
 from dynamo_containers import engine as engines
 from dynamo_containers import model, run
-from dynamo_containers.model import Platform
+from dynamo_containers.platforms import Platform
 from tests.smoke import forbidden
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
 from tests.smoke.layers import Saved, saved

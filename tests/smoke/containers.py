@@ -18,7 +18,7 @@ from dynamo_containers.errors import FatalError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dynamo_containers.model import Platform
+    from dynamo_containers.platforms import Platform
 
 INSIDE = Path(__file__).parent / "inside"
 MOUNTED = "/mnt/inside"

@@ -15,7 +15,8 @@ import pytest
 from dynamo_containers import apt, model, oci_layout, os_lock, programs, roots
 from dynamo_containers import lock as locks
 from dynamo_containers.build import Facts
-from dynamo_containers.model import Platform
+from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     (folder / "containers").mkdir(parents=True)
     (folder / model.IMAGES_FILE).write_text(IMAGES, encoding="utf-8")
-    (folder / model.PINS_FILE).write_text(PINS, encoding="utf-8")
+    (folder / PINS_FILE).write_text(PINS, encoding="utf-8")
     return folder
 
 
@@ -160,7 +161,7 @@ def own_checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "own"
     for name in ("requirements", "constraints"):
         copytree(model.ROOT / name, folder / name)
-    for file in (model.IMAGES_FILE, model.PINS_FILE):
+    for file in (model.IMAGES_FILE, PINS_FILE):
         (folder / file).parent.mkdir(exist_ok=True)
         copy2(model.ROOT / file, folder / file)
     own = model.load(folder)

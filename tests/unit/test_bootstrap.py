@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import bootstrap
-from dynamo_containers.model import Platform
 from dynamo_containers.os_lock import OsLock
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from dynamo_containers.model import Catalogue

@@ -18,7 +18,8 @@ from dynamo_containers import build, model
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
 from dynamo_containers.errors import UsageError
-from dynamo_containers.model import Platform, Stage
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from dynamo_containers.build import Facts, Request

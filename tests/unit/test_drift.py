@@ -14,7 +14,9 @@ import pytest
 from dynamo_containers import build, lock, model, oci_layout, os_lock, prepare, run
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Pin, Platform, Stage
+from dynamo_containers.model import Stage
+from dynamo_containers.pins import PINS_FILE, Pin, Pins, load_pins
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +54,7 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
             for file, content in {"bash_5.2-3_all.deb": bash, "etcd-server_3.5.16-4_all.deb": etcd}.items()
         )
     )
-    pins = model.load_pins(own_checkout)
+    pins = load_pins(own_checkout)
     found = Pin(
         version="3.5.16-4",
         archive="debian",
@@ -64,9 +66,9 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
     return own_checkout
 
 
-def pin_etcd(folder: Path, pins: model.Pins, pin: Pin) -> None:
+def pin_etcd(folder: Path, pins: Pins, pin: Pin) -> None:
     moved = replace(pins, programs={("debian", "etcd", platform): pin for platform in Platform})
-    run.write(run.Document(path=folder / model.PINS_FILE, text=lock.render(moved)))
+    run.write(run.Document(path=folder / PINS_FILE, text=lock.render(moved)))
 
 
 def lose_a_package(folder: Path) -> None:
@@ -77,7 +79,7 @@ def lose_a_package(folder: Path) -> None:
 
 def lose_a_program(folder: Path) -> None:
     """Let the pin of etcd name a version that never existed."""
-    pin_etcd(folder, model.load_pins(folder), LOST_PIN)
+    pin_etcd(folder, load_pins(folder), LOST_PIN)
 
 
 def make_strict(folder: Path) -> None:

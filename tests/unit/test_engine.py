@@ -15,7 +15,8 @@ from dynamo_containers.engine import daemon, emulation, endpoint, host, lifecycl
 from dynamo_containers.engine.endpoint import Candidate, Endpoint, Seen
 from dynamo_containers.engine.place import Place
 from dynamo_containers.errors import BusyError, NoEngineError
-from dynamo_containers.model import ROOT, Platform
+from dynamo_containers.model import ROOT
+from dynamo_containers.platforms import Platform
 
 PRIVATE = "unix:///run/dynamo-containers/0123456789ab/docker.sock"
 DEFAULT = "unix:///var/run/docker.sock"

@@ -10,7 +10,8 @@ import pytest
 
 from dynamo_containers import apt, lock, model, os_lock
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import Pin, PinnedRoot, Pins, Platform
+from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,14 +73,14 @@ def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
         },
     )
     text = lock.render(pins)
-    (checkout / model.PINS_FILE).write_text(text, encoding="utf-8")
-    assert model.load_pins(checkout) == pins
-    assert lock.render(model.load_pins(checkout)) == text
+    (checkout / PINS_FILE).write_text(text, encoding="utf-8")
+    assert load_pins(checkout) == pins
+    assert lock.render(load_pins(checkout)) == text
     assert text.startswith("# WRITTEN BY `invoke lock`")
 
 
 def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
-    text = (model.ROOT / model.PINS_FILE).read_text(encoding="utf-8")
+    text = (model.ROOT / PINS_FILE).read_text(encoding="utf-8")
     values = [line for line in text.splitlines() if not line.startswith("#")]
     assert values == [line for line in lock.render(model.load().pins).splitlines() if not line.startswith("#")]
 
@@ -95,7 +96,7 @@ def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) ->
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
         file.write("one-more\n")
-    pins = own_checkout / model.PINS_FILE
+    pins = own_checkout / PINS_FILE
     pins.write_text(pins.read_text(encoding="utf-8").replace("[programs.debian.etcd.", "[programs.debian.etc."))
     with pytest.raises(LockError) as caught:
         lock.check(model.load(own_checkout))
@@ -157,13 +158,13 @@ def locked(
         locked="20231114T221320Z",
     )
     pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
-    (catalogue.folder / model.PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    (catalogue.folder / PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
     lock.refresh(catalogue, ["images"])
     return catalogue
 
 
 def test_root_images_are_pinned_by_their_digests(locked: Catalogue) -> None:
-    pins = model.load_pins(locked.folder)
+    pins = load_pins(locked.folder)
     assert pins.roots["debian", "builder"].platforms == {
         Platform.AMD64: f"sha256:{0:064}",
         Platform.ARM64: f"sha256:{1:064}",
@@ -171,17 +172,17 @@ def test_root_images_are_pinned_by_their_digests(locked: Catalogue) -> None:
 
 
 def test_the_epoch_stays_when_nothing_moved(locked: Catalogue) -> None:
-    before = (locked.folder / model.PINS_FILE).read_bytes()
+    before = (locked.folder / PINS_FILE).read_bytes()
     lock.refresh(locked, ["archives", "os", "images"])
-    assert (locked.folder / model.PINS_FILE).read_bytes() == before
-    assert model.load_pins(locked.folder).epoch == THEN
+    assert (locked.folder / PINS_FILE).read_bytes() == before
+    assert load_pins(locked.folder).epoch == THEN
 
 
 @pytest.mark.parametrize("kind", ["archives", "os"])
 def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: FakeApt, kind: str) -> None:
     fake_apt.would_install(BASH, NEWER)
     lock.refresh(locked, [kind])
-    pins = model.load_pins(locked.folder)
+    pins = load_pins(locked.folder)
     assert pins.epoch == NOW
     version = "3.5-5" if kind == "archives" else "3.5-4"
     assert {pin.version for pin in pins.programs.values()} == {version}
@@ -189,7 +190,7 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
-    pins = {pin.locked for pin in model.load_pins(catalogue.folder).programs.values()}
+    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values()}
     return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock.os_locks(catalogue)}
 
 
@@ -209,12 +210,12 @@ def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> Non
 def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
     for each in lock.os_locks(locked):
         os_lock.write(each, locked.folder, os_lock.read(each, locked.folder))
-    pins = locked.folder / model.PINS_FILE
+    pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
     pins.write_text("".join(line for line in lines if not line.startswith("locked")), encoding="utf-8")
     lock.refresh(locked, ["archives", "os"])
     assert moments(locked) == {"20270115T080000Z"}
-    assert model.load_pins(locked.folder).epoch == THEN
+    assert load_pins(locked.folder).epoch == THEN
 
 
 def test_what_moved_is_reported_with_its_layers(locked: Catalogue, fake_apt: FakeApt) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from dynamo_containers import model
 from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
-from dynamo_containers.model import Platform, Root, Stage
+from dynamo_containers.model import Root, Stage
+from dynamo_containers.pins import PINS_FILE, load_pins
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,9 +238,9 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
     ],
 )
 def test_what_pins_toml_may_not_say_is_refused_by_name(checkout: Path, old: str, new: str, message: str) -> None:
-    edit(checkout, model.PINS_FILE, old, new)
+    edit(checkout, PINS_FILE, old, new)
     with pytest.raises(UsageError) as caught:
-        model.load_pins(checkout)
+        load_pins(checkout)
     assert str(caught.value) == f"{message}\nEdit containers/pins.toml and run again."
 
 
@@ -253,7 +255,7 @@ def test_what_pins_toml_may_not_say_is_refused_by_name(checkout: Path, old: str,
 def test_a_root_image_without_a_pin_says_how_to_pin_it(
     checkout: Path, bases: str, role: str, platform: Platform
 ) -> None:
-    edit(checkout, model.PINS_FILE, f'"linux/arm64" = "sha256:{"6" * 64}"\n', "")
+    edit(checkout, PINS_FILE, f'"linux/arm64" = "sha256:{"6" * 64}"\n', "")
     with pytest.raises(LockError) as caught:
         model.load(checkout).pins.root(bases, role, platform)
     assert str(caught.value) == (
@@ -270,7 +272,7 @@ def test_a_checkout_without_images_toml_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_without_pins_the_message_is_to_make_them(checkout: Path) -> None:
-    (checkout / model.PINS_FILE).unlink()
+    (checkout / PINS_FILE).unlink()
     catalogue = model.load(checkout)
     with pytest.raises(LockError) as caught:
         _ = catalogue.pins
@@ -324,4 +326,4 @@ def test_an_unknown_platform_names_the_valid_ones(words: list[str]) -> None:
 def test_a_machine_of_another_kind_is_told_what_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "machine", lambda: "riscv64")
     with pytest.raises(UnsupportedHostError, match=r"riscv64.*linux/amd64, linux/arm64"):
-        model.native_platform()
+        native_platform()

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from dynamo_containers import oci_layout
-from dynamo_containers.model import Platform
 from dynamo_containers.oci_layout import RootImage
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path

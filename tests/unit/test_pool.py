@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import lock, model, os_lock, pool, sources
+from dynamo_containers import lock, os_lock, pool, sources
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Pin, Pins, Platform, Sources
+from dynamo_containers.model import Sources
+from dynamo_containers.pins import PINS_FILE, Pin, Pins
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +43,7 @@ def locked(catalogue: Catalogue, server: Server, fake_apt: FakeApt) -> Catalogue
     for each in lock.os_locks(catalogue):
         os_lock.write(each, catalogue.folder, (BASH,))
     pins = Pins(epoch=1, programs={("debian", "etcd", platform): ETCD for platform in Platform}, roots={})
-    (catalogue.folder / model.PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    (catalogue.folder / PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
     return catalogue
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from dynamo_containers import build, host_secrets, model, prepare, run
 from dynamo_containers.errors import LockError, NoSpaceError, UsageError
-from dynamo_containers.model import Platform, Stage, native_platform
+from dynamo_containers.model import Stage
 from dynamo_containers.oci_layout import RootImage
 from dynamo_containers.os_lock import Drift, OsLock
+from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,10 @@ import pytest
 
 from dynamo_containers import model, programs, run
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import Pin, Pins, Platform, Program
+from dynamo_containers.model import Program
 from dynamo_containers.os_lock import Drift
+from dynamo_containers.pins import Pin, Pins
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from dynamo_containers.model import Bases, Catalogue

@@ -32,7 +32,7 @@ from dynamo_containers import (
     python_pins,
 )
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
-from dynamo_containers.model import Platform
+from dynamo_containers.platforms import Platform
 from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
 from dynamo_containers.python_lock_refresh import Wish
 from dynamo_containers.python_pins import LockedPackage

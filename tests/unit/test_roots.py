@@ -11,9 +11,9 @@ import pytest
 from dynamo_containers import oci_layout, os_lock, roots
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import LockError
-from dynamo_containers.model import Platform
 from dynamo_containers.oci_layout import RootImage
 from dynamo_containers.os_lock import Drift, OsLock
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path

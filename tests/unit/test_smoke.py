@@ -10,7 +10,8 @@ import pytest
 
 from dynamo_containers import smoke
 from dynamo_containers.errors import UsageError
-from dynamo_containers.model import Catalogue, Platform, Stage, load
+from dynamo_containers.model import Catalogue, Stage, load
+from dynamo_containers.platforms import Platform
 
 ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
 CHECKOUT = Path("/checkout")

@@ -12,7 +12,8 @@ import pytest
 from dynamo_containers import bootstrap, fetch, os_lock, sources
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Platform, Sources
+from dynamo_containers.model import Sources
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from dynamo_containers.model import Bases, Catalogue

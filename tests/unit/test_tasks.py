@@ -19,6 +19,7 @@ import pytest
 from invoke.main import program
 
 from dynamo_containers import model, run
+from dynamo_containers.platforms import native_platform
 
 BUILDX = """\
 #!/bin/sh
@@ -119,8 +120,8 @@ def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
 
 
 def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
-    code, output, complaints = line.invoke("build.base", "--platform", model.native_platform().value)
-    document = line.checkout / f".build/bake-base-base-debian-{model.native_platform().arch}.json"
+    code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
+    document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
     assert (code, output) == (0, "buildx says hello\n")
     assert complaints.startswith(f"+ {line.plugin} bake ")
     assert complaints.endswith(f" --file {document}\n")
@@ -217,7 +218,7 @@ def test_no_engine_is_exit_code_3(line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("build.base", "--platform", model.native_platform().value), ("lock", "--check")], ids=["build", "check"]
+    "words", [("build.base", "--platform", native_platform().value), ("lock", "--check")], ids=["build", "check"]
 )
 def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) -> None:
     line.append("requirements/base.in", "one-more==1\n")
@@ -242,7 +243,7 @@ def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
     images = line.checkout / model.IMAGES_FILE
     text = images.read_text(encoding="utf-8").replace("disk-mb = 1\n", "disk-mb = 1000000000\n")
     images.write_text(text, encoding="utf-8")
-    code, _, complaints = line.invoke("build.base", "--platform", model.native_platform().value)
+    code, _, complaints = line.invoke("build.base", "--platform", native_platform().value)
     assert code == 6
     assert "this build needs about 1000000.0 GB below" in complaints
     assert not line.started.exists()
@@ -271,7 +272,7 @@ def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
 
 def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
     line.buildx('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
-    with line.start("build.base", "--platform", model.native_platform().value) as process:
+    with line.start("build.base", "--platform", native_platform().value) as process:
         deadline = time.monotonic() + 20
         while not line.started.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -281,8 +282,6 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
     assert complaints.endswith("\ninterrupted; nothing half-made is used later\n")
     assert "Traceback" not in complaints
     json.loads(
-        (line.checkout / f".build/bake-base-base-debian-{model.native_platform().arch}.json").read_text(
-            encoding="utf-8"
-        )
+        (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
     )
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []

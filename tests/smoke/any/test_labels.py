@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import build, prepare, python_pins
-from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Platform, Stage
+from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Stage
 
 if TYPE_CHECKING:
+    from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 
 OCI = "org.opencontainers.image"

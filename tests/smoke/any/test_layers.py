@@ -9,7 +9,8 @@ from tests.smoke.forbidden import certificates
 from tests.smoke.layers import matches
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Catalogue, Platform
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 
 MAY_NAME: tuple[tuple[str, str, str], ...] = ()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Bases, Catalogue, Platform
+    from dynamo_containers.model import Bases, Catalogue
+    from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 
 GLIBC = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")

@@ -13,7 +13,8 @@ from tests.smoke.locks import locked_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Bases, Image, Platform
+    from dynamo_containers.model import Bases, Image
+    from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 
 OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Bases, Catalogue, Platform
+    from dynamo_containers.model import Bases, Catalogue
+    from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 
 UCX_PLUGIN = "libplugin_UCX.so"

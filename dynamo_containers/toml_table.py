@@ -1,0 +1,120 @@
+"""How is a data file read? Key by key: what is missing, of the wrong type or not asked for is refused by name."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Return names as a message says them."""
+    return "one of " + ", ".join(f'"{name}"' for name in names)
+
+
+def wrong(file: str, path: str, found: str, allowed: str) -> UsageError:
+    """Return the error for a value that a data file may not have."""
+    return UsageError(f"{file}: {path}: found {found}, allowed is {allowed}.\nEdit {file} and run again.")
+
+
+class Table:
+    """A TOML table whose keys are taken one by one; what is left at the end was not asked for and is refused."""
+
+    def __init__(self, file: str, path: str, content: dict[str, Any]) -> None:
+        self.file = file
+        self.path = path
+        self._left = dict(content)
+        self._known: list[str] = []
+
+    @classmethod
+    def read(cls, folder: Path, file: str) -> Table:
+        """Read a file below `folder`.
+
+        Raises:
+            UsageError: there is none, or it is no TOML.
+        """
+        try:
+            return cls(file, "", tomllib.loads((folder / file).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            message = f"{file} is missing below {folder}.\nIs this a whole checkout? Try: git status"
+            raise UsageError(message) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            message = f"{file} is not valid TOML: {error}.\nEdit {file} and run again."
+            raise UsageError(message) from None
+
+    def _where(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def _take(self, key: str, kind: type, kind_name: str) -> Any:  # noqa: ANN401 - callers name the type
+        self._known.append(key)
+        if key not in self._left:
+            message = f"{self.file}: {self._where(key)} is missing ({kind_name}).\nEdit {self.file} and run again."
+            raise UsageError(message)
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise wrong(self.file, self._where(key), repr(value), kind_name)
+        return value
+
+    def string(self, key: str, *, optional: bool = False) -> str:
+        """Take a string; '' for an optional one that is not there."""
+        if optional and key not in self._left:
+            self._known.append(key)
+            return ""
+        return str(self._take(key, str, "a string"))
+
+    def boolean(self, key: str) -> bool:
+        """Take true or false."""
+        return bool(self._take(key, bool, "true or false"))
+
+    def integer(self, key: str) -> int:
+        """Take a whole number."""
+        return int(self._take(key, int, "a whole number"))
+
+    def strings(self, key: str, allowed: list[str] | None = None) -> tuple[str, ...]:
+        """Take a list of strings."""
+        values = self._take(key, list, "a list of strings")
+        for value in values:
+            if not isinstance(value, str) or (allowed is not None and value not in allowed):
+                raise wrong(self.file, self._where(key), repr(value), any_of(allowed) if allowed else "a string")
+        return tuple(values)
+
+    def string_table(self, key: str) -> dict[str, str]:
+        """Take a table whose values are strings."""
+        row = self.table(key)
+        return {name: row.string(name) for name in row.keys_left()}
+
+    def table(self, key: str, *, optional: bool = False) -> Table:
+        """Take a table; an empty one for an optional one that is not there."""
+        if optional and key not in self._left:
+            self._known.append(key)
+            return Table(self.file, self._where(key), {})
+        return Table(self.file, self._where(key), self._take(key, dict, "a table"))
+
+    def tables(self, key: str, *, optional: bool = False) -> dict[str, Table]:
+        """Take a table of tables."""
+        if optional and key not in self._left:
+            self._known.append(key)
+            return {}
+        return self.table(key).all_tables()
+
+    def all_tables(self) -> dict[str, Table]:
+        """Take every key that is left; each must be a table."""
+        return {name: self.table(name) for name in self.keys_left()}
+
+    def keys_left(self) -> tuple[str, ...]:
+        """Return the keys that nobody took."""
+        return tuple(self._left)
+
+    def refuse_the_rest(self) -> None:
+        """Refuse the keys that nobody took."""
+        for key in self._left:
+            message = (
+                f"{self.file}: {self._where(key)}: unknown key, allowed here are {', '.join(sorted(self._known))}.\n"
+                f"Edit {self.file} and run again."
+            )
+            raise UsageError(message)
