@@ -68,5 +68,17 @@ class UnsupportedHostError(FatalError):
     exit_code = 9
 
 
+class UnreachedError(FatalError):
+    """Something outside could not be asked: what is pinned of it stays as it was, and all the rest was done."""
+
+    exit_code = 10
+
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def kind_of(exit_code: int) -> type[FatalError]:
+    """Return which failure a process of this library ended with; that of a bug is an ordinary failed command."""
+    kinds = {kind.exit_code: kind for kind in FatalError.__subclasses__()}
+    return kinds.get(exit_code, CommandFailedError) if exit_code != CheckFailedError.exit_code else CommandFailedError

@@ -16,23 +16,35 @@ from pip._internal.index import collector
 from pip._internal.utils.misc import redact_auth_from_url
 from pip._vendor.requests.exceptions import RequestException, RetryError
 
-from dynamo_containers.errors import DownloadError
+from dynamo_containers.errors import DownloadError, UnreachedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pip._internal.index.collector import IndexContent
     from pip._internal.models.link import Link
     from pip._internal.network.session import PipSession
 
 NO_SUCH_PAGE = (404, 410)
+GATEWAY_SAYS_NO = (403, 407, 502, 503, 504)
 ATTEMPTS = 3
 """For a page that is no page. Where the index does not answer, pip itself tries as often as its `retries` says."""
 
 
-def fetch(session: PipSession, location: Link, package_name: str | None = None) -> IndexContent | None:
+def fetch(
+    session: PipSession, own: Mapping[str, str], location: Link, package_name: str | None = None
+) -> IndexContent | None:
     """Return a package's page, None when the index has no such package; stands in for LinkCollector.fetch_response.
+
+    Args:
+        session: pip's.
+        own: package -> address, of those that have an index of their own.
+        location: where the page is.
+        package_name: whose page it is.
 
     Raises:
         DownloadError: the index did not answer, or not with a whole page.
+        UnreachedError: an index that only some packages are on did not answer.
     """
     if location.is_file:
         return collector._get_index_content(location, session=session)  # noqa: SLF001 - as pip does
@@ -45,6 +57,9 @@ def fetch(session: PipSession, location: Link, package_name: str | None = None) 
             if _says_no_such_page(error):
                 return None
             fault = f"{type(error).__name__}: {error}"
+            if location.url.startswith(tuple(own.values())) and _is_out_of_reach(error):
+                message = f"{redact_auth_from_url(location.url)} cannot be reached from here ({type(error).__name__})."
+                raise UnreachedError(message) from None
             if isinstance(error, (PipError, RetryError)):
                 break
         else:
@@ -54,6 +69,13 @@ def fetch(session: PipSession, location: Link, package_name: str | None = None) 
     name = redact_auth_from_url(location.url)
     message = f"The index gave no usable page for {package_name or 'a package'}: {name}\n{fault}"
     raise DownloadError(message)
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Say whether nobody answered, or only a gateway on the way."""
+    if isinstance(error, NetworkConnectionError):  # pip's name for an answer that is an error
+        return error.response is not None and error.response.status_code in GATEWAY_SAYS_NO
+    return isinstance(error, (PipError, RetryError))
 
 
 def _says_no_such_page(error: Exception) -> bool:

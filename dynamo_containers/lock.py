@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, programs, python_lock, roots, run
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers import unreached as unreached_rows
+from dynamo_containers.errors import LockError, UnreachedError, UsageError
 from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from dynamo_containers.model import Catalogue
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.os_refresh import Programs
     from dynamo_containers.platforms import Platform
     from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.unreached import Unreached
 
 KINDS = ("archives", "os", "images", "python")
 
@@ -35,6 +37,8 @@ class Report:
 
     terminal: str
     markdown: str
+    unreached: tuple[Unreached, ...] = ()
+    """What could not be asked; it stayed as it was."""
 
 
 def kinds(words: Collection[str]) -> tuple[str, ...]:
@@ -124,25 +128,34 @@ def refresh(
     _write(catalogue, pins)
     if moved or {"os", "images"} & set(asked):
         _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
+    unreached: list[Unreached] = []
     system = {"os", "archives"} & set(asked)
     terminal = [lock_report.text(moved)] if system else []
     markdown = [lock_report.markdown(moved).rstrip()] if system else []
     if "python" in asked:
-        from dynamo_containers import python_lock_refresh, python_lock_report
+        from dynamo_containers import python_lock_make, python_lock_refresh, python_lock_report
 
         before = python_lock_refresh.cooled(catalogue, datetime.now(UTC))
         wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        table = python_lock_report.report(python_lock_refresh.refresh(catalogue, wanted, wish))
-        terminal.append(table)
-        markdown.append(table)
-    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown))
+        outcome = python_lock_make.refresh(catalogue, wanted, wish)
+        tables = (python_lock_report.report(outcome.moves), python_lock_report.unlike(outcome.unlike))
+        terminal += filter(None, tables)
+        markdown += filter(None, tables)
+        unreached += outcome.unreached
+    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown), unreached=tuple(unreached))
 
 
 def publish(report: Report, file: str | None) -> None:
-    """Print what moved, and write it as Markdown where that is wanted."""
+    """Print what moved, and write it as Markdown where that is wanted.
+
+    Raises:
+        UnreachedError: something could not be asked; all the rest was done.
+    """
     print(report.terminal or "Root images were made; no lock was asked for.")
     if file:
         run.write(run.Document(path=Path(file).absolute(), text=f"# What the locks moved\n\n{report.markdown}\n"))
+    if report.unreached:
+        raise UnreachedError(unreached_rows.message(report.unreached))
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
@@ -155,12 +168,15 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     Raises:
         CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
         LockError: some are missing or stale; the message names each and what to run.
+        UnreachedError: all that there are fit, and some were never made, for an index could not be reached.
     """
     asked = part.kinds(words)
     wanted = part.python_locks(catalogue) if "python" in asked else ()
-    reasons = []
+    reasons: list[str] = []
+    missing: list[str] = []
     if "python" in asked:
-        found = (python_lock.stale(lock, catalogue.folder) for lock in wanted)
+        missing += [lock.path for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
+        found = (python_lock.stale(lock, catalogue.folder) for lock in wanted if lock.path not in missing)
         reasons += [reason for reason in found if reason]
     if "os" in asked:
         for lock in os_locks(catalogue):
@@ -170,8 +186,18 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     if reasons:
         raise LockError("\n".join(reasons))
     if judge:
-        _judge(catalogue, wanted)
+        _judge(catalogue, [lock for lock in wanted if lock.path not in missing])
+    if missing:
+        raise UnreachedError(_not_locked(missing))
     return f"Every lock fits what it is made from ({', '.join(asked)})."
+
+
+def _not_locked(missing: Iterable[str]) -> str:
+    return (
+        "Every lock that there is fits what it is made from. Never made, since an index could not be reached:\n"
+        + "".join(f"  {path}: {unreached_rows.NOT_LOCKED}\n" for path in missing)
+        + "Where it can be reached, run: invoke lock"
+    )
 
 
 def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:

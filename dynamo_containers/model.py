@@ -109,6 +109,18 @@ class Image:
     bases: tuple[str, ...]
     disk_mb: int
     platforms: tuple[Platform, ...]
+    shares: str = ""
+    """The layer of Python packages that it has in common with other images ('' for none)."""
+    indexes: tuple[str, ...] = ()
+    """The indexes that some of its Python packages are on, besides the machine's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """An index of Python packages beside the machine's own, and the packages that are only taken from it."""
+
+    url: str
+    packages: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +136,11 @@ class Catalogue:
     """How old a release must be on its index before a lock takes it."""
     cooldown_exempt: Mapping[str, str]
     """Package -> the reason why its releases are taken at once."""
+    left_out: Mapping[str, str]
+    """Package -> the reason why it is in no lock although another package requires it."""
+    shared: Mapping[str, tuple[str, ...]]
+    """Shared layer -> patterns of the packages that its images must have alike."""
+    indexes: Mapping[str, Index]
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
 
@@ -154,7 +171,10 @@ def load(folder: Path = ROOT) -> Catalogue:
         version_of=project.string("version-of"),
         oldest_glibc=project.string("oldest-glibc"),
         cooldown_days=lock.integer("cooldown-days"),
-        cooldown_exempt=_reasons(lock.string_table("cooldown-exempt")),
+        cooldown_exempt=_reasons(lock, "cooldown-exempt"),
+        left_out=_reasons(lock, "left-out"),
+        shared={name: _alike(row) for name, row in lock.tables("shared", optional=True).items()},
+        indexes=_indexes(table.tables("indexes", optional=True)),
         bases={name: _bases(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
     )
@@ -165,11 +185,34 @@ def load(folder: Path = ROOT) -> Catalogue:
     return catalogue
 
 
-def _reasons(rows: Mapping[str, str]) -> Mapping[str, str]:
-    for name, reason in rows.items():
+def _reasons(table: Table, key: str) -> Mapping[str, str]:
+    rows = table.table(key, optional=True)
+    reasons = {name: rows.string(name) for name in rows.keys_left()}
+    for name, reason in reasons.items():
         if not reason.strip():
-            raise wrong(IMAGES_FILE, f"lock.cooldown-exempt.{name}", repr(reason), "the reason in words")
-    return rows
+            raise wrong(rows.file, f"{rows.path}.{name}", repr(reason), "the reason in words")
+    return reasons
+
+
+def _alike(row: Table) -> tuple[str, ...]:
+    patterns = row.strings("must-be-alike")
+    row.refuse_the_rest()
+    return patterns
+
+
+def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
+    """Return the indexes; a package has one, so that nobody can offer it elsewhere under the same name."""
+    indexes = {}
+    taken: dict[str, str] = {}
+    for name, row in rows.items():
+        indexes[name] = Index(url=row.string("url"), packages=row.strings("packages"))
+        row.refuse_the_rest()
+        for package in indexes[name].packages:
+            if package in taken:
+                allowed = f'each package at one index: "{package}" is at "{taken[package]}" already'
+                raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
+            taken[package] = name
+    return indexes
 
 
 def _bases(name: str, row: Table) -> Bases:
@@ -180,8 +223,8 @@ def _bases(name: str, row: Table) -> Bases:
         python=row.string("python"),
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
-        roots={role: _root(root) for role, root in row.tables("roots").items()},
-        programs={program: _program(entry) for program, entry in row.tables("programs").items()},
+        roots={role: _root(root) for role, root in row.tables("roots", optional=True).items()},
+        programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()
@@ -220,6 +263,8 @@ def _image(name: str, row: Table) -> Image:
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
+        shares=row.string("shares", optional=True),
+        indexes=row.strings("indexes", optional=True),
     )
     row.refuse_the_rest()
     return image
@@ -230,3 +275,8 @@ def _check_references(catalogue: Catalogue) -> None:
         for bases in image.bases:
             if bases not in catalogue.bases:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.bases", f'"{bases}"', any_of(catalogue.bases))
+        for index in image.indexes:
+            if index not in catalogue.indexes:
+                raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
+        if image.shares and image.shares not in catalogue.shared:
+            raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))

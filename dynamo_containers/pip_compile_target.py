@@ -60,6 +60,10 @@ HOW_TO_REACH_AN_INDEX = frozenset(
 """The settings of pip that may differ from machine to machine without changing a lock."""
 
 
+MAX_ROUNDS = 100
+"""Each round drops a kept pin that no longer fits; pip-compile's own 10 are too few after a bump of a whole engine."""
+
+
 def kept_settings(settings: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     """Return the PIP_* variables for what pip's configuration says about reaching the index.
 
@@ -88,8 +92,9 @@ def arguments(
     lock: LockFile, output: Path, provided: Iterable[str], upgrade: Iterable[str], *, all_of_them: bool
 ) -> list[str]:
     """Return pip-compile's arguments for a lock."""
-    left_out = [f"--unsafe-package={name}" for name in provided]
+    left_out = [f"--unsafe-package={name}" for name in (*provided, *lock.left_out)]
     return [
+        f"--max-rounds={MAX_ROUNDS}",
         *("--quiet", "--no-config", "--no-header", "--generate-hashes", "--strip-extras"),
         *("--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"),
         *(left_out or ["--allow-unsafe"]),
@@ -107,14 +112,28 @@ def left_out(body: str) -> frozenset[str]:
 
 
 def compile_lock(
-    lock: LockFile, upgrade: Collection[str] = (), *, upgrade_all: bool = False, cooldown: Cooldown | None = None
+    lock: LockFile,
+    upgrade: Collection[str] = (),
+    *,
+    upgrade_all: bool = False,
+    cooldown: Cooldown | None = None,
+    seed: Path | None = None,
 ) -> tuple[str, Findings]:
     """Run pip-compile for the lock's target in the current folder.
+
+    Args:
+        lock: which one.
+        upgrade: packages to move.
+        upgrade_all: move all of them.
+        cooldown: which releases are too young.
+        seed: the pins to start from, where they are not those of the lock's own file.
 
     Returns:
         The text of the lock, and what the index says about its packages.
     """
     texts = _texts(lock)
+    if seed:
+        texts[lock.path] = seed.read_text(encoding="utf-8")
     cooldown = cooldown or Cooldown(uploaded_before="")
     below = {lower.path: python_pins.read(texts[lower.path], lower.path) for lower in lock.below}
     names = sorted({package.name for packages in below.values() for package in packages})
@@ -131,7 +150,11 @@ def compile_lock(
     before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
     sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
     yanked = {f"{name}=={version}": repository.yanked.get((name, version), "") for name, version in after}
-    found = Findings(sizes=sizes, yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason})
+    found = Findings(
+        sizes=sizes,
+        yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason},
+        requirements=repository.requirements(),
+    )
     return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, found
 
 
@@ -190,6 +213,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=ROOT, help="the project's root")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME", help="move this pin; repeatable")
     parser.add_argument("--upgrade-all", action="store_true", help="move every pin")
+    parser.add_argument("--seed", type=Path, help="pins to start from, instead of those the lock has")
+    parser.add_argument("--output", type=Path, help="where to leave the lock, instead of its place")
     parser.add_argument("--findings", type=Path, help="where to leave what the index says of the packages")
     parser.add_argument("--uploaded-before", default="", metavar="TIME", help="take no release that came later")
     given = parser.parse_args(words)
@@ -202,11 +227,11 @@ def main(words: list[str] | None = None) -> None:
         exempt=frozenset(catalogue.cooldown_exempt),
         moving=None if given.upgrade_all else frozenset(map(python_pins.name_of, given.upgrade)),
     )
-    text, found = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown)
+    text, found = compile_lock(lock, given.upgrade, upgrade_all=given.upgrade_all, cooldown=cooldown, seed=given.seed)
     python_pins.read(text, lock.path)
     if given.findings:
         write(Document(path=given.findings, text=json.dumps(asdict(found), indent=2) + "\n"))
-    write(Document(path=given.folder / lock.path, text=text))
+    write(Document(path=given.output or given.folder / lock.path, text=text))
 
 
 def named(path: str, every: Iterable[LockFile]) -> LockFile:

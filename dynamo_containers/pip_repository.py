@@ -15,6 +15,7 @@ from piptools.repositories import PyPIRepository
 
 from dynamo_containers import index_page
 from dynamo_containers.errors import LockError
+from dynamo_containers.own_index import routed
 from dynamo_containers.pip_target import target_python, version
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pip._internal.index.package_finder import LinkEvaluator
     from pip._internal.models.candidate import InstallationCandidate
     from pip._internal.req import InstallRequirement
+    from pip._internal.resolution.base import BaseResolver
 
     from dynamo_containers.cooldown import Cooldown
     from dynamo_containers.python_lock import LockFile
@@ -40,6 +42,10 @@ def sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Lin
     return link
 
 
+def _without_extras(name: str) -> str:
+    return canonicalize_name(name.partition("[")[0])
+
+
 class TargetRepository(PyPIRepository):
     """pip-compile's view of the index, for a target."""
 
@@ -55,16 +61,41 @@ class TargetRepository(PyPIRepository):
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
         self._finder._link_collector.fetch_response = partial(  # type: ignore[method-assign]  # noqa: SLF001
-            index_page.fetch, self._session
+            index_page.fetch, self._session, dict(lock.indexes)
         )
-        make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
-        self._command.make_resolver = make_resolver  # type: ignore[method-assign]
+        self._finder.search_scope = routed(self._finder.search_scope, dict(lock.indexes))
+        self._resolver: BaseResolver | None = None
+        self._make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
+        self._command.make_resolver = self._remember_resolver  # type: ignore[method-assign]
+
+    def _remember_resolver(self, *args: Any, **options: Any) -> BaseResolver:  # noqa: ANN401 - pip's own
+        self._resolver = self._make_resolver(*args, **options)
+        return self._resolver
+
+    def requirements(self) -> dict[str, list[str]]:
+        """Return package -> what the resolved packages require of it, each with who does."""
+        result = getattr(self._resolver, "_result", None)
+        found: dict[str, set[str]] = {}
+        for name, criterion in result.criteria.items() if result else ():
+            package = _without_extras(name)
+            found.setdefault(package, set()).update(
+                f"{_without_extras(each.parent.name)}=={each.parent.version} requires {each.requirement}"
+                for each in criterion.information
+                if each.parent is not None and _without_extras(each.parent.name) != package
+            )
+        return {name: sorted(rows) for name, rows in sorted(found.items()) if rows}
 
     @contextlib.contextmanager
     def allow_all_wheels(self) -> Iterator[None]:
         """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
-        with contextlib.nullcontext() if self._only_the_wheel else super().allow_all_wheels():
+        if self._only_the_wheel:
             yield
+            return
+        ours = dict(self._finder._all_candidates)  # noqa: SLF001 - pip-compile empties it, and leaves the others' in it
+        with super().allow_all_wheels():
+            yield
+        self._finder._all_candidates = ours  # noqa: SLF001
+        self._finder._best_candidates.clear()  # noqa: SLF001
 
     def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
         if not self._only_the_wheel:

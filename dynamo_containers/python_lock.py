@@ -1,10 +1,11 @@
 """Which Python locks exist, what is each one made from, and is it current?
 
-A lock is one file per layer, bases and architecture: `constraints/<layer>-<bases>-<arch>.txt`. Its layer's
-`requirements/<layer>.in` says whether a package is installed; the lock says which version, by hash. An upper layer is
-constrained by the locks of the layers it stands on, and what those already provide stays out of it.
-Every build asks this, so nothing here is slow to import; python_pins reads a lock, python_lock_refresh makes one, and
-python_lock_judge lets uv judge it.
+A lock is one file per layer, bases and architecture: `constraints/<layer>-<bases>-<arch>.txt`. The layer's file in
+requirements/ says whether a package is installed; the lock says which version, by hash. An upper layer is constrained
+by the locks of the layers it stands on, and what those already provide stays out of it. What several images have in
+common is computed into a lock of its own (python_lock_shared).
+Every build asks this, so nothing here is slow to import; python_layers says which layers there are, python_pins reads a
+lock, python_lock_refresh makes one, and python_lock_judge lets uv judge it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.platforms import Platform
+from dynamo_containers.python_layers import layers
 from dynamo_containers.python_pins import COMMAND, lines, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.python_layers import Layer
     from dynamo_containers.python_pins import LockedPackage
 
 EVERYWHERE = "requirements/constraints.in"
@@ -48,33 +51,6 @@ class Target:
         return f"{self.platform.machine}-manylinux_{self.glibc.replace('.', '_')}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A set of packages that is installed together: one file in requirements/."""
-
-    name: str
-    image: str | None
-    """The image whose bases and platforms it is locked for; None: one lock for every host."""
-    on: tuple[str, ...] = ()
-    """The layers below. Their locks constrain this one, and what they list stays out of it."""
-    named_only: bool = False
-    """Lock only what the .in file names, and for each the one wheel that fits: a folder filled with --no-deps."""
-
-    @property
-    def requirements(self) -> str:
-        """Return the hand-written file of the layer."""
-        return f"requirements/{self.name}.in"
-
-
-LAYERS = (
-    Layer(name="tools", image=None),
-    Layer(name="base", image="base", named_only=True),
-    Layer(name="builder", image="base"),
-    Layer(name="frontend", image="frontend", on=("base",)),
-    Layer(name="frontend-ci", image="frontend", on=("base", "frontend")),
-)
-"""Lower layers first. A new environment is a row here and a file in requirements/."""
-
 ANY_HOST = Target(bases="any", python="3.11", glibc="2.28", platform=Platform.AMD64)
 """What the project's own tools are resolved for, so that their lock is the same whoever makes it: the oldest Python
 needs the most packages. The hashes cover all files of a release, so the lock installs on newer ones and arm64 too."""
@@ -89,40 +65,84 @@ class LockFile:
     target: Target
     below: tuple[LockFile, ...]
     """The locks of the layers below, lowest first."""
+    shared: str = ""
+    """The lock of what its image has in common with others; those packages stand there and not here ('' for none)."""
+    parts: tuple[str, ...] = ()
+    """For the lock of a shared layer: the locks that have it in common."""
+    left_out: tuple[str, ...] = ()
+    """Packages that stay out although another one requires them."""
+    indexes: tuple[tuple[str, str], ...] = ()
+    """(package, address) of what is on an index of its own."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Return the files that decide what is in the lock."""
+        if self.parts:
+            return ()
         return (self.layer.requirements, EVERYWHERE, *(lower.path for lower in self.below))
 
 
-def locks(catalogue: Catalogue, layers: Iterable[Layer] = LAYERS) -> tuple[LockFile, ...]:
+def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
     """Return every lock that must exist, lower layers first.
 
     Raises:
-        UsageError: a layer's image does not exist, or a layer below it has no lock for the same target.
+        UsageError: a layer below an image's has no lock for the same target.
     """
     made: dict[str, LockFile] = {}
-    for layer in layers:
+    for layer in layers(catalogue):
         for target in _targets(catalogue, layer):
             path = _path(layer.name, target)
-            below = tuple(_lower(made, layer, _path(lower, target)) for lower in layer.on)
-            made[path] = LockFile(path=path, layer=layer, target=target, below=below)
+            made[path] = _lock(catalogue, layer, target, made)
     return tuple(made.values())
 
 
+def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str, LockFile]) -> LockFile:
+    below = [_lower(made, layer, _path(lower, target)) for lower in layer.on]
+    shared = _path(layer.shares, target) if _is_shared(catalogue, layer.shares, target) else ""
+    if layer.over_shared and _is_shared(catalogue, layer.over_shared, target):
+        below.insert(1, made[_path(layer.over_shared, target)])
+    return LockFile(
+        path=_path(layer.name, target),
+        layer=layer,
+        target=target,
+        below=tuple(below),
+        shared=shared,
+        parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
+        left_out=tuple(sorted(catalogue.left_out)) if layer.image else (),
+        indexes=_own_indexes(catalogue, catalogue.images[layer.image]) if layer.image else (),
+    )
+
+
+def _own_indexes(catalogue: Catalogue, image: Image) -> tuple[tuple[str, str], ...]:
+    rows = (catalogue.indexes[name] for name in image.indexes)
+    return tuple((package, row.url) for row in rows for package in row.packages)
+
+
 def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
-    if layer.image is None:
-        return (ANY_HOST,)
-    if layer.image not in catalogue.images:
-        message = f'The layer "{layer.name}" is for the image "{layer.image}", which {IMAGES_FILE} does not have.'
-        raise UsageError(message)
-    image = catalogue.images[layer.image]
+    if layer.shared:
+        members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
+        every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
+        return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
+    return (ANY_HOST,) if layer.image is None else _image_targets(catalogue, layer.image)
+
+
+def _image_targets(catalogue: Catalogue, name: str) -> tuple[Target, ...]:
+    image = catalogue.images[name]
     return tuple(
         Target(bases=bases.name, python=bases.python, glibc=bases.glibc, platform=platform)
         for bases in (catalogue.bases[name] for name in image.bases)
         for platform in image.platforms
     )
+
+
+def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
+    """Return the images that have a layer in common on a target."""
+    images = (image.name for image in catalogue.images.values() if image.shares == shared)
+    return tuple(name for name in images if target in _image_targets(catalogue, name))
+
+
+def _is_shared(catalogue: Catalogue, shared: str, target: Target) -> bool:
+    return bool(shared) and len(_sharing(catalogue, shared, target)) > 1
 
 
 def _path(layer: str, target: Target) -> str:
@@ -140,10 +160,20 @@ def _lower(made: Mapping[str, LockFile], layer: Layer, path: str) -> LockFile:
 
 def digest(lock: LockFile, texts: Mapping[str, str]) -> str:
     """Return a digest of what the lock is made from: comments and empty lines do not count."""
-    meaning = [str(lock.target), str(lock.layer.named_only)]
+    meaning = [str(lock.target), str(lock.layer.named_only), *lock.parts]
+    meaning += [f"left out: {name}" for name in lock.left_out] + [f"{name} @ {url}" for name, url in lock.indexes]
     for path in lock.inputs:
         meaning += [path, *lines(texts[path])]
+    return _sha256(meaning)
+
+
+def _sha256(meaning: Iterable[str]) -> str:
     return "sha256:" + hashlib.sha256("\n".join(meaning).encode()).hexdigest()
+
+
+def shares(path: str, text: str) -> str:
+    """Return the line by which a lock says what it has in common with others: that lock, by content."""
+    return f"# shares {path}: {_sha256(lines(text))}"
 
 
 def header(lock: LockFile, texts: Mapping[str, str], provided: Mapping[str, Iterable[LockedPackage]]) -> str:
@@ -175,9 +205,17 @@ def why_stale(lock: LockFile, texts: Mapping[str, str]) -> str | None:
         read(texts[lock.path], lock.path)
     except LockError as error:
         return str(error)
-    if f"# inputs: {digest(lock, texts)}" not in texts[lock.path].splitlines():
-        return f"{lock.path} is stale: {' or '.join(lock.inputs)} or its target changed.\nRenew it with: {COMMAND}"
-    return None
+    return _why_not_current(lock, texts)
+
+
+def _why_not_current(lock: LockFile, texts: Mapping[str, str]) -> str | None:
+    said = texts[lock.path].splitlines()
+    if lock.shared and (lock.shared not in texts or shares(lock.shared, texts[lock.shared]) not in said):
+        return f"{lock.path} does not fit {lock.shared}, where the rest of it stands.\nRenew both with: {COMMAND}"
+    if f"# inputs: {digest(lock, texts)}" in said:
+        return None
+    made_from = " or ".join((*lock.inputs, *lock.parts))
+    return f"{lock.path} is stale: {made_from} or its target changed.\nRenew it with: {COMMAND}"
 
 
 def _remedy(path: str) -> str:
@@ -189,7 +227,17 @@ def stale(lock: LockFile, folder: Path) -> str | None:
     return why_stale(lock, texts_of(lock, folder))
 
 
+def not_locked(lock: LockFile, folder: Path) -> bool:
+    """Say whether a lock was never made, for want of an index of its own that could be reached."""
+    return bool(lock.indexes) and not (folder / lock.path).is_file()
+
+
+def not_locked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
+    """Return the locks below one that were never made for that reason."""
+    return tuple(lower.path for lower in lock.below if not_locked(lower, folder))
+
+
 def texts_of(lock: LockFile, folder: Path) -> dict[str, str]:
     """Read the lock and its inputs, as far as they exist."""
-    paths = (path for path in (*lock.inputs, lock.path) if (folder / path).is_file())
+    paths = (path for path in (*lock.inputs, lock.shared, lock.path) if (folder / path).is_file())
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths}

@@ -1,35 +1,26 @@
-"""How is a Python lock made or renewed? One pip-compile per lock, a few at a time, and only where something asks."""
+"""Which Python locks are meant, in which order are they made, and with which command? Values; python_lock_make acts."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UsageError
 from dynamo_containers.model import platforms as parse_platforms
 from dynamo_containers.model import unknown
-from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, locks, texts_of, why_stale
-from dynamo_containers.python_lock_report import Findings, moves, warning
-from dynamo_containers.python_pins import COMMAND, name_of, read, readable
-from dynamo_containers.run import Command, Plan, execute
+from dynamo_containers.python_lock import ANY_HOST, EVERYWHERE, locks
+from dynamo_containers.python_pins import COMMAND, name_of, readable
+from dynamo_containers.run import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from dynamo_containers.model import Catalogue
     from dynamo_containers.platforms import Platform
     from dynamo_containers.python_lock import LockFile
-    from dynamo_containers.python_lock_report import Move
-
-AT_ONCE = 2
-"""Locks made at the same time: each keeps a core busy (pip's resolver), and all wait for the same index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +50,7 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
             *("--findings", str(findings_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
+        ours=True,
         quiet=True,
         hint=f"{lock.path} is as it was. Edit {lock.layer.requirements} or {EVERYWHERE}, then run: {COMMAND}",
     )
@@ -86,7 +78,7 @@ def asked(
 
 
 def chosen(
-    every: Iterable[LockFile],
+    every: Collection[LockFile],
     *,
     images: Collection[str] = (),
     bases: Collection[str] = (),
@@ -102,7 +94,9 @@ def chosen(
             and (not platforms or for_all or lock.target.platform in platforms)
         ):
             wanted |= dict.fromkeys((*lock.below, lock))
-    return tuple(wanted)
+    # What is in common can only be said of all of them.
+    common = {lock.shared for lock in wanted} | {lock.path for lock in wanted if lock.parts}
+    return tuple(lock for lock in every if lock in wanted or ({lock.path, lock.shared} - {""}) & common)
 
 
 def waves(every: Iterable[LockFile]) -> tuple[tuple[LockFile, ...], ...]:
@@ -115,50 +109,15 @@ def _depth(lock: LockFile) -> int:
     return 1 + max((_depth(lower) for lower in lock.below), default=0)
 
 
-def to_upgrade(lock: LockFile, texts: Mapping[str, str], upgrade: Iterable[str]) -> tuple[str, ...]:
-    """Return which of the wanted upgrades (`name` or `name==version`) concern this lock."""
-    pinned = {package.name for package in readable(texts.get(lock.path, ""))}
+def units(group: Iterable[LockFile]) -> tuple[tuple[LockFile, ...], ...]:
+    """Return the locks of a wave as they are made: alone, or those with a shared lock in common together."""
+    together: dict[str, list[LockFile]] = {}
+    for lock in group:
+        together.setdefault(lock.shared or lock.path, []).append(lock)
+    return tuple(tuple(unit) for unit in together.values())
+
+
+def to_upgrade(text: str, upgrade: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the wanted upgrades (`name` or `name==version`) concern a lock."""
+    pinned = {package.name for package in readable(text)}
     return tuple(wish for wish in upgrade if name_of(wish) in pinned)
-
-
-def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry_run: bool = False) -> tuple[Move, ...]:
-    """Make the locks that are missing or stale, or that an upgrade concerns; leave the others alone; say what moved.
-
-    Raises:
-        UsageError: a package that is to be upgraded is in no lock.
-        CommandFailedError: a lock could not be made; it stays as it was, and so do those that stand on it.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    groups = waves(wanted)
-    _check_upgrades(groups, catalogue.folder, wish.upgrade)
-    one = partial(_refresh, folder=catalogue.folder, wish=wish, dry_run=dry_run)
-    moved: list[Move] = []
-    for group in groups:
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            moved += (move for made in pool.map(one, group) for move in made)  # raises what a thread raised
-    return tuple(moved)
-
-
-def _check_upgrades(groups: Iterable[Iterable[LockFile]], folder: Path, upgrade: Iterable[str]) -> None:
-    every = tuple(lock for group in groups for lock in group)
-    for wish in upgrade:
-        if not any(to_upgrade(lock, texts_of(lock, folder), (wish,)) for lock in every):
-            message = f'"{wish}" is in no lock, so it cannot be upgraded.\nSee what is: ls constraints'
-            raise UsageError(message)
-
-
-def _refresh(lock: LockFile, *, folder: Path, wish: Wish, dry_run: bool) -> tuple[Move, ...]:
-    texts = texts_of(lock, folder)
-    mine = replace(wish, upgrade=to_upgrade(lock, texts, wish.upgrade))
-    if not (why_stale(lock, texts) or mine.upgrade or mine.upgrade_all):
-        return ()
-    start = time.monotonic()
-    execute(Plan(commands=(plan(lock, folder, mine),)), dry_run=dry_run)
-    if dry_run:
-        return ()
-    after = read((folder / lock.path).read_text(encoding="utf-8"), lock.path)
-    print(f"  {lock.path}: {len(after)} packages, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    found = Findings(**json.loads(findings_file(lock, folder).read_text(encoding="utf-8")))
-    print(warning(lock.path, found), end="", file=sys.stderr, flush=True)
-    return moves(lock.path, readable(texts.get(lock.path, "")), after, found.sizes)

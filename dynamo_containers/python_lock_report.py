@@ -38,6 +38,27 @@ class Findings:
     """How many bytes a target downloads, for what moved; None where the index does not say."""
     yanked: Mapping[str, str]
     """The locked releases that were taken back, with the reason."""
+    requirements: Mapping[str, list[str]]
+    """Package -> what the others require of it: `vllm==0.26.0 requires torch==2.11.0`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlike:
+    """A package that images should have alike but have not."""
+
+    name: str
+    found: tuple[tuple[str, str, str], ...]
+    """(lock, version, what requires it there)."""
+
+
+def unlike(rows: Iterable[Unlike]) -> str:
+    """Return the Markdown table of what should be shared and is not; empty when all of it is."""
+    cells: list[tuple[str, ...]] = [(row.name, *found) for row in rows for found in row.found]
+    if not cells:
+        return ""
+    return "Should be alike in these locks (lock.shared in containers/images.toml) and is not:\n\n" + _table(
+        cells, ("package", "lock", "version", "because")
+    )
 
 
 def warning(path: str, found: Findings) -> str:
@@ -95,8 +116,8 @@ def megabytes(size: int | None) -> str:
     return "unknown" if size is None else f"{size / 1e6:+.2f} MB"
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in (HEAD, *rows)) for column in range(len(HEAD))]
-    lines = (HEAD, tuple("-" * width for width in widths), *rows)
+def _table(rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = (head, tuple("-" * width for width in widths), *rows)
     padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)

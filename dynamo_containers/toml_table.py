@@ -75,8 +75,11 @@ class Table:
         """Take a whole number."""
         return int(self._take(key, int, "a whole number"))
 
-    def strings(self, key: str, allowed: list[str] | None = None) -> tuple[str, ...]:
-        """Take a list of strings."""
+    def strings(self, key: str, allowed: list[str] | None = None, *, optional: bool = False) -> tuple[str, ...]:
+        """Take a list of strings; an empty one for an optional one that is not there."""
+        if optional and key not in self._left:
+            self._known.append(key)
+            return ()
         values = self._take(key, list, "a list of strings")
         for value in values:
             if not isinstance(value, str) or (allowed is not None and value not in allowed):

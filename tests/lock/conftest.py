@@ -14,7 +14,7 @@ from zipfile import ZipFile, ZipInfo
 
 import pytest
 
-from dynamo_containers import model, python_lock, python_lock_refresh
+from dynamo_containers import model, python_lock, python_lock_make, python_lock_refresh, python_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,18 +22,31 @@ if TYPE_CHECKING:
 
     from dynamo_containers.model import Catalogue
     from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.python_lock_make import Outcome
     from dynamo_containers.python_lock_report import Move
 
 OLD = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JSON = "application/vnd.pypi.simple.v1+json"
+ANY = "py3-none-any"
+IMAGE = """
+[images.{name}]
+title = "{name}"
+description = "{name}"
+repository = "{name}"
+stages = [{stages}]
+bases = ["debian"]
+disk-mb = 1
+platforms = ["linux/amd64"]
+{more}
+"""
 
 
 def _entry(name: str) -> ZipInfo:
     return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
 
 
-def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
+def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = ANY) -> bytes:
     """Return the smallest wheel there can be."""
     lines = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
@@ -43,7 +56,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
     content = BytesIO()
     with ZipFile(content, "w") as archive:
         archive.writestr(_entry(f"{info}/METADATA"), "\n".join(lines) + "\n")
-        archive.writestr(_entry(f"{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(_entry(f"{info}/WHEEL"), f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(_entry(f"{info}/RECORD"), "")
     return content.getvalue()
 
@@ -59,11 +72,18 @@ class Index:
     asked: list[str] = field(default_factory=list)
 
     def add(
-        self, name: str, version: str, *, requires: tuple[str, ...] = (), uploaded: str | None = OLD, **entry: object
+        self,
+        name: str,
+        version: str,
+        *,
+        requires: tuple[str, ...] = (),
+        tag: str = ANY,
+        uploaded: str | None = OLD,
+        **entry: object,
     ) -> str:
-        """Offer a release; return the sha256 of its wheel."""
-        file = f"{name}-{version}-py3-none-any.whl"
-        self.files[file] = wheel(name, version, requires)
+        """Offer a wheel of a release; return its sha256."""
+        file = f"{name.replace('-', '_')}-{version}-{tag}.whl"
+        self.files[file] = wheel(name, version, requires, tag)
         digest = hashlib.sha256(self.files[file]).hexdigest()
         row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
         row |= {"size": len(self.files[file])} | ({"upload-time": uploaded} if uploaded else {}) | entry
@@ -140,7 +160,7 @@ class Project:
         """Do what `invoke lock --only python` does for this lock, on a certain day."""
         before = python_lock_refresh.cooled(self.catalogue, NOW)
         wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        return python_lock_refresh.refresh(self.catalogue, [self.lock], wish)
+        return python_lock_make.refresh(self.catalogue, [self.lock], wish).moves
 
     def exempt(self, name: str, reason: str) -> None:
         """Take this package's releases at once."""
@@ -167,3 +187,66 @@ def project(tmp_path: Path) -> Project:
     catalogue = model.load(folder)
     (lock,) = (each for each in python_lock.locks(catalogue) if each.layer.name == "tools")
     return Project(catalogue=catalogue, lock=lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backends:
+    """A checkout with a base image and two backends that share what they have in common."""
+
+    folder: Path
+
+    def image(self, name: str, *, stages: str = "", more: str = "") -> None:
+        """Add an image to the table."""
+        with (self.folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+            file.write(IMAGE.format(name=name, stages=stages, more=more))
+
+    def own_index(self, name: str, address: str, package: str) -> None:
+        """Declare that a package is on an index of its own."""
+        with (self.folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+            file.write(f'\n[indexes.{name}]\nurl = "{address}"\npackages = ["{package}"]\n')
+
+    def require(self, name: str, *lines: str) -> None:
+        """Write a hand-written file."""
+        (self.folder / f"requirements/{name}.in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def make(self, *upgrade: str, also: tuple[str, ...] = ()) -> Outcome:
+        """Do what `invoke lock --only python` does for the backends and the named layers, on a certain day."""
+        catalogue = model.load(self.folder)
+        before = python_lock_refresh.cooled(catalogue, NOW)
+        layers = ("base", "first", "second", "common", *also)
+        wanted = [lock for lock in python_lock.locks(catalogue) if lock.layer.name in layers]
+        return python_lock_make.refresh(
+            catalogue, wanted, python_lock_refresh.Wish(upgrade=upgrade, uploaded_before=before)
+        )
+
+    def pins(self, layer: str) -> list[str]:
+        """Return what a lock pins."""
+        text = (self.folder / f"constraints/{layer}-debian-amd64.txt").read_text(encoding="utf-8")
+        return [f"{pin.name}=={pin.version}" for pin in python_pins.read(text)]
+
+    def stale(self) -> list[str]:
+        """Return the locks that are there and that `invoke lock --check` finds fault with."""
+        every = python_lock.locks(model.load(self.folder))
+        made = (lock for lock in every if (self.folder / lock.path).is_file())
+        return [lock.path for lock in made if python_lock.stale(lock, self.folder)]
+
+
+@pytest.fixture
+def backends(tmp_path: Path, index: Index) -> Backends:
+    """Make such a checkout; its index has what the base image asks for."""
+    folder = tmp_path / "backends"
+    for part in ("requirements", "containers"):
+        (folder / part).mkdir(parents=True)
+    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
+    head, _, _ = (model.ROOT / model.IMAGES_FILE).read_text(encoding="utf-8").partition("[indexes.")
+    bases = '[bases.debian]\ndescription = "d"\nstrict = false\npython = "3.11"\ninterpreter = "p"\nglibc = "2.36"\n'
+    (folder / model.IMAGES_FILE).write_text(head + bases, encoding="utf-8")
+    made = Backends(folder=folder)
+    made.image("base", stages='"base"')
+    for name in ("first", "second"):
+        made.image(name, more='shares = "common"')
+    for name in ("tools", "base", "builder", "constraints", "first", "second", "ci", "dev"):
+        made.require(name)
+    index.add("dynamo", "1.0")
+    made.require("base", "dynamo")
+    return made

