@@ -70,3 +70,9 @@ class UnsupportedHostError(FatalError):
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def kind_of(exit_code: int) -> type[FatalError]:
+    """Return which failure a process of this library ended with; that of a bug is an ordinary failed command."""
+    kinds = {kind.exit_code: kind for kind in FatalError.__subclasses__()}
+    return kinds.get(exit_code, CommandFailedError) if exit_code != CheckFailedError.exit_code else CommandFailedError

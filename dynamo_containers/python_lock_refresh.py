@@ -59,6 +59,7 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
             *("--findings", str(findings_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
+        ours=True,
         quiet=True,
         hint=f"{lock.path} is as it was. Edit {lock.layer.requirements} or {EVERYWHERE}, then run: {COMMAND}",
     )
@@ -126,7 +127,7 @@ def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry
 
     Raises:
         UsageError: a package that is to be upgraded is in no lock.
-        CommandFailedError: a lock could not be made; it stays as it was, and so do those that stand on it.
+        LockError, DownloadError: a lock could not be made; it stays as it was, and so do those that stand on it.
     """
     from concurrent.futures import ThreadPoolExecutor
 

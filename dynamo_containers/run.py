@@ -16,10 +16,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 
-from dynamo_containers.errors import CommandFailedError, NoSpaceError
+from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from dynamo_containers.errors import FatalError
 
 NO_SPACE_LEFT = 28
 """errno.ENOSPC"""
@@ -34,6 +36,8 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
+    """Whether it runs this library in another process, whose exit code says which kind of failure it was."""
     quiet: bool = False
     """Keep the program's output to itself unless it fails."""
     hint: str = ""
@@ -128,7 +132,11 @@ def call(command: Command) -> None:
     """Run one command to its end, its output going to the terminal (or, when quiet, to the message if it fails)."""
     finished = _finish(command, stdout=subprocess.PIPE if command.quiet else None, stderr_to_stdout=command.quiet)
     if finished.returncode:
-        raise CommandFailedError(_failure(command, finished.returncode, finished.stdout))
+        raise _error(command, finished.returncode)(_failure(command, finished.returncode, finished.stdout))
+
+
+def _error(command: Command, returncode: int) -> type[FatalError]:
+    return kind_of(returncode) if command.ours else CommandFailedError
 
 
 def capture(command: Command) -> str:

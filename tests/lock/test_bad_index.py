@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import model
-from dynamo_containers.errors import INTERRUPTED, CommandFailedError
+from dynamo_containers.errors import INTERRUPTED, DownloadError, LockError
 from tests.lock.conftest import JSON, Index, answer, serve
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def test_a_requirement_that_cannot_be_met_is_named_with_what_forbids_it_and_the_
     index.add("gamma", "1.0")
     index.add("gamma", "2.0")
     project.require("alpha", "beta")
-    with pytest.raises(CommandFailedError) as caught:
+    with pytest.raises(LockError) as caught:
         project.make()
     message = str(caught.value)
     assert "alpha 1.0 depends on gamma<2" in message
@@ -43,7 +43,7 @@ def test_a_requirement_that_cannot_be_met_is_named_with_what_forbids_it_and_the_
 
 def test_a_package_that_the_index_does_not_have_is_named(index: Index, project: Project) -> None:
     project.require("no-such-package>=3")
-    with pytest.raises(CommandFailedError, match="No matching distribution found for no-such-package>=3"):
+    with pytest.raises(LockError, match="No matching distribution found for no-such-package>=3"):
         project.make()
     assert index.asked == ["/simple/no-such-package/"]
 
@@ -51,7 +51,7 @@ def test_a_package_that_the_index_does_not_have_is_named(index: Index, project: 
 def test_a_file_that_is_not_what_its_index_says_is_refused(index: Index, project: Project) -> None:
     index.add("alpha", "1.0", hashes={"sha256": "a" * 64})
     project.require("alpha")
-    with pytest.raises(CommandFailedError, match=f"(?i)alpha(.|\\n)*expected sha256 {'a' * 64}"):
+    with pytest.raises(LockError, match=f"(?i)alpha(.|\\n)*expected sha256 {'a' * 64}"):
         project.make()
     assert not project.path.exists()
 
@@ -74,7 +74,7 @@ def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
 ) -> None:
     index.instead["alpha"] = page
     project.require("alpha")
-    with pytest.raises(CommandFailedError) as caught:
+    with pytest.raises(DownloadError) as caught:
         project.make()
     assert caught.match(f"no usable page for alpha: {index.address}alpha/\\n(.|\\n)*{complaint}")
     assert "No matching distribution" not in str(caught.value)

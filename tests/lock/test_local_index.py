@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.errors import LockError
 
 if TYPE_CHECKING:
     from tests.lock.conftest import Index, Project
@@ -61,7 +61,7 @@ def test_a_requirement_that_only_a_young_release_meets_says_so(index: Index, pro
     index.add("alpha", "1.0")
     index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
     project.require("alpha>=2")
-    with pytest.raises(CommandFailedError, match=r"came before 2026-11-13T00:00:00\+00:00: alpha==2\.0\.(.|\n)*exempt"):
+    with pytest.raises(LockError, match=r"came before 2026-11-13T00:00:00\+00:00: alpha==2\.0\.(.|\n)*exempt"):
         project.make()
 
 
@@ -76,13 +76,13 @@ def test_an_index_that_states_no_time_is_no_hindrance_where_nothing_is_chosen(in
     project.require("alpha", "beta")
     project.make()
     assert project.pins() == ["alpha==1.0", "beta==1.0"]
-    with pytest.raises(CommandFailedError, match="does not provide upload-time"):
+    with pytest.raises(LockError, match="does not provide upload-time"):
         project.make("alpha")
 
 
 def test_an_index_that_states_no_time_is_an_error(index: Index, project: Project) -> None:
     index.add("alpha", "1.0", uploaded=None)
     project.require("alpha")
-    with pytest.raises(CommandFailedError, match=f"Index {index.address}alpha/ does not provide upload-time"):
+    with pytest.raises(LockError, match=f"Index {index.address}alpha/ does not provide upload-time"):
         project.make()
     assert not project.path.exists()

@@ -31,7 +31,7 @@ from dynamo_containers import (
     python_lock_refresh,
     python_pins,
 )
-from dynamo_containers.errors import CommandFailedError, LockError, UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_lock import ANY_HOST, Layer, LockFile, Target
 from dynamo_containers.python_lock_refresh import Wish
@@ -336,7 +336,7 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
-    with pytest.raises(CommandFailedError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
+    with pytest.raises(UsageError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
         python_lock_refresh.refresh(project, [BASE], WISH)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
