@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 OLD = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JSON = "application/vnd.pypi.simple.v1+json"
+ANY = "py3-none-any"
 
 
 def _entry(name: str) -> ZipInfo:
     return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
 
 
-def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
+def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = ANY) -> bytes:
     """Return the smallest wheel there can be."""
     lines = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
@@ -43,7 +44,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
     content = BytesIO()
     with ZipFile(content, "w") as archive:
         archive.writestr(_entry(f"{info}/METADATA"), "\n".join(lines) + "\n")
-        archive.writestr(_entry(f"{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(_entry(f"{info}/WHEEL"), f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(_entry(f"{info}/RECORD"), "")
     return content.getvalue()
 
@@ -59,11 +60,18 @@ class Index:
     asked: list[str] = field(default_factory=list)
 
     def add(
-        self, name: str, version: str, *, requires: tuple[str, ...] = (), uploaded: str | None = OLD, **entry: object
+        self,
+        name: str,
+        version: str,
+        *,
+        requires: tuple[str, ...] = (),
+        tag: str = ANY,
+        uploaded: str | None = OLD,
+        **entry: object,
     ) -> str:
-        """Offer a release; return the sha256 of its wheel."""
-        file = f"{name}-{version}-py3-none-any.whl"
-        self.files[file] = wheel(name, version, requires)
+        """Offer a wheel of a release; return its sha256."""
+        file = f"{name.replace('-', '_')}-{version}-{tag}.whl"
+        self.files[file] = wheel(name, version, requires, tag)
         digest = hashlib.sha256(self.files[file]).hexdigest()
         row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
         row |= {"size": len(self.files[file])} | ({"upload-time": uploaded} if uploaded else {}) | entry

@@ -459,6 +459,9 @@ def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeyp
         (PyPIRepository._get_file_hash, ["self", "link"]),
         (LinkEvaluator.evaluate_link, ["self", "link"]),
         (PackageFinder.make_link_evaluator, ["self", "project_name"]),
+        (PackageFinder.find_all_candidates, ["self", "project_name"]),
+        (PackageFinder.evaluate_links, ["self", "link_evaluator", "links"]),
+        (PackageFinder.make_candidate_evaluator, ["self", "project_name", "specifier", "hashes"]),
         (LinkCollector.fetch_response, ["self", "location", "package_name"]),
         (collector._get_simple_response, ["url", "session", "force_revalidate"]),
         (collector._make_index_content, ["response", "cache_link_parsing"]),
@@ -492,6 +495,8 @@ def test_the_repository_still_keeps_its_parts_where_they_are_replaced() -> None:
     source = inspect.getsource(PyPIRepository)
     parts = ("self._command", "self._options", "self._session", "self._finder")
     assert [part for part in parts if f"{part} = " not in source and f"{part}: " not in source] == []
+    found = inspect.getsource(PackageFinder.__init__)
+    assert [part for part in ("self._all_candidates", "self._best_candidates") if f"{part}: " not in found] == []
     assert "self.command.make_resolver(" in inspect.getsource(BacktrackingResolver)
 
 
