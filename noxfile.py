@@ -61,7 +61,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("hadolint", *map(str, sorted(Path("containers").glob("*/Dockerfile"))))
     session.run("shellcheck", *SHELL_SCRIPTS)
-    session.run("invoke", "lock", "--check")
+    # 10: what needs an index that could not be reached is not locked; the output names it, and no build can use it.
+    session.run("invoke", "lock", "--check", success_codes=[0, 10])
 
 
 @nox.session(tags=["check"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pip._internal.index.package_finder import LinkType
 from pip._internal.models.link import Link
 from pip._internal.utils.hashes import FAVORITE_HASH
-from pip._vendor.packaging.specifiers import SpecifierSet
 from pip._vendor.packaging.utils import canonicalize_name
+from pip._vendor.packaging.version import InvalidVersion, Version
 from piptools.repositories import PyPIRepository
 
 from dynamo_containers import index_page
@@ -46,6 +46,22 @@ def _without_extras(name: str) -> str:
     return canonicalize_name(name.partition("[")[0])
 
 
+@cache
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _may_be_of(link: Link, version: Version) -> bool:
+    """Say whether a file may be of a release: pip judges all whose name does not say for certain that they are not."""
+    if link.egg_fragment or not link.is_wheel:
+        return True
+    stated = _version("".join(link.filename.split("-")[1:2]))
+    return stated is None or stated == version
+
+
 class TargetRepository(PyPIRepository):
     """pip-compile's view of the index, for a target."""
 
@@ -57,6 +73,7 @@ class TargetRepository(PyPIRepository):
         self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
             options=self._options, session=self._session, target_python=target_python(lock.target)
         )
+        self._seen: dict[str, dict[Link, None]] = {}
         self.yanked: dict[tuple[str, str], str] = {}
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
@@ -99,7 +116,8 @@ class TargetRepository(PyPIRepository):
 
     def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
         if not self._only_the_wheel:
-            return super()._get_matching_candidates(ireq)
+            (pin,) = ireq.specifier
+            return set(self._files(str(ireq.name), pin.version))
         best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
         if best is None or not best.link.is_wheel:
             message = f"{ireq} has no wheel for the target, and a lock of named wheels cannot hold a source archive."
@@ -114,12 +132,27 @@ class TargetRepository(PyPIRepository):
             return f"{FAVORITE_HASH}:{link.hash}"
         return super()._get_file_hash(link)
 
+    def _files(self, name: str, version: str) -> list[InstallationCandidate]:
+        """Return the files of a release, for the target, or for every platform while hashes are collected.
+
+        pip-compile asks for the page again and judges each file of each release; most of them are wheels, whose name
+        says which release they are of.
+        """
+        key, wanted = canonicalize_name(name), Version(version)
+        if key not in self._seen:
+            self._finder.find_all_candidates(name)
+        links = [link for link in self._seen.get(key, ()) if _may_be_of(link, wanted)]
+        found = self._finder.evaluate_links(self._finder.make_link_evaluator(name), links)
+        return [candidate for candidate in found if candidate.version == wanted]
+
     def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
-        """Return a judge of files that notes which releases were taken back (PEP 592)."""
+        """Return a judge of files that notes them all, and which releases were taken back (PEP 592)."""
         evaluator = make(project_name)
         judge = evaluator.evaluate_link
+        seen = self._seen.setdefault(canonicalize_name(project_name), {})
 
         def evaluate(link: Link) -> tuple[LinkType, str]:
+            seen[link] = None
             kind, version = judge(link)
             if kind == LinkType.candidate and link.is_yanked:
                 self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
@@ -130,5 +163,6 @@ class TargetRepository(PyPIRepository):
 
     def size(self, name: str, version: str) -> int | None:
         """Return how many bytes the target downloads for a version; None when the index does not say."""
-        best = self._finder.find_best_candidate(name, SpecifierSet(f"=={version}")).best_candidate
+        files = self._files(name, version)
+        best = self._finder.make_candidate_evaluator(name).compute_best_candidate(files).best_candidate
         return SIZES.get(best.link.url) if best else None

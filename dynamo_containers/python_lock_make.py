@@ -51,7 +51,7 @@ def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry
 
     Raises:
         UsageError: a package that is to be upgraded is in no lock.
-        CommandFailedError: a lock could not be made; it stays as it was, and so do those that stand on it.
+        LockError, DownloadError: a lock could not be made; it stays as it was, and so do those that stand on it.
     """
     from concurrent.futures import ThreadPoolExecutor
 

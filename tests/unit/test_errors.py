@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dynamo_containers import errors
-from dynamo_containers.errors import FatalError
+from dynamo_containers.errors import CommandFailedError, DownloadError, FatalError, LockError, UsageError
 
 
 def test_every_kind_of_failure_has_its_own_exit_code() -> None:
@@ -19,6 +21,7 @@ def test_every_kind_of_failure_has_its_own_exit_code() -> None:
         "CommandFailedError": 7,
         "BusyError": 8,
         "UnsupportedHostError": 9,
+        "UnreachedError": 10,
     }
 
 
@@ -27,3 +30,20 @@ def test_no_exit_code_is_shared_but_that_of_the_common_class() -> None:
     assert len(set(codes)) == len(codes)
     assert errors.INTERRUPTED not in codes
     assert 0 not in codes
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "kind"),
+    [
+        pytest.param(2, UsageError, id="usage"),
+        pytest.param(4, LockError, id="lock"),
+        pytest.param(5, DownloadError, id="download"),
+        pytest.param(1, CommandFailedError, id="a bug's traceback"),
+        pytest.param(-9, CommandFailedError, id="killed"),
+        pytest.param(77, CommandFailedError, id="no code of ours"),
+    ],
+)
+def test_the_exit_code_of_our_own_process_says_which_kind_of_failure_it_was(
+    exit_code: int, kind: type[FatalError]
+) -> None:
+    assert errors.kind_of(exit_code) is kind

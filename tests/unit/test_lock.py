@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import apt, lock, model, os_lock
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.errors import LockError, UnreachedError, UsageError
 from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins
 from dynamo_containers.platforms import Platform
 
@@ -86,10 +86,19 @@ def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
 
 
 def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
-    assert lock.check(model.load(own_checkout)) == (
-        "Every lock fits what it is made from (archives, os, images, python)."
-    )
-    assert lock.check(model.load(own_checkout), ["os"]) == "Every lock fits what it is made from (os)."
+    catalogue = model.load(own_checkout)
+    assert lock.check(catalogue, ["os", "images"]) == "Every lock fits what it is made from (os, images)."
+    part = lock.Part(images=["frontend", "vllm", "sglang"])
+    assert lock.check(catalogue, ["python"], part=part) == "Every lock fits what it is made from (python)."
+
+
+def test_a_lock_that_was_never_made_for_want_of_its_index_is_named_when_all_others_fit(own_checkout: Path) -> None:
+    with pytest.raises(UnreachedError, match=r"constraints/trtllm-cuda-arm64\.txt: not locked"):
+        lock.check(model.load(own_checkout))
+    with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
+        file.write("one-more\n")
+    with pytest.raises(LockError, match=r"constraints/tools\.txt is stale"):
+        lock.check(model.load(own_checkout))
 
 
 def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:
@@ -109,14 +118,15 @@ def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) ->
 
 def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    assert lock.check(model.load(own_checkout), ["python", "images"])
+    assert lock.check(model.load(own_checkout), ["archives", "images"])
 
 
 def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout: Path) -> None:
     (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     catalogue = model.load(own_checkout)
-    assert "python" in lock.check(catalogue, part=lock.Part(platforms=["linux/amd64"]))
+    part = lock.Part(images=["frontend"], platforms=["linux/amd64"])
+    assert "python" in lock.check(catalogue, part=part)
     with pytest.raises(LockError, match=r"^constraints/frontend-debian-arm64\.txt is missing"):
         lock.check(catalogue, part=lock.Part(images=["frontend"]))
 
@@ -124,7 +134,8 @@ def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout
 def test_what_moved_is_printed_and_written_as_markdown(
     own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock.publish(lock.refresh(model.load(own_checkout), ["python"]), str(tmp_path / "report.md"))
+    part = lock.Part(images=["frontend", "vllm"])
+    lock.publish(lock.refresh(model.load(own_checkout), ["python"], part=part), str(tmp_path / "report.md"))
     assert capsys.readouterr().out == "No Python package moved.\n"
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert text == "# What the locks moved\n\nNo Python package moved.\n"

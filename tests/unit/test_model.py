@@ -60,7 +60,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             HEAD_OF_SMALL,
             f'{HEAD_OF_SMALL}colour = "red"\n',
             "containers/images.toml: images.small.colour: unknown key, allowed here are "
-            "bases, description, disk-mb, platforms, repository, stages, title.",
+            "bases, description, disk-mb, indexes, platforms, repository, shares, stages, title.",
             id="an unknown key",
         ),
         pytest.param(
@@ -72,7 +72,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[images.small]\n",
             "[image.small]\n",
-            "containers/images.toml: image: unknown key, allowed here are bases, images, lock, project.",
+            "containers/images.toml: image: unknown key, allowed here are bases, images, indexes, lock, project.",
             id="a misspelt table",
         ),
         pytest.param(

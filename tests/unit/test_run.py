@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import run
-from dynamo_containers.errors import CommandFailedError, NoSpaceError
+from dynamo_containers.errors import CommandFailedError, DownloadError, NoSpaceError
 from dynamo_containers.run import Command, Document, Plan
 
 if TYPE_CHECKING:
@@ -97,6 +97,14 @@ def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_nex
         "    err\n"
         "Try: something else"
     )
+
+
+def test_only_a_process_of_this_library_says_by_its_exit_code_which_kind_of_failure_it_was() -> None:
+    argv = ("sh", "-c", "exit 5")
+    with pytest.raises(DownloadError, match="exit code 5"):
+        run.call(Command(argv=argv, ours=True))
+    with pytest.raises(CommandFailedError, match="exit code 5"):
+        run.call(Command(argv=argv))
 
 
 def test_a_long_output_is_cut_to_its_end() -> None:

@@ -153,7 +153,7 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             id="platform",
         ),
         pytest.param(
-            ("build.base", "--bases", "cuda"), 'There is no bases called "cuda". There is: debian.\n', id="bases"
+            ("build.base", "--bases", "cdua"), 'There is no bases called "cdua". There is: debian, cuda.\n', id="bases"
         ),
         pytest.param(
             ("lock", "--check", "--only", "pyhton"),
@@ -162,12 +162,12 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
         ),
         pytest.param(
             ("lock", "--image", "frotend"),
-            'There is no image called "frotend". There is: base, frontend.\n',
+            'There is no image called "frotend". There is: base, frontend, vllm, sglang, trtllm.\n',
             id="image of a lock",
         ),
         pytest.param(
-            ("lock", "--check", "--bases", "cuda"),
-            'There is no bases called "cuda". There is: debian.\n',
+            ("lock", "--check", "--bases", "cdua"),
+            'There is no bases called "cdua". There is: debian, cuda.\n',
             id="bases of a lock",
         ),
         pytest.param(
@@ -202,9 +202,7 @@ def test_an_unknown_key_is_exit_code_2(line: CommandLine) -> None:
     line.append("containers/images.toml", 'colour = "red"\n')
     code, _, complaints = line.invoke("build.base")
     assert code == 2
-    assert complaints.startswith(
-        "error: containers/images.toml: images.frontend.colour: unknown key, allowed here are "
-    )
+    assert complaints.startswith("error: containers/images.toml: images.trtllm.colour: unknown key, allowed here are ")
 
 
 def test_no_engine_is_exit_code_3(line: CommandLine) -> None:

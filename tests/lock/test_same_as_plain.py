@@ -1,0 +1,135 @@
+"""The lock for the host's own platform is byte for byte what plain pip-compile writes, which downloads and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import model, pip_compile_target, python_lock, python_lock_refresh, run
+from dynamo_containers.platforms import native_platform
+from tests.lock.conftest import NOW, OLD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.python_lock import LockFile
+    from tests.lock.conftest import Index, Project
+
+CPYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
+MACHINES = ("x86_64", "aarch64")
+EVERY_TAG = tuple(
+    f"{python}-{python}-{system}"
+    for python in (CPYTHON, "cp39")
+    for system in (*(f"manylinux_2_17_{machine}" for machine in MACHINES), "macosx_11_0_arm64", "win_amd64")
+)
+EXTRA = "Provides-Extra: fast"
+NEVER: dict[str, Any] = {"requires-python": ">=3.99"}
+
+
+def offer_source(index: Index, name: str, version: str) -> None:
+    """Offer a source archive, which nobody shall need to build."""
+    file = f"{name.replace('-', '_')}-{version}.tar.gz"
+    index.files[file] = file.encode()
+    digest = hashlib.sha256(index.files[file]).hexdigest()
+    row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
+    index.pages.setdefault(name, []).append(row | {"upload-time": OLD})
+
+
+def offer(index: Index, name: str, version: str, *requires: str, tags: tuple[str, ...] = ("py3-none-any",)) -> None:
+    """Offer a release with a source archive and several wheels."""
+    for tag in tags:
+        index.add(name, version, requires=requires, tag=tag)
+    offer_source(index, name, version)
+
+
+def fill(index: Index) -> None:
+    """Offer packages whose dependencies and files differ by platform, and releases that must not be taken."""
+    speed = f'speed; extra == "fast"\n{EXTRA}'
+    by_machine = [f'only-{machine.replace("_", "-")}; platform_machine == "{machine}"' for machine in MACHINES]
+    elsewhere = ('never; sys_platform == "win32"', 'never; python_version < "3.0"')
+    offer(index, "app", "1.0", "Lib_Native[fast]>=1,<3", "speed", *by_machine, *elsewhere)
+    offer(index, "lib-native", "1.0", speed, tags=EVERY_TAG)
+    offer(index, "lib-native", "1.1", speed, "plain-one", tags=EVERY_TAG)
+    index.add("lib-native", "1.1", requires=(speed, "plain-one"), tag=f"1-{EVERY_TAG[0]}")  # a build number
+    index.add("lib-native", "1.1.0", requires=(speed,), tag="cp312-cp312-win_amd64")  # the same release, spelt apart
+    index.add("lib-native", "1.1", tag="cp399-cp399-win_amd64", **NEVER)
+    index.add("lib-native", "1.2", tag="cp39-cp39-win_amd64")
+    index.add("lib-native", "1.3", yanked="loses data")
+    index.add("lib-native", "2.0rc1")
+    index.add("lib-native", "2.0", **NEVER)
+    index.add("lib-native", "2.1", uploaded="2026-11-19T00:00:00Z")
+    offer(index, "speed", "0.9")
+    offer(index, "speed", "1.0.post1", "plain-one>=1")
+    offer(index, "plain-one", "2.0")
+    for machine in MACHINES:
+        offer(index, f"only-{machine.replace('_', '-')}", "3.1", tags=EVERY_TAG)
+
+
+@pytest.fixture
+def host(project: Project) -> Catalogue:
+    """Make the project's bases those of this machine."""
+    file = project.catalogue.folder / model.IMAGES_FILE
+    text = file.read_text(encoding="utf-8")
+    glibc = platform.libc_ver()[1]
+    for key, value in (("python", f"{sys.version_info.major}.{sys.version_info.minor}"), ("glibc", glibc)):
+        text, count = re.subn(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.MULTILINE)
+        assert count
+    file.write_text(text, encoding="utf-8")
+    return model.load(project.catalogue.folder)
+
+
+def plain(lock: LockFile, folder: Path, output: Path) -> str:
+    """Return what plain pip-compile writes, given the same flags and the same index."""
+    before = python_lock_refresh.cooled(model.load(folder), NOW).isoformat(timespec="seconds")
+    words = pip_compile_target.arguments(lock, output, (), (), all_of_them=False)
+    argv = (sys.executable, "-m", "piptools", "compile", f"--uploaded-prior-to={before}", *words)
+    kept = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in kept}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_TOOLS_CACHE_DIR": str(output.parent / "plain-cache")}
+    subprocess.run(argv, cwd=folder, env=env, check=True)
+    return output.read_text(encoding="utf-8")
+
+
+def ours(lock: LockFile, catalogue: Catalogue) -> str:
+    """Return the body of the lock that we make."""
+    wish = python_lock_refresh.Wish(uploaded_before=python_lock_refresh.cooled(catalogue, NOW))
+    run.execute(run.Plan(commands=(python_lock_refresh.plan(lock, catalogue.folder, wish),)))
+    text = (catalogue.folder / lock.path).read_text(encoding="utf-8")
+    head = python_lock.header(lock, python_lock.texts_of(lock, catalogue.folder), {})
+    assert text.startswith(head)
+    return text.removeprefix(head)
+
+
+def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_compile(
+    index: Index, host: Catalogue, tmp_path: Path
+) -> None:
+    fill(index)
+    lock = next(
+        lock
+        for lock in python_lock.locks(host)
+        if lock.layer.name == "builder" and lock.target.platform == native_platform()
+    )
+    (host.folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
+    made = ours(lock, host)
+    foreign = f"/files/lib_native-1.1-{CPYTHON}-{CPYTHON}-win_amd64.whl"
+    assert foreign not in index.asked
+    assert made == plain(lock, host.folder, tmp_path / "plain.txt")
+    assert foreign in index.asked  # plain pip-compile reads the file: its hashes do not come from what the index says
+    machine = native_platform().machine.replace("_", "-")
+    assert re.findall(r"^\S+==\S+", made, re.MULTILINE) == [
+        "app==1.0",
+        "lib-native==1.1",
+        f"only-{machine}==3.1",
+        "plain-one==2.0",
+        "speed==1.0.post1",
+    ]
+    # Eight wheels and the source archive, one wheel more with a build number, one whose version is spelt apart.
+    assert made.partition("lib-native==")[2].partition("# via")[0].count("--hash=") == 11
