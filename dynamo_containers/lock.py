@@ -178,6 +178,7 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
         missing += [lock.path for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
         found = (python_lock.stale(lock, catalogue.folder) for lock in wanted if lock.path not in missing)
         reasons += [reason for reason in found if reason]
+        reasons += python_lock.disagreements(wanted, catalogue.folder)
     if "os" in asked:
         for lock in os_locks(catalogue):
             reasons += _reason(partial(os_lock.read, lock, catalogue.folder))

@@ -16,6 +16,7 @@ from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.python_layers import BUILDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,10 +64,14 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
 
 def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the layers whose Python locks go into an image of a stage."""
+    shared = (image.shares,) if image.shares else ()
+    runtime = (BUILDER, "base", *shared, image.name)
     return {
-        Stage.BASE: ("builder", "base"),
-        Stage.RUNTIME: ("builder", "base", image.name),
-    }.get(stage, ("builder", "base", image.name, f"{image.name}-{stage.value}"))
+        Stage.BASE: (BUILDER, "base"),
+        Stage.RUNTIME: runtime,
+        Stage.CI: (*runtime, f"{image.name}-ci"),
+        Stage.DEV: (*runtime, f"{image.name}-ci", f"{image.name}-dev"),
+    }[stage]
 
 
 def root_roles(stage: Stage) -> tuple[str, ...]:

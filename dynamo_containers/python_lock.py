@@ -18,7 +18,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_layers import layers
-from dynamo_containers.python_pins import COMMAND, lines, read
+from dynamo_containers.python_pins import COMMAND, lines, provided, read, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -225,6 +225,32 @@ def _remedy(path: str) -> str:
 def stale(lock: LockFile, folder: Path) -> str | None:
     """Say why a lock is missing or stale, with what to run; None when it is current. Offline, in milliseconds."""
     return why_stale(lock, texts_of(lock, folder))
+
+
+def disagreements(every: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
+    """Return a line for each package that two layers of one image pin apart.
+
+    The locks below constrain the one above, so this only happens to a lock that was edited or merged by hand.
+    """
+    found = []
+    for lock in every:
+        texts = {path: text for path, text in _stack(lock, folder).items() if text}
+        pins: dict[str, dict[str, str]] = {}
+        for path, text in texts.items():
+            for package in readable(text):
+                pins.setdefault(package.name, {})[path] = package.version
+            for name, version in provided(text) if path == lock.path else ():
+                pins.setdefault(name, {})[f"{path} (as provided)"] = version
+        for name, where in pins.items():
+            if len(set(where.values())) > 1:
+                said = ", ".join(f"{version} in {path}" for path, version in where.items())
+                found.append(f"{name} differs between layers of one image: {said}.\nRenew them with: {COMMAND}")
+    return tuple(dict.fromkeys(found))
+
+
+def _stack(lock: LockFile, folder: Path) -> dict[str, str]:
+    paths = (*(lower.path for lower in lock.below), *((lock.shared,) if lock.shared else ()), lock.path)
+    return {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).is_file()}
 
 
 def not_locked(lock: LockFile, folder: Path) -> bool:

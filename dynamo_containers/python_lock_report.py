@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.python_pins import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from dynamo_containers.python_pins import LockedPackage
 
@@ -104,7 +105,31 @@ def report(moved: Iterable[Move]) -> str:
         together.setdefault(key, []).append(move.lock)
     if not together:
         return NOTHING
-    return _table([(*key, ", ".join(sorted(locks))) for key, locks in sorted(together.items())])
+    return _table([(*key, ", ".join(compact(locks))) for key, locks in sorted(together.items())])
+
+
+TARGET = re.compile(r"(?P<layer>.+)-(?P<bases>[^-]+)-(?P<arch>[^-]+)")
+
+
+def compact(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of locks as a person would: `vllm-{cuda,debian}-{amd64,arm64}` for the four."""
+    rows: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    layers: dict[str, dict[str, list[str]]] = {}
+    whole = []
+    for name in sorted(set(names)):
+        found = TARGET.fullmatch(name)
+        if found:
+            layers.setdefault(found["layer"], {}).setdefault(found["bases"], []).append(found["arch"])
+        else:
+            whole.append(name)
+    for layer, targets in layers.items():
+        for bases, archs in targets.items():
+            rows.setdefault((layer, tuple(archs)), []).append(bases)
+    return tuple(sorted([*whole, *(f"{layer}-{_of(bases)}-{_of(archs)}" for (layer, archs), bases in rows.items())]))
+
+
+def _of(words: Collection[str]) -> str:
+    return f"{{{','.join(words)}}}" if len(words) > 1 else "".join(words)
 
 
 def _new(move: Move) -> str:

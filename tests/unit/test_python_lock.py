@@ -307,6 +307,17 @@ def test_a_lock_edited_into_garbage_is_stale_although_its_inputs_line_fits() -> 
     assert "is no `name==version`" in str(python_lock.why_stale(FRONTEND, whole(FRONTEND, TEXTS, "aiohttp\n")))
 
 
+def test_two_layers_of_one_image_that_pin_a_package_apart_are_named(tmp_path: Path) -> None:
+    for path, text in whole(FRONTEND, TEXTS).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    assert python_lock.disagreements([BASE, FRONTEND], tmp_path) == ()
+    with (tmp_path / BASE.path).open("a", encoding="utf-8") as file:
+        file.write(f"aiohttp==3.14.4 --hash={A}\n")
+    (line,) = python_lock.disagreements([BASE, FRONTEND], tmp_path)
+    assert line.startswith(f"aiohttp differs between layers of one image: 3.14.4 in {BASE.path}, 3.14.5 in ")
+
+
 def test_staleness_is_read_from_a_folder(tmp_path: Path) -> None:
     assert "requirements/frontend.in" in str(python_lock.stale(FRONTEND, tmp_path))
     for path, text in whole(FRONTEND, TEXTS).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamo_containers.python_lock_report import Move, moves, report
+from dynamo_containers.python_lock_report import Move, compact, moves, report
 from dynamo_containers.python_pins import LockedPackage
 
 A = "sha256:" + "a" * 64
@@ -48,3 +48,13 @@ def test_locks_that_move_alike_share_a_row_and_others_do_not() -> None:
         "| idna    | 3.10 | 3.11 | +0.07 MB | a, b  |\n"
         "| nats-py | -    | 2.12 | -1.23 MB | a     |"
     )
+
+
+def test_locks_of_several_targets_are_named_in_short() -> None:
+    four = [f"vllm-dev-{bases}-{arch}" for bases in ("debian", "cuda") for arch in ("amd64", "arm64")]
+    assert compact([*four, "common-debian-arm64", "tools"]) == (
+        "common-debian-arm64",
+        "tools",
+        "vllm-dev-{cuda,debian}-{amd64,arm64}",
+    )
+    assert compact(four[:3]) == ("vllm-dev-cuda-amd64", "vllm-dev-debian-{amd64,arm64}")
