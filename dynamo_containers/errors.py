@@ -68,5 +68,11 @@ class UnsupportedHostError(FatalError):
     exit_code = 9
 
 
+class UnreachedError(FatalError):
+    """Something outside could not be asked: what is pinned of it stays as it was, and all the rest was done."""
+
+    exit_code = 10
+
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, lock, model, os_lock
+from dynamo_containers import apt, lock, lock_check, lock_part, model, os_lock
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins
+from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins, render
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -41,17 +41,17 @@ THEN, NOW = 1700000000, 1800000000
     ],
 )
 def test_the_words_for_kinds_of_pin(words: list[str], meant: tuple[str, ...]) -> None:
-    assert lock.kinds(words) == meant
+    assert lock_part.kinds(words) == meant
 
 
 def test_an_unknown_kind_names_the_valid_ones() -> None:
     with pytest.raises(UsageError) as caught:
-        lock.kinds(["os", "pyhton"])
+        lock_part.kinds(["os", "pyhton"])
     assert str(caught.value) == ('There is no kind of pin called "pyhton". There is: archives, os, images, python.')
 
 
 def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalogue: Catalogue) -> None:
-    assert [each.file for each in lock.os_locks(catalogue)] == [
+    assert [each.file for each in lock_part.os_locks(catalogue)] == [
         "constraints/os-debian-builder-amd64.txt",
         "constraints/os-debian-builder-arm64.txt",
         "constraints/os-debian-runtime-amd64.txt",
@@ -72,24 +72,23 @@ def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
             for role in ("builder", "runtime")
         },
     )
-    text = lock.render(pins)
+    text = render(pins)
     (checkout / PINS_FILE).write_text(text, encoding="utf-8")
     assert load_pins(checkout) == pins
-    assert lock.render(load_pins(checkout)) == text
+    assert render(load_pins(checkout)) == text
     assert text.startswith("# WRITTEN BY `invoke lock`")
 
 
 def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
     text = (model.ROOT / PINS_FILE).read_text(encoding="utf-8")
     values = [line for line in text.splitlines() if not line.startswith("#")]
-    assert values == [line for line in lock.render(model.load().pins).splitlines() if not line.startswith("#")]
+    assert values == [line for line in render(model.load().pins).splitlines() if not line.startswith("#")]
 
 
 def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
-    assert lock.check(model.load(own_checkout)) == (
-        "Every lock fits what it is made from (archives, os, images, python)."
-    )
-    assert lock.check(model.load(own_checkout), ["os"]) == "Every lock fits what it is made from (os)."
+    catalogue = replace(model.load(own_checkout), sources={})
+    assert lock_check.check(catalogue) == "Every lock fits what it is made from (archives, os, images, python)."
+    assert lock_check.check(model.load(own_checkout), ["os"]) == "Every lock fits what it is made from (os)."
 
 
 def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:
@@ -99,26 +98,28 @@ def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) ->
     pins = own_checkout / PINS_FILE
     pins.write_text(pins.read_text(encoding="utf-8").replace("[programs.debian.etcd.", "[programs.debian.etc."))
     with pytest.raises(LockError) as caught:
-        lock.check(model.load(own_checkout))
+        lock_check.check(model.load(own_checkout))
     message = str(caught.value)
     assert "constraints/tools.txt is stale" in message
     assert "constraints/os-debian-runtime-arm64.txt is missing" in message
     assert "containers/pins.toml has no programs.debian.etcd for linux/amd64" in message
-    assert message.count("invoke lock") == 3
+    assert message.count("invoke lock") == 4
 
 
 def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    assert lock.check(model.load(own_checkout), ["python", "images"])
+    assert lock_check.check(model.load(own_checkout), ["python", "images"])
 
 
-def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout: Path) -> None:
+def test_the_check_of_a_part_looks_at_the_locks_of_that_part(own_checkout: Path) -> None:
     (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     catalogue = model.load(own_checkout)
-    assert "python" in lock.check(catalogue, part=lock.Part(platforms=["linux/amd64"]))
-    with pytest.raises(LockError, match=r"^constraints/frontend-debian-arm64\.txt is missing"):
-        lock.check(catalogue, part=lock.Part(images=["frontend"]))
+    assert lock_check.check(catalogue, part=lock_part.Part(platforms=["linux/amd64"]))
+    assert lock_check.check(catalogue, ["os", "images"], part=lock_part.Part(bases=["cuda"]))
+    for kind, file in (("python", "frontend-debian-arm64"), ("os", "os-debian-runtime-arm64")):
+        with pytest.raises(LockError, match=rf"^constraints/{file}\.txt is missing"):
+            lock_check.check(catalogue, [kind], part=lock_part.Part(images=["frontend"]))
 
 
 def test_what_moved_is_printed_and_written_as_markdown(
@@ -143,7 +144,7 @@ def locked(
     fake_apt.would_install(BASH, ETCD)
     packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
     digests = {}
-    for number, each in enumerate(lock.os_locks(catalogue)):
+    for number, each in enumerate(lock_part.os_locks(catalogue)):
         os_lock.write(each, catalogue.folder, packages, "20231114T221320Z")
         digests[each.role, each.platform] = f"sha256:{number:064}"
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
@@ -158,7 +159,7 @@ def locked(
         locked="20231114T221320Z",
     )
     pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
-    (catalogue.folder / PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     lock.refresh(catalogue, ["images"])
     return catalogue
 
@@ -190,8 +191,8 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
-    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values()}
-    return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock.os_locks(catalogue)}
+    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, Pin)}
+    return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock_part.os_locks(catalogue)}
 
 
 def test_what_did_not_move_keeps_the_time_when_it_was_locked(locked: Catalogue) -> None:
@@ -208,7 +209,7 @@ def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> Non
 
 
 def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
-    for each in lock.os_locks(locked):
+    for each in lock_part.os_locks(locked):
         os_lock.write(each, locked.folder, os_lock.read(each, locked.folder))
     pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -243,8 +244,10 @@ def test_kinds_that_were_not_asked_for_stay(locked: Catalogue, fake_apt: FakeApt
     assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
 
 
-def test_the_platforms_of_bases_are_those_that_an_image_has_there(catalogue: Catalogue) -> None:
+def test_the_platforms_of_bases_are_those_of_its_images_or_all_where_it_has_none(
+    catalogue: Catalogue,
+) -> None:
     small = replace(catalogue, images={"small": catalogue.images["small"]})
-    assert lock.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
-    assert lock.platforms(small, "debian") == (Platform.AMD64,)
-    assert lock.platforms(catalogue, "cuda") == ()
+    assert lock_part.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
+    assert lock_part.platforms(small, "debian") == (Platform.AMD64,)
+    assert lock_part.platforms(replace(catalogue, images={}), "debian") == (Platform.AMD64, Platform.ARM64)

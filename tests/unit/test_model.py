@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import model
+from dynamo_containers.bases import Root
 from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
-from dynamo_containers.model import Root, Stage
+from dynamo_containers.model import Stage
 from dynamo_containers.pins import PINS_FILE, load_pins
 from dynamo_containers.platforms import Platform, native_platform
 
@@ -72,13 +73,14 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[images.small]\n",
             "[image.small]\n",
-            "containers/images.toml: image: unknown key, allowed here are bases, images, lock, project.",
+            "containers/images.toml: image: unknown key, allowed here are bases, images, lock, project, sources.",
             id="a misspelt table",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nsuit = "sid"\n',
-            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, allowed here are packages, suite.",
+            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, "
+            "allowed here are interpreter, packages, suite.",
             id="an unknown key of a root image",
         ),
         pytest.param(
@@ -206,7 +208,7 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             "epoch = 1700000000\n",
             "epoch = 1700000000\nepochs = 1\n",
-            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots.",
+            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots, sources.",
             id="an unknown key",
         ),
         pytest.param(

@@ -153,7 +153,7 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             id="platform",
         ),
         pytest.param(
-            ("build.base", "--bases", "cuda"), 'There is no bases called "cuda". There is: debian.\n', id="bases"
+            ("build.base", "--bases", "cdua"), 'There is no bases called "cdua". There is: debian, cuda.\n', id="bases"
         ),
         pytest.param(
             ("lock", "--check", "--only", "pyhton"),
@@ -166,8 +166,8 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             id="image of a lock",
         ),
         pytest.param(
-            ("lock", "--check", "--bases", "cuda"),
-            'There is no bases called "cuda". There is: debian.\n',
+            ("lock", "--check", "--bases", "cdua"),
+            'There is no bases called "cdua". There is: debian, cuda.\n',
             id="bases of a lock",
         ),
         pytest.param(
@@ -176,9 +176,9 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             id="platform of a lock",
         ),
         pytest.param(
-            ("lock", "--image", "frontend", "--only", "os"),
-            "--image, --bases and --platform narrow the Python locks",
-            id="part of what is locked as a whole",
+            ("lock", "--image", "frontend", "--bases", "cuda", "--only", "os"),
+            "No image is made for these bases and platforms together, so there is nothing to lock.\n",
+            id="a part that is empty",
         ),
     ],
 )
