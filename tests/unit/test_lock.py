@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import apt, lock, lock_check, lock_part, model, os_lock
-from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.errors import LockError, UnreachedError, UsageError
+from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, PinnedSource, Pins, ReleasePin, load_pins, render
 from dynamo_containers.platforms import Platform
+from dynamo_containers.unreached import Unreached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +62,21 @@ def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalo
 
 def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
     pin = Pin(version="1:3.5+b1~x", archive="debian-security", path="pool/e+_1%3a.deb", size=5, sha256="e" * 64)
+    release = ReleasePin(version="3.5.21", url="https://example.invalid/etcd.tar.gz", sha256="d" * 64, size=7)
+    bare = PinnedRoot(image="nvcr.io/nvidia/cuda:13", index=f"sha256:{'4' * 64}", platforms={})
+    split = PinnedRoot(
+        image="quay.io/wheels_{machine}:1", index="", platforms=dict.fromkeys(Platform, f"sha256:{'5' * 64}")
+    )
     pins = Pins(
         epoch=THEN,
-        programs={("debian", name, platform): pin for name in ("etcd", "nats-server") for platform in Platform},
-        roots={
+        programs={
+            **{("debian", name, platform): pin for name in ("etcd", "nats-server") for platform in Platform},
+            ("cuda", "etcd", Platform.AMD64): release,
+            ("cuda", "etcd", Platform.ARM64): replace(release, size=0),
+        },
+        sources={"dynamo": PinnedSource(ref="v1", commit="c" * 40)},
+        roots={("cuda", "runtime"): bare, ("cuda", "builder"): split}
+        | {
             ("debian", role): PinnedRoot(
                 index=f"sha256:{'1' * 64}",
                 platforms={Platform.AMD64: f"sha256:{'2' * 64}", Platform.ARM64: f"sha256:{'3' * 64}"},
@@ -251,3 +263,184 @@ def test_the_platforms_of_bases_are_those_of_its_images_or_all_where_it_has_none
     assert lock_part.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
     assert lock_part.platforms(small, "debian") == (Platform.AMD64,)
     assert lock_part.platforms(replace(catalogue, images={}), "debian") == (Platform.AMD64, Platform.ARM64)
+
+
+def versions(catalogue: Catalogue) -> dict[Platform, str]:
+    """Return the pinned version of etcd for each platform."""
+    return {platform: pin.version for (_, _, platform), pin in load_pins(catalogue.folder).programs.items()}
+
+
+def lock_files(catalogue: Catalogue) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (catalogue.folder / "constraints").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [lock_part.Part(platforms=["linux/amd64"]), lock_part.Part(images=["small"])],
+    ids=["a platform", "an image that is made for it alone"],
+)
+def test_the_programs_of_other_platforms_keep_their_pins(
+    locked: Catalogue, fake_apt: FakeApt, part: lock_part.Part
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["archives"], part=part)
+    assert versions(locked) == {Platform.AMD64: "3.5-5", Platform.ARM64: "3.5-4"}
+
+
+def test_the_os_packages_of_other_platforms_keep_their_locks(locked: Catalogue, fake_apt: FakeApt) -> None:
+    before = lock_files(locked)
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["os"], part=lock_part.Part(platforms=["linux/arm64"]))
+    moved = {name for name, text in lock_files(locked).items() if text != before[name]}
+    assert moved == {"os-debian-builder-arm64.txt", "os-debian-runtime-arm64.txt"}
+
+
+@pytest.mark.parametrize("kind", ["os", "archives"])
+def test_what_moved_for_one_platform_makes_the_root_images_of_all_anew(
+    locked: Catalogue, fake_apt: FakeApt, kind: str
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, [kind], part=lock_part.Part(platforms=["linux/arm64"]))
+    pins = load_pins(locked.folder)
+    assert pins.epoch == NOW
+    assert {key: set(root.platforms) for key, root in pins.roots.items()} == {
+        ("debian", "builder"): set(Platform),
+        ("debian", "runtime"): set(Platform),
+    }
+
+
+def test_a_root_image_of_one_platform_is_pinned_with_the_others(locked: Catalogue) -> None:
+    before = (locked.folder / PINS_FILE).read_bytes()
+    lock.refresh(locked, ["images"], part=lock_part.Part(platforms=["linux/arm64"]))
+    assert (locked.folder / PINS_FILE).read_bytes() == before
+
+
+def test_a_stale_lock_of_the_rest_is_refused_before_anything_is_written(locked: Catalogue, fake_apt: FakeApt) -> None:
+    (locked.folder / "constraints/os-debian-runtime-amd64.txt").unlink()
+    before, pins = lock_files(locked), (locked.folder / PINS_FILE).read_bytes()
+    fake_apt.would_install(BASH, NEWER)
+    for kind in ("os", "archives"):
+        with pytest.raises(LockError, match=r"^constraints/os-debian-runtime-amd64\.txt is missing"):
+            lock.refresh(locked, [kind], part=lock_part.Part(platforms=["linux/arm64"]))
+    assert (lock_files(locked), (locked.folder / PINS_FILE).read_bytes()) == (before, pins)
+
+
+def test_interrupted_root_images_are_not_pinned_at_all_and_the_next_run_makes_them(
+    locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    with monkeypatch.context() as patch:
+        patch.setattr(os_lock, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.refresh(locked, ["os", "archives"])
+    assert load_pins(locked.folder).epoch == NOW
+    assert load_pins(locked.folder).roots == {}
+    lock.refresh(locked, ["images"])
+    assert set(load_pins(locked.folder).roots) == {("debian", "builder"), ("debian", "runtime")}
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locked: Catalogue) -> None:
+    (fewer,) = (replace(each, programs={}, roots={"builder": each.roots["builder"]}) for each in locked.bases.values())
+    catalogue = replace(locked, bases={"debian": fewer})
+    lock.refresh(catalogue, ["images"])
+    assert set(load_pins(locked.folder).roots) == {("debian", "builder")}
+    assert load_pins(locked.folder).programs
+    lock.refresh(catalogue, ["archives"])
+    assert load_pins(locked.folder).programs == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "meant"),
+    [
+        pytest.param(lock_part.Part(), ["debian amd64", "debian arm64", "other amd64", "other arm64"], id="all"),
+        pytest.param(lock_part.Part(bases=["other"]), ["other amd64", "other arm64"], id="bases"),
+        pytest.param(lock_part.Part(platforms=["linux/arm64"]), ["debian arm64", "other arm64"], id="platform"),
+        pytest.param(lock_part.Part(images=["small"]), ["debian amd64"], id="image"),
+        pytest.param(lock_part.Part(images=["small", "base"]), ["debian amd64", "debian arm64"], id="images"),
+        pytest.param(lock_part.Part(images=["base"], platforms=["all"]), ["debian amd64", "debian arm64"], id="both"),
+    ],
+)
+def test_the_bases_and_platforms_that_words_mean(catalogue: Catalogue, part: lock_part.Part, meant: list[str]) -> None:
+    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
+    assert sorted(f"{bases.name} {platform.arch}" for bases, platform in part.targets(more)) == meant
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lock_part.Part(images=["small"], platforms=["linux/arm64"]),
+        lock_part.Part(images=["small"], bases=["other"]),
+    ],
+    ids=["another platform", "other bases"],
+)
+def test_words_that_no_image_fits_together_are_refused(catalogue: Catalogue, part: lock_part.Part) -> None:
+    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
+    with pytest.raises(UsageError, match="so there is nothing to lock"):
+        part.targets(more)
+
+
+def test_sources_that_were_never_locked_are_named_when_all_else_fits(own_checkout: Path) -> None:
+    catalogue = model.load(own_checkout)
+    with pytest.raises(UnreachedError) as caught:
+        lock_check.check(catalogue, ["archives"])
+    assert caught.value.exit_code == 10
+    rows = [line.split()[0] for line in str(caught.value).splitlines() if "not locked" in line]
+    assert rows == ["sources.dynamo", "sources.nixl"]
+    assert lock_check.check(catalogue, ["archives"], part=lock_part.Part(bases=["debian"]))
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    with pytest.raises(LockError):
+        lock_check.check(catalogue)
+
+
+def test_a_source_that_is_pinned_to_another_name_is_stale(own_checkout: Path) -> None:
+    with (own_checkout / PINS_FILE).open("a", encoding="utf-8") as file:
+        file.write(f'\n[sources.dynamo]\nref = "v1.4.1"\ncommit = "{"c" * 40}"\n')
+    with pytest.raises(LockError) as caught:
+        lock_check.check(model.load(own_checkout), ["archives"])
+    assert str(caught.value) == (
+        "containers/pins.toml is stale: it has sources.dynamo of v1.4.1, and containers/images.toml names v1.4.2.\n"
+        "Pin it with: invoke lock --only archives"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "message"),
+    [
+        pytest.param(
+            'version = "3.5.21"',
+            'version = "3.5.22"',
+            "archives",
+            "programs.cuda.etcd for linux/arm64 of ",
+            id="version",
+        ),
+        pytest.param("13.0.2-runtime", "13.0.3-runtime", "images", "roots.cuda.runtime of nvcr.io", id="tag"),
+    ],
+)
+def test_a_pin_of_another_version_or_tag_than_the_data_names_is_stale(
+    own_checkout: Path, old: str, new: str, kind: str, message: str
+) -> None:
+    images = own_checkout / model.IMAGES_FILE
+    images.write_text(images.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(LockError) as caught:
+        lock_check.check(model.load(own_checkout), [kind])
+    assert f"containers/pins.toml is stale: it has {message}" in str(caught.value)
+    assert f"invoke lock --only {kind}" in str(caught.value)
+
+
+def test_what_could_not_be_asked_ends_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
+    report = lock.Report(terminal="Nothing moved.", markdown="Nothing moved.", unreached=(row,))
+    with pytest.raises(UnreachedError) as caught:
+        lock.publish(report, str(tmp_path / "report.md"))
+    assert capsys.readouterr().out == "Nothing moved.\n"
+    assert (tmp_path / "report.md").is_file()
+    assert str(caught.value) == (
+        "Could not be asked, so what it pins was not refreshed:\n"
+        "  what              asked           stays       why\n"
+        "  roots.cuda.devel  nvcr.io/cuda:1  not locked  no such host\n"
+        "Everything else was done. Where these can be reached, run again: invoke lock"
+    )

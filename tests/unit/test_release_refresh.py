@@ -170,7 +170,7 @@ def test_a_build_says_what_to_do_when_a_pinned_archive_is_gone(
 ) -> None:
     del server.files[PATH]
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}"))
-    with pytest.raises(LockError, match="state another version in containers/images.toml"):
+    with pytest.raises(LockError, match=r"state another version in containers/images\.toml"):
         programs.ensure(catalogue.folder, bases, pins, AMD)
 
 

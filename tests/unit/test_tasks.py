@@ -192,6 +192,13 @@ def test_an_unknown_word_is_one_message_and_exit_code_2(
     assert not line.started.exists()
 
 
+def test_what_was_never_locked_is_exit_code_10(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("lock", "--check")
+    assert (code, output) == (10, "")
+    assert complaints.startswith("error: Every lock fits what it is made from (archives, os, images, python).\n")
+    assert complaints.endswith("Where these can be reached, run: invoke lock --only archives\n")
+
+
 def test_an_unknown_stage_is_an_unknown_task(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.runtme")
     assert code != 0
