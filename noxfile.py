@@ -83,7 +83,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def lock_index(session: nox.Session) -> None:
-    """Make Python locks from an index on loopback that is good, slow, broken or lying."""
+    """Lock from an index, a registry and repositories on loopback that are good, slow, broken or lying."""
     session.run("pytest", "tests/lock", "-m", "not slow", *session.posargs)
 
 

@@ -77,7 +77,7 @@ def publish(report: Report, file: str | None) -> None:
     Raises:
         UnreachedError: with a table of those who could not be asked.
     """
-    print(report.terminal or "Every root image that was asked for is pinned; nothing moved.", flush=True)
+    print(report.terminal or "Root images were looked at; nothing else was asked for.", flush=True)
     if file:
         run.write(run.Document(path=Path(file).absolute(), text=f"# What the locks moved\n\n{report.markdown}\n"))
     if report.unreached:
@@ -108,6 +108,7 @@ def _refresh_system(catalogue: Catalogue, asked: Collection[str], part: Part, ol
         # A root image of another epoch has other bytes: until the new ones are made, none is pinned.
         pulled = {key: root for key, root in pins.roots.items() if root.image}
         pins = replace(pins, epoch=int(time.time()), roots=pulled)
+    if moved:
         wanted = os_locks(catalogue)
     elif {"os", "images"} & set(asked):
         bases = {bases.name for bases, _ in targets}

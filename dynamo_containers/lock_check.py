@@ -32,7 +32,8 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     """
     asked = kinds(words)
     wanted = part.python_locks(catalogue) if "python" in asked else ()
-    reasons = [reason for kind in asked for reason in _reasons(catalogue, kind, part, wanted)]
+    # Of a root image that is wrong for several platforms one line is enough.
+    reasons = dict.fromkeys(reason for kind in asked for reason in _reasons(catalogue, kind, part, wanted))
     if reasons:
         raise LockError("\n".join(reasons))
     if judge:
@@ -46,13 +47,18 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
 def _refuse_unlocked(catalogue: Catalogue, fits: str) -> None:
     """End with a table of the sources that are not pinned: no image is built from one yet, so nothing is stale."""
     missing = [
-        Unreached(what=f"sources.{name}", asked=f"{source.git} {source.ref}", why="never reached", kept=NOT_LOCKED)
+        Unreached(
+            what=f"sources.{name}",
+            asked=f"{source.git} {source.ref}",
+            why="never asked, or never reached",
+            kept=NOT_LOCKED,
+        )
         for name, source in catalogue.sources.items()
         if name not in catalogue.pins.sources
     ]
     if missing:
         remedy = "Where these can be reached, run: invoke lock --only archives"
-        message = f"{fits}\nNever locked, since they could not be reached:\n{unreached.table(missing)}\n{remedy}"
+        message = f"{fits}\nThese were never locked:\n{unreached.table(missing)}\n{remedy}"
         raise UnreachedError(message)
 
 

@@ -53,11 +53,19 @@ def look(client: Client, reference: str) -> Found | None:
         message = f"no answer within {client.seconds:.0f} s"
         raise UnreachedError(message) from None
     if finished.returncode == 0:
-        return parse(finished.stdout)
+        return _read(finished.stdout)
     why = unreached.one_line(finished.stderr)
     if why.endswith(f"{reference}: not found"):
         return None
     raise UnreachedError(REQUEST.sub("", why))
+
+
+def _read(text: str) -> Found:
+    try:
+        return parse(text)
+    except (ValueError, KeyError):
+        message = "buildx answered something else than a manifest; is it 0.8 or newer?"
+        raise UnreachedError(message) from None
 
 
 def parse(text: str) -> Found:

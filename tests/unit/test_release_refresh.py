@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import socket
 import tarfile
 from dataclasses import replace
 from io import BytesIO
@@ -109,6 +110,16 @@ def test_a_server_that_refuses_leaves_the_old_pin(catalogue: Catalogue, bases: B
     assert missing.kept == "the old pin sha256:aaaaaaaaaaaa of 3.5.20"
     assert "refused" in missing.why
     assert ask(catalogue, nowhere).unreached[0].kept == "not locked"
+
+
+def test_a_server_that_says_nothing_is_left_after_some_seconds(catalogue: Catalogue, bases: Bases) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/etcd-{{version}}.tar.gz"
+        nowhere = replace(bases, programs={"etcd": replace(bases.released["etcd"], url=address)})
+        (missing,) = ask(catalogue, nowhere).unreached
+    assert (missing.why, missing.kept) == ("timed out", "not locked")
 
 
 def test_a_connection_that_ends_early_pins_nothing(catalogue: Catalogue, bases: Bases, server: Server) -> None:
