@@ -61,7 +61,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("hadolint", *map(str, sorted(Path("containers").glob("*/Dockerfile"))))
     session.run("shellcheck", *SHELL_SCRIPTS)
-    # 10: what needs an index that could not be reached is not locked; the output names it, and no build can use it.
+    # 10: every lock that there is fits, and some inputs were never locked, which no image needs yet (docs/errors.md).
     session.run("invoke", "lock", "--check", success_codes=[0, 10])
 
 
@@ -83,7 +83,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def lock_index(session: nox.Session) -> None:
-    """Make Python locks from an index on loopback that is good, slow, broken or lying."""
+    """Lock from an index, a registry and repositories on loopback that are good, slow, broken or lying."""
     session.run("pytest", "tests/lock", "-m", "not slow", *session.posargs)
 
 

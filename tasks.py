@@ -111,12 +111,12 @@ def down(c: Context, *, purge: bool = False) -> None:
 @task(
     iterable=["only", "upgrade", "image", "bases", "platform"],
     help={
-        "only": "archives, os, images or python; again for more; without it: all",
+        "only": "archives (with sources), os, images or python; again for more; without it: all",
         "upgrade": "move this Python package to its newest release that fits; again for more",
-        "upgrade-all": "move every Python package",
-        "image": "only the Python locks of this image and of what it stands on; again for more",
-        "bases": "only the Python locks for these bases; again for more",
-        "platform": "only the Python locks for linux/amd64, linux/arm64 or all; again for more",
+        "upgrade-all": "move every Python package, and tags of images and sources that were moved",
+        "image": "only the locks of this image and of what it stands on; again for more",
+        "bases": "only the locks for these bases; again for more",
+        "platform": "only the locks for linux/amd64, linux/arm64 or all; again for more",
         "report": "write what moved into this file, as Markdown",
         "check": "write nothing; say which lock is stale",
         "judge": "with --check: let uv judge every Python lock too, which asks the index",
@@ -139,13 +139,14 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
 ) -> None:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
     from dynamo_containers import lock as locks
+    from dynamo_containers import lock_check, lock_part
 
     with _messages():
-        part = locks.Part(images=image, bases=bases, platforms=platform)
+        part = lock_part.Part(images=image, bases=bases, platforms=platform)
         if keep_pool is not None:
             print(locks.keep_pool(model.load(), keep_pool))
         elif check:
-            print(locks.check(model.load(), only, part=part, judge=judge))
+            print(lock_check.check(model.load(), only, part=part, judge=judge))
         else:
             moved = locks.refresh(model.load(), only, upgrade, part=part, upgrade_all=upgrade_all)
             locks.publish(moved, report)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import pulled
+from dynamo_containers.bases import Root
 from dynamo_containers.errors import UsageError
-from dynamo_containers.model import IMAGES_FILE, Bases, Catalogue, Image, Stage, unknown
+from dynamo_containers.model import IMAGES_FILE, Catalogue, Image, Stage, unknown
 from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.platforms import Platform
 from dynamo_containers.run import Command, Document, Plan
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.bases import Bases
+
 DEFAULT_BASES = "debian"
+BUILDER_STEPS = ("builder", "base")
+"""The folders of containers/ whose steps run in the builder's root image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +192,7 @@ def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
     """Add one target; it stands on a root image, or on other targets and the tools."""
     contexts = {context: f"target:{step}" for context, step in below.items()}
     if root:
-        contexts |= _roots(facts, root, request.platforms)
+        contexts |= _roots(request, facts, root, request.platforms)
     else:
         contexts["tools"] = _add_tools(steps, request, facts)
     steps[name] = _target(request, facts, folder, contexts)
@@ -198,12 +204,15 @@ def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
 
 def _add_tools(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
     """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
-    steps["tools"] = _target(request, facts, "builder", _roots(facts, "builder", (facts.native,)))
+    steps["tools"] = _target(request, facts, "builder", _roots(request, facts, "builder", (facts.native,)))
     return "target:tools"
 
 
-def _roots(facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
+def _roots(request: Request, facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
     """Return a context per platform, so that a step is the same one whatever else is built beside it."""
+    if role in request.bases.pulled:
+        pins = request.catalogue.pins
+        return {f"root-{each.arch}": pulled.source(pins, request.bases, role, each) for each in platforms}
     return {f"root-{each.arch}": f"oci-layout://{facts.layout}@{facts.roots[role, each]}" for each in platforms}
 
 
@@ -214,7 +223,7 @@ def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, 
             "BASES": bases.name,
             "GLIBC": bases.glibc,
             "OLDEST_GLIBC": request.catalogue.oldest_glibc,
-            "PYTHON": bases.interpreter,
+            "PYTHON": bases.interpreter_of("builder" if folder in BUILDER_STEPS else "runtime"),
             "PYTHON_VERSION": bases.python,
             "SOURCE_DATE_EPOCH": str(request.catalogue.pins.epoch),
         },
@@ -240,8 +249,7 @@ def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
         "ai.dynamo.bases": request.bases.name,
         "ai.dynamo.lock": f"sha256:{facts.locks[image.name]}",
         "ai.dynamo.stage": request.stage.value,
-        "org.opencontainers.image.base.digest": request.catalogue.pins.roots[request.bases.name, role].index,
-        "org.opencontainers.image.base.name": f"{request.bases.name}-{role}:{request.bases.roots[role].suite}",
+        **_base_labels(request, role),
         "org.opencontainers.image.created": created,
         "org.opencontainers.image.description": image.description,
         "org.opencontainers.image.licenses": request.catalogue.licenses,
@@ -250,4 +258,20 @@ def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
         "org.opencontainers.image.title": image.title,
         "org.opencontainers.image.version": facts.version,
         **drift,
+    }
+
+
+def _base_labels(request: Request, role: str) -> dict[str, str]:
+    """Return the labels that name the root image: its readable reference and the digest of its index."""
+    pin = request.catalogue.pins.roots[request.bases.name, role]
+    root = request.bases.roots[role]
+    if isinstance(root, Root):
+        name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index
+    elif root.split and len(request.platforms) == 1:
+        name, digest = root.reference(request.platforms[0]), pin.platforms[request.platforms[0]]
+    else:
+        # No digest is over repositories of several platforms, and a label has one value for all of them.
+        name, digest = root.image, pin.index
+    return {
+        f"org.opencontainers.image.base.{key}": value for key, value in (("name", name), ("digest", digest)) if value
     }

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -106,22 +106,56 @@ def _give_up_after(attempt: int, download: Download, error: OSError | HTTPExcept
         raise DownloadError(message) from None
 
 
-def _download(download: Download, path: Path) -> None:
+def learn(store: Path, url: str, *, seconds: float) -> Download:
+    """Fetch a file that nobody has pinned yet into the store, and return what came.
+
+    Raises:
+        GoneError: the server says that there is no such file.
+        DownloadError: the server could not be reached, or said nothing for `seconds`.
+    """
+    path = store / "new" / hashlib.sha256(url.encode()).hexdigest()
+    try:
+        download = _receive(url, path, seconds)
+    except HTTPError as error:
+        error.close()
+        if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+            message = f"{url}: the server has no such file."
+            raise GoneError(message) from None
+        raise DownloadError(str(error)) from None
+    except (URLError, OSError, HTTPException) as error:
+        raise DownloadError(str(getattr(error, "reason", error))) from None
+    stored(store, download).parent.mkdir(parents=True, exist_ok=True)
+    path.replace(stored(store, download))
+    return download
+
+
+def _receive(url: str, path: Path, seconds: float) -> Download:
+    with urlopen(url, timeout=seconds) as response, replacing(path) as file:
+        return _copy(response, file, url)
+
+
+def _copy(response: Any, file: IO[bytes], url: str) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
+    """Write what comes to a file, and return what it was."""
     digest, size = hashlib.sha256(), 0
+    while chunk := response.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        file.write(chunk)
+    promised = int(response.headers.get("Content-Length", size))
+    if size < promised:  # read() with a size says nothing when the connection ends early
+        message = f"the connection ended after {size} of {promised} bytes"
+        raise ConnectionError(message)
+    return Download(url=url, sha256=digest.hexdigest(), size=size)
+
+
+def _download(download: Download, path: Path) -> None:
     with urlopen(download.url, timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
-        while chunk := response.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-            file.write(chunk)
-        promised = int(response.headers.get("Content-Length", size))
-        if size < promised:  # read() with a size says nothing when the connection ends early
-            message = f"the connection ended after {size} of {promised} bytes"
-            raise ConnectionError(message)
-        if digest.hexdigest() != download.sha256:
+        received = _copy(response, file, download.url)
+        if received.sha256 != download.sha256:
             message = (
                 f"{download.url} is not the pinned file; nothing was kept.\n"
                 f"  pinned   sha256:{download.sha256}\n"
-                f"  received sha256:{digest.hexdigest()}\n"
+                f"  received sha256:{received.sha256}\n"
                 "Either the server was changed or something between you and it rewrites downloads. "
                 "If the change is right, pin it with: invoke lock"
             )

@@ -1,107 +1,40 @@
 """What does `invoke lock` do, and in which order? Each kind of pin has a module of its own; this one goes through them.
 
-The order is that of the stages: the programs and OS packages of the root images, the digests these give, then Python.
+First those who may say that something does not exist (registries, release pages, repositories), so that nothing is half
+done then. The rest is in the order of the stages: the programs and OS packages of the root images, the digests these
+give, then Python. lock_check is `invoke lock --check`.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, programs, python_lock, roots, run
-from dynamo_containers import unreached as unreached_rows
+from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, outside, roots, run, unreached
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
-from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins
+from dynamo_containers.lock_part import EVERYTHING, Part, kinds, os_locks, platforms
+from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
 
+    from dynamo_containers.lock_report import Move
     from dynamo_containers.model import Catalogue
     from dynamo_containers.os_lock import OsLock
-    from dynamo_containers.os_refresh import Programs
     from dynamo_containers.platforms import Platform
-    from dynamo_containers.python_lock import LockFile
     from dynamo_containers.unreached import Unreached
-
-KINDS = ("archives", "os", "images", "python")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What moved, as a person reads it in a terminal and in a pull request."""
+    """What moved, as a person reads it in a terminal and in a pull request, and who could not be asked."""
 
     terminal: str
     markdown: str
     unreached: tuple[Unreached, ...] = ()
-    """What could not be asked; it stayed as it was."""
-
-
-def kinds(words: Collection[str]) -> tuple[str, ...]:
-    """Return which kinds of pin are meant; no word means all.
-
-    Raises:
-        UsageError: a word is no kind of pin.
-    """
-    for word in words:
-        if word not in KINDS:
-            message = f'There is no kind of pin called "{word}". There is: {", ".join(KINDS)}.'
-            raise UsageError(message)
-    return tuple(kind for kind in KINDS if not words or kind in words)
-
-
-def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
-    """Return every lock of OS packages that must exist."""
-    return tuple(
-        os_lock.OsLock(bases=bases, role=role, platform=platform)
-        for bases in catalogue.bases.values()
-        for role in bases.roots
-        for platform in platforms(catalogue, bases.name)
-    )
-
-
-def platforms(catalogue: Catalogue, bases: str) -> tuple[Platform, ...]:
-    """Return the platforms that some image is made for on these bases."""
-    wanted = {platform for image in catalogue.images.values() if bases in image.bases for platform in image.platforms}
-    return tuple(sorted(wanted, key=lambda platform: platform.value))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Which Python locks are meant, in the words of the command line; no word means all."""
-
-    images: Collection[str] = ()
-    bases: Collection[str] = ()
-    platforms: Collection[str] = ()
-
-    def kinds(self, words: Collection[str]) -> tuple[str, ...]:
-        """Return which kinds of pin are meant: a part of the locks can be named for Python only.
-
-        Raises:
-            UsageError: a word is no kind of pin, or one that is always locked as a whole.
-        """
-        named = self.images or self.bases or self.platforms
-        asked = kinds(words or (["python"] if named else []))
-        if named and asked != ("python",):
-            message = (
-                "--image, --bases and --platform narrow the Python locks; OS packages, root images and archives are "
-                "locked as a whole.\nLeave --only away or say --only python."
-            )
-            raise UsageError(message)
-        return asked
-
-    def python_locks(self, catalogue: Catalogue) -> tuple[LockFile, ...]:
-        """Return the Python locks that are meant."""
-        from dynamo_containers import python_lock_refresh
-
-        return python_lock_refresh.asked(catalogue, self.images, self.bases, self.platforms)
-
-
-EVERYTHING = Part()
 
 
 def refresh(
@@ -114,24 +47,20 @@ def refresh(
 ) -> Report:
     """Write the pins of the kinds that were asked for; return what moved.
 
-    Python locks move only where their inputs changed or an upgrade is asked for; a distribution's mirror has one
-    version of each package, so locking the OS means taking that one.
+    Python locks, root images of registries and sources move only where their inputs changed or an upgrade is asked for;
+    a distribution's mirror has one version of each package, so locking the OS means taking that one.
     """
-    asked = part.kinds(words)
+    asked = kinds(words)
     wanted = part.python_locks(catalogue) if "python" in asked else ()
-    old = _pins(catalogue.folder)
-    new_programs = _programs(catalogue, old.programs) if "archives" in asked else old.programs
-    moved_os = os_refresh.refresh(catalogue.folder, os_locks(catalogue)) if "os" in asked else ()
-    moved = (*moved_os, *os_refresh.program_moves(old.programs, new_programs))
-    pins = Pins(epoch=int(time.time()) if moved or not old.epoch else old.epoch, programs=new_programs, roots=old.roots)
-    # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
-    _write(catalogue, pins)
-    if moved or {"os", "images"} & set(asked):
-        _write(catalogue, replace(pins, roots=_roots(catalogue, pins.epoch)))
-    unreached: list[Unreached] = []
-    system = {"os", "archives"} & set(asked)
-    terminal = [lock_report.text(moved)] if system else []
-    markdown = [lock_report.markdown(moved).rstrip()] if system else []
+    _check_the_rest(catalogue, asked, part)
+    learnt = outside.refresh(catalogue, asked, part, _pins(catalogue.folder), upgrade_all=upgrade_all)
+    missing = list(learnt.unreached)
+    moved = _refresh_system(catalogue, asked, part, learnt.pins)
+    terminal = ["\n".join(learnt.said)] if learnt.said else []
+    markdown = ["".join(f"- {line}\n" for line in learnt.said).rstrip()] if learnt.said else []
+    if {"os", "archives"} & set(asked):
+        terminal.append(lock_report.text(moved))
+        markdown.append(lock_report.markdown(moved).rstrip())
     if "python" in asked:
         from dynamo_containers import python_lock_make, python_lock_refresh, python_lock_report
 
@@ -141,88 +70,78 @@ def refresh(
         tables = (python_lock_report.report(outcome.moves), python_lock_report.unlike(outcome.unlike))
         terminal += filter(None, tables)
         markdown += filter(None, tables)
-        unreached += outcome.unreached
-    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown), unreached=tuple(unreached))
+        missing += outcome.unreached
+    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown), unreached=tuple(missing))
 
 
 def publish(report: Report, file: str | None) -> None:
     """Print what moved, and write it as Markdown where that is wanted.
 
     Raises:
-        UnreachedError: something could not be asked; all the rest was done.
+        UnreachedError: with a table of those who could not be asked.
     """
-    print(report.terminal or "Root images were made; no lock was asked for.")
+    print(report.terminal or "Root images were looked at; nothing else was asked for.", flush=True)
     if file:
         run.write(run.Document(path=Path(file).absolute(), text=f"# What the locks moved\n\n{report.markdown}\n"))
     if report.unreached:
-        raise UnreachedError(unreached_rows.message(report.unreached))
+        raise UnreachedError(unreached.message(report.unreached))
+
+
+def _check_the_rest(catalogue: Catalogue, asked: Collection[str], part: Part) -> None:
+    """Refuse, before anything is written, what could not be finished.
+
+    When a package moves, so does the epoch, and all root images are made anew: those that are meant, and the rest.
+    """
+    meant = part.os_locks(catalogue) if "os" in asked else ()
+    if meant or ("archives" in asked and any(bases.packaged for bases, _ in part.targets(catalogue))):
+        for lock in os_locks(catalogue):
+            if lock not in meant:
+                os_lock.read(lock, catalogue.folder)
+
+
+def _refresh_system(catalogue: Catalogue, asked: Collection[str], part: Part, old: Pins) -> tuple[Move, ...]:
+    """Take what the mirror has of what is meant, make the root images that depend on it, and write the pins."""
+    targets = part.targets(catalogue)
+    now = os_refresh.programs_now(catalogue.folder, targets, old.programs) if "archives" in asked else {}
+    moved_os = os_refresh.refresh(catalogue.folder, part.os_locks(catalogue)) if "os" in asked else ()
+    moved = (*moved_os, *os_refresh.program_moves(old.programs, {**old.programs, **now}))
+    pins = _named(catalogue, asked, replace(old, programs={**old.programs, **now}))
+    wanted: tuple[OsLock, ...] = ()
+    if moved or not old.epoch:
+        # A root image of another epoch has other bytes: until the new ones are made, none is pinned.
+        pulled = {key: root for key, root in pins.roots.items() if root.image}
+        pins = replace(pins, epoch=int(time.time()), roots=pulled)
+    if moved:
+        wanted = os_locks(catalogue)
+    elif {"os", "images"} & set(asked):
+        bases = {bases.name for bases, _ in targets}
+        wanted = tuple(lock for lock in os_locks(catalogue) if lock.bases.name in bases)
+    # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
+    _write(catalogue, pins)
+    if wanted:
+        _write(catalogue, replace(pins, roots={**pins.roots, **_roots(catalogue, wanted, pins.epoch)}))
+    return moved
+
+
+def _named(catalogue: Catalogue, asked: Collection[str], pins: Pins) -> Pins:
+    """Return the pins without those of what images.toml no longer names, for the kinds that are asked for."""
+    bases = catalogue.bases
+    if "archives" in asked:
+        targets = [(each, platform) for each in bases.values() for platform in platforms(catalogue, each.name)]
+        rows = {(each.name, name, platform) for each, platform in targets for name in each.programs}
+        pins = replace(
+            pins,
+            programs={key: pin for key, pin in pins.programs.items() if key in rows},
+            sources={name: pin for name, pin in pins.sources.items() if name in catalogue.sources},
+        )
+    if "images" in asked:
+        roles = {(each.name, role) for each in bases.values() for role in each.roots}
+        pins = replace(pins, roots={key: root for key, root in pins.roots.items() if key in roles})
+    return pins
 
 
 def _write(catalogue: Catalogue, pins: Pins) -> None:
     run.write(run.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
-
-
-def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVERYTHING, judge: bool = False) -> str:
-    """Say that every lock fits what it is made from; offline, in milliseconds; with `judge` ask uv and the index too.
-
-    Raises:
-        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
-        LockError: some are missing or stale; the message names each and what to run.
-        UnreachedError: all that there are fit, and some were never made, for an index could not be reached.
-    """
-    asked = part.kinds(words)
-    wanted = part.python_locks(catalogue) if "python" in asked else ()
-    reasons: list[str] = []
-    missing: list[str] = []
-    if "python" in asked:
-        missing += [lock.path for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
-        found = (python_lock.stale(lock, catalogue.folder) for lock in wanted if lock.path not in missing)
-        reasons += [reason for reason in found if reason]
-        reasons += python_lock.disagreements(wanted, catalogue.folder)
-    if "os" in asked:
-        for lock in os_locks(catalogue):
-            reasons += _reason(partial(os_lock.read, lock, catalogue.folder))
-    if {"archives", "images"} & set(asked):
-        reasons += _reason(partial(_check_pins, catalogue))
-    if reasons:
-        raise LockError("\n".join(reasons))
-    if judge:
-        _judge(catalogue, [lock for lock in wanted if lock.path not in missing])
-    if missing:
-        raise UnreachedError(_not_locked(missing))
-    return f"Every lock fits what it is made from ({', '.join(asked)})."
-
-
-def _not_locked(missing: Iterable[str]) -> str:
-    return (
-        "Every lock that there is fits what it is made from. Never made, since an index could not be reached:\n"
-        + "".join(f"  {path}: {unreached_rows.NOT_LOCKED}\n" for path in missing)
-        + "Where it can be reached, run: invoke lock"
-    )
-
-
-def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
-    from dynamo_containers import python_lock_judge
-
-    for lock in wanted:
-        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
-        python_lock_judge.judge(lock, catalogue.folder)
-
-
-def _reason(question: Callable[[], object]) -> list[str]:
-    try:
-        question()
-    except LockError as error:
-        return [str(error)]
-    return []
-
-
-def _check_pins(catalogue: Catalogue) -> None:
-    for bases in catalogue.bases.values():
-        for platform in platforms(catalogue, bases.name):
-            programs.pinned(catalogue.pins, bases, platform)
-            for role in bases.roots:
-                catalogue.pins.root(bases.name, role, platform)
 
 
 def keep_pool(catalogue: Catalogue, folder: str) -> str:
@@ -246,14 +165,9 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _programs(catalogue: Catalogue, old: Programs) -> Programs:
-    on = {bases: platforms(catalogue, bases) for bases in catalogue.bases}
-    return os_refresh.programs_now(catalogue.folder, catalogue.bases.values(), on, old)
-
-
-def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot]:
+def _roots(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], PinnedRoot]:
     made: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
-    for lock, root in roots.ensure_all(catalogue.folder, os_locks(catalogue), epoch):
+    for lock, root in roots.ensure_all(catalogue.folder, locks, epoch):
         made.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: PinnedRoot(
@@ -262,19 +176,3 @@ def _roots(catalogue: Catalogue, epoch: int) -> dict[tuple[str, str], PinnedRoot
         )
         for key, images in made.items()
     }
-
-
-def render(pins: Pins) -> str:
-    """Return the text of pins.toml."""
-    tables = "".join(
-        f'[roots.{bases}.{role}]\nindex = "{root.index}"\n'
-        + "".join(
-            f'"{platform.value}" = "{digest}"\n'
-            for platform, digest in sorted(root.platforms.items(), key=lambda item: item[0].value)
-        )
-        + "\n"
-        for (bases, role), root in sorted(pins.roots.items())
-    )
-    head = "# WRITTEN BY `invoke lock`: the external inputs by content. Do not edit.\n\n"
-    epoch = "# SOURCE_DATE_EPOCH of every image: when its root images last moved.\n" + f"epoch = {pins.epoch}\n\n"
-    return (head + epoch + tables + programs.render(pins.programs)).rstrip() + "\n"

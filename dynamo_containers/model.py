@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import bases
 from dynamo_containers.errors import UsageError
 from dynamo_containers.pins import Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
@@ -15,6 +16,8 @@ from dynamo_containers.toml_table import Table, any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from dynamo_containers.bases import Bases, GitSource
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = "containers/images.toml"
@@ -53,48 +56,6 @@ class Stage(Enum):
     RUNTIME = "runtime"
     CI = "ci"
     DEV = "dev"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Root:
-    """A root image that mmdebstrap makes: a Debian suite and the packages it gets beyond the minimum."""
-
-    suite: str
-    packages: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A program that is no Python package: where it comes from and which of its files go where."""
-
-    suite: str
-    package: str
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """Where locked .debs may be fetched from before the host's mirror is asked ('' for nowhere)."""
-
-    pool: str = ""
-    """A folder (below the checkout unless absolute) or URL: files by archive and path, or below sha256/."""
-    snapshot: str = ""
-    """A URL with {timestamp}, and {archive} where it differs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bases:
-    """A set of root images that the whole graph can stand on."""
-
-    name: str
-    description: str
-    strict: bool
-    python: str
-    interpreter: str
-    glibc: str
-    roots: Mapping[str, Root]
-    programs: Mapping[str, Program]
-    sources: Sources = Sources()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +102,7 @@ class Catalogue:
     shared: Mapping[str, tuple[str, ...]]
     """Shared layer -> patterns of the packages that its images must have alike."""
     indexes: Mapping[str, Index]
+    sources: Mapping[str, GitSource]
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
 
@@ -175,7 +137,8 @@ def load(folder: Path = ROOT) -> Catalogue:
         left_out=_reasons(lock, "left-out"),
         shared={name: _alike(row) for name, row in lock.tables("shared", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
-        bases={name: _bases(name, row) for name, row in table.tables("bases").items()},
+        sources={name: bases.read_source(row) for name, row in table.tables("sources", optional=True).items()},
+        bases={name: bases.read(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
     )
     project.refuse_the_rest()
@@ -215,42 +178,6 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
     return indexes
 
 
-def _bases(name: str, row: Table) -> Bases:
-    bases = Bases(
-        name=name,
-        description=row.string("description"),
-        strict=row.boolean("strict"),
-        python=row.string("python"),
-        interpreter=row.string("interpreter"),
-        glibc=row.string("glibc"),
-        roots={role: _root(root) for role, root in row.tables("roots", optional=True).items()},
-        programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
-        sources=_sources(row.table("sources", optional=True)),
-    )
-    row.refuse_the_rest()
-    return bases
-
-
-def _root(row: Table) -> Root:
-    root = Root(suite=row.string("suite"), packages=row.strings("packages"))
-    row.refuse_the_rest()
-    return root
-
-
-def _sources(row: Table) -> Sources:
-    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
-    row.refuse_the_rest()
-    if sources.snapshot and "{timestamp}" not in sources.snapshot:
-        raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
-    return sources
-
-
-def _program(row: Table) -> Program:
-    program = Program(suite=row.string("suite"), package=row.string("package"), files=row.string_table("files"))
-    row.refuse_the_rest()
-    return program
-
-
 def _image(name: str, row: Table) -> Image:
     image = Image(
         name=name,
@@ -272,9 +199,9 @@ def _image(name: str, row: Table) -> Image:
 
 def _check_references(catalogue: Catalogue) -> None:
     for image in catalogue.images.values():
-        for bases in image.bases:
-            if bases not in catalogue.bases:
-                raise wrong(IMAGES_FILE, f"images.{image.name}.bases", f'"{bases}"', any_of(catalogue.bases))
+        for name in image.bases:
+            if name not in catalogue.bases:
+                raise wrong(IMAGES_FILE, f"images.{image.name}.bases", f'"{name}"', any_of(catalogue.bases))
         for index in image.indexes:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))

@@ -16,7 +16,7 @@ from dynamo_containers.errors import LockError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.model import Bases, Root
+    from dynamo_containers.bases import Bases, Root
     from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
@@ -40,7 +40,7 @@ class OsLock:
     @property
     def root(self) -> Root:
         """Return the row of images.toml that the lock is made from."""
-        return self.bases.roots[self.role]
+        return self.bases.bootstrapped[self.role]
 
     @property
     def file(self) -> str:

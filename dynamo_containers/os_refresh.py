@@ -11,19 +11,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from dynamo_containers import lock_report, os_lock, programs
+from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dynamo_containers.apt import Package
+    from dynamo_containers.bases import Bases
     from dynamo_containers.lock_report import Move
-    from dynamo_containers.model import Bases
     from dynamo_containers.os_lock import OsLock
-    from dynamo_containers.pins import Pin
+    from dynamo_containers.pins import ReleasePin
     from dynamo_containers.platforms import Platform
 
-    Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin]
+    Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin | ReleasePin]
 
 
 def refresh(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
@@ -50,7 +51,7 @@ def os_moves(lock: OsLock, before: tuple[Package, ...], after: tuple[Package, ..
 
 
 def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:
-    """Return which programs moved."""
+    """Return which programs out of packages moved."""
     layers = sorted({(bases, platform.arch) for bases, _, platform in (*before, *after)})
     return tuple(
         move
@@ -62,25 +63,28 @@ def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:
 
 
 def _program_sizes(pins: Programs, bases: str, arch: str) -> dict[str, tuple[str, int]]:
-    return {name: (pin.version, pin.size) for (of, name, on), pin in pins.items() if (of, on.arch) == (bases, arch)}
+    return {
+        name: (pin.version, pin.size)
+        for (of, name, on), pin in pins.items()
+        if (of, on.arch) == (bases, arch) and isinstance(pin, Pin)
+    }
 
 
 def programs_now(
-    folder: Path, sets: Iterable[Bases], platforms: Mapping[str, tuple[Platform, ...]], old: Programs
-) -> Programs:
-    """Return the pins of all programs as their suites have them now."""
+    folder: Path, targets: Iterable[tuple[Bases, Platform]], old: Programs
+) -> dict[tuple[str, str, Platform], Pin]:
+    """Return the pins of the programs out of packages for these bases and platforms, as their suites have them now."""
     found = {}
-    for bases in sets:
-        for name, program in bases.programs.items():
-            _say(f"{name} of the {bases.name} bases")
-            for platform in platforms[bases.name]:
-                key = bases.name, name, platform
-                found[key] = _dated(programs.current(folder, program, platform), old.get(key))
+    for bases, platform in targets:
+        for name, program in bases.packaged.items():
+            _say(f"{name} of the {bases.name} bases for {platform.value}")
+            key = bases.name, name, platform
+            found[key] = _dated(programs.current(folder, program, platform), old.get(key))
     return found
 
 
-def _dated(now: Pin, known: Pin | None) -> Pin:
-    if known and known.locked and known.sha256 == now.sha256:
+def _dated(now: Pin, known: Pin | ReleasePin | None) -> Pin:
+    if isinstance(known, Pin) and known.locked and known.sha256 == now.sha256:
         return known
     return replace(now, locked=moment())
 

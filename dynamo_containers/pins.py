@@ -1,8 +1,8 @@
-"""Which bytes are the external inputs? The nouns of containers/pins.toml, which `invoke lock` writes."""
+"""Which bytes are the external inputs? The nouns of containers/pins.toml, its reader and its writer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError
@@ -30,13 +30,34 @@ class Pin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReleasePin:
+    """A release archive by content: where it was found, its version and its sha256."""
+
+    version: str
+    url: str
+    sha256: str
+    size: int = 0
+    """0: nobody has fetched it since it was pinned."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PinnedRoot:
     """A root image by content."""
 
     index: str
-    """The digest of the OCI index over all platforms."""
+    """The digest of the OCI index over all platforms; '' where each platform has a repository of its own."""
     platforms: Mapping[Platform, str]
-    """The digest of each platform's manifest."""
+    """The digest of each platform's manifest; empty where only the index of a registry's image is known yet."""
+    image: str = ""
+    """The readable reference that the digests were found at; '' for an image that is bootstrapped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedSource:
+    """Source code by content: the tag or branch that was asked for, and the commit it was."""
+
+    ref: str
+    commit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +66,11 @@ class Pins:
 
     epoch: int
     """Seconds since 1970 (SOURCE_DATE_EPOCH): when the locks last moved. The newest time in any image."""
-    programs: Mapping[tuple[str, str, Platform], Pin]
-    """(bases, program, platform) -> its package file."""
+    programs: Mapping[tuple[str, str, Platform], Pin | ReleasePin]
+    """(bases, program, platform) -> its package file or release archive."""
     roots: Mapping[tuple[str, str], PinnedRoot]
-    """(bases, role) -> what bootstrapping its locks gives."""
+    """(bases, role) -> what bootstrapping its locks gives, or what its registry has."""
+    sources: Mapping[str, PinnedSource] = field(default_factory=dict)
 
     def root(self, bases: str, role: str, platform: Platform) -> str:
         """Return the digest that a root image must have.
@@ -56,11 +78,14 @@ class Pins:
         Raises:
             LockError: it is not pinned.
         """
-        found = self.roots.get((bases, role))
-        if found is None or platform not in found.platforms:
+        found = self.roots.get((bases, role), PinnedRoot(index="", platforms={}))
+        # An index of a registry by content means one manifest for each platform, known here or not.
+        whole = found.index if found.image and not found.platforms else ""
+        digest = found.platforms.get(platform, whole)
+        if not digest:
             message = f"{PINS_FILE} has no roots.{bases}.{role} for {platform.value}.\nPin it with: invoke lock"
             raise LockError(message)
-        return found.platforms[platform]
+        return digest
 
 
 def load_pins(folder: Path) -> Pins:
@@ -87,15 +112,17 @@ def load_pins(folder: Path) -> Pins:
             for bases, roles in table.tables("roots", optional=True).items()
             for role, row in roles.all_tables().items()
         },
+        sources={name: _pinned_source(row) for name, row in table.tables("sources", optional=True).items()},
     )
     table.refuse_the_rest()
     return pins
 
 
 def _pinned_root(row: Table) -> PinnedRoot:
-    index = row.string("index")
+    image = row.string("image", optional=True)
+    index = row.string("index", optional=bool(image))
     platforms = {_platform_key(key, row): row.string(key) for key in row.keys_left()}
-    return PinnedRoot(index=index, platforms=platforms)
+    return PinnedRoot(image=image, index=index, platforms=platforms)
 
 
 def _platform_key(name: str, row: Table) -> Platform:
@@ -105,14 +132,64 @@ def _platform_key(name: str, row: Table) -> Platform:
     return Platform(name)
 
 
-def _pin(row: Table) -> Pin:
-    pin = Pin(
-        version=row.string("version"),
-        archive=row.string("archive"),
-        path=row.string("path"),
-        size=row.integer("size"),
-        sha256=row.string("sha256"),
-        locked=row.string("locked", optional=True),
-    )
+def _pin(row: Table) -> Pin | ReleasePin:
+    row.refuse_both("url", ("archive", "path"))
+    version, sha256 = row.string("version"), row.string("sha256")
+    pin: Pin | ReleasePin
+    if "url" in row.keys_left():
+        pin = ReleasePin(version=version, url=row.string("url"), sha256=sha256, size=row.integer("size", optional=True))
+    else:
+        pin = Pin(
+            version=version,
+            archive=row.string("archive"),
+            path=row.string("path"),
+            size=row.integer("size"),
+            sha256=sha256,
+            locked=row.string("locked", optional=True),
+        )
     row.refuse_the_rest()
     return pin
+
+
+def _pinned_source(row: Table) -> PinnedSource:
+    source = PinnedSource(ref=row.string("ref"), commit=row.string("commit"))
+    row.refuse_the_rest()
+    return source
+
+
+def render(pins: Pins) -> str:
+    """Return the text of pins.toml."""
+    head = "# WRITTEN BY `invoke lock`: the external inputs by content. Do not edit.\n\n"
+    epoch = "# SOURCE_DATE_EPOCH of every image: when its root images last moved.\n" + f"epoch = {pins.epoch}\n\n"
+    roots = "".join(f"[roots.{'.'.join(key)}]\n{render_root(root)}\n" for key, root in sorted(pins.roots.items()))
+    sources = "".join(
+        f"[sources.{name}]\n{_lines(ref=source.ref, commit=source.commit)}\n"
+        for name, source in sorted(pins.sources.items())
+    )
+    return (head + epoch + roots + render_programs(pins.programs) + sources).rstrip() + "\n"
+
+
+def render_root(root: PinnedRoot) -> str:
+    """Return the lines for a root image."""
+    digests = sorted((platform.value, digest) for platform, digest in root.platforms.items())
+    return _lines(image=root.image, index=root.index) + "".join(f'"{name}" = "{digest}"\n' for name, digest in digests)
+
+
+def render_programs(rows: Mapping[tuple[str, str, Platform], Pin | ReleasePin]) -> str:
+    """Return the tables for the programs."""
+    return "".join(
+        f'[programs.{bases}.{name}."{platform.value}"]\n{_program_lines(pin)}\n'
+        for (bases, name, platform), pin in sorted(rows.items(), key=lambda item: (item[0][:2], item[0][2].value))
+    )
+
+
+def _program_lines(pin: Pin | ReleasePin) -> str:
+    size = f"size = {pin.size}\n" if pin.size else ""
+    if isinstance(pin, ReleasePin):
+        return _lines(version=pin.version, url=pin.url) + size + _lines(sha256=pin.sha256)
+    where = _lines(version=pin.version, archive=pin.archive, path=pin.path)
+    return where + f"size = {pin.size}\n" + _lines(sha256=pin.sha256, locked=pin.locked)
+
+
+def _lines(**values: str) -> str:
+    return "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import os_lock, programs, run, sources
 from dynamo_containers.errors import LockError
+from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,8 @@ def keep(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> str:
         gone += [package.path for package in missing]
         kept |= {_keep(folder, package, pool) for package in packages if package not in missing}
     for bases, platform in {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in wanted}.values():
-        for pin in programs.pinned(catalogue.pins, bases, platform).values():
+        pins = programs.pinned(catalogue.pins, bases, platform).values()
+        for pin in (each for each in pins if isinstance(each, Pin)):  # a pool is of .debs
             if sources.fetch_all(folder, bases, (pin,), pin.locked):
                 gone.append(pin.path)
             else:

@@ -11,10 +11,11 @@ import sys
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import host_secrets, oci_layout, os_lock, programs, python_lock, python_pins, roots, run
+from dynamo_containers import host_secrets, oci_layout, os_lock, programs, pulled, python_lock, python_pins, roots, run
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage
+from dynamo_containers.pins import render_root
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_layers import BUILDER
 
@@ -98,10 +99,17 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
                 raise LockError(reason)
             texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(request.stage):
-        for platform in image.platforms:
-            system = os_lock.OsLock(bases=bases, role=role, platform=platform)
-            texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
+        texts |= _root_texts(request, image, role)
     return texts
+
+
+def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
+    """Return what decides a root image: the locks of its packages, or its pin where a registry has it."""
+    folder, bases = request.catalogue.folder, request.bases
+    if role in bases.pulled:
+        return {f"roots.{bases.name}.{role}": render_root(pulled.pinned(request.catalogue.pins, bases, role))}
+    systems = [os_lock.OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms]
+    return {system.file: os_lock.render(system, os_lock.read(system, folder)) for system in systems}
 
 
 def _version(request: Request, texts: Mapping[str, str]) -> str:
@@ -154,10 +162,12 @@ def _pinned_roots(request: Request) -> dict[tuple[str, Platform], str]:
 
 
 def _root_locks(request: Request) -> list[OsLock]:
+    """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
     # The builder of this machine's own platform serves every install step, whatever is built.
     wanted = {(role, platform) for role in root_roles(request.stage) for platform in request.platforms}
     wanted |= {("builder", native_platform())}
-    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in wanted]
+    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
+    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
 
 
 def _roots(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[Drift, ...]]:

@@ -13,34 +13,41 @@ from shutil import copy2, rmtree
 from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, os_lock, run, sources
+from dynamo_containers.bases import Program, Release, Sources
 from dynamo_containers.errors import DownloadError, LockError, UsageError
-from dynamo_containers.model import Sources
-from dynamo_containers.pins import Pin
+from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.pins import PINS_FILE, Pin, ReleasePin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dynamo_containers.model import Bases, Program
+    from dynamo_containers.bases import Bases
     from dynamo_containers.pins import Pins
     from dynamo_containers.platforms import Platform
 
 MODE = 0o755
 
 
-def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, Pin]:
+def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, Pin | ReleasePin]:
     """Return the pin of every program of the bases on a platform.
 
     Raises:
-        LockError: one has none.
+        LockError: one has none, or is of another kind or version than images.toml names.
     """
     for name in bases.programs:
-        if (bases.name, name, platform) not in pins.programs:
-            message = (
-                f"containers/pins.toml has no programs.{bases.name}.{name} for {platform.value}.\n"
-                "Pin it with: invoke lock --only archives"
-            )
+        if why := stale(pins, bases, name, platform):
+            message = f"{PINS_FILE} {why}.\nPin it with: invoke lock --only archives"
             raise LockError(message)
     return {name: pins.programs[bases.name, name, platform] for name in bases.programs}
+
+
+def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
+    """Say why the pin of a program cannot be used, as what pins.toml does; '' when it fits."""
+    where, program = f"programs.{bases.name}.{name} for {platform.value}", bases.programs[name]
+    pin = pins.programs.get((bases.name, name, platform))
+    if pin is None or isinstance(pin, ReleasePin) is not isinstance(program, Release):
+        return f"has no {where}"
+    if isinstance(pin, ReleasePin) and isinstance(program, Release) and pin.url != program.address(platform):
+        return f"is stale: it has {where} of {pin.url}, and {IMAGES_FILE} names {program.address(platform)}"
+    return ""
 
 
 def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
@@ -65,8 +72,8 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     locked = pinned(pins, bases, platform)
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
     drifted = [
-        os_lock.Drift(name=bases.programs[name].package, locked=locked[name].version, used=used[name].version)
-        for name in locked
+        os_lock.Drift(name=program.package, locked=locked[name].version, used=used[name].version)
+        for name, program in bases.packaged.items()
         if locked[name].sha256 != used[name].sha256
     ]
     from tempfile import TemporaryDirectory
@@ -74,7 +81,8 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     tree.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=tree.parent) as scratch:
         for name, pin in used.items():
-            _lay_out(folder, pin, bases.programs[name], Path(scratch) / "package", Path(scratch) / "tree")
+            _unpack(folder, pin, bases.programs[name], platform, Path(scratch) / "package")
+            _lay_out(bases.programs[name], pin, platform, Path(scratch) / "package", Path(scratch) / "tree")
         # Before the tree appears: whoever finds it must learn of its drift.
         run.write(run.Document(path=record, text="".join(f"{row.name} {row.locked} {row.used}\n" for row in drifted)))
         (Path(scratch) / "tree").rename(tree)
@@ -86,8 +94,13 @@ def _read_drift(record: Path) -> tuple[os_lock.Drift, ...]:
     return tuple(os_lock.Drift(name=name, locked=locked, used=used) for name, locked, used in map(str.split, rows))
 
 
-def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin) -> Pin:
-    """Fetch the pinned package, or the suite's current one where the mirror dropped it and the bases allow it."""
+def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin | ReleasePin) -> Pin | ReleasePin:
+    """Fetch what is pinned, or the suite's current package where the mirror dropped it and the bases allow it."""
+    if isinstance(pin, ReleasePin):
+        from dynamo_containers import release
+
+        release.fetched(folder, pin)
+        return pin
     if not sources.fetch_all(folder, bases, (pin,), pin.locked):
         return pin
     if bases.strict:
@@ -96,7 +109,7 @@ def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: P
             f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
         )
         raise LockError(message)
-    found = current(folder, bases.programs[name], platform)
+    found = current(folder, bases.packaged[name], platform)
     mirror = replace(bases, sources=Sources())  # what the suite has now is nowhere else yet
     if sources.fetch_all(folder, mirror, (found,), ""):
         message = f"The mirror lists but does not have: {found.path}.\nIt is probably being updated: try again."
@@ -117,28 +130,27 @@ def current(folder: Path, program: Program, platform: Platform) -> Pin:
     )
 
 
-def _lay_out(folder: Path, pin: Pin, program: Program, package: Path, tree: Path) -> None:
-    archive = sources.stored(folder, pin)
-    run.call(run.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
-    for source, target in program.files.items():
+def _unpack(folder: Path, pin: Pin | ReleasePin, program: Program | Release, platform: Platform, package: Path) -> None:
+    if isinstance(program, Release) and isinstance(pin, ReleasePin):
+        from dynamo_containers import release
+
+        release.unpack(release.stored(folder, pin), pin.url, program.members(platform), package)
+    elif isinstance(pin, Pin):
+        archive = sources.stored(folder, pin)
+        run.call(run.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
+
+
+def _lay_out(program: Program | Release, pin: Pin | ReleasePin, platform: Platform, package: Path, tree: Path) -> None:
+    for source, target in program.members(platform).items():
         destination = tree / target.lstrip("/")
         if not (package / source).is_file():
+            what = f"package {program.package}" if isinstance(program, Program) else "release archive"
             message = (
-                f"The package {program.package} {pin.version} has no file {source}.\n"
-                "Look with `dpkg-deb --contents` and edit the program's files in containers/images.toml."
+                f"The {what} {pin.version} has no file {source}.\n"
+                f"Look with `dpkg-deb --contents` or `tar --list` and edit the program's files in {IMAGES_FILE}."
             )
             raise UsageError(message)
         destination.parent.mkdir(parents=True, exist_ok=True)
         copy2(package / source, destination)
         destination.chmod(MODE)
     rmtree(package)
-
-
-def render(rows: Mapping[tuple[str, str, Platform], Pin]) -> str:
-    """Return the tables of pins.toml for the programs."""
-    return "".join(
-        f'[programs.{bases}.{name}."{platform.value}"]\n'
-        f'version = "{pin.version}"\narchive = "{pin.archive}"\npath = "{pin.path}"\n'
-        f'size = {pin.size}\nsha256 = "{pin.sha256}"\n' + (f'locked = "{pin.locked}"\n' if pin.locked else "") + "\n"
-        for (bases, name, platform), pin in sorted(rows.items(), key=lambda item: (item[0][:2], item[0][2].value))
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -168,18 +169,57 @@ class Finished:
     stderr: str
 
 
+class TooSlowError(CommandFailedError):
+    """A command did not end in time."""
+
+
 def finish(command: Command, *, seconds: float) -> Finished:
     """Run one command without printing it, whatever its exit code will be.
 
     Raises:
-        CommandFailedError: it could not be found, or did not end within `seconds`.
+        TooSlowError: it did not end within `seconds`; it and what it started were stopped.
+        CommandFailedError: it could not be found.
     """
     try:
         finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, seconds=seconds)
     except subprocess.TimeoutExpired:
         message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
-        raise CommandFailedError(message) from None
+        raise TooSlowError(message) from None
     return Finished(returncode=finished.returncode, stdout=finished.stdout, stderr=finished.stderr)
+
+
+def ask(command: Command, *, seconds: float) -> Finished:
+    """Run one command as `finish` does, but stop also what it started: git leaves the network to helpers.
+
+    Raises:
+        TooSlowError: it did not end within `seconds`.
+        CommandFailedError: it could not be found.
+    """
+    environment = {**os.environ, **command.env}
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+    except OSError as error:
+        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
+        raise CommandFailedError(message) from None
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=seconds)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
+            raise TooSlowError(message) from None
+    return Finished(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
 def start(command: Command, *, log: Path) -> int:

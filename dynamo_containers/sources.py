@@ -17,8 +17,8 @@ from dynamo_containers.pins import Pin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dynamo_containers.bases import Bases, Sources
     from dynamo_containers.fetch import Download
-    from dynamo_containers.model import Bases, Sources
 
 File: TypeAlias = apt.Package | Pin
 AnyFile = TypeVar("AnyFile", apt.Package, Pin)

@@ -71,8 +71,11 @@ class Table:
         """Take true or false."""
         return bool(self._take(key, bool, "true or false"))
 
-    def integer(self, key: str) -> int:
-        """Take a whole number."""
+    def integer(self, key: str, *, optional: bool = False) -> int:
+        """Take a whole number; 0 for an optional one that is not there."""
+        if optional and key not in self._left:
+            self._known.append(key)
+            return 0
         return int(self._take(key, int, "a whole number"))
 
     def strings(self, key: str, allowed: list[str] | None = None, *, optional: bool = False) -> tuple[str, ...]:
@@ -112,6 +115,16 @@ class Table:
     def keys_left(self) -> tuple[str, ...]:
         """Return the keys that nobody took."""
         return tuple(self._left)
+
+    def refuse_both(self, key: str, others: Iterable[str]) -> None:
+        """Refuse a key beside any of the others: each says what kind of row it is."""
+        for other in others:
+            if key in self._left and other in self._left:
+                message = (
+                    f"{self.file}: {self.path} has both {key} and {other}; a row has one or the other.\n"
+                    f"Edit {self.file} and run again."
+                )
+                raise UsageError(message)
 
     def refuse_the_rest(self) -> None:
         """Refuse the keys that nobody took."""

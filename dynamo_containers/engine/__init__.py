@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
     from dynamo_containers.platforms import Platform
 
-__all__ = ["buildx", "client", "down", "environment", "network", "ready_for", "status", "up", "watched"]
+__all__ = [
+    "buildx",
+    "client",
+    "client_buildx",
+    "down",
+    "environment",
+    "network",
+    "ready_for",
+    "status",
+    "up",
+    "watched",
+]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -119,6 +130,20 @@ def client(folder: Path) -> None:
     if not endpoint.has_tools(os.environ):
         with lifecycle.locked(place):
             lifecycle.ensure_client(place)
+
+
+def client_buildx(folder: Path) -> tuple[str, ...]:
+    """Return the words that call buildx for what needs no engine: the user's own, or a private one from Debian.
+
+    Raises:
+        UnsupportedHostError: there is none, and this is no Debian from which one could be had.
+    """
+    place = Place(folder=folder)
+    plugin = endpoint.buildx_plugin(os.environ)
+    if plugin is None:
+        client(folder)
+        plugin = place.client / endpoint.PRIVATE_PLUGINS / endpoint.BUILDX
+    return (str(plugin),)
 
 
 def status(folder: Path) -> str:

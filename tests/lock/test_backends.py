@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import lock, model
+from dynamo_containers import lock_check, lock_part, model
 from dynamo_containers.errors import UnreachedError
 from tests.lock.conftest import Index, serve
 
@@ -160,9 +160,11 @@ def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_oth
     ]
     assert outcome.unreached[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
     assert not (backends.folder / "constraints/trtllm-debian-amd64.txt").exists()
-    part = lock.Part(images=["trtllm"])
-    with pytest.raises(UnreachedError, match=r"constraints/trtllm-debian-amd64\.txt: not locked"):
-        lock.check(model.load(backends.folder), part=part)
+    part = lock_part.Part(images=["trtllm"])
+    with pytest.raises(
+        UnreachedError, match=r"constraints/trtllm-debian-amd64\.txt +http://127\.0\.0\.1:9/simple/ +not locked"
+    ):
+        lock_check.check(model.load(backends.folder), ["python"], part=part)
 
 
 def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(

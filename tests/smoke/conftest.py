@@ -20,7 +20,8 @@ from tests.smoke.layers import Saved, saved
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_containers.model import Bases, Catalogue, Image
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Catalogue, Image
 
 EMULATED = 12.0
 """How much slower than a native container an emulated one may be (measured with qemu-user: 3 to 10 times)."""

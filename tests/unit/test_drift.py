@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, lock, model, oci_layout, os_lock, prepare, run
+from dynamo_containers import build, model, oci_layout, os_lock, prepare, run
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.model import Stage
-from dynamo_containers.pins import PINS_FILE, Pin, Pins, load_pins
+from dynamo_containers.pins import PINS_FILE, Pin, Pins, load_pins, render
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
 
 def pin_etcd(folder: Path, pins: Pins, pin: Pin) -> None:
     moved = replace(pins, programs={("debian", "etcd", platform): pin for platform in Platform})
-    run.write(run.Document(path=folder / PINS_FILE, text=lock.render(moved)))
+    run.write(run.Document(path=folder / PINS_FILE, text=render(moved)))
 
 
 def lose_a_package(folder: Path) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, lock, model, os_lock
+from dynamo_containers import apt, lock, lock_check, lock_part, model, os_lock
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
-from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, Pins, load_pins
+from dynamo_containers.pins import PINS_FILE, Pin, PinnedRoot, PinnedSource, Pins, ReleasePin, load_pins, render
 from dynamo_containers.platforms import Platform
+from dynamo_containers.unreached import Unreached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,17 +42,17 @@ THEN, NOW = 1700000000, 1800000000
     ],
 )
 def test_the_words_for_kinds_of_pin(words: list[str], meant: tuple[str, ...]) -> None:
-    assert lock.kinds(words) == meant
+    assert lock_part.kinds(words) == meant
 
 
 def test_an_unknown_kind_names_the_valid_ones() -> None:
     with pytest.raises(UsageError) as caught:
-        lock.kinds(["os", "pyhton"])
+        lock_part.kinds(["os", "pyhton"])
     assert str(caught.value) == ('There is no kind of pin called "pyhton". There is: archives, os, images, python.')
 
 
 def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalogue: Catalogue) -> None:
-    assert [each.file for each in lock.os_locks(catalogue)] == [
+    assert [each.file for each in lock_part.os_locks(catalogue)] == [
         "constraints/os-debian-builder-amd64.txt",
         "constraints/os-debian-builder-arm64.txt",
         "constraints/os-debian-runtime-amd64.txt",
@@ -61,10 +62,21 @@ def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalo
 
 def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
     pin = Pin(version="1:3.5+b1~x", archive="debian-security", path="pool/e+_1%3a.deb", size=5, sha256="e" * 64)
+    release = ReleasePin(version="3.5.21", url="https://example.invalid/etcd.tar.gz", sha256="d" * 64, size=7)
+    bare = PinnedRoot(image="nvcr.io/nvidia/cuda:13", index=f"sha256:{'4' * 64}", platforms={})
+    split = PinnedRoot(
+        image="quay.io/wheels_{machine}:1", index="", platforms=dict.fromkeys(Platform, f"sha256:{'5' * 64}")
+    )
     pins = Pins(
         epoch=THEN,
-        programs={("debian", name, platform): pin for name in ("etcd", "nats-server") for platform in Platform},
-        roots={
+        programs={
+            **{("debian", name, platform): pin for name in ("etcd", "nats-server") for platform in Platform},
+            ("cuda", "etcd", Platform.AMD64): release,
+            ("cuda", "etcd", Platform.ARM64): replace(release, size=0),
+        },
+        sources={"dynamo": PinnedSource(ref="v1", commit="c" * 40)},
+        roots={("cuda", "runtime"): bare, ("cuda", "builder"): split}
+        | {
             ("debian", role): PinnedRoot(
                 index=f"sha256:{'1' * 64}",
                 platforms={Platform.AMD64: f"sha256:{'2' * 64}", Platform.ARM64: f"sha256:{'3' * 64}"},
@@ -72,33 +84,33 @@ def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
             for role in ("builder", "runtime")
         },
     )
-    text = lock.render(pins)
+    text = render(pins)
     (checkout / PINS_FILE).write_text(text, encoding="utf-8")
     assert load_pins(checkout) == pins
-    assert lock.render(load_pins(checkout)) == text
+    assert render(load_pins(checkout)) == text
     assert text.startswith("# WRITTEN BY `invoke lock`")
 
 
 def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
     text = (model.ROOT / PINS_FILE).read_text(encoding="utf-8")
     values = [line for line in text.splitlines() if not line.startswith("#")]
-    assert values == [line for line in lock.render(model.load().pins).splitlines() if not line.startswith("#")]
+    assert values == [line for line in render(model.load().pins).splitlines() if not line.startswith("#")]
 
 
 def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
     catalogue = model.load(own_checkout)
-    assert lock.check(catalogue, ["os", "images"]) == "Every lock fits what it is made from (os, images)."
-    part = lock.Part(images=["frontend", "vllm", "sglang"])
-    assert lock.check(catalogue, ["python"], part=part) == "Every lock fits what it is made from (python)."
+    assert lock_check.check(catalogue, ["os", "images"]) == "Every lock fits what it is made from (os, images)."
+    part = lock_part.Part(images=["frontend", "vllm", "sglang"])
+    assert lock_check.check(catalogue, ["python"], part=part) == "Every lock fits what it is made from (python)."
 
 
 def test_a_lock_that_was_never_made_for_want_of_its_index_is_named_when_all_others_fit(own_checkout: Path) -> None:
-    with pytest.raises(UnreachedError, match=r"constraints/trtllm-cuda-arm64\.txt: not locked"):
-        lock.check(model.load(own_checkout))
+    with pytest.raises(UnreachedError, match=r"constraints/trtllm-cuda-arm64\.txt +\S+ +not locked"):
+        lock_check.check(model.load(own_checkout))
     with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
         file.write("one-more\n")
     with pytest.raises(LockError, match=r"constraints/tools\.txt is stale"):
-        lock.check(model.load(own_checkout))
+        lock_check.check(model.load(own_checkout))
 
 
 def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:
@@ -108,33 +120,35 @@ def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) ->
     pins = own_checkout / PINS_FILE
     pins.write_text(pins.read_text(encoding="utf-8").replace("[programs.debian.etcd.", "[programs.debian.etc."))
     with pytest.raises(LockError) as caught:
-        lock.check(model.load(own_checkout))
+        lock_check.check(model.load(own_checkout))
     message = str(caught.value)
     assert "constraints/tools.txt is stale" in message
     assert "constraints/os-debian-runtime-arm64.txt is missing" in message
     assert "containers/pins.toml has no programs.debian.etcd for linux/amd64" in message
-    assert message.count("invoke lock") == 3
+    assert message.count("invoke lock") == 4
 
 
 def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    assert lock.check(model.load(own_checkout), ["archives", "images"])
+    assert lock_check.check(model.load(own_checkout), ["images"])
 
 
-def test_the_check_of_a_part_looks_at_the_python_locks_of_that_part(own_checkout: Path) -> None:
+def test_the_check_of_a_part_looks_at_the_locks_of_that_part(own_checkout: Path) -> None:
     (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     catalogue = model.load(own_checkout)
-    part = lock.Part(images=["frontend"], platforms=["linux/amd64"])
-    assert "python" in lock.check(catalogue, part=part)
-    with pytest.raises(LockError, match=r"^constraints/frontend-debian-arm64\.txt is missing"):
-        lock.check(catalogue, part=lock.Part(images=["frontend"]))
+    part = lock_part.Part(images=["frontend"], platforms=["linux/amd64"])
+    assert lock_check.check(catalogue, part=part)
+    assert lock_check.check(catalogue, ["os", "images"], part=lock_part.Part(bases=["cuda"]))
+    for kind, file in (("python", "frontend-debian-arm64"), ("os", "os-debian-runtime-arm64")):
+        with pytest.raises(LockError, match=rf"^constraints/{file}\.txt is missing"):
+            lock_check.check(catalogue, [kind], part=lock_part.Part(images=["frontend"]))
 
 
 def test_what_moved_is_printed_and_written_as_markdown(
     own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    part = lock.Part(images=["frontend", "vllm"])
+    part = lock_part.Part(images=["frontend", "vllm"])
     lock.publish(lock.refresh(model.load(own_checkout), ["python"], part=part), str(tmp_path / "report.md"))
     assert capsys.readouterr().out == "No Python package moved.\n"
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -154,7 +168,7 @@ def locked(
     fake_apt.would_install(BASH, ETCD)
     packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
     digests = {}
-    for number, each in enumerate(lock.os_locks(catalogue)):
+    for number, each in enumerate(lock_part.os_locks(catalogue)):
         os_lock.write(each, catalogue.folder, packages, "20231114T221320Z")
         digests[each.role, each.platform] = f"sha256:{number:064}"
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
@@ -169,7 +183,7 @@ def locked(
         locked="20231114T221320Z",
     )
     pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
-    (catalogue.folder / PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     lock.refresh(catalogue, ["images"])
     return catalogue
 
@@ -201,8 +215,8 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
-    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values()}
-    return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock.os_locks(catalogue)}
+    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, Pin)}
+    return pins | {os_lock.moment_of(each, catalogue.folder) for each in lock_part.os_locks(catalogue)}
 
 
 def test_what_did_not_move_keeps_the_time_when_it_was_locked(locked: Catalogue) -> None:
@@ -219,7 +233,7 @@ def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> Non
 
 
 def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
-    for each in lock.os_locks(locked):
+    for each in lock_part.os_locks(locked):
         os_lock.write(each, locked.folder, os_lock.read(each, locked.folder))
     pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -254,8 +268,191 @@ def test_kinds_that_were_not_asked_for_stay(locked: Catalogue, fake_apt: FakeApt
     assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
 
 
-def test_the_platforms_of_bases_are_those_that_an_image_has_there(catalogue: Catalogue) -> None:
+def test_the_platforms_of_bases_are_those_of_its_images_or_all_where_it_has_none(
+    catalogue: Catalogue,
+) -> None:
     small = replace(catalogue, images={"small": catalogue.images["small"]})
-    assert lock.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
-    assert lock.platforms(small, "debian") == (Platform.AMD64,)
-    assert lock.platforms(catalogue, "cuda") == ()
+    assert lock_part.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
+    assert lock_part.platforms(small, "debian") == (Platform.AMD64,)
+    assert lock_part.platforms(replace(catalogue, images={}), "debian") == (Platform.AMD64, Platform.ARM64)
+
+
+def versions(catalogue: Catalogue) -> dict[Platform, str]:
+    """Return the pinned version of etcd for each platform."""
+    return {platform: pin.version for (_, _, platform), pin in load_pins(catalogue.folder).programs.items()}
+
+
+def lock_files(catalogue: Catalogue) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (catalogue.folder / "constraints").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [lock_part.Part(platforms=["linux/amd64"]), lock_part.Part(images=["small"])],
+    ids=["a platform", "an image that is made for it alone"],
+)
+def test_the_programs_of_other_platforms_keep_their_pins(
+    locked: Catalogue, fake_apt: FakeApt, part: lock_part.Part
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["archives"], part=part)
+    assert versions(locked) == {Platform.AMD64: "3.5-5", Platform.ARM64: "3.5-4"}
+
+
+def test_the_os_packages_of_other_platforms_keep_their_locks(locked: Catalogue, fake_apt: FakeApt) -> None:
+    before = lock_files(locked)
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, ["os"], part=lock_part.Part(platforms=["linux/arm64"]))
+    moved = {name for name, text in lock_files(locked).items() if text != before[name]}
+    assert moved == {"os-debian-builder-arm64.txt", "os-debian-runtime-arm64.txt"}
+
+
+@pytest.mark.parametrize("kind", ["os", "archives"])
+def test_what_moved_for_one_platform_makes_the_root_images_of_all_anew(
+    locked: Catalogue, fake_apt: FakeApt, kind: str
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    lock.refresh(locked, [kind], part=lock_part.Part(platforms=["linux/arm64"]))
+    pins = load_pins(locked.folder)
+    assert pins.epoch == NOW
+    assert {key: set(root.platforms) for key, root in pins.roots.items()} == {
+        ("debian", "builder"): set(Platform),
+        ("debian", "runtime"): set(Platform),
+    }
+
+
+def test_a_root_image_of_one_platform_is_pinned_with_the_others(locked: Catalogue) -> None:
+    before = (locked.folder / PINS_FILE).read_bytes()
+    lock.refresh(locked, ["images"], part=lock_part.Part(platforms=["linux/arm64"]))
+    assert (locked.folder / PINS_FILE).read_bytes() == before
+
+
+def test_a_stale_lock_of_the_rest_is_refused_before_anything_is_written(locked: Catalogue, fake_apt: FakeApt) -> None:
+    (locked.folder / "constraints/os-debian-runtime-amd64.txt").unlink()
+    before, pins = lock_files(locked), (locked.folder / PINS_FILE).read_bytes()
+    fake_apt.would_install(BASH, NEWER)
+    for kind in ("os", "archives"):
+        with pytest.raises(LockError, match=r"^constraints/os-debian-runtime-amd64\.txt is missing"):
+            lock.refresh(locked, [kind], part=lock_part.Part(platforms=["linux/arm64"]))
+    assert (lock_files(locked), (locked.folder / PINS_FILE).read_bytes()) == (before, pins)
+
+
+def test_interrupted_root_images_are_not_pinned_at_all_and_the_next_run_makes_them(
+    locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    with monkeypatch.context() as patch:
+        patch.setattr(os_lock, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.refresh(locked, ["os", "archives"])
+    assert load_pins(locked.folder).epoch == NOW
+    assert load_pins(locked.folder).roots == {}
+    lock.refresh(locked, ["images"])
+    assert set(load_pins(locked.folder).roots) == {("debian", "builder"), ("debian", "runtime")}
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locked: Catalogue) -> None:
+    (fewer,) = (replace(each, programs={}, roots={"builder": each.roots["builder"]}) for each in locked.bases.values())
+    catalogue = replace(locked, bases={"debian": fewer})
+    lock.refresh(catalogue, ["images"])
+    assert set(load_pins(locked.folder).roots) == {("debian", "builder")}
+    assert load_pins(locked.folder).programs
+    lock.refresh(catalogue, ["archives"])
+    assert load_pins(locked.folder).programs == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "meant"),
+    [
+        pytest.param(lock_part.Part(), ["debian amd64", "debian arm64", "other amd64", "other arm64"], id="all"),
+        pytest.param(lock_part.Part(bases=["other"]), ["other amd64", "other arm64"], id="bases"),
+        pytest.param(lock_part.Part(platforms=["linux/arm64"]), ["debian arm64", "other arm64"], id="platform"),
+        pytest.param(lock_part.Part(images=["small"]), ["debian amd64"], id="image"),
+        pytest.param(lock_part.Part(images=["small", "base"]), ["debian amd64", "debian arm64"], id="images"),
+        pytest.param(lock_part.Part(images=["base"], platforms=["all"]), ["debian amd64", "debian arm64"], id="both"),
+    ],
+)
+def test_the_bases_and_platforms_that_words_mean(catalogue: Catalogue, part: lock_part.Part, meant: list[str]) -> None:
+    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
+    assert sorted(f"{bases.name} {platform.arch}" for bases, platform in part.targets(more)) == meant
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lock_part.Part(images=["small"], platforms=["linux/arm64"]),
+        lock_part.Part(images=["small"], bases=["other"]),
+    ],
+    ids=["another platform", "other bases"],
+)
+def test_words_that_no_image_fits_together_are_refused(catalogue: Catalogue, part: lock_part.Part) -> None:
+    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
+    with pytest.raises(UsageError, match="so there is nothing to lock"):
+        part.targets(more)
+
+
+def test_sources_that_were_never_locked_are_named_when_all_else_fits(own_checkout: Path) -> None:
+    catalogue = model.load(own_checkout)
+    with pytest.raises(UnreachedError) as caught:
+        lock_check.check(catalogue, ["archives"])
+    assert caught.value.exit_code == 10
+    rows = [line.split()[0] for line in str(caught.value).splitlines() if "not locked" in line]
+    assert rows == ["sources.dynamo", "sources.nixl"]
+    assert lock_check.check(catalogue, ["archives"], part=lock_part.Part(bases=["debian"]))
+    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    with pytest.raises(LockError):
+        lock_check.check(catalogue)
+
+
+def test_a_source_that_is_pinned_to_another_name_is_stale(own_checkout: Path) -> None:
+    with (own_checkout / PINS_FILE).open("a", encoding="utf-8") as file:
+        file.write(f'\n[sources.dynamo]\nref = "v1.4.1"\ncommit = "{"c" * 40}"\n')
+    with pytest.raises(LockError) as caught:
+        lock_check.check(model.load(own_checkout), ["archives"])
+    assert str(caught.value) == (
+        "containers/pins.toml is stale: it has sources.dynamo of v1.4.1, and containers/images.toml names v1.4.2.\n"
+        "Pin it with: invoke lock --only archives"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "message"),
+    [
+        pytest.param(
+            'version = "3.5.21"',
+            'version = "3.5.22"',
+            "archives",
+            "programs.cuda.etcd for linux/arm64 of ",
+            id="version",
+        ),
+        pytest.param("13.0.2-runtime", "13.0.3-runtime", "images", "roots.cuda.runtime of nvcr.io", id="tag"),
+    ],
+)
+def test_a_pin_of_another_version_or_tag_than_the_data_names_is_stale(
+    own_checkout: Path, old: str, new: str, kind: str, message: str
+) -> None:
+    images = own_checkout / model.IMAGES_FILE
+    images.write_text(images.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(LockError) as caught:
+        lock_check.check(model.load(own_checkout), [kind])
+    assert f"containers/pins.toml is stale: it has {message}" in str(caught.value)
+    assert f"invoke lock --only {kind}" in str(caught.value)
+
+
+def test_what_could_not_be_asked_ends_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
+    report = lock.Report(terminal="Nothing moved.", markdown="Nothing moved.", unreached=(row,))
+    with pytest.raises(UnreachedError) as caught:
+        lock.publish(report, str(tmp_path / "report.md"))
+    assert capsys.readouterr().out == "Nothing moved.\n"
+    assert (tmp_path / "report.md").is_file()
+    assert str(caught.value) == (
+        "Could not be asked, so what it pins was not refreshed:\n"
+        "  what              asked           stays       why\n"
+        "  roots.cuda.devel  nvcr.io/cuda:1  not locked  no such host\n"
+        "Everything else was done. Where these can be reached, run again: invoke lock"
+    )

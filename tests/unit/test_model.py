@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import model
+from dynamo_containers.bases import Root
 from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
-from dynamo_containers.model import Root, Stage
+from dynamo_containers.model import Stage
 from dynamo_containers.pins import PINS_FILE, load_pins
 from dynamo_containers.platforms import Platform, native_platform
 
@@ -72,14 +73,53 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[images.small]\n",
             "[image.small]\n",
-            "containers/images.toml: image: unknown key, allowed here are bases, images, indexes, lock, project.",
+            "containers/images.toml: image: unknown key, allowed here are "
+            "bases, images, indexes, lock, project, sources.",
             id="a misspelt table",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nsuit = "sid"\n',
-            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, allowed here are packages, suite.",
+            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, "
+            "allowed here are interpreter, packages, suite.",
             id="an unknown key of a root image",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
+            "containers/images.toml: bases.debian.roots.runtime has both image and suite; a row has one or the other.",
+            id="a root image of two kinds",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.devel]\nimage = "debian@sha256:1"\n[bases.debian.roots.runtime]\n',
+            'containers/images.toml: bases.debian.roots.devel.image: found "debian@sha256:1", '
+            "allowed is REGISTRY/NAME:TAG without a digest, maybe {machine}.",
+            id="a root image without a tag",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are image, interpreter.",
+            id="an unknown key of a root image of a registry",
+        ),
+        pytest.param(
+            'package = "etcd-server"\n',
+            'package = "etcd-server"\nurl = "https://example.invalid"\n',
+            "containers/images.toml: bases.debian.programs.etcd has both url and suite; a row has one or the other.",
+            id="a program of two kinds",
+        ),
+        pytest.param(
+            'suite = "trixie"\npackage = "etcd-server"\n',
+            'url = "https://example.invalid"\n',
+            "containers/images.toml: bases.debian.programs.etcd.version is missing (a string).",
+            id="a release archive without a version",
+        ),
+        pytest.param(
+            "[images.small]\n",
+            '[sources.dynamo]\ngit = "https://example.invalid"\nrev = "v1"\n[images.small]\n',
+            "containers/images.toml: sources.dynamo.ref is missing (a string).",
+            id="a source without a name to take",
         ),
         pytest.param(
             'package = "etcd-server"\n',
@@ -206,7 +246,7 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             "epoch = 1700000000\n",
             "epoch = 1700000000\nepochs = 1\n",
-            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots.",
+            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots, sources.",
             id="an unknown key",
         ),
         pytest.param(
@@ -234,6 +274,19 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
             "",
             "containers/pins.toml: roots.debian.runtime.index is missing (a string).",
             id="a root image without its index",
+        ),
+        pytest.param(
+            'archive = "debian"\npath = "pool/main/e/etcd/etcd-server_3.5.16-4_arm64.deb"\n',
+            'archive = "debian"\nurl = "https://example.invalid"\n',
+            "containers/pins.toml: programs.debian.etcd.linux/arm64 has both url and archive; "
+            "a row has one or the other.",
+            id="a program of two kinds",
+        ),
+        pytest.param(
+            "epoch = 1700000000\n",
+            'epoch = 1700000000\n[sources.dynamo]\nref = "v1"\n',
+            "containers/pins.toml: sources.dynamo.commit is missing (a string).",
+            id="a source without its commit",
         ),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 
 from dynamo_containers import os_lock, run
 from dynamo_containers.apt import Package
+from dynamo_containers.bases import Root
 from dynamo_containers.errors import LockError
-from dynamo_containers.model import Root
 from dynamo_containers.os_lock import Drift, OsLock
 from dynamo_containers.platforms import Platform
 

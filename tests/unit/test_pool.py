@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import lock, os_lock, pool, sources
+from dynamo_containers import lock, lock_part, os_lock, pool, sources
 from dynamo_containers.apt import Package
+from dynamo_containers.bases import Sources
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Sources
-from dynamo_containers.pins import PINS_FILE, Pin, Pins
+from dynamo_containers.pins import PINS_FILE, Pin, Pins, render
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def locked(catalogue: Catalogue, server: Server, fake_apt: FakeApt) -> Catalogue
     """Return a checkout whose every lock is of one package, which the mirror has."""
     fake_apt.sources(f"{server.address}/debian")
     server.files |= {f"/debian/{BASH.path}": CONTENT, f"/debian/{ETCD.path}": b"etcd"}
-    for each in lock.os_locks(catalogue):
+    for each in lock_part.os_locks(catalogue):
         os_lock.write(each, catalogue.folder, (BASH,))
     pins = Pins(epoch=1, programs={("debian", "etcd", platform): ETCD for platform in Platform}, roots={})
-    (catalogue.folder / PINS_FILE).write_text(lock.render(pins), encoding="utf-8")
+    (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     return catalogue
 
 
@@ -84,7 +84,7 @@ def test_what_nobody_has_any_more_is_named_and_the_rest_is_kept(
 ) -> None:
     del server.files[f"/debian/{BASH.path}"]
     with pytest.raises(LockError) as caught:
-        pool.keep(locked, lock.os_locks(locked), tmp_path / "kept")
+        pool.keep(locked, lock_part.os_locks(locked), tmp_path / "kept")
     assert str(caught.value).startswith("No source has these any more: pool/b/bash_1.deb.\nThe other 1 packages are in")
     assert list(files(tmp_path / "kept")) == ["debian/pool/e/etcd_3.deb"]
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import model, programs, run
+from dynamo_containers.bases import Program
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import Program
 from dynamo_containers.os_lock import Drift
-from dynamo_containers.pins import Pin, Pins
+from dynamo_containers.pins import Pin, Pins, render_programs
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Bases, Catalogue
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Catalogue
     from tests.unit.conftest import FakeApt, Server
 
 POOL = "pool/main/e/etcd/etcd-server_3.5.16-4_amd64.deb"
@@ -152,7 +153,7 @@ def test_other_pins_or_other_files_are_another_folder(bases: Bases) -> None:
 
 
 def test_the_pins_are_rendered_as_the_file_has_them() -> None:
-    assert programs.render({KEY: PIN}) == (
+    assert render_programs({KEY: PIN}) == (
         '[programs.debian.etcd."linux/amd64"]\n'
         'version = "3.5.16-4"\n'
         'archive = "debian"\n'

@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from dynamo_containers import run
 from dynamo_containers.errors import CommandFailedError, DownloadError, NoSpaceError
 from dynamo_containers.run import Command, Document, Plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -149,6 +146,22 @@ def test_a_command_that_hangs_does_not_answer() -> None:
     assert not run.answers(Command(argv=("false",)))
     assert not run.answers(Command(argv=("no-such-program",)))
     assert not run.answers(Command(argv=("sleep", "9")), seconds=0.05)
+
+
+def test_a_question_gets_what_a_program_says_whatever_its_exit_code() -> None:
+    found = run.ask(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3")), seconds=5)
+    assert found == run.Finished(returncode=3, stdout="out\n", stderr="err\n")
+    with pytest.raises(CommandFailedError, match=r"^no-such-program: cannot be started: "):
+        run.ask(Command(argv=("no-such-program",)), seconds=5)
+
+
+def test_a_question_that_takes_too_long_ends_with_what_was_started_for_it(tmp_path: Path) -> None:
+    script = f"sleep 60 & echo $! >'{tmp_path}/child'; wait"
+    with pytest.raises(run.TooSlowError, match="did not end within 1 s"):
+        run.ask(Command(argv=("sh", "-c", script)), seconds=1)
+    child = (tmp_path / "child").read_text(encoding="utf-8").strip()
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text(encoding="utf-8").split()[2] == "Z"  # dead, if not yet collected
 
 
 def test_a_dry_run_prints_the_commands_and_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

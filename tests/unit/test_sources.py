@@ -11,12 +11,13 @@ import pytest
 
 from dynamo_containers import bootstrap, fetch, os_lock, sources
 from dynamo_containers.apt import Package
+from dynamo_containers.bases import Sources
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Sources
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Bases, Catalogue
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Catalogue
     from tests.unit.conftest import FakeApt, Server
 
 CONTENT = b"a package"

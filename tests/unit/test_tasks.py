@@ -19,6 +19,7 @@ import pytest
 from invoke.main import program
 
 from dynamo_containers import model, run
+from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 
 BUILDX = """\
@@ -176,9 +177,9 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
             id="platform of a lock",
         ),
         pytest.param(
-            ("lock", "--image", "frontend", "--only", "os"),
-            "--image, --bases and --platform narrow the Python locks",
-            id="part of what is locked as a whole",
+            ("lock", "--image", "trtllm", "--bases", "debian", "--only", "os"),
+            "No image is made for these bases and platforms together, so there is nothing to lock.\n",
+            id="a part that is empty",
         ),
     ],
 )
@@ -190,6 +191,32 @@ def test_an_unknown_word_is_one_message_and_exit_code_2(
     assert complaints.startswith(f"error: {message}")
     assert complaints.count("\n") <= 2
     assert not line.started.exists()
+
+
+def test_what_was_never_locked_is_exit_code_10(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("lock", "--check")
+    assert (code, output) == (10, "")
+    assert complaints.startswith("error: Every lock fits what it is made from (archives, os, images, python).\n")
+    assert complaints.endswith("Where these can be reached, run: invoke lock\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo 'ERROR: dial tcp: connect: connection refused' >&2; exit 1", "dial tcp: connect: connection refused"),
+        ("echo hello", "buildx answered something else than a manifest; is it 0.8 or newer?"),
+    ],
+    ids=["a registry that refuses", "another buildx"],
+)
+def test_who_cannot_be_asked_is_exit_code_10_and_leaves_the_pins(line: CommandLine, script: str, why: str) -> None:
+    line.buildx(f"#!/bin/sh\n{script}\n")
+    before = (line.checkout / PINS_FILE).read_bytes()
+    code, output, complaints = line.invoke("lock", "--only", "images", "--bases", "cuda")
+    assert (code, output) == (10, "Root images were looked at; nothing else was asked for.\n")
+    rows = [text.split() for text in complaints.splitlines() if text.endswith(why)]
+    assert [row[0] for row in rows] == ["roots.cuda.builder", "roots.cuda.devel", "roots.cuda.runtime"]
+    assert all(row[2:5] == ["the", "old", "pin"] for row in rows)
+    assert (line.checkout / PINS_FILE).read_bytes() == before
 
 
 def test_an_unknown_stage_is_an_unknown_task(line: CommandLine) -> None:

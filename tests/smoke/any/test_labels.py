@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import build, prepare, python_pins
-from dynamo_containers.model import ROOT, Bases, Catalogue, Image, Stage
+from dynamo_containers.bases import RegistryRoot
+from dynamo_containers.model import ROOT, Catalogue, Image, Stage
 
 if TYPE_CHECKING:
+    from dynamo_containers.bases import Bases
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 
@@ -37,12 +39,17 @@ def test_the_version_is_the_locked_one_of_dynamo(
 
 
 def test_the_base_image_is_named_with_its_pinned_digest(
-    labels: dict[str, str], catalogue: Catalogue, bases: Bases, row: Image
+    labels: dict[str, str], catalogue: Catalogue, bases: Bases, row: Image, platform: Platform
 ) -> None:
     role = "builder" if stage(row) is Stage.BASE else "runtime"
-    assert labels[f"{OCI}.base.name"] == f"{bases.name}-{role}:{bases.roots[role].suite}"
+    pin, root = catalogue.pins.roots[bases.name, role], bases.roots[role]
+    if isinstance(root, RegistryRoot):
+        assert labels[f"{OCI}.base.name"] == root.reference(platform)
+        assert labels[f"{OCI}.base.digest"] == (pin.index or pin.platforms[platform])
+        return
+    assert labels[f"{OCI}.base.name"] == f"{bases.name}-{role}:{root.suite}"
     if "ai.dynamo.drift" not in labels:
-        assert labels[f"{OCI}.base.digest"] == catalogue.pins.roots[bases.name, role].index
+        assert labels[f"{OCI}.base.digest"] == pin.index
 
 
 def test_it_was_created_when_the_locks_last_moved(

@@ -15,7 +15,7 @@ from tests.smoke.containers import MOUNTED, SCRIPTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.model import Bases
+    from dynamo_containers.bases import Bases
     from tests.smoke.containers import Engine
 
 TOOLS = "for tool in 'uv --version' 'pip --version' 'auditwheel --version' 'patchelf --version'; do $tool; done"

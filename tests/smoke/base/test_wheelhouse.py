@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Bases, Catalogue
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Catalogue
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 

@@ -13,7 +13,8 @@ from tests.smoke.locks import locked_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Bases, Image
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Image
     from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 

@@ -1,0 +1,197 @@
+"""What can the build graph stand on? The rows `bases.*` and `sources.*` of containers/images.toml, and their reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers.toml_table import wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamo_containers.platforms import Platform
+    from dynamo_containers.toml_table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """A root image that mmdebstrap makes: a Debian suite and the packages it gets beyond the minimum."""
+
+    suite: str
+    packages: tuple[str, ...]
+    interpreter: str = ""
+    """Its Python, where that is not the one of its bases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryRoot:
+    """A root image that stands in a registry."""
+
+    image: str
+    """Its readable reference, with {machine} (`x86_64`) where each platform has a repository of its own."""
+    interpreter: str = ""
+    """Its Python, where that is not the one of its bases."""
+
+    @property
+    def split(self) -> bool:
+        """Say whether each platform has a repository of its own, and so no index is over them."""
+        return "{machine}" in self.image
+
+    def reference(self, platform: Platform) -> str:
+        """Return the readable reference for a platform."""
+        return self.image.replace("{machine}", platform.machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program that is no Python package: the package it comes from and which of its files go where."""
+
+    suite: str
+    package: str
+    files: Mapping[str, str]
+
+    def members(self, platform: Platform) -> Mapping[str, str]:  # noqa: ARG002 - as a release archive is asked
+        """Return which files of the package for a platform go where."""
+        return self.files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A program out of a release archive (.tar.gz): where that is and which of its files go where."""
+
+    url: str
+    version: str
+    files: Mapping[str, str]
+
+    def address(self, platform: Platform) -> str:
+        """Return where the archive for a platform is."""
+        return self._filled(self.url, platform)
+
+    def members(self, platform: Platform) -> Mapping[str, str]:
+        """Return which files of the archive for a platform go where."""
+        return {self._filled(source, platform): target for source, target in self.files.items()}
+
+    def _filled(self, text: str, platform: Platform) -> str:
+        return text.replace("{version}", self.version).replace("{arch}", platform.arch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitSource:
+    """Source code that something is built from: a repository, and a tag or branch of it."""
+
+    git: str
+    ref: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where locked .debs may be fetched from before the host's mirror is asked ('' for nowhere)."""
+
+    pool: str = ""
+    """A folder (below the checkout unless absolute) or URL: files by archive and path, or below sha256/."""
+    snapshot: str = ""
+    """A URL with {timestamp}, and {archive} where it differs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bases:
+    """A set of root images that the whole graph can stand on."""
+
+    name: str
+    description: str
+    strict: bool
+    python: str
+    interpreter: str
+    glibc: str
+    roots: Mapping[str, Root | RegistryRoot]
+    programs: Mapping[str, Program | Release]
+    sources: Sources = Sources()
+
+    @property
+    def bootstrapped(self) -> dict[str, Root]:
+        """Return the root images that are made from packages."""
+        return {role: root for role, root in self.roots.items() if isinstance(root, Root)}
+
+    @property
+    def pulled(self) -> dict[str, RegistryRoot]:
+        """Return the root images that registries have."""
+        return {role: root for role, root in self.roots.items() if isinstance(root, RegistryRoot)}
+
+    @property
+    def packaged(self) -> dict[str, Program]:
+        """Return the programs that come out of packages."""
+        return {name: program for name, program in self.programs.items() if isinstance(program, Program)}
+
+    @property
+    def released(self) -> dict[str, Release]:
+        """Return the programs that come out of release archives."""
+        return {name: program for name, program in self.programs.items() if isinstance(program, Release)}
+
+    def interpreter_of(self, role: str) -> str:
+        """Return the Python of a root image."""
+        return self.roots[role].interpreter or self.interpreter
+
+
+def read(name: str, row: Table) -> Bases:
+    """Read a row `bases.NAME`."""
+    bases = Bases(
+        name=name,
+        description=row.string("description"),
+        strict=row.boolean("strict"),
+        python=row.string("python"),
+        interpreter=row.string("interpreter"),
+        glibc=row.string("glibc"),
+        roots={role: _root(root) for role, root in row.tables("roots").items()},
+        programs={program: _program(entry) for program, entry in row.tables("programs").items()},
+        sources=_sources(row.table("sources", optional=True)),
+    )
+    row.refuse_the_rest()
+    return bases
+
+
+def _root(row: Table) -> Root | RegistryRoot:
+    row.refuse_both("image", ("suite", "packages"))
+    interpreter = row.string("interpreter", optional=True)
+    root: Root | RegistryRoot
+    if "image" in row.keys_left():
+        root = RegistryRoot(image=_tagged(row, row.string("image")), interpreter=interpreter)
+    else:
+        root = Root(suite=row.string("suite"), packages=row.strings("packages"), interpreter=interpreter)
+    row.refuse_the_rest()
+    return root
+
+
+def _tagged(row: Table, image: str) -> str:
+    # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
+    if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
+        raise wrong(row.file, f"{row.path}.image", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
+    return image
+
+
+def _sources(row: Table) -> Sources:
+    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
+    row.refuse_the_rest()
+    if sources.snapshot and "{timestamp}" not in sources.snapshot:
+        raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
+    return sources
+
+
+def _program(row: Table) -> Program | Release:
+    row.refuse_both("url", ("suite", "package"))
+    row.refuse_both("version", ("suite", "package"))
+    files = row.string_table("files")
+    program: Program | Release
+    if {"url", "version"} & set(row.keys_left()):
+        program = Release(url=row.string("url"), version=row.string("version"), files=files)
+    else:
+        program = Program(suite=row.string("suite"), package=row.string("package"), files=files)
+    row.refuse_the_rest()
+    return program
+
+
+def read_source(row: Table) -> GitSource:
+    """Read a row `sources.NAME`."""
+    source = GitSource(git=row.string("git"), ref=row.string("ref"))
+    row.refuse_the_rest()
+    return source

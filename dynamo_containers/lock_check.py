@@ -1,0 +1,128 @@
+"""What does `invoke lock --check` say? Whether every lock fits what it is made from; offline, in milliseconds."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dynamo_containers import os_lock, programs, pulled, python_lock, unreached
+from dynamo_containers.errors import LockError, UnreachedError
+from dynamo_containers.lock_part import EVERYTHING, Part, kinds
+from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.unreached import NOT_LOCKED, Unreached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from dynamo_containers.bases import Bases
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.platforms import Platform
+    from dynamo_containers.python_lock import LockFile
+
+
+def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVERYTHING, judge: bool = False) -> str:
+    """Say that every lock fits what it is made from; with `judge` ask uv and the index too.
+
+    Raises:
+        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
+        LockError: some are missing or stale; the message names each and what to run.
+        UnreachedError: all else is right, but some were never locked.
+    """
+    asked = kinds(words)
+    wanted = part.python_locks(catalogue) if "python" in asked else ()
+    # Of a root image that is wrong for several platforms one line is enough.
+    reasons = dict.fromkeys(reason for kind in asked for reason in _reasons(catalogue, kind, part, wanted))
+    if reasons:
+        raise LockError("\n".join(reasons))
+    missing = [lock for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
+    if judge:
+        _judge(catalogue, [lock for lock in wanted if lock not in missing])
+    fits = f"Every lock fits what it is made from ({', '.join(asked)})."
+    unlocked = [_unlocked(lock) for lock in missing]
+    if "archives" in asked and not part.named:
+        unlocked += _unlocked_sources(catalogue)
+    if unlocked:
+        remedy = "Where these can be reached, run: invoke lock"
+        message = f"{fits}\nThese were never locked:\n{unreached.table(unlocked)}\n{remedy}"
+        raise UnreachedError(message)
+    return fits
+
+
+def _unlocked(lock: LockFile) -> Unreached:
+    addresses = ", ".join(sorted({address for _, address in lock.indexes}))
+    return Unreached(what=lock.path, asked=addresses, why="never asked, or never reached", kept=NOT_LOCKED)
+
+
+def _unlocked_sources(catalogue: Catalogue) -> list[Unreached]:
+    """Return a row for each source that is not pinned: no image is built from one yet, so nothing is stale."""
+    return [
+        Unreached(
+            what=f"sources.{name}",
+            asked=f"{source.git} {source.ref}",
+            why="never asked, or never reached",
+            kept=NOT_LOCKED,
+        )
+        for name, source in catalogue.sources.items()
+        if name not in catalogue.pins.sources
+    ]
+
+
+def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[LockFile]) -> Iterator[str]:
+    match kind:
+        case "python":
+            locked = [lock for lock in wanted if not python_lock.not_locked(lock, catalogue.folder)]
+            found = (python_lock.stale(lock, catalogue.folder) for lock in locked)
+            yield from (reason for reason in found if reason)
+            yield from python_lock.disagreements(locked, catalogue.folder)
+        case "os":
+            for lock in part.os_locks(catalogue):
+                yield from _reason(partial(os_lock.read, lock, catalogue.folder))
+        case "archives":
+            for bases, platform in part.targets(catalogue):
+                yield from _reason(partial(_check_programs, catalogue, bases, platform))
+            if not part.named:
+                yield from _reason(partial(_check_sources, catalogue))
+        case _:
+            for bases, platform in part.targets(catalogue):
+                for role in bases.roots:
+                    yield from _reason(partial(_check_root, catalogue, bases, role, platform))
+
+
+def _reason(question: Callable[[], object]) -> list[str]:
+    try:
+        question()
+    except LockError as error:
+        return [str(error)]
+    return []
+
+
+def _check_programs(catalogue: Catalogue, bases: Bases, platform: Platform) -> None:
+    programs.pinned(catalogue.pins, bases, platform)
+
+
+def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:
+    if role in bases.pulled:
+        pulled.source(catalogue.pins, bases, role, platform)
+    else:
+        catalogue.pins.root(bases.name, role, platform)
+
+
+def _check_sources(catalogue: Catalogue) -> None:
+    for name, source in catalogue.sources.items():
+        pin = catalogue.pins.sources.get(name)
+        if pin and pin.ref != source.ref:
+            message = (
+                f"{PINS_FILE} is stale: it has sources.{name} of {pin.ref}, and {IMAGES_FILE} names {source.ref}.\n"
+                "Pin it with: invoke lock --only archives"
+            )
+            raise LockError(message)
+
+
+def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
+    from dynamo_containers import python_lock_judge
+
+    for lock in wanted:
+        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
+        python_lock_judge.judge(lock, catalogue.folder)

@@ -1,0 +1,338 @@
+"""Root images of a real registry on loopback: Debian's docker-registry, unpacked privately and stopped afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from dynamo_containers import engine, host_tools, image_refresh, lock, lock_part, model
+from dynamo_containers.bases import RegistryRoot
+from dynamo_containers.errors import LockError, UnreachedError
+from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.platforms import Platform
+from dynamo_containers.registry import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.outcome import Outcome
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+BOTH = (Platform.AMD64, Platform.ARM64)
+IMAGES = """\
+[project]
+source = "https://example.invalid/dynamo"
+licenses = "Apache-2.0"
+version-of = "ai-dynamo"
+oldest-glibc = "2.35"
+
+[lock]
+cooldown-days = 7
+
+[lock.cooldown-exempt]
+
+[bases.cuda]
+description = "of a registry"
+strict = true
+python = "3.12"
+interpreter = "/usr/bin/python3"
+glibc = "2.39"
+
+[bases.cuda.roots.runtime]
+image = "{address}/cuda:13-runtime"
+
+[bases.cuda.programs]
+
+[images]
+"""
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """A registry that images are put into by hand."""
+
+    address: str
+
+    def _send(self, method: str, url: str, content: bytes, kind: str) -> str:
+        request = Request(url, data=content, method=method, headers={"Content-Type": kind})
+        with urlopen(request, timeout=5) as answer:
+            return str(answer.headers.get("Location", ""))
+
+    def _blob(self, name: str, content: bytes) -> dict[str, object]:
+        kind = "application/octet-stream"
+        place = self._send("POST", f"http://{self.address}/v2/{name}/blobs/uploads/", b"", kind)
+        self._send("PUT", f"{place}&digest={digest_of(content)}", content, kind)
+        return {"digest": digest_of(content), "size": len(content)}
+
+    def push(self, name: str, tag: str, platform: Platform, words: str) -> dict[str, object]:
+        """Put an image of one platform there; return its descriptor."""
+        config = json.dumps({"os": "linux", "architecture": platform.arch, "author": words}).encode()
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": {"mediaType": CONFIG, **self._blob(name, config)},
+                "layers": [],
+            }
+        ).encode()
+        self._send("PUT", f"http://{self.address}/v2/{name}/manifests/{tag}", manifest, MANIFEST)
+        of = {"os": "linux", "architecture": platform.arch}
+        return {"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest), "platform": of}
+
+    def push_index(self, name: str, tag: str, words: str, platforms: tuple[Platform, ...] = BOTH) -> str:
+        """Put an image of several platforms there; return the digest of its index."""
+        manifests = [self.push(name, f"{platform.arch}-{words}", platform, words) for platform in platforms]
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
+        self._send("PUT", f"http://{self.address}/v2/{name}/manifests/{tag}", index, INDEX)
+        return digest_of(index)
+
+    def remove(self, name: str, digest: str) -> None:
+        """Remove a manifest, and with it the tags that mean it."""
+        self._send("DELETE", f"http://{self.address}/v2/{name}/manifests/{digest}", b"", "text/plain")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def program() -> dict[str, str]:
+    """Return the environment in which docker-registry is found."""
+    return {**os.environ, **host_tools.environment(model.ROOT, ("docker-registry",))}
+
+
+@pytest.fixture(scope="module")
+def registry(program: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Run a registry of its own on loopback."""
+    folder, port = tmp_path_factory.mktemp("registry"), free_port()
+    settings = {
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    (folder / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    argv = ("docker-registry", "serve", str(folder / "settings.yml"))
+    with (folder / "log").open("wb") as log, subprocess.Popen(argv, env=program, stdout=log, stderr=log) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/v2/", process)
+            yield Registry(address=f"127.0.0.1:{port}")
+        finally:
+            process.terminate()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urlopen(url, timeout=1).close()
+        except (URLError, OSError):
+            time.sleep(0.02)
+        else:
+            return
+    pytest.fail("docker-registry did not start")
+
+
+@pytest.fixture(autouse=True)
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Return how buildx is called: with an empty configuration and without an engine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    buildx = engine.client_buildx(model.ROOT)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    return Client(buildx=buildx)
+
+
+def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> image_refresh.Row:
+    return image_refresh.Row(bases="cuda", role="runtime", root=RegistryRoot(image=image), platforms=platforms)
+
+
+def ask(
+    client: Client, image: str, pin: PinnedRoot | None = None, *, upgrade_all: bool = False
+) -> Outcome[tuple[str, str], PinnedRoot]:
+    old = {("cuda", "runtime"): pin} if pin else {}
+    return image_refresh.refresh(client, [row(image)], old, upgrade_all=upgrade_all)
+
+
+def pinned(client: Client, image: str) -> PinnedRoot:
+    return ask(client, image).pins["cuda", "runtime"]
+
+
+def test_a_tag_is_pinned_by_its_index_and_the_manifest_of_each_platform(client: Client, registry: Registry) -> None:
+    image = f"{registry.address}/first:1"
+    index = registry.push_index("first", "1", "one")
+    manifests = {each: str(registry.push("first", each.arch, each, "one")["digest"]) for each in BOTH}
+    made = ask(client, image)
+    assert made.pins == {("cuda", "runtime"): PinnedRoot(image=image, index=index, platforms=manifests)}
+    assert made.said == (f"roots.cuda.runtime: {image} is pinned to {index}",)
+    assert made.unreached == ()
+
+
+def test_a_platform_with_a_repository_of_its_own_is_pinned_by_its_image(client: Client, registry: Registry) -> None:
+    amd64 = str(registry.push("wheels_x86_64", "1", Platform.AMD64, "amd")["digest"])
+    arm64 = str(registry.push("wheels_aarch64", "1", Platform.ARM64, "arm")["digest"])
+    image = f"{registry.address}/wheels_{{machine}}:1"
+    assert pinned(client, image) == PinnedRoot(
+        image=image, index="", platforms={Platform.AMD64: amd64, Platform.ARM64: arm64}
+    )
+
+
+def test_an_unchanged_tag_moves_nothing_and_says_nothing(client: Client, registry: Registry) -> None:
+    image = f"{registry.address}/same:1"
+    registry.push_index("same", "1", "one")
+    pin = pinned(client, image)
+    for upgrade_all in (False, True):
+        made = ask(client, image, pin, upgrade_all=upgrade_all)
+        assert (made.pins["cuda", "runtime"], made.said, made.unreached) == (pin, (), ())
+
+
+def test_manifests_that_were_not_known_are_added_to_an_index_that_stays(client: Client, registry: Registry) -> None:
+    image = f"{registry.address}/bare:1"
+    index = registry.push_index("bare", "1", "one")
+    made = ask(client, image, PinnedRoot(image=image, index=index, platforms={}))
+    assert set(made.pins["cuda", "runtime"].platforms) == set(BOTH)
+    assert made.pins["cuda", "runtime"].index == index
+    assert made.said == ()
+
+
+def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(client: Client, registry: Registry) -> None:
+    image = f"{registry.address}/moved:1"
+    registry.push_index("moved", "1", "one")
+    pin = pinned(client, image)
+    newer = registry.push_index("moved", "1", "two")
+    made = ask(client, image, pin)
+    assert made.pins["cuda", "runtime"] == pin
+    assert made.said == (f"{image}: the tag is now {newer}; take it with: invoke lock --only images --upgrade-all",)
+    taken = ask(client, image, pin, upgrade_all=True)
+    assert taken.pins["cuda", "runtime"].index == newer
+    assert taken.said == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
+
+
+def test_another_tag_in_the_data_is_taken_without_an_upgrade(client: Client, registry: Registry) -> None:
+    registry.push_index("other", "1", "one")
+    newer = registry.push_index("other", "2", "two")
+    pin = pinned(client, f"{registry.address}/other:1")
+    assert ask(client, f"{registry.address}/other:2", pin).pins["cuda", "runtime"].index == newer
+
+
+def test_a_pinned_digest_that_the_registry_deleted_is_an_error_until_an_upgrade(
+    client: Client, registry: Registry
+) -> None:
+    image = f"{registry.address}/gone:1"
+    registry.push_index("gone", "1", "one")
+    pin = pinned(client, image)
+    newer = registry.push_index("gone", "1", "two")
+    registry.remove("gone", pin.index)
+    with pytest.raises(LockError) as caught:
+        ask(client, image, pin)
+    assert str(caught.value).startswith(
+        f"roots.cuda.runtime: the registry says that there is no {registry.address}/gone@{pin.index}.\n"
+    )
+    assert ask(client, image, pin, upgrade_all=True).pins["cuda", "runtime"].index == newer
+
+
+@pytest.mark.parametrize("name", ["first:none", "never-pushed:1"])
+def test_no_such_tag_or_repository_is_an_error_that_names_the_row(
+    client: Client, registry: Registry, name: str
+) -> None:
+    registry.push_index("first", "1", "one")
+    image = f"{registry.address}/{name}"
+    with pytest.raises(LockError, match=f"^roots.cuda.runtime: the registry says that there is no {image}"):
+        ask(client, image)
+
+
+def test_an_image_without_a_platform_that_is_needed_is_an_error(client: Client, registry: Registry) -> None:
+    image = f"{registry.address}/half:1"
+    registry.push_index("half", "1", "one", (Platform.AMD64,))
+    with pytest.raises(LockError, match="is not for linux/arm64: it has linux/amd64"):
+        ask(client, image)
+
+
+@pytest.fixture
+def project(registry: Registry, tmp_path: Path) -> Catalogue:
+    """Return a checkout whose one root image is in the registry."""
+    registry.push_index("cuda", "13-runtime", "one")
+    return checkout(tmp_path / "checkout", registry.address)
+
+
+def checkout(folder: Path, address: str) -> Catalogue:
+    (folder / "containers").mkdir(parents=True, exist_ok=True)
+    if not (folder / ".engine").exists():
+        (folder / ".engine").symlink_to(model.ROOT / ".engine")  # where a private buildx stands
+    (folder / model.IMAGES_FILE).write_text(IMAGES.replace("{address}", address), encoding="utf-8")
+    return model.load(folder)
+
+
+def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
+    project: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock.publish(lock.refresh(project, ["images"]), None)
+    assert "is pinned to sha256:" in capsys.readouterr().out
+    pins = load_pins(project.folder)
+    nobody = f"127.0.0.1:{free_port()}"
+    moved = PinnedRoot(
+        image=f"{nobody}/cuda:13-runtime",
+        index=pins.roots["cuda", "runtime"].index,
+        platforms=pins.roots["cuda", "runtime"].platforms,
+    )
+    text = render(Pins(epoch=pins.epoch, programs={}, roots={("cuda", "runtime"): moved}))
+    (project.folder / PINS_FILE).write_text(text, encoding="utf-8")
+    report = lock.refresh(checkout(project.folder, nobody), ["images"])
+    with pytest.raises(UnreachedError) as caught:
+        lock.publish(report, None)
+    assert (project.folder / PINS_FILE).read_text(encoding="utf-8") == text
+    assert caught.value.exit_code == 10
+    (line,) = [line for line in str(caught.value).splitlines() if "roots.cuda.runtime" in line]
+    assert f"the old pin {moved.index[:19]} of {nobody}/cuda:13-runtime" in line
+    assert line.endswith("connection refused")
+
+
+def test_what_was_never_pinned_and_cannot_be_asked_is_not_locked(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    (row,) = lock.refresh(checkout(tmp_path / "checkout", nobody), ["images"]).unreached
+    assert (row.what, row.kept) == ("roots.cuda.runtime", "not locked")
+    assert load_pins(tmp_path / "checkout").roots == {}
+
+
+def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: Client) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        image = f"127.0.0.1:{silent.getsockname()[1]}/cuda:1"
+        start = time.monotonic()
+        rows = [row(image), row(image.replace("cuda", "other"))]
+        made = image_refresh.refresh(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
+    assert time.monotonic() - start < 5
+    assert [(each.why, each.kept) for each in made.unreached] == [("no answer within 1 s", "not locked")] * 2
+
+
+def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
+    text = (project.folder / model.IMAGES_FILE).read_text(encoding="utf-8")
+    other = text.partition("[bases.cuda]")[2].partition("[images]")[0].replace("bases.cuda", "bases.rocm")
+    address = f"127.0.0.1:{free_port()}"
+    other = other.replace(project.bases["cuda"].pulled["runtime"].image.partition("/")[0], address)
+    text = text.replace("[images]\n", f"[bases.rocm]{other}\n[images]\n")
+    (project.folder / model.IMAGES_FILE).write_text(text, encoding="utf-8")
+    report = lock.refresh(model.load(project.folder), ["images"], part=lock_part.Part(bases=["cuda"]))
+    assert report.unreached == ()
+    assert set(load_pins(project.folder).roots) == {("cuda", "runtime")}
