@@ -239,7 +239,16 @@ def backends(tmp_path: Path, index: Index) -> Backends:
         (folder / part).mkdir(parents=True)
     (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
     head, _, _ = (model.ROOT / model.IMAGES_FILE).read_text(encoding="utf-8").partition("[indexes.")
-    bases = '[bases.debian]\ndescription = "d"\nstrict = false\npython = "3.11"\ninterpreter = "p"\nglibc = "2.36"\n'
+    bases = """\
+[bases.debian]
+description = "d"
+strict = false
+python = "3.11"
+interpreter = "p"
+glibc = "2.36"
+roots = {}
+programs = {}
+"""
     (folder / model.IMAGES_FILE).write_text(head + bases, encoding="utf-8")
     made = Backends(folder=folder)
     made.image("base", stages='"base"')
