@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform as machine
 import sys
+import threading
 from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ from dynamo_containers.platforms import native_platform
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+
+ONE_AT_A_TIME = threading.RLock()
+"""Root images are made side by side and may want the same programs, and apt locks its lists."""
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
@@ -33,7 +38,8 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
     if not missing:
         return {}
     root = folder / ".build" / "tools" / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
-    provide(root, lambda partial: _fill(folder, missing, partial))
+    with ONE_AT_A_TIME:
+        provide(root, lambda partial: _fill(folder, missing, partial))
     return variables(root, f"{native_platform().machine}-linux-gnu", os.environ)
 
 
@@ -53,8 +59,9 @@ def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:
         mirrors=apt.host_mirrors(),
         status=apt.HOST_STATUS,
     )
-    apt.update(private)
-    return apt.resolve(private, packages)
+    with ONE_AT_A_TIME:
+        apt.update(private)
+        return apt.resolve(private, packages)
 
 
 def provide(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import host_tools
+from dynamo_containers import apt, host_tools
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import CommandFailedError, DownloadError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.conftest import Server
+    from tests.unit.conftest import FakeApt, Server
 
 CONTENT = b"this is no .deb"
 PACKAGE = Package(
@@ -62,3 +63,18 @@ def test_a_failure_leaves_no_half_of_a_tree(
     with pytest.raises(failure):
         host_tools.provide(tools / "0123", fill)
     assert not tools.exists() or list(tools.iterdir()) == []
+
+
+def test_two_threads_that_lack_the_same_programs_ask_apt_one_after_the_other(fake_apt: FakeApt, tmp_path: Path) -> None:
+    script = fake_apt.folder / "apt-get"
+    lock = fake_apt.folder / "lock"
+    busy = f"mkdir '{lock}' || exit 100\nsleep 0.1\nrmdir '{lock}'\n"
+    script.write_text(
+        script.read_text(encoding="utf-8").replace("case $1 in\n", f"{busy}case $1 in\n"), encoding="utf-8"
+    )
+    fake_apt.sources("http://mirror.invalid/debian")
+    fake_apt.would_install()
+    apt.host_mirrors()
+    with ThreadPoolExecutor() as pool:
+        found = [pool.submit(host_tools.needed, tmp_path, ("mmdebstrap",)) for _ in range(2)]
+    assert [each.result() for each in found] == [(), ()]
