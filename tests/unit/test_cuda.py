@@ -34,9 +34,9 @@ def cuda(own_checkout: Path) -> Catalogue:
     images.write_text(text, encoding="utf-8")
     catalogue = model.load(own_checkout)
     for lock in python_lock.locks(catalogue):
-        path = own_checkout / lock.path
-        if not path.exists():  # the packages are those of debian: what they are does not matter here
-            lines = (own_checkout / lock.path.replace("-cuda-", "-debian-")).read_text(encoding="utf-8").splitlines()
+        path, debian = own_checkout / lock.path, own_checkout / lock.path.replace("-cuda-", "-debian-")
+        if debian.exists() and not path.exists():  # the packages are those of debian: what they are does not matter
+            lines = debian.read_text(encoding="utf-8").splitlines()
             inputs = f"# inputs: {python_lock.digest(lock, python_lock.texts_of(lock, own_checkout))}"
             text = "\n".join(inputs if line.startswith("# inputs: ") else line for line in lines)
             path.write_text(f"{text}\n", encoding="utf-8")

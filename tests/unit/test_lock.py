@@ -99,7 +99,9 @@ def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
 
 def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
     catalogue = replace(model.load(own_checkout), sources={})
-    assert lock_check.check(catalogue) == "Every lock fits what it is made from (archives, os, images, python)."
+    part = lock_part.Part(images=["base", "frontend"])
+    every = "Every lock fits what it is made from (archives, os, images, python)."
+    assert lock_check.check(catalogue, part=part) == every
     assert lock_check.check(model.load(own_checkout), ["os"]) == "Every lock fits what it is made from (os)."
 
 
@@ -120,14 +122,14 @@ def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) ->
 
 def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    assert lock_check.check(model.load(own_checkout), ["python", "images"])
+    assert lock_check.check(model.load(own_checkout), ["images"])
 
 
 def test_the_check_of_a_part_looks_at_the_locks_of_that_part(own_checkout: Path) -> None:
     (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     catalogue = model.load(own_checkout)
-    assert lock_check.check(catalogue, part=lock_part.Part(platforms=["linux/amd64"]))
+    assert lock_check.check(catalogue, part=lock_part.Part(images=["frontend"], platforms=["linux/amd64"]))
     assert lock_check.check(catalogue, ["os", "images"], part=lock_part.Part(bases=["cuda"]))
     for kind, file in (("python", "frontend-debian-arm64"), ("os", "os-debian-runtime-arm64")):
         with pytest.raises(LockError, match=rf"^constraints/{file}\.txt is missing"):
@@ -137,7 +139,8 @@ def test_the_check_of_a_part_looks_at_the_locks_of_that_part(own_checkout: Path)
 def test_what_moved_is_printed_and_written_as_markdown(
     own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock.publish(lock.refresh(model.load(own_checkout), ["python"]), str(tmp_path / "report.md"))
+    part = lock_part.Part(images=["frontend"])
+    lock.publish(lock.refresh(model.load(own_checkout), ["python"], part=part), str(tmp_path / "report.md"))
     assert capsys.readouterr().out == "No Python package moved.\n"
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert text == "# What the locks moved\n\nNo Python package moved.\n"
