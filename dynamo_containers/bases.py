@@ -142,8 +142,8 @@ def read(name: str, row: Table) -> Bases:
         python=row.string("python"),
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
-        roots={role: _root(root) for role, root in row.tables("roots").items()},
-        programs={program: _program(entry) for program, entry in row.tables("programs").items()},
+        roots={role: _root(root) for role, root in row.tables("roots", optional=True).items()},
+        programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()

@@ -106,6 +106,11 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
     """Return what decides a root image: the locks of its packages, or its pin where a registry has it."""
     folder, bases = request.catalogue.folder, request.bases
+    if role not in bases.roots:
+        message = (
+            f"{IMAGES_FILE}: bases.{bases.name} has no roots.{role}, which a {request.stage.value} image stands on."
+        )
+        raise UsageError(message)
     if role in bases.pulled:
         return {f"roots.{bases.name}.{role}": render_root(pulled.pinned(request.catalogue.pins, bases, role))}
     systems = [os_lock.OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms]

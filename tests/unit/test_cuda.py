@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dynamo_containers import build, lock_part, model, prepare, pulled
-from dynamo_containers.errors import LockError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import Platform
@@ -120,6 +121,15 @@ def test_a_build_refuses_a_root_image_that_is_not_pinned(cuda: Catalogue) -> Non
     pins.write_text(text.replace(builder, ""), encoding="utf-8")
     with pytest.raises(LockError, match=r"pins\.toml has no roots\.cuda\.builder\.\nPin it with: invoke lock"):
         prepare.facts(asked(model.load(cuda.folder), Stage.BASE, "linux/amd64"))
+
+
+def test_bases_without_a_root_image_that_is_needed_are_refused(cuda: Catalogue) -> None:
+    bare = replace(cuda, bases={**cuda.bases, "cuda": replace(cuda.bases["cuda"], roots={})})
+    with pytest.raises(UsageError) as caught:
+        prepare.facts(asked(bare, Stage.BASE, "linux/amd64"))
+    assert str(caught.value) == (
+        "containers/images.toml: bases.cuda has no roots.builder, which a base image stands on."
+    )
 
 
 def test_no_lock_of_os_packages_is_asked_of_images_of_registries(cuda: Catalogue) -> None:
