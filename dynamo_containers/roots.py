@@ -74,6 +74,12 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
         return tuple((lock, root) for lock, root in done if root)
     from concurrent.futures import ThreadPoolExecutor
 
+    from dynamo_containers import engine
+
+    # A bootstrap runs the programs that it installs.
+    foreign = {lock.platform for lock, root in done if root is None and lock.platform is not native_platform()}
+    if foreign:
+        engine.emulate(folder, tuple(foreign))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
 

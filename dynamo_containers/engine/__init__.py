@@ -27,6 +27,7 @@ __all__ = [
     "client",
     "client_buildx",
     "down",
+    "emulate",
     "environment",
     "network",
     "ready_for",
@@ -116,6 +117,19 @@ def ready_for(folder: Path, platforms: tuple[Platform, ...]) -> None:
     place = Place(folder=folder)
     with lifecycle.locked(place):
         lifecycle.ready_for(place, platforms)
+
+
+def emulate(folder: Path, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that this machine runs the programs of these platforms, emulated where they are foreign.
+
+    Raises:
+        NoEngineError: it does not and cannot be taught from here; with how to do it.
+    """
+    from dynamo_containers.engine import lifecycle  # see above
+
+    place = Place(folder=folder)
+    with lifecycle.locked(place):
+        lifecycle.emulate(place, platforms)
 
 
 def client(folder: Path) -> None:

@@ -133,9 +133,21 @@ def _ensure_emulation(place: Place, used: endpoint.Endpoint, platform: Platform)
     found = emulation.handler(emulation.entries(), platform)
     if found is None and not used.private and _builds(place, platform):
         return  # an engine in a virtual machine or on another host has its own handlers
+    _emulate_here(place, platform, local=used.local)
+
+
+def emulate(place: Place, platforms: tuple[Platform, ...]) -> None:
+    """Make this machine run the programs of the platforms, for what needs no engine."""
+    for platform in platforms:
+        if platform is not native_platform():
+            _emulate_here(place, platform, local=True)
+
+
+def _emulate_here(place: Place, platform: Platform, *, local: bool) -> None:
+    found = emulation.handler(emulation.entries(), platform)
     if found is None:
         system = host.examine_system()
-        refuse_emulation(used, platform, system)
+        refuse_emulation(platform, system, local=local)
         emulation.claim(place, platform)  # first, so that `down` finds it however this is interrupted
         _register(place, platform, system.release)
     if found == emulation.handler_name(platform):
@@ -146,14 +158,14 @@ def _builds(place: Place, platform: Platform) -> bool:
     return platform.value in report.engine_platforms(endpoint.environment(place))
 
 
-def refuse_emulation(used: endpoint.Endpoint, platform: Platform, system: host.Host) -> None:
+def refuse_emulation(platform: Platform, system: host.Host, *, local: bool) -> None:
     """Do nothing where an emulator can be registered from here.
 
     Raises:
         NoEngineError: it cannot; with how to do it.
     """
     reasons = (
-        (not used.local, "the engine runs on another machine"),
+        (not local, "the engine runs on another machine"),
         (not system.root, "you are not root"),
         (system.distribution != "debian", "this is no Debian, from which one could be fetched"),
     )

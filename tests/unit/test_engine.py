@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_containers.engine import daemon, emulation, endpoint, host, lifecycle, report
-from dynamo_containers.engine.endpoint import Candidate, Endpoint, Seen
+from dynamo_containers.engine.endpoint import Candidate, Seen
 from dynamo_containers.engine.place import Place
 from dynamo_containers.errors import BusyError, NoEngineError
 from dynamo_containers.model import ROOT
@@ -366,14 +366,12 @@ def test_status_says_how_each_platform_runs(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_platform_that_cannot_be_mended_is_refused_with_the_reason() -> None:
     """The engine of another machine, or a user who may not register an emulator."""
-    local = Endpoint(host=DEFAULT, private=False, why="")
-    remote = Endpoint(host=NAMED, private=False, why="")
     nobody = host.Host(root=False, distribution="debian", release="bookworm", glibc=(2, 36))
     with pytest.raises(NoEngineError, match=r"linux/arm64 cannot be run: .* another machine"):
-        lifecycle.refuse_emulation(remote, Platform.ARM64, DEBIAN)
+        lifecycle.refuse_emulation(Platform.ARM64, DEBIAN, local=False)
     with pytest.raises(NoEngineError, match="you are not root"):
-        lifecycle.refuse_emulation(local, Platform.ARM64, nobody)
-    lifecycle.refuse_emulation(local, Platform.ARM64, DEBIAN)
+        lifecycle.refuse_emulation(Platform.ARM64, nobody, local=True)
+    lifecycle.refuse_emulation(Platform.ARM64, DEBIAN, local=True)
 
 
 def test_a_second_command_is_told_that_the_first_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
