@@ -5,7 +5,6 @@ The order is that of the stages: the programs and OS packages of the root images
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -170,16 +169,10 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     if reasons:
         raise LockError("\n".join(reasons))
     if judge:
-        _judge(catalogue, wanted)
+        from dynamo_containers import python_lock_judge
+
+        python_lock_judge.judge_all(wanted, catalogue.folder)
     return f"Every lock fits what it is made from ({', '.join(asked)})."
-
-
-def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
-    from dynamo_containers import python_lock_judge
-
-    for lock in wanted:
-        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
-        python_lock_judge.judge(lock, catalogue.folder)
 
 
 def _reason(question: Callable[[], object]) -> list[str]:
