@@ -130,12 +130,12 @@ for _row in smoke.matrix(CATALOGUE):
 
 
 @nox.session
-@nox.parametrize("what", [nox.param("no_op", id="no-op"), nox.param("cold", id="cold")])
+@nox.parametrize("what", [nox.param("no_op", id="no-op"), nox.param("cold", id="cold"), nox.param("locks", id="lock")])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op), and from a fresh clone (cold, minutes); fails over its limit."""
+    """Measure beside raw bake (no-op), from a fresh clone (cold, minutes), locks beside pip-compile (lock, minutes)."""
     from dynamo_containers import engine
 
     with _messages(session):
         if what == "no_op":
             engine.up(model.ROOT, (NATIVE,))
-        session.run("python", "-m", f"benchmarks.{what}")
+        session.run("python", "-m", f"benchmarks.{what}", *session.posargs)

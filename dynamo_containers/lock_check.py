@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,9 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
         raise LockError("\n".join(reasons))
     missing = [lock for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
     if judge:
-        _judge(catalogue, [lock for lock in wanted if lock not in missing])
+        from dynamo_containers import python_lock_judge
+
+        python_lock_judge.judge_all([lock for lock in wanted if lock not in missing], catalogue.folder)
     fits = f"Every lock fits what it is made from ({', '.join(asked)})."
     unlocked = [_unlocked(lock) for lock in missing]
     if "archives" in asked and not part.named:
@@ -118,11 +119,3 @@ def _check_sources(catalogue: Catalogue) -> None:
                 "Pin it with: invoke lock --only archives"
             )
             raise LockError(message)
-
-
-def _judge(catalogue: Catalogue, wanted: Collection[LockFile]) -> None:
-    from dynamo_containers import python_lock_judge
-
-    for lock in wanted:
-        print(f"Judging {lock.path}", file=sys.stderr, flush=True)
-        python_lock_judge.judge(lock, catalogue.folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,8 @@ class Image:
     platforms: tuple[Platform, ...]
     shares: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
+    compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """The packages that have no wheel for a platform and are compiled for it."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
 
@@ -191,10 +193,18 @@ def _image(name: str, row: Table) -> Image:
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
         shares=row.string("shares", optional=True),
+        compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
     )
     row.refuse_the_rest()
     return image
+
+
+def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
+    known = {platform.value: platform for platform in Platform}
+    found = {known[name]: row.strings(name) for name in known if name in row.keys_left()}
+    row.refuse_the_rest()
+    return found
 
 
 def _check_references(catalogue: Catalogue) -> None:

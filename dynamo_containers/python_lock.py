@@ -71,6 +71,8 @@ class LockFile:
     """For the lock of a shared layer: the locks that have it in common."""
     left_out: tuple[str, ...] = ()
     """Packages that stay out although another one requires them."""
+    compiled: tuple[str, ...] = ()
+    """Packages that have no wheel for the target."""
     indexes: tuple[tuple[str, str], ...] = ()
     """(package, address) of what is on an index of its own."""
 
@@ -109,6 +111,7 @@ def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str,
         shared=shared,
         parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
         left_out=tuple(sorted(catalogue.left_out)) if layer.image else (),
+        compiled=catalogue.images[layer.image].compiles.get(target.platform, ()) if layer.image else (),
         indexes=_own_indexes(catalogue, catalogue.images[layer.image]) if layer.image else (),
     )
 

@@ -146,10 +146,19 @@ def capture(command: Command) -> str:
     Raises:
         CommandFailedError: with what it wrote to standard error.
     """
+    return outputs(command).stdout
+
+
+def outputs(command: Command) -> Finished:
+    """Run one command without printing it and return what it wrote, complaints too.
+
+    Raises:
+        CommandFailedError: with what it wrote to standard error.
+    """
     finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if finished.returncode:
         raise CommandFailedError(_failure(command, finished.returncode, finished.stdout + finished.stderr))
-    return finished.stdout
+    return Finished(returncode=0, stdout=finished.stdout, stderr=finished.stderr)
 
 
 def answers(command: Command, *, seconds: float = 10) -> bool:

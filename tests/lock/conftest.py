@@ -117,6 +117,9 @@ def serve(index: Index) -> ThreadingHTTPServer:
             else:
                 answer(self, b"no such page", "text/plain", 404)
 
+        def do_HEAD(self) -> None:
+            self.send_error(405)  # uv then asks for the whole file
+
         def log_message(self, *_: object) -> None:
             pass
 

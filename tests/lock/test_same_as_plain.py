@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import re
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from dynamo_containers import model, pip_compile_target, python_lock, python_lock_refresh, run
+from benchmarks import locks
+from dynamo_containers import python_lock_refresh, run
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import NOW, OLD
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
     from dynamo_containers.python_lock import LockFile
     from tests.lock.conftest import Index, Project
 
@@ -73,55 +69,25 @@ def fill(index: Index) -> None:
         offer(index, f"only-{machine.replace('_', '-')}", "3.1", tags=EVERY_TAG)
 
 
-@pytest.fixture
-def host(project: Project) -> Catalogue:
-    """Make the project's bases those of this machine."""
-    file = project.catalogue.folder / model.IMAGES_FILE
-    text = file.read_text(encoding="utf-8")
-    glibc = platform.libc_ver()[1]
-    for key, value in (("python", f"{sys.version_info.major}.{sys.version_info.minor}"), ("glibc", glibc)):
-        text, count = re.subn(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.MULTILINE)
-        assert count
-    file.write_text(text, encoding="utf-8")
-    return model.load(project.catalogue.folder)
-
-
-def plain(lock: LockFile, folder: Path, output: Path) -> str:
-    """Return what plain pip-compile writes, given the same flags and the same index."""
-    before = python_lock_refresh.cooled(model.load(folder), NOW).isoformat(timespec="seconds")
-    words = pip_compile_target.arguments(lock, output, (), (), all_of_them=False)
-    argv = (sys.executable, "-m", "piptools", "compile", f"--uploaded-prior-to={before}", *words)
-    kept = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in kept}
-    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_TOOLS_CACHE_DIR": str(output.parent / "plain-cache")}
-    subprocess.run(argv, cwd=folder, env=env, check=True)
-    return output.read_text(encoding="utf-8")
-
-
-def ours(lock: LockFile, catalogue: Catalogue) -> str:
+def ours(lock: LockFile, folder: Path, before: datetime) -> str:
     """Return the body of the lock that we make."""
-    wish = python_lock_refresh.Wish(uploaded_before=python_lock_refresh.cooled(catalogue, NOW))
-    run.execute(run.Plan(commands=(python_lock_refresh.plan(lock, catalogue.folder, wish),)))
-    text = (catalogue.folder / lock.path).read_text(encoding="utf-8")
-    head = python_lock.header(lock, python_lock.texts_of(lock, catalogue.folder), {})
-    assert text.startswith(head)
-    return text.removeprefix(head)
+    wish = python_lock_refresh.Wish(uploaded_before=before)
+    run.execute(run.Plan(commands=(python_lock_refresh.plan(lock, folder, wish),)))
+    return locks.body((folder / lock.path).read_text(encoding="utf-8"))
 
 
 def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_compile(
-    index: Index, host: Catalogue, tmp_path: Path
+    index: Index, project: Project, tmp_path: Path
 ) -> None:
     fill(index)
-    lock = next(
-        lock
-        for lock in python_lock.locks(host)
-        if lock.layer.name == "builder" and lock.target.platform == native_platform()
-    )
-    (host.folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
-    made = ours(lock, host)
+    folder, before = project.catalogue.folder, python_lock_refresh.cooled(project.catalogue, NOW)
+    lock = locks.like_this_machine(folder)
+    (folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
+    made = ours(lock, folder, before)
     foreign = f"/files/lib_native-1.1-{CPYTHON}-{CPYTHON}-win_amd64.whl"
     assert foreign not in index.asked
-    assert made == plain(lock, host.folder, tmp_path / "plain.txt")
+    run.call(locks.plain(lock, folder, tmp_path / "plain.txt", before))
+    assert made == (tmp_path / "plain.txt").read_text(encoding="utf-8")
     assert foreign in index.asked  # plain pip-compile reads the file: its hashes do not come from what the index says
     machine = native_platform().machine.replace("_", "-")
     assert re.findall(r"^\S+==\S+", made, re.MULTILINE) == [

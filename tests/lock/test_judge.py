@@ -1,0 +1,94 @@
+"""uv, asked by `invoke lock --check --judge`: what it accepts, what it refuses, and what it says was taken back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import python_lock_judge, python_pins
+from dynamo_containers.errors import CheckFailedError, CommandFailedError
+
+if TYPE_CHECKING:
+    from dynamo_containers.python_lock import LockFile
+    from tests.lock.conftest import Index, Project
+
+FOREIGN = "sha256:" + "f" * 64
+
+
+@pytest.fixture(autouse=True)
+def uv(index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let uv be found beside the interpreter, ask the index on loopback, and remember nothing."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+
+@pytest.fixture
+def lock(index: Index, project: Project) -> LockFile:
+    """Make a lock of two packages."""
+    index.add("alpha", "1.0", requires=("beta",))
+    index.add("beta", "1.0")
+    project.require("alpha")
+    project.make()
+    return project.lock
+
+
+def others(lock: LockFile, project: Project, count: int) -> list[LockFile]:
+    """Return more locks like this one."""
+    text = project.path.read_text(encoding="utf-8")
+    made = [replace(lock, path=f"constraints/other-{number}.txt") for number in range(count)]
+    for each in made:
+        (project.catalogue.folder / each.path).write_text(text, encoding="utf-8")
+    return made
+
+
+def test_locks_are_judged_together_and_reported_in_their_order(
+    lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = others(lock, project, 6)
+    capfd.readouterr()
+    python_lock_judge.judge_all([*more, lock], project.catalogue.folder)
+    assert capfd.readouterr().err.splitlines() == [
+        *(f"Judged constraints/other-{number}.txt" for number in range(6)),
+        "Judged constraints/tools.txt",
+    ]
+
+
+def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_reason(
+    lock: LockFile, index: Index, project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    index.pages["alpha"][0]["yanked"] = "loses data"
+    index.pages["beta"][0]["yanked"] = True
+    capfd.readouterr()
+    python_lock_judge.judge_all([lock], project.catalogue.folder)
+    assert capfd.readouterr().err.splitlines() == [
+        "Judged constraints/tools.txt",
+        "constraints/tools.txt: yanked: alpha==1.0: loses data",
+        "constraints/tools.txt: yanked: beta==1.0: no reason given",
+    ]
+
+
+def test_a_hash_that_the_index_does_not_have_ends_the_judging_with_the_locks_own_message(
+    lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = others(lock, project, 12)
+    bad = project.catalogue.folder / more[1].path
+    (right,) = (each.hashes[0] for each in python_pins.read(bad.read_text(encoding="utf-8")) if each.name == "beta")
+    bad.write_text(bad.read_text(encoding="utf-8").replace(right, FOREIGN), encoding="utf-8")
+    capfd.readouterr()
+    with pytest.raises(CheckFailedError, match=f"{more[1].path}: the index does not know the hashes of beta==1.0"):
+        python_lock_judge.judge_all(more, project.catalogue.folder)
+    assert capfd.readouterr().err.splitlines() == [f"Judged {more[0].path}"]
+
+
+def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, project: Project) -> None:
+    text = project.path.read_text(encoding="utf-8")
+    project.path.write_text(text.partition("beta==")[0], encoding="utf-8")
+    with pytest.raises(CommandFailedError, match=f"(?s)beta.*uv refuses {lock.path} for any linux/amd64"):
+        python_lock_judge.judge_all([lock], project.catalogue.folder)
