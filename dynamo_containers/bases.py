@@ -22,6 +22,8 @@ class Root:
     packages: tuple[str, ...]
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
+    glibc: str = ""
+    """Its glibc, where that is not the one of its bases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class RegistryRoot:
     """Its readable reference, with {machine} (`x86_64`) where each platform has a repository of its own."""
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
+    glibc: str = ""
+    """Its glibc, where that is not the one of its bases."""
 
     @property
     def split(self) -> bool:
@@ -132,6 +136,11 @@ class Bases:
         """Return the Python of a root image."""
         return self.roots[role].interpreter or self.interpreter
 
+    def glibc_of(self, role: str) -> str:
+        """Return the glibc of a root image."""
+        root = self.roots.get(role)
+        return (root.glibc if root else "") or self.glibc
+
 
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
@@ -152,12 +161,13 @@ def read(name: str, row: Table) -> Bases:
 
 def _root(row: Table) -> Root | RegistryRoot:
     row.refuse_both("image", ("suite", "packages"))
-    interpreter = row.string("interpreter", optional=True)
+    interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
     root: Root | RegistryRoot
     if "image" in row.keys_left():
-        root = RegistryRoot(image=_tagged(row, row.string("image")), interpreter=interpreter)
+        root = RegistryRoot(image=_tagged(row, row.string("image")), interpreter=interpreter, glibc=glibc)
     else:
-        root = Root(suite=row.string("suite"), packages=row.strings("packages"), interpreter=interpreter)
+        packages = row.strings("packages")
+        root = Root(suite=row.string("suite"), packages=packages, interpreter=interpreter, glibc=glibc)
     row.refuse_the_rest()
     return root
 

@@ -86,6 +86,11 @@ def _locks(request: Request) -> dict[str, dict[str, str]]:
     On every platform that it is made for, although one may be built: a label has one value for all platforms of an
     image, so `ai.dynamo.lock` speaks of all of them.
     """
+    for role in root_roles(request.stage):
+        if role not in request.bases.roots:
+            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
+            message += " image stands on."
+            raise UsageError(message)
     return {image.name: _image_locks(request, image) for image in request.images}
 
 
@@ -106,11 +111,6 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
     """Return what decides a root image: the locks of its packages, or its pin where a registry has it."""
     folder, bases = request.catalogue.folder, request.bases
-    if role not in bases.roots:
-        message = (
-            f"{IMAGES_FILE}: bases.{bases.name} has no roots.{role}, which a {request.stage.value} image stands on."
-        )
-        raise UsageError(message)
     if role in bases.pulled:
         return {f"roots.{bases.name}.{role}": render_root(pulled.pinned(request.catalogue.pins, bases, role))}
     systems = [os_lock.OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms]

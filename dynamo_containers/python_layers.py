@@ -18,6 +18,8 @@ class Layer:
     name: str
     image: str | None
     """The image whose bases and platforms it is locked for; None for a shared layer and for the tools of any host."""
+    root: str = ""
+    """The root image that it is installed in, where that has another glibc than its bases say."""
     wanted_by: str = ""
     """The name of its file in requirements/, where that is not its own."""
     on: tuple[str, ...] = ()
@@ -59,7 +61,7 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
 def _base(image: Image) -> tuple[Layer, ...]:
     return (
         Layer(name=image.name, image=image.name, named_only=True),
-        Layer(name=BUILDER, image=image.name),
+        Layer(name=BUILDER, image=image.name, root=BUILDER),
     )
 
 

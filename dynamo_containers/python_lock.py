@@ -126,13 +126,13 @@ def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
         members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
         every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
         return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
-    return (ANY_HOST,) if layer.image is None else _image_targets(catalogue, layer.image)
+    return (ANY_HOST,) if layer.image is None else _image_targets(catalogue, layer.image, layer.root)
 
 
-def _image_targets(catalogue: Catalogue, name: str) -> tuple[Target, ...]:
+def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Target, ...]:
     image = catalogue.images[name]
     return tuple(
-        Target(bases=bases.name, python=bases.python, glibc=bases.glibc, platform=platform)
+        Target(bases=bases.name, python=bases.python, glibc=bases.glibc_of(root), platform=platform)
         for bases in (catalogue.bases[name] for name in image.bases)
         for platform in image.platforms
     )

@@ -81,7 +81,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nsuit = "sid"\n',
             "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, "
-            "allowed here are interpreter, packages, suite.",
+            "allowed here are glibc, interpreter, packages, suite.",
             id="an unknown key of a root image",
         ),
         pytest.param(
@@ -100,7 +100,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
-            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are image, interpreter.",
+            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are glibc, image, interpreter.",
             id="an unknown key of a root image of a registry",
         ),
         pytest.param(

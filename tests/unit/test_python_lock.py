@@ -160,6 +160,13 @@ def test_where_only_one_backend_exists_there_is_nothing_to_share() -> None:
     assert below == ["constraints/base-debian-arm64.txt", "constraints/vllm-debian-arm64.txt"]
 
 
+def test_the_tools_of_a_builder_are_locked_for_the_glibc_that_it_has() -> None:
+    every = {lock.path: lock for lock in python_lock.locks(model.load())}
+    assert every["constraints/builder-cuda-arm64.txt"].target.glibc == "2.28"
+    assert every["constraints/base-cuda-arm64.txt"].target.glibc == "2.39"
+    assert every["constraints/builder-debian-arm64.txt"].target.glibc == "2.36"
+
+
 def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
     every = python_lock.locks(catalogue(*backends(*Platform)))
     chosen = python_lock_refresh.chosen(every, images=["vllm"], platforms=[Platform.ARM64])
