@@ -100,7 +100,8 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
-            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are glibc, image, interpreter.",
+            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are "
+            "glibc, image, interpreter.",
             id="an unknown key of a root image of a registry",
         ),
         pytest.param(
