@@ -164,7 +164,7 @@ def own_checkout(tmp_path: Path) -> Path:
         (folder / file).parent.mkdir(exist_ok=True)
         copy2(model.ROOT / file, folder / file)
     own = model.load(folder)
-    for lock in lock_part.os_locks(own):
+    for lock in lock_part.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
         (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
