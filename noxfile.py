@@ -41,6 +41,7 @@ SHELL_SCRIPTS = (
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
+    "containers/os-packages/install-debs",
     "dynamo_containers/engine/init.sh",
 )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.toml_table import wrong
+from dynamo_containers.toml_table import any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,15 @@ class RegistryRoot:
     def reference(self, platform: Platform) -> str:
         """Return the readable reference for a platform."""
         return self.image.replace("{machine}", platform.machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSet:
+    """OS packages that are installed, in one layer, on what stands on a root image."""
+
+    on: str
+    """The role of that root image: what it has already is no part of the set's lock."""
+    packages: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +119,7 @@ class Bases:
     glibc: str
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
+    packages: Mapping[str, PackageSet] = field(default_factory=dict)
     sources: Sources = Sources()
 
     @property
@@ -144,6 +154,7 @@ class Bases:
 
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
+    roots = {role: _root(root) for role, root in row.tables("roots", optional=True).items()}
     bases = Bases(
         name=name,
         description=row.string("description"),
@@ -151,8 +162,9 @@ def read(name: str, row: Table) -> Bases:
         python=row.string("python"),
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
-        roots={role: _root(root) for role, root in row.tables("roots", optional=True).items()},
+        roots=roots,
         programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
+        packages=_package_sets(row.tables("packages", optional=True), roots),
         sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()
@@ -177,6 +189,23 @@ def _tagged(row: Table, image: str) -> str:
     if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
         raise wrong(row.file, f"{row.path}.image", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
     return image
+
+
+def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
+    # What a registry's root image has installed is in no lock, so nothing can be locked on top of it yet.
+    made = [role for role, root in roots.items() if isinstance(root, Root)]
+    sets = {}
+    for name, row in rows.items():
+        if name in roots:  # their locks would be one file
+            raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
+        on, packages = row.string("on"), row.strings("packages")
+        row.refuse_the_rest()
+        if on not in made:
+            raise wrong(row.file, f"{row.path}.on", f'"{on}"', any_of(made) or "no set: no root image is bootstrapped")
+        if not packages:
+            raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
+        sets[name] = PackageSet(on=on, packages=packages)
+    return sets
 
 
 def _sources(row: Table) -> Sources:

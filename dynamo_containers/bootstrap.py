@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, os_lock, run, sources
+from dynamo_containers import apt, os_lock, os_suite, run, sources
 from dynamo_containers.errors import LockError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tupl
         raise LockError(message)
     from dynamo_containers import host_tools
 
-    packages = os_lock.current(lock, folder)
+    packages = os_suite.current(lock, folder)
     host_tools.fetched(packages, apt.host_mirrors(), sources.downloads(folder))
     return packages
 

@@ -7,7 +7,7 @@ independent ones in parallel (docs/adr/0002). Each folder of containers/ is one 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class Facts:
     """The OCI layout of root images."""
     programs: Path
     """A folder with a tree of programs per architecture."""
+    os_packages: Mapping[str, Path] = field(default_factory=dict)
+    """Set of OS packages -> a folder with its .debs per architecture."""
     drift: tuple[str, ...]
     """`package=version` of what is not what its lock says."""
     secrets: tuple[str, ...]
@@ -176,6 +178,16 @@ def _add_base(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) 
 def _add_os(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
     name = _add(steps, request, facts, "os", "os", {}, root="runtime")
     steps[name]["contexts"]["programs"] = str(facts.programs)
+    return name
+
+
+def _add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: dict[str, dict[str, Any]], request: Request, facts: Facts, name: str, packages: str, below: str
+) -> str:
+    """Add a target that installs a set of OS packages, in one layer, on the target below."""
+    contexts = {"below": f"target:{below}", "debs": str(facts.os_packages[packages])}
+    steps[name] = _target(request, facts, "os-packages", contexts)
+    steps[name]["platforms"] = [platform.value for platform in request.platforms]
     return name
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, outside, roots, run, unreached
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
-from dynamo_containers.lock_part import EVERYTHING, Part, kinds, os_locks, platforms
+from dynamo_containers.lock_part import EVERYTHING, Part, kinds, os_locks, platforms, root_locks
 from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _check_the_rest(catalogue: Catalogue, asked: Collection[str], part: Part) ->
     """
     meant = part.os_locks(catalogue) if "os" in asked else ()
     if meant or ("archives" in asked and any(bases.packaged for bases, _ in part.targets(catalogue))):
-        for lock in os_locks(catalogue):
+        for lock in root_locks(catalogue):
             if lock not in meant:
                 os_lock.read(lock, catalogue.folder)
 
@@ -112,10 +112,10 @@ def _refresh_system(catalogue: Catalogue, asked: Collection[str], part: Part, ol
         pulled = {key: root for key, root in pins.roots.items() if root.image}
         pins = replace(pins, epoch=int(time.time()), roots=pulled)
     if moved:
-        wanted = os_locks(catalogue)
+        wanted = root_locks(catalogue)
     elif {"os", "images"} & set(asked):
         bases = {bases.name for bases, _ in targets}
-        wanted = tuple(lock for lock in os_locks(catalogue) if lock.bases.name in bases)
+        wanted = tuple(lock for lock in root_locks(catalogue) if lock.bases.name in bases)
     # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
     _write(catalogue, pins)
     if wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock, programs, pulled, python_lock, unreached
+from dynamo_containers import os_above, os_lock, programs, pulled, python_lock, unreached
 from dynamo_containers.errors import LockError, UnreachedError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds
 from dynamo_containers.model import IMAGES_FILE
@@ -80,6 +80,7 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
         case "os":
             for lock in part.os_locks(catalogue):
                 yield from _reason(partial(os_lock.read, lock, catalogue.folder))
+            yield from os_above.disagreements(part.os_locks(catalogue), catalogue.folder)
         case "archives":
             for bases, platform in part.targets(catalogue):
                 yield from _reason(partial(_check_programs, catalogue, bases, platform))

@@ -98,11 +98,17 @@ class Part:
 EVERYTHING = Part()
 
 
-def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
-    """Return every lock of OS packages that must exist."""
+def root_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
+    """Return the lock of every root image that is bootstrapped."""
     return tuple(
         os_lock.OsLock(bases=bases, role=role, platform=platform)
         for bases in catalogue.bases.values()
         for role in bases.bootstrapped
         for platform in platforms(catalogue, bases.name)
     )
+
+
+def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
+    """Return every lock of OS packages that must exist: of root images, then of what is installed on them."""
+    roots = root_locks(catalogue)
+    return (*roots, *(lock for root in roots for lock in root.sets))

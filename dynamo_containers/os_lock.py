@@ -1,5 +1,6 @@
 """Which .debs is a root image made of, and what does the mirror offer in their place once it dropped one?
 
+A set of packages on top of a root image has a lock of the same kind, without what the root image has already.
 A lock is a text file, one package a line: name, version, architecture, archive, path in the archive, size, sha256.
 """
 
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import apt, run
@@ -31,26 +32,62 @@ MINIMAL_SYSTEM = ("?essential", "usr-is-merged")
 
 @dataclass(frozen=True, kw_only=True)
 class OsLock:
-    """The lock of one root image on one platform."""
+    """The lock of one root image, or of a set of packages above one, on one platform."""
 
     bases: Bases
     role: str
+    """The root image's."""
     platform: Platform
+    above: str = ""
+    """The set of packages above the root image, which the lock is of; '' for the root image's own lock."""
+
+    @property
+    def name(self) -> str:
+        """Return what the lock is of: no set of packages is called like a root image."""
+        return self.above or self.role
+
+    @property
+    def layer(self) -> str:
+        """Return what the lock is of, among all of its kind."""
+        return f"{self.bases.name}-{self.name}-{self.platform.arch}"
+
+    @property
+    def below(self) -> OsLock:
+        """Return the lock of the root image."""
+        return replace(self, above="")
+
+    @property
+    def sets(self) -> tuple[OsLock, ...]:
+        """Return the locks of all sets of packages above the root image."""
+        on = (name for name, row in self.bases.packages.items() if row.on == self.role)
+        return tuple(replace(self, above=name) for name in on)
 
     @property
     def root(self) -> Root:
-        """Return the row of images.toml that the lock is made from."""
+        """Return the row of images.toml that the root image is made from."""
         return self.bases.bootstrapped[self.role]
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Return the packages that are named for the set above the root image."""
+        return self.bases.packages[self.above].packages if self.above else ()
+
+    @property
+    def rows(self) -> str:
+        """Return the rows of images.toml that the lock is made from."""
+        root = f"bases.{self.bases.name}.roots.{self.role}"
+        return f"bases.{self.bases.name}.packages.{self.above} or {root}" if self.above else root
 
     @property
     def file(self) -> str:
         """Return the lock's path below the checkout."""
-        return f"constraints/os-{self.bases.name}-{self.role}-{self.platform.arch}.txt"
+        return f"constraints/os-{self.layer}.txt"
 
     @property
     def inputs(self) -> str:
         """Return the digest of what decides the lock besides the mirror: when it changes, the lock is stale."""
-        words = (self.root.suite, self.platform.value, *MINIMAL_SYSTEM, *sorted(self.root.packages))
+        above = ("above:", *sorted(self.added)) if self.above else ()  # no package's name has a colon
+        words = (self.root.suite, self.platform.value, *MINIMAL_SYSTEM, *sorted(self.root.packages), *above)
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
@@ -101,8 +138,7 @@ def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
     """Read a lock's text; see `read`."""
     lines = text.splitlines()
     if f"{INPUTS}{lock.inputs}" not in lines:
-        row = f"bases.{lock.bases.name}.roots.{lock.role}"
-        what = f"{lock.file} is stale: containers/images.toml has changed {row} since it was made"
+        what = f"{lock.file} is stale: containers/images.toml has changed {lock.rows} since it was made"
         raise _refresh_needed(what)
     return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
 
@@ -126,24 +162,6 @@ def _package(lock: OsLock, line: str) -> apt.Package:
 
 def _refresh_needed(what: str) -> LockError:
     return LockError(f"{what}.\nRefresh it with: invoke lock --only os")
-
-
-def current(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
-    """Ask the mirror for the suite's current packages of the root image; all of them, dependencies included."""
-    private = suite_apt(folder, lock.root.suite, lock.platform)
-    return apt.resolve(private, (*MINIMAL_SYSTEM, *lock.root.packages))
-
-
-def suite_apt(folder: Path, suite: str, platform: Platform) -> apt.Apt:
-    """Return a private apt for a suite with fresh lists."""
-    private = apt.Apt(
-        folder=folder / ".build" / "apt" / f"{suite}-{platform.arch}",
-        suite=suite,
-        architecture=platform.arch,
-        mirrors=apt.host_mirrors(),
-    )
-    apt.update(private)
-    return private
 
 
 def drifts(locked: tuple[apt.Package, ...], used: tuple[apt.Package, ...]) -> tuple[Drift, ...]:

@@ -10,14 +10,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from dynamo_containers import lock_report, os_lock, programs
+from dynamo_containers import lock_report, os_above, os_lock, os_suite, programs
 from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.apt import Package
+    from dynamo_containers.apt import Apt, Package
     from dynamo_containers.bases import Bases
     from dynamo_containers.lock_report import Move
     from dynamo_containers.os_lock import OsLock
@@ -28,15 +28,34 @@ if TYPE_CHECKING:
 
 
 def refresh(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
-    """Write the locks of the OS packages; return what moved."""
+    """Write the locks of the OS packages, root images before the sets of packages on them; return what moved.
+
+    Raises:
+        LockError: a set would move a package of its root image; nothing is written then.
+    """
+    wanted = tuple(locks)
+    found = _resolved(folder, wanted)
+    after = {lock.file: os_above.only(lock, found[lock.file], found[lock.below.file]) for lock in wanted}
     moved: tuple[Move, ...] = ()
+    for lock in wanted:
+        before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
+        same = stated and before == after[lock.file]
+        os_lock.write(lock, folder, after[lock.file], stated if same else moment())
+        moved += os_moves(lock, before, after[lock.file])
+    return moved
+
+
+def _resolved(folder: Path, locks: Iterable[OsLock]) -> dict[str, tuple[Package, ...]]:
+    """Return all packages of each lock by its file, from one reading of each suite's lists: so that they fit."""
+    lists: dict[tuple[str, Platform], Apt] = {}
+    found = {}
     for lock in locks:
         _say(lock.file)
-        before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
-        after = os_lock.current(lock, folder)
-        os_lock.write(lock, folder, after, stated if stated and before == after else moment())
-        moved += os_moves(lock, before, after)
-    return moved
+        suite, platform = key = lock.root.suite, lock.platform
+        if key not in lists:
+            lists[key] = os_suite.updated(folder, suite, platform)
+        found[lock.file] = os_suite.resolved(lock, lists[key])
+    return found
 
 
 def moment() -> str:
@@ -47,7 +66,7 @@ def moment() -> str:
 def os_moves(lock: OsLock, before: tuple[Package, ...], after: tuple[Package, ...]) -> tuple[Move, ...]:
     """Return what moved in a lock of OS packages."""
     old, new = ({each.name: (each.version, each.size) for each in packages} for packages in (before, after))
-    return lock_report.moves("os", f"{lock.bases.name}-{lock.role}-{lock.platform.arch}", old, new)
+    return lock_report.moves("os", lock.layer, old, new)
 
 
 def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:

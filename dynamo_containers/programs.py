@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import copy2, rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, os_lock, run, sources
+from dynamo_containers import apt, drift_record, os_lock, os_suite, run, sources
 from dynamo_containers.bases import Program, Release, Sources
 from dynamo_containers.errors import DownloadError, LockError, UsageError
 from dynamo_containers.model import IMAGES_FILE
@@ -68,7 +68,7 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     tree = folder_of(folder, bases, pins) / platform.arch
     record = tree.with_name(f"{platform.arch}.drift")
     if tree.is_dir():
-        return _read_drift(record)
+        return drift_record.read(record)
     locked = pinned(pins, bases, platform)
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
     drifted = [
@@ -84,14 +84,9 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
             _unpack(folder, pin, bases.programs[name], platform, Path(scratch) / "package")
             _lay_out(bases.programs[name], pin, platform, Path(scratch) / "package", Path(scratch) / "tree")
         # Before the tree appears: whoever finds it must learn of its drift.
-        run.write(run.Document(path=record, text="".join(f"{row.name} {row.locked} {row.used}\n" for row in drifted)))
+        run.write(drift_record.document(record, drifted))
         (Path(scratch) / "tree").rename(tree)
     return tuple(drifted)
-
-
-def _read_drift(record: Path) -> tuple[os_lock.Drift, ...]:
-    rows = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
-    return tuple(os_lock.Drift(name=name, locked=locked, used=used) for name, locked, used in map(str.split, rows))
 
 
 def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin | ReleasePin) -> Pin | ReleasePin:
@@ -119,7 +114,7 @@ def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: P
 
 def current(folder: Path, program: Program, platform: Platform) -> Pin:
     """Return the pin of the program's package as the suite has it now."""
-    packages = apt.resolve(os_lock.suite_apt(folder, program.suite, platform), (program.package,))
+    packages = apt.resolve(os_suite.updated(folder, program.suite, platform), (program.package,))
     package = next(each for each in packages if each.name == program.package)
     return Pin(
         version=package.version,

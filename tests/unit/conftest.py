@@ -164,7 +164,7 @@ def own_checkout(tmp_path: Path) -> Path:
         (folder / file).parent.mkdir(exist_ok=True)
         copy2(model.ROOT / file, folder / file)
     own = model.load(folder)
-    for lock in lock_part.os_locks(own):
+    for lock in lock_part.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
         (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
@@ -242,6 +242,10 @@ class FakeApt:
         """Say what `apt-get install --print-uris` prints."""
         (self.folder / "uris").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
+    def would_install_for(self, word: str, *lines: str) -> None:
+        """Say what it prints instead where one of the packages that it is asked for is `word`."""
+        (self.folder / f"uris-{word}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
     def has_mmdebstrap(self) -> None:
         """Let mmdebstrap make a tree that is only the list of the packages it was given."""
         program = 'while [ $# -gt 2 ]; do shift; done; from=${2#*copy:}; cp "${from% ./}/Packages" "$1"'
@@ -259,7 +263,11 @@ def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAp
 #!/bin/sh
 case $1 in
 indextargets) cat '{folder}/targets' ;;
-install) cat '{folder}/uris' ;;
+install)
+    for word in "$@"; do
+        if [ -e "{folder}/uris-$word" ]; then exec cat "{folder}/uris-$word"; fi
+    done
+    cat '{folder}/uris' ;;
 esac
 """
     (folder / "apt-get").write_text(script, encoding="utf-8")

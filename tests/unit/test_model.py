@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.model import Catalogue
 
+COMPILER = "[bases.debian.packages.compiler]\n"
+ETCD_ROW = "[bases.debian.programs.etcd]\n"
 HEAD_OF_SMALL = 'title = "Dynamo small"\n'
 
 
@@ -89,6 +91,40 @@ def test_this_project_s_own_data_files_are_right() -> None:
             '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
             "containers/images.toml: bases.debian.roots.runtime has both image and suite; a row has one or the other.",
             id="a root image of two kinds",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "runtime"\npackages = ["g++"]\nsuite = "sid"\n{ETCD_ROW}',
+            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key, allowed here are on, packages.",
+            id="an unknown key of a set of packages",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            'allowed is one of "builder", "runtime".',
+            id="a set of packages on no root image",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'[bases.debian.roots.devel]\nimage = "debian:12"\n{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            'allowed is one of "builder", "runtime".',
+            id="a set of packages on a root image of a registry",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'[bases.debian.packages.builder]\non = "runtime"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.builder: found a set called "builder", '
+            "allowed is a name that no root image has.",
+            id="a set of packages that is called like a root image",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "runtime"\npackages = []\n{ETCD_ROW}',
+            "containers/images.toml: bases.debian.packages.compiler.packages: found [], "
+            "allowed is at least one package.",
+            id="a set of no packages",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",

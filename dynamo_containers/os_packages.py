@@ -1,0 +1,77 @@
+"""Where are the .debs of a set of OS packages, ready to be installed in one layer? Fetched by sha256, per architecture.
+
+What is in the folder is exactly what is installed: containers/os-packages/install-debs resolves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from dynamo_containers import drift_record, os_lock, run
+from dynamo_containers.os_lock import OsLock
+from dynamo_containers.platforms import Platform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.apt import Package
+    from dynamo_containers.bases import Bases
+
+RECORD = "drift"
+"""The file beside the .debs that says what drifted: these packages may move what the image has."""
+
+
+def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
+    """Return the lock of a set of packages."""
+    return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
+
+
+def folder_of(folder: Path, bases: Bases, name: str) -> Path:
+    """Return where the .debs of a set stand, one folder per architecture; other locks are another folder."""
+    digest = hashlib.sha256()
+    for lock in (lock_of(bases, name, platform) for platform in Platform):
+        # The root image's too: where a version is gone, what takes its place depends on what is below.
+        for path in (folder / lock.file, folder / lock.below.file):
+            digest.update(path.read_bytes() if path.is_file() else b"")
+            digest.update(b"\0")
+    return folder / ".build" / "os-packages" / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
+
+
+def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[os_lock.Drift, ...]:
+    """Lay out the .debs of a set for a platform, unless that was done before; return what drifted.
+
+    Raises:
+        LockError: the lock is missing or stale, or (strict bases) no source has a locked version any more.
+        DownloadError: a package could not be fetched or is not the locked one.
+    """
+    lock = lock_of(bases, name, platform)
+    locked = os_lock.read(lock, folder)
+    target = folder_of(folder, bases, name) / platform.arch
+    if not target.is_dir():
+        from dynamo_containers import bootstrap, host_tools  # what only a download needs would slow every no-op
+
+        packages = bootstrap.fetched(folder, lock, locked)
+        drifted = _drifted(folder, lock, locked, packages)
+        host_tools.provide(target, lambda partial: _lay_out(folder, packages, drifted, partial))
+    return drift_record.read(target / RECORD)
+
+
+def _drifted(
+    folder: Path, lock: OsLock, locked: tuple[Package, ...], used: tuple[Package, ...]
+) -> tuple[os_lock.Drift, ...]:
+    """Return what is not as locked; where the suite's packages need newer ones of the root image, those too."""
+    if used == locked:
+        return ()
+    names = {package.name for package in used}
+    below = tuple(package for package in os_lock.read(lock.below, folder) if package.name in names)
+    return os_lock.drifts((*below, *locked), used)
+
+
+def _lay_out(folder: Path, packages: tuple[Package, ...], drifted: tuple[os_lock.Drift, ...], partial: Path) -> None:
+    from dynamo_containers import sources
+
+    for package in packages:
+        os.link(sources.stored(folder, package), partial / f"{package.name}.deb")
+    run.write(drift_record.document(partial / RECORD, drifted))
