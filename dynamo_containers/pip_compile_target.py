@@ -45,7 +45,7 @@ from dynamo_containers.python_lock_report import Findings
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pins import LockedPackage
@@ -242,7 +242,8 @@ def named(path: str, every: Iterable[LockFile]) -> LockFile:
     return by_path[path]
 
 
-if __name__ == "__main__":
+def as_a_process(main: Callable[[], None]) -> None:
+    """Run what a process of ours is for; a foreseen failure or Ctrl-C is its message and exit code."""
     try:
         main()
     except FatalError as error:
@@ -250,3 +251,7 @@ if __name__ == "__main__":
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    as_a_process(main)

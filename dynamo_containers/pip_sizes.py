@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,8 @@ from piptools.locations import CACHE_DIR
 
 from dynamo_containers import python_lock, python_pins
 from dynamo_containers.cooldown import Cooldown
-from dynamo_containers.errors import INTERRUPTED, FatalError
 from dynamo_containers.model import ROOT, load
-from dynamo_containers.pip_compile_target import isolate, named
+from dynamo_containers.pip_compile_target import as_a_process, isolate, named
 from dynamo_containers.pip_repository import TargetRepository, note_sizes
 from dynamo_containers.run import Document, write
 
@@ -73,10 +71,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FatalError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    as_a_process(main)

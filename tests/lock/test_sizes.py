@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +10,9 @@ import pytest
 from dynamo_containers import model, python_lock, python_lock_report, python_sizes
 from dynamo_containers.errors import INTERRUPTED, DownloadError
 from dynamo_containers.python_sizes import SIZES_FILE, load, read
-from tests.lock.conftest import JSON, Index, answer, serve
+from tests.lock.conftest import JSON, Index, answer, interrupted, serve
 
 if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
     from tests.lock.conftest import Backends, Project
@@ -158,20 +153,36 @@ def test_packages_keep_their_size_when_they_move_to_the_shared_lock_and_back(ind
     assert read(backends.folder)["first-debian-amd64"] == {"numba==0.65.0": numba, "torch==2.11.0": torch}
 
 
+def test_a_lock_that_gets_a_package_back_since_another_one_moved_it_asks_nobody_for_its_size(
+    index: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
+) -> None:
+    index.add("numba", "0.65.0")
+    index.add("alpha", "1.0", requires=("numba",))
+    backends.require("first", "alpha")
+    backends.require("second", "numba")
+    backends.make()
+    index.add("numba", "0.66.0")
+    index.add("alpha", "1.1", requires=("numba>=0.66",))
+    backends.make("alpha")
+    size = wheel_size(index, "numba-0.65.0-py3-none-any")
+    assert read(backends.folder)["second-debian-amd64"] == {"numba==0.65.0": size}
+    assert "pip_sizes" not in capfd.readouterr().err
+
+
 def test_a_page_is_asked_for_once_for_all_locks_and_a_wheel_of_the_base_is_the_one_that_is_locked(
     index: Index, backends: Backends
 ) -> None:
     index.add("dynamo", "1.0", tag=X86, requires=("nothing",))
     index.add("numba", "0.65.0")
     index.add("numba", "0.65.1")
-    backends.require("first", "numba==0.65.0")
-    backends.require("second", "numba==0.65.1")
-    backends.make()
+    for name, line in {"first": "numba==0.65.0", "second": "numba==0.65.1", "tools": "numba"}.items():
+        backends.require(name, line)
+    backends.make(also=("tools",))  # the tools have another target
     before = read(backends.folder)
     assert before["base-debian-amd64"] == {"dynamo==1.0": wheel_size(index, f"dynamo-1.0-{X86}")}
     forget(backends.folder)
     index.asked.clear()
-    backends.make()
+    backends.make(also=("tools",))
     assert read(backends.folder) == before
     assert sorted(index.asked) == ["/simple/dynamo/", "/simple/numba/"]
 
@@ -243,23 +254,10 @@ def test_an_interrupted_question_leaves_no_answer(index: Index, project: Project
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()
-    asked, over = threading.Event(), threading.Event()
-
-    def wait(_: BaseHTTPRequestHandler) -> None:
-        asked.set()
-        over.wait(10)
-
-    index.instead["alpha"] = wait
     questions, answers = tmp_path / "questions.json", tmp_path / "answers.json"
     questions.write_text(json.dumps({project.lock.path: ["alpha==1.0"]}), encoding="utf-8")
-    # As for a lock that is made: where these tests run in the background, Ctrl-C is ignored.
-    python = ("env", "--default-signal=INT", sys.executable, "-m", "dynamo_containers.pip_sizes")
     words = ("--folder", str(project.catalogue.folder), str(questions), "--answers", str(answers))
-    with subprocess.Popen((*python, *words), cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
-        assert asked.wait(10)
-        running.send_signal(signal.SIGINT)
-        _, complaints = running.communicate(timeout=10)
-    over.set()
-    assert running.returncode == INTERRUPTED
+    code, complaints = interrupted(index, "alpha", "dynamo_containers.pip_sizes", *words)
+    assert code == INTERRUPTED
     assert "Traceback" not in complaints
     assert not answers.exists()
