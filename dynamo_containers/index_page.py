@@ -19,7 +19,7 @@ from pip._vendor.requests.exceptions import RequestException, RetryError
 from dynamo_containers.errors import DownloadError, UnreachedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pip._internal.index.collector import IndexContent
     from pip._internal.models.link import Link
@@ -69,6 +69,19 @@ def fetch(
     name = redact_auth_from_url(location.url)
     message = f"The index gave no usable page for {package_name or 'a package'}: {name}\n{fault}"
     raise DownloadError(message)
+
+
+def remembering(
+    fetch: Callable[..., IndexContent | None], pages: dict[str, IndexContent | None]
+) -> Callable[..., IndexContent | None]:
+    """Return a `fetch` that asks for no page that is among `pages`, and adds those that it asks for."""
+
+    def remembered(location: Link, package_name: str | None = None) -> IndexContent | None:
+        if location.url not in pages:
+            pages[location.url] = fetch(location, package_name)
+        return pages[location.url]
+
+    return remembered
 
 
 def _is_out_of_reach(error: Exception) -> bool:

@@ -67,7 +67,11 @@ def refresh(
         before = python_lock_refresh.cooled(catalogue, datetime.now(UTC))
         wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
         outcome = python_lock_make.refresh(catalogue, wanted, wish)
-        tables = (python_lock_report.report(outcome.moves), python_lock_report.unlike(outcome.unlike))
+        tables = (
+            python_lock_report.report(outcome.moves),
+            python_lock_report.unlike(outcome.unlike),
+            python_lock_report.unstated(outcome.unstated),
+        )
         terminal += filter(None, tables)
         markdown += filter(None, tables)
         missing += outcome.unreached

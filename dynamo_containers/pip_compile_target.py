@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 from click import Abort, ClickException
 from pip._internal.configuration import Configuration
 from pip._internal.exceptions import PipError
-from pip._internal.models.link import Link
 from pip._vendor.packaging import markers
 from piptools.scripts import compile as pip_compile
 
@@ -40,13 +39,13 @@ from dynamo_containers import python_lock, python_pins
 from dynamo_containers.cooldown import Cooldown
 from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, UsageError
 from dynamo_containers.model import ROOT, load
-from dynamo_containers.pip_repository import TargetRepository, sized_link
+from dynamo_containers.pip_repository import TargetRepository, note_sizes
 from dynamo_containers.pip_target import environment
 from dynamo_containers.python_lock_report import Findings
 from dynamo_containers.run import Document, write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pins import LockedPackage
@@ -147,19 +146,15 @@ def compile_lock(
         words += cooldown.arguments()
         repository = _run_pip_compile(lock, words, cooldown)
         body = output.read_text(encoding="utf-8")
-    before, after = (_versions(text) for text in (texts.get(lock.path, ""), body))
-    sizes = {f"{name}=={version}": repository.size(name, version) for name, version in sorted(before ^ after)}
-    yanked = {f"{name}=={version}": repository.yanked.get((name, version), "") for name, version in after}
+    before, after = (python_pins.readable(text) for text in (texts.get(lock.path, ""), body))
+    pins = {each.pin: each for each in (*before, *after)}
+    yanked = {each.pin: repository.yanked.get((each.name, each.version), "") for each in after}
     found = Findings(
-        sizes=sizes,
+        sizes={pin: repository.size(each, compiled=each.name in lock.compiled) for pin, each in sorted(pins.items())},
         yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason},
         requirements=repository.requirements(),
     )
     return python_lock.header(lock, texts, _provided(below, left_out(body))) + body, found
-
-
-def _versions(text: str) -> set[tuple[str, str]]:
-    return {(each.name, each.version) for each in python_pins.readable(text)}
 
 
 def _texts(lock: LockFile) -> dict[str, str]:
@@ -180,7 +175,7 @@ def _run_pip_compile(lock: LockFile, words: list[str], cooldown: Cooldown) -> Ta
 
     markers.default_environment = partial(environment, lock.target)  # type: ignore[assignment]
     pip_compile.PyPIRepository = repository  # type: ignore[attr-defined,assignment]
-    Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
+    note_sizes()
     _let_pip_explain_itself()
     try:
         pip_compile.cli.main(words, prog_name="pip-compile", standalone_mode=False)
@@ -247,7 +242,8 @@ def named(path: str, every: Iterable[LockFile]) -> LockFile:
     return by_path[path]
 
 
-if __name__ == "__main__":
+def as_a_process(main: Callable[[], None]) -> None:
+    """Run what a process of ours is for; a foreseen failure or Ctrl-C is its message and exit code."""
     try:
         main()
     except FatalError as error:
@@ -255,3 +251,7 @@ if __name__ == "__main__":
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    as_a_process(main)

@@ -21,6 +21,7 @@ from dynamo_containers.pip_target import target_python, version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pip._internal.index.collector import IndexContent
     from pip._internal.index.package_finder import LinkEvaluator
     from pip._internal.models.candidate import InstallationCandidate
     from pip._internal.req import InstallRequirement
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.cooldown import Cooldown
     from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.python_pins import LockedPackage
 
 SIZES: dict[str, int] = {}
 """How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
@@ -40,6 +42,11 @@ def sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Lin
     if link is not None and isinstance(file_data.get("size"), int):
         SIZES[link.url] = file_data["size"]
     return link
+
+
+def note_sizes() -> None:
+    """Let pip's reader of index pages leave the sizes in `SIZES`, in this process."""
+    Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
 
 
 def _without_extras(name: str) -> str:
@@ -62,11 +69,27 @@ def _may_be_of(link: Link, version: Version) -> bool:
     return stated is None or stated == version
 
 
+def _is_locked(link: Link, pin: LockedPackage) -> bool:
+    """Say whether a lock has a file; one whose sha256 the index does not state may be any of them."""
+    return link.hash_name != FAVORITE_HASH or f"{FAVORITE_HASH}:{link.hash}" in pin.hashes
+
+
 class TargetRepository(PyPIRepository):
     """pip-compile's view of the index, for a target."""
 
-    def __init__(self, pip_args: list[str], cache_dir: str, *, lock: LockFile, cooldown: Cooldown) -> None:
-        """Build what pip-compile builds, then replace the parts that would ask the running interpreter."""
+    def __init__(
+        self,
+        pip_args: list[str],
+        cache_dir: str,
+        *,
+        lock: LockFile,
+        cooldown: Cooldown,
+        pages: dict[str, IndexContent | None] | None = None,
+    ) -> None:
+        """Build what pip-compile builds, then replace the parts that would ask the running interpreter.
+
+        With `pages` the index is not asked for a page that is among them, and those it is asked for are added.
+        """
         super().__init__(pip_args, cache_dir)
         self._only_the_wheel = lock.layer.named_only
         self._options.ignore_dependencies = lock.layer.named_only
@@ -77,8 +100,9 @@ class TargetRepository(PyPIRepository):
         self.yanked: dict[tuple[str, str], str] = {}
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
-        self._finder._link_collector.fetch_response = partial(  # type: ignore[method-assign]  # noqa: SLF001
-            index_page.fetch, self._session, dict(lock.indexes)
+        fetch = partial(index_page.fetch, self._session, dict(lock.indexes))
+        self._finder._link_collector.fetch_response = (  # type: ignore[method-assign]  # noqa: SLF001
+            fetch if pages is None else index_page.remembering(fetch, pages)
         )
         self._finder.search_scope = routed(self._finder.search_scope, dict(lock.indexes))
         self._resolver: BaseResolver | None = None
@@ -161,8 +185,16 @@ class TargetRepository(PyPIRepository):
         evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
         return evaluator
 
-    def size(self, name: str, version: str) -> int | None:
-        """Return how many bytes the target downloads for a version; None when the index does not say."""
-        files = self._files(name, version)
-        best = self._finder.make_candidate_evaluator(name).compute_best_candidate(files).best_candidate
+    def size(self, pin: LockedPackage, *, compiled: bool = False) -> int | None:
+        """Return how many bytes the target downloads for a pin; None when the index does not say.
+
+        That is the best of the files that are locked: the index may have got better ones since. Of what is compiled it
+        is the source archive.
+        """
+        files = [
+            each
+            for each in self._files(pin.name, pin.version)
+            if _is_locked(each.link, pin) and not (compiled and each.link.is_wheel)
+        ]
+        best = self._finder.make_candidate_evaluator(pin.name).compute_best_candidate(files).best_candidate
         return SIZES.get(best.link.url) if best else None

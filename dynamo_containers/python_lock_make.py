@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import python_lock_shared
+from dynamo_containers import python_lock_shared, python_sizes_refresh
 from dynamo_containers.errors import UnreachedError, UsageError
 from dynamo_containers.python_lock import header, not_locked_below, shares, texts_of, why_stale
 from dynamo_containers.python_lock_refresh import findings_file, plan, to_upgrade, units, waves
@@ -44,6 +44,10 @@ class Outcome:
     """Packages that should be shared and are not."""
     unreached: tuple[Unreached, ...] = ()
     """Locks that stayed as they were since their own index did not answer."""
+    sizes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    """Path of each lock that was made -> pin -> how many bytes the index states."""
+    unstated: tuple[tuple[str, str], ...] = ()
+    """(pin, lock) for which the index states no size."""
 
 
 def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry_run: bool = False) -> Outcome:
@@ -55,6 +59,7 @@ def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    wanted = tuple(wanted)
     groups = waves(wanted)
     _check_upgrades(groups, catalogue.folder, wish.upgrade)
     one = partial(_refresh, catalogue=catalogue, wish=wish, dry_run=dry_run)
@@ -62,10 +67,14 @@ def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry
     for group in groups:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             made += pool.map(one, units(group))  # raises what a thread raised
+    sizes = {path: found for each in made for path, found in each.sizes.items()}
+    sized = python_sizes_refresh.Outcome() if dry_run else python_sizes_refresh.refresh(catalogue, wanted, sizes)
     return Outcome(
+        sizes=sizes,
+        unstated=sized.unstated,
         moves=tuple(dict.fromkeys(move for each in made for move in each.moves)),
         unlike=tuple(row for each in made for row in each.unlike),
-        unreached=tuple(row for each in made for row in each.unreached),
+        unreached=(*(row for each in made for row in each.unreached), *sized.unreached),
     )
 
 
@@ -108,7 +117,11 @@ def _refresh(unit: tuple[LockFile, ...], *, catalogue: Catalogue, wish: Wish, dr
         for path, known in found.items()
         for move in moves(path, readable(before[path]), read(after[path], path), known.sizes)
     )
-    return Outcome(moves=tuple(moved), unlike=_unlike(unit, catalogue, after, found))
+    return Outcome(
+        moves=tuple(moved),
+        unlike=_unlike(unit, catalogue, after, found),
+        sizes={path: known.sizes for path, known in found.items()},
+    )
 
 
 def _unreached(unit: Iterable[LockFile], before: Mapping[str, str], why: str) -> Outcome:

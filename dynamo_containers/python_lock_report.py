@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers.python_pins import COMMAND
+from dynamo_containers.python_sizes import SIZES_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from dynamo_containers.python_pins import LockedPackage
 
@@ -36,7 +37,7 @@ class Findings:
     """What the index says about the packages of one lock; keyed by `name==version`."""
 
     sizes: Mapping[str, int | None]
-    """How many bytes a target downloads, for what moved; None where the index does not say."""
+    """How many bytes a target downloads, for all that is locked or was; None where the index does not say."""
     yanked: Mapping[str, str]
     """The locked releases that were taken back, with the reason."""
     requirements: Mapping[str, list[str]]
@@ -93,7 +94,7 @@ def _differ(old: LockedPackage | None, new: LockedPackage | None) -> bool:
 
 
 def _change(sizes: Mapping[str, int | None], old: LockedPackage | None, new: LockedPackage | None) -> int | None:
-    before, after = (sizes.get(f"{each.name}=={each.version}") if each else 0 for each in (old, new))
+    before, after = (sizes.get(each.pin) if each else 0 for each in (old, new))
     return None if before is None or after is None else after - before
 
 
@@ -106,6 +107,17 @@ def report(moved: Iterable[Move]) -> str:
     if not together:
         return NOTHING
     return _table([(*key, ", ".join(compact(locks))) for key, locks in sorted(together.items())])
+
+
+def unstated(rows: Iterable[tuple[str, str]]) -> str:
+    """Return the Markdown table of the (pin, lock) whose size the index does not state; empty when there is none."""
+    together: dict[str, list[str]] = {}
+    for pin, lock in rows:
+        together.setdefault(pin, []).append(lock)
+    if not together:
+        return ""
+    cells = [(pin, ", ".join(compact(locks))) for pin, locks in sorted(together.items())]
+    return f"The index states no size of these, so {SIZES_FILE} has none:\n\n" + _table(cells, ("package", "locks"))
 
 
 TARGET = re.compile(r"(?P<layer>.+)-(?P<bases>[^-]+)-(?P<arch>[^-]+)")
@@ -141,7 +153,7 @@ def megabytes(size: int | None) -> str:
     return "unknown" if size is None else f"{size / 1e6:+.2f} MB"
 
 
-def _table(rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+def _table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = (head, tuple("-" * width for width in widths), *rows)
     padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)

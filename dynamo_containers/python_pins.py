@@ -18,6 +18,11 @@ class LockedPackage:
     version: str
     hashes: tuple[str, ...]
 
+    @property
+    def pin(self) -> str:
+        """Return the pin without its hashes."""
+        return f"{self.name}=={self.version}"
+
 
 PIN = re.compile(
     r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[^\s;=]+)(?: *;[^\\]*?)?(?P<hashes>(?: +--hash=\S+)*)"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -90,6 +93,14 @@ class Index:
         self.pages.setdefault(name, []).append(row)
         return digest
 
+    def add_source(self, name: str, version: str, content: bytes = b"") -> None:
+        """Offer a source archive, which nobody shall need to build: its content is its name, or what is given."""
+        file = f"{name.replace('-', '_')}-{version}.tar.gz"
+        self.files[file] = content or file.encode()
+        digest = hashlib.sha256(self.files[file]).hexdigest()
+        row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
+        self.pages.setdefault(name, []).append(row | {"size": len(self.files[file]), "upload-time": OLD})
+
 
 def answer(request: BaseHTTPRequestHandler, content: bytes, kind: str = JSON, status: int = 200, more: int = 0) -> None:
     """Send a page; `more` bytes are promised beyond those that come."""
@@ -127,6 +138,25 @@ def serve(index: Index) -> ThreadingHTTPServer:
     index.address = f"http://127.0.0.1:{server.server_port}/simple/"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     return server
+
+
+def interrupted(index: Index, name: str, *words: str) -> tuple[int, str]:
+    """Run a module of ours and press Ctrl-C when it asks for a package's page; return its exit code and complaints."""
+    asked, over = threading.Event(), threading.Event()
+
+    def wait(_: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        over.wait(10)
+
+    index.instead[name] = wait
+    # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+    argv = ("env", "--default-signal=INT", sys.executable, "-m", *words)
+    with subprocess.Popen(argv, cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
+        assert asked.wait(10)
+        running.send_signal(signal.SIGINT)
+        _, complaints = running.communicate(timeout=10)
+    over.set()
+    return running.returncode, complaints
 
 
 @pytest.fixture

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import model
 from dynamo_containers.errors import INTERRUPTED, DownloadError, LockError
-from tests.lock.conftest import JSON, Index, answer, serve
+from tests.lock.conftest import JSON, Index, answer, interrupted, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,25 +126,12 @@ def test_a_second_index_in_pips_settings_is_never_asked(
 
 
 def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, project: Project) -> None:
-    asked, over = threading.Event(), threading.Event()
-
-    def wait(_: BaseHTTPRequestHandler) -> None:
-        asked.set()
-        over.wait(10)
-
-    index.instead["alpha"] = wait
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)
-    # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
-    python = ("env", "--default-signal=INT", sys.executable)
-    argv = (*python, "-m", "dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder))
-    with subprocess.Popen((*argv, project.lock.path), cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
-        assert asked.wait(10)
-        running.send_signal(signal.SIGINT)
-        _, complaints = running.communicate(timeout=10)
-    over.set()
-    assert running.returncode == INTERRUPTED
+    words = ("dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder), project.lock.path)
+    code, complaints = interrupted(index, "alpha", *words)
+    assert code == INTERRUPTED
     assert "Traceback" not in complaints
     assert [path.name for path in project.path.parent.iterdir()] == ["tools.txt"]
     assert project.path.read_bytes() == OLD_LOCK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import locks
 from dynamo_containers import python_lock_refresh, run
 from dynamo_containers.platforms import native_platform
-from tests.lock.conftest import NOW, OLD
+from tests.lock.conftest import NOW
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,20 +29,11 @@ EXTRA = "Provides-Extra: fast"
 NEVER: dict[str, Any] = {"requires-python": ">=3.99"}
 
 
-def offer_source(index: Index, name: str, version: str) -> None:
-    """Offer a source archive, which nobody shall need to build."""
-    file = f"{name.replace('-', '_')}-{version}.tar.gz"
-    index.files[file] = file.encode()
-    digest = hashlib.sha256(index.files[file]).hexdigest()
-    row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
-    index.pages.setdefault(name, []).append(row | {"upload-time": OLD})
-
-
 def offer(index: Index, name: str, version: str, *requires: str, tags: tuple[str, ...] = ("py3-none-any",)) -> None:
     """Offer a release with a source archive and several wheels."""
     for tag in tags:
         index.add(name, version, requires=requires, tag=tag)
-    offer_source(index, name, version)
+    index.add_source(name, version)
 
 
 def fill(index: Index) -> None:
