@@ -59,6 +59,12 @@ def base(c: Context, platform: list[str], bases: str = "debian") -> None:
 
 
 @task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
+def backend(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+    """Build the images for backend developers: what has no wheel is compiled, on the devel image."""
+    _build(c, model.Stage.BACKEND, image, platform, bases)
+
+
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
 def runtime(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
     """Build the images for production."""
     _build(c, model.Stage.RUNTIME, image, platform, bases)
@@ -68,6 +74,12 @@ def runtime(c: Context, image: list[str], platform: list[str], bases: str = "deb
 def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
     """Build the images for CI: test tools on exactly the runtime's bytes."""
     _build(c, model.Stage.CI, image, platform, bases)
+
+
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
+def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+    """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
+    _build(c, model.Stage.DEV, image, platform, bases)
 
 
 @task(
@@ -153,5 +165,5 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
 
 
 namespace = Collection(lock)
-namespace.add_collection(Collection("build", base, runtime, ci))
+namespace.add_collection(Collection("build", base, backend, runtime, ci, dev))
 namespace.add_collection(Collection("engine", up, status, environment, down))

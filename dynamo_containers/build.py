@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import pulled
-from dynamo_containers.bases import Root
+from dynamo_containers import graph
 from dynamo_containers.errors import UsageError
+from dynamo_containers.labels import labels
 from dynamo_containers.model import IMAGES_FILE, Catalogue, Image, Stage, unknown
 from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.platforms import Platform
 from dynamo_containers.run import Command, Document, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.bases import Bases
+    from dynamo_containers.python_pieces import Piece
 
 DEFAULT_BASES = "debian"
-BUILDER_STEPS = ("builder", "base")
-"""The folders of containers/ whose steps run in the builder's root image."""
+OUTPUT = "type=docker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,12 @@ class Facts:
     """The OCI layout of root images."""
     programs: Path
     """A folder with a tree of programs per architecture."""
+    pieces: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
+    """Layer of Python packages -> the image layers that it is cut into, from below."""
     os_packages: Mapping[str, Path] = field(default_factory=dict)
-    """Set of OS packages -> a folder with its .debs per architecture."""
+    """Set of OS packages -> a folder with the .debs per architecture."""
+    user: int = 1000
+    """The UID of the person who builds, which a dev image's user gets."""
     drift: tuple[str, ...]
     """`package=version` of what is not what its lock says."""
     secrets: tuple[str, ...]
@@ -141,149 +144,12 @@ def plan(
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:
     """Return the bake document (https://docs.docker.com/build/bake/reference/) of a request."""
-    steps: dict[str, dict[str, Any]] = {}
-    wanted = [_add_image(steps, request, facts, image, request.stage) for image in request.images]
+    steps: graph.Steps = {}
+    wanted = [graph.add_image(steps, request, facts, image, request.stage) for image in request.images]
     for name, image in zip(wanted, request.images, strict=True):
         steps[name] |= {
             "labels": labels(request, facts, image),
-            "output": ["type=docker"],
+            "output": [OUTPUT],
             "tags": [tag(image, request.stage, request.bases, request.platforms, facts.version)],
         }
     return {"group": {"default": {"targets": wanted}}, "target": steps}
-
-
-def _add_image(steps: dict[str, dict[str, Any]], request: Request, facts: Facts, image: Image, stage: Stage) -> str:
-    """Add an image and what it stands on; return its target's name."""
-    match stage:
-        case Stage.BASE:
-            return _add_base(steps, request, facts)
-        case Stage.RUNTIME:
-            contexts = {"os": _add_os(steps, request, facts), "base": _add_base(steps, request, facts)}
-            return _add(steps, request, facts, f"{image.name}-runtime", image.name, contexts)
-        case Stage.CI:
-            runtime = _add_image(steps, request, facts, image, Stage.RUNTIME)
-            name = _add(steps, request, facts, f"{image.name}-ci", "ci", {"runtime": runtime})
-            steps[name]["args"]["LAYER"] = f"{image.name}-ci"
-            return name
-        case _:
-            message = f"No folder of containers/ builds the {stage.value} stage."
-            raise UsageError(message)
-
-
-def _add_base(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
-    _add(steps, request, facts, "builder", "builder", {}, root="builder")
-    return _add(steps, request, facts, "base", "base", {"builder": "builder"})
-
-
-def _add_os(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
-    name = _add(steps, request, facts, "os", "os", {}, root="runtime")
-    steps[name]["contexts"]["programs"] = str(facts.programs)
-    return name
-
-
-def _add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
-    steps: dict[str, dict[str, Any]], request: Request, facts: Facts, name: str, packages: str, below: str
-) -> str:
-    """Add a target that installs a set of OS packages, in one layer, on the target below."""
-    contexts = {"below": f"target:{below}", "debs": str(facts.os_packages[packages])}
-    steps[name] = _target(request, facts, "os-packages", contexts)
-    steps[name]["platforms"] = [platform.value for platform in request.platforms]
-    return name
-
-
-def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
-    steps: dict[str, dict[str, Any]],
-    request: Request,
-    facts: Facts,
-    name: str,
-    folder: str,
-    below: Mapping[str, str],
-    *,
-    root: str = "",
-) -> str:
-    """Add one target; it stands on a root image, or on other targets and the tools."""
-    contexts = {context: f"target:{step}" for context, step in below.items()}
-    if root:
-        contexts |= _roots(request, facts, root, request.platforms)
-    else:
-        contexts["tools"] = _add_tools(steps, request, facts)
-    steps[name] = _target(request, facts, folder, contexts)
-    # Every target of the graph names the same platforms: one without any would be built for this machine alone and
-    # then be used for all of them.
-    steps[name]["platforms"] = [platform.value for platform in request.platforms]
-    return name
-
-
-def _add_tools(steps: dict[str, dict[str, Any]], request: Request, facts: Facts) -> str:
-    """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
-    steps["tools"] = _target(request, facts, "builder", _roots(request, facts, "builder", (facts.native,)))
-    return "target:tools"
-
-
-def _roots(request: Request, facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
-    """Return a context per platform, so that a step is the same one whatever else is built beside it."""
-    if role in request.bases.pulled:
-        pins = request.catalogue.pins
-        return {f"root-{each.arch}": pulled.source(pins, request.bases, role, each) for each in platforms}
-    return {f"root-{each.arch}": f"oci-layout://{facts.layout}@{facts.roots[role, each]}" for each in platforms}
-
-
-def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, str]) -> dict[str, Any]:
-    checkout, bases = request.catalogue.folder, request.bases
-    return {
-        "args": {
-            "BASES": bases.name,
-            "GLIBC": bases.glibc,
-            "OLDEST_GLIBC": request.catalogue.oldest_glibc,
-            "PYTHON": bases.interpreter_of("builder" if folder in BUILDER_STEPS else "runtime"),
-            "PYTHON_VERSION": bases.python,
-            "SOURCE_DATE_EPOCH": str(request.catalogue.pins.epoch),
-        },
-        # It holds build times, and so would give every build another digest; releases ask for it.
-        "attest": ["type=provenance,disabled=true"],
-        "context": str(checkout / "containers" / folder),
-        "contexts": {
-            "bin": str(checkout / "containers" / "bin"),
-            "constraints": str(checkout / "constraints"),
-            **contexts,
-        },
-        "secret": list(facts.secrets),
-    }
-
-
-def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
-    """Return the labels (https://github.com/opencontainers/image-spec/blob/main/annotations.md) of an image."""
-    role = "builder" if request.stage is Stage.BASE else "runtime"
-    created = datetime.fromtimestamp(request.catalogue.pins.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    drift = {"ai.dynamo.drift": " ".join(facts.drift)} if facts.drift else {}
-    return {
-        "ai.dynamo.backend": "none",
-        "ai.dynamo.bases": request.bases.name,
-        "ai.dynamo.lock": f"sha256:{facts.locks[image.name]}",
-        "ai.dynamo.stage": request.stage.value,
-        **_base_labels(request, role),
-        "org.opencontainers.image.created": created,
-        "org.opencontainers.image.description": image.description,
-        "org.opencontainers.image.licenses": request.catalogue.licenses,
-        "org.opencontainers.image.revision": facts.revision,
-        "org.opencontainers.image.source": request.catalogue.source,
-        "org.opencontainers.image.title": image.title,
-        "org.opencontainers.image.version": facts.version,
-        **drift,
-    }
-
-
-def _base_labels(request: Request, role: str) -> dict[str, str]:
-    """Return the labels that name the root image: its readable reference and the digest of its index."""
-    pin = request.catalogue.pins.roots[request.bases.name, role]
-    root = request.bases.roots[role]
-    if isinstance(root, Root):
-        name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index
-    elif root.split and len(request.platforms) == 1:
-        name, digest = root.reference(request.platforms[0]), pin.platforms[request.platforms[0]]
-    else:
-        # No digest is over repositories of several platforms, and a label has one value for all of them.
-        name, digest = root.image, pin.index
-    return {
-        f"org.opencontainers.image.base.{key}": value for key, value in (("name", name), ("digest", digest)) if value
-    }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = "containers/images.toml"
 ALL_PLATFORMS = "all"
+REST = "rest"
+"""The piece of a layer of Python packages that has what no other piece names."""
 
 
 def platforms(
@@ -70,8 +72,14 @@ class Image:
     bases: tuple[str, ...]
     disk_mb: int
     platforms: tuple[Platform, ...]
+    backend: str = ""
+    """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
     shares: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
+    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """How its own Python packages are cut into image layers: piece -> patterns of names; what none fits is `rest`."""
+    os_packages: tuple[str, ...] = ()
+    """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
     compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """The packages that have no wheel for a platform and are compiled for it."""
     indexes: tuple[str, ...] = ()
@@ -84,6 +92,16 @@ class Index:
 
     url: str
     packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """A layer of Python packages that images have in common, computed from their locks."""
+
+    must_be_alike: tuple[str, ...]
+    """Patterns of the packages that its images must have alike."""
+    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """How it is cut into image layers; see `Image.pieces`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +119,8 @@ class Catalogue:
     """Package -> the reason why its releases are taken at once."""
     left_out: Mapping[str, str]
     """Package -> the reason why it is in no lock although another package requires it."""
-    shared: Mapping[str, tuple[str, ...]]
-    """Shared layer -> patterns of the packages that its images must have alike."""
+    shared: Mapping[str, Shared]
+    """The layers of Python packages that images have in common."""
     indexes: Mapping[str, Index]
     sources: Mapping[str, GitSource]
     bases: Mapping[str, Bases]
@@ -137,7 +155,7 @@ def load(folder: Path = ROOT) -> Catalogue:
         cooldown_days=lock.integer("cooldown-days"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         left_out=_reasons(lock, "left-out"),
-        shared={name: _alike(row) for name, row in lock.tables("shared", optional=True).items()},
+        shared={name: _shared(row) for name, row in lock.tables("shared", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases.read_source(row) for name, row in table.tables("sources", optional=True).items()},
         bases={name: bases.read(name, row) for name, row in table.tables("bases").items()},
@@ -159,10 +177,17 @@ def _reasons(table: Table, key: str) -> Mapping[str, str]:
     return reasons
 
 
-def _alike(row: Table) -> tuple[str, ...]:
-    patterns = row.strings("must-be-alike")
+def _shared(row: Table) -> Shared:
+    shared = Shared(must_be_alike=row.strings("must-be-alike"), pieces=_pieces(row.table("pieces", optional=True)))
     row.refuse_the_rest()
-    return patterns
+    return shared
+
+
+def _pieces(row: Table) -> Mapping[str, tuple[str, ...]]:
+    pieces = {name: row.strings(name) for name in row.keys_left()}
+    if REST in pieces:
+        raise wrong(row.file, f"{row.path}.{REST}", "a piece of that name", "another: it is what no pattern names")
+    return pieces
 
 
 def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
@@ -192,7 +217,10 @@ def _image(name: str, row: Table) -> Image:
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
+        backend=row.string("backend", optional=True),
         shares=row.string("shares", optional=True),
+        pieces=_pieces(row.table("pieces", optional=True)),
+        os_packages=row.strings("os-packages", optional=True),
         compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
     )

@@ -11,13 +11,26 @@ import sys
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import host_secrets, oci_layout, os_lock, programs, pulled, python_lock, python_pins, roots, run
+from dynamo_containers import (
+    host_secrets,
+    oci_layout,
+    os_lock,
+    os_packages,
+    programs,
+    pulled,
+    python_lock,
+    python_pieces,
+    python_pins,
+    roots,
+    run,
+)
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
+from dynamo_containers.graph import DEV_PACKAGES
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.pins import render_root
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER
+from dynamo_containers.python_layers import BUILDER, backend_layer, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +42,11 @@ if TYPE_CHECKING:
     from dynamo_containers.os_lock import Drift, OsLock
     from dynamo_containers.pins import Pins
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.python_pieces import Piece
+
+
+ANYBODY = 1000
+"""The UID of the user in every image, and of a dev image's where root builds it."""
 
 
 def facts(request: Request, *, dry_run: bool = False) -> Facts:
@@ -45,9 +63,8 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
     texts = _locks(request)
     check_space(request, disk_usage(folder).free)
     images, drift = (_pinned_roots(request), ()) if dry_run else _roots(request)
-    if request.stage is not Stage.BASE and not dry_run:
-        for platform in request.platforms:
-            drift += programs.ensure(folder, bases, request.catalogue.pins, platform)
+    if not dry_run:
+        drift += _served(request)
     if drift:
         print(os_lock.drift_table(f"the {bases.name} bases", drift), file=sys.stderr, flush=True)
     return Facts(
@@ -58,26 +75,74 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         roots=images,
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
+        pieces=_pieces(request, texts),
+        os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
+        user=os.getuid() or ANYBODY,
         drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)),
         secrets=host_secrets.secrets(folder, os.environ),
     )
 
 
+def _served(request: Request) -> tuple[Drift, ...]:
+    """Fetch what is no Python package and no root image; return what drifted."""
+    folder, bases = request.catalogue.folder, request.bases
+    drift: tuple[Drift, ...] = ()
+    for platform in request.platforms:
+        if request.stage not in (Stage.BASE, Stage.BACKEND):
+            drift += programs.ensure(folder, bases, request.catalogue.pins, platform)
+        for name in _os_packages(request):
+            drift += os_packages.ensure(folder, bases, name, platform)
+    return drift
+
+
+def _os_packages(request: Request) -> tuple[str, ...]:
+    """Return the sets of OS packages that the images of a request get on top of their root image."""
+    return tuple(dict.fromkeys(name for image in request.images for name in os_sets(image, request.stage)))
+
+
+def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
+    """Return the sets of OS packages in an image of a stage."""
+    if stage in (Stage.BASE, Stage.BACKEND):
+        return ()
+    return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
+
+
+def _pieces(request: Request, texts: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[Piece, ...]]:
+    """Cut the locks that go into the images, for the platforms that are built."""
+    catalogue, cuts = request.catalogue, {}
+    known = {path: text for each in texts.values() for path, text in each.items()}
+    for layer in layers(catalogue):
+        locks = {
+            lock.target.platform: known[lock.path]
+            for lock in python_lock.locks(catalogue)
+            if lock.layer == layer and lock.path in known and lock.target.platform in request.platforms
+        }
+        if locks:
+            how = python_pieces.cut_of(catalogue, layer)
+            cuts[layer.name] = python_pieces.ensure(catalogue.folder, request.bases.name, how, locks)
+    return cuts
+
+
 def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the layers whose Python locks go into an image of a stage."""
     shared = (image.shares,) if image.shares else ()
-    runtime = (BUILDER, "base", *shared, image.name)
+    compiled = (backend_layer(image),) if image.compiles else ()
+    runtime = (BUILDER, "base", *compiled, *shared, image.name)
     return {
         Stage.BASE: (BUILDER, "base"),
+        Stage.BACKEND: (BUILDER, "base", *compiled, image.name),
         Stage.RUNTIME: runtime,
         Stage.CI: (*runtime, f"{image.name}-ci"),
         Stage.DEV: (*runtime, f"{image.name}-ci", f"{image.name}-dev"),
     }[stage]
 
 
-def root_roles(stage: Stage) -> tuple[str, ...]:
-    """Return the root images that an image of a stage stands on."""
-    return ("builder",) if stage is Stage.BASE else ("builder", "runtime")
+def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
+    """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
+    if stage is Stage.BASE:
+        return ("builder",)
+    runtime = () if stage is Stage.BACKEND else ("runtime",)
+    return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
 
 
 def _locks(request: Request) -> dict[str, dict[str, str]]:
@@ -86,7 +151,7 @@ def _locks(request: Request) -> dict[str, dict[str, str]]:
     On every platform that it is made for, although one may be built: a label has one value for all platforms of an
     image, so `ai.dynamo.lock` speaks of all of them.
     """
-    for role in root_roles(request.stage):
+    for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
             message += " image stands on."
@@ -103,8 +168,11 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
             if reason := python_lock.stale(lock, folder):
                 raise LockError(reason)
             texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
-    for role in root_roles(request.stage):
+    for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
+    for name in os_sets(image, request.stage):
+        for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
+            texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
     return texts
 
 
@@ -132,7 +200,7 @@ def _version(request: Request, texts: Mapping[str, str]) -> str:
 def _digest(request: Request, texts: Mapping[str, str]) -> str:
     """Return a digest over everything locked that goes into an image."""
     content = [f"{name}\n{text}" for name, text in sorted(texts.items())]
-    if request.stage is not Stage.BASE:
+    if request.stage not in (Stage.BASE, Stage.BACKEND):
         pins = request.catalogue.pins.programs.items()
         content += sorted(f"{key}\n{pin.sha256}" for key, pin in pins if key[0] == request.bases.name)
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
@@ -169,7 +237,13 @@ def _pinned_roots(request: Request) -> dict[tuple[str, Platform], str]:
 def _root_locks(request: Request) -> list[OsLock]:
     """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
     # The builder of this machine's own platform serves every install step, whatever is built.
-    wanted = {(role, platform) for role in root_roles(request.stage) for platform in request.platforms}
+    wanted = {
+        (role, platform)
+        for image in request.images
+        for platform in request.platforms
+        for role in root_roles(image, request.stage)
+        if role != "devel" or request.stage is Stage.BACKEND or image.compiles.get(platform)
+    }
     wanted |= {("builder", native_platform())}
     made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
     return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]

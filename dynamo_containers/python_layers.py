@@ -41,6 +41,12 @@ class Layer:
 
 TOOLS = Layer(name="tools", image=None)
 BUILDER = "builder"
+DEVEL = "devel"
+
+
+def backend_layer(image: Image) -> str:
+    """Return the layer of what an image's backend stage compiles with."""
+    return f"{image.name}-{Stage.BACKEND.value}"
 
 
 def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
@@ -54,6 +60,7 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
         *(layer for image in bases for layer in _base(image)),
         *(Layer(name=image.name, image=image.name, on=below, shares=image.shares) for image in others),
         *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.shared),
+        *(Layer(name=backend_layer(image), image=image.name, root=DEVEL) for image in others if image.compiles),
         *(layer for image in others for layer in _upper(image, below)),
     )
 

@@ -14,8 +14,10 @@ import pytest
 
 from dynamo_containers import apt, lock_part, model, oci_layout, os_lock, programs, roots
 from dynamo_containers.build import Facts
+from dynamo_containers.model import REST
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import Platform
+from dynamo_containers.python_pieces import COMPILED, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,6 +132,15 @@ def catalogue(checkout: Path) -> Catalogue:
     return model.load(checkout)
 
 
+def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[Piece, ...]:
+    """Return the image layers of a layer of packages that is cut into these pieces, or not cut at all."""
+    folder = checkout / ".build/pieces" / f"{layer}-0123456789abcdef"
+    cut = [
+        Piece(name=name, target=f"{layer}-{name}" if names else layer, folder=folder / name) for name in (*names, REST)
+    ]
+    return (*cut, Piece(name=COMPILED, target=f"{layer}-compiled", folder=folder / COMPILED))
+
+
 @pytest.fixture
 def facts(checkout: Path) -> Facts:
     """Return what the world says to a plan."""
@@ -146,6 +157,7 @@ def facts(checkout: Path) -> Facts:
         },
         layout=checkout / ".build/roots",
         programs=checkout / ".build/programs/debian-0123456789abcdef",
+        pieces={layer: pieces_of(checkout, layer) for layer in ("frontend", "frontend-ci", "small")},
         drift=(),
         secrets=(
             f"id=ca,src={checkout}/certificates.crt",

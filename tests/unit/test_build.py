@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, model
+from dynamo_containers import build, labels, model
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
 from dynamo_containers.errors import UsageError
@@ -151,7 +151,7 @@ def test_every_target_but_the_tools_names_the_platforms(
     catalogue: Catalogue, facts: Facts, platforms: tuple[str, ...]
 ) -> None:
     targets = document(build.request(catalogue, Stage.CI, platforms=platforms), facts)["target"]
-    assert set(targets) == {"base", "builder", "frontend-ci", "frontend-runtime", "os", "tools"}
+    assert set(targets) == {"base", "builder", "frontend", "frontend-ci", "frontend-runtime", "os", "tools"}
     assert {name for name, target in targets.items() if "platforms" not in target} == {"tools"}
     assert all(target["platforms"] == list(platforms) for name, target in targets.items() if name != "tools")
 
@@ -159,7 +159,8 @@ def test_every_target_but_the_tools_names_the_platforms(
 def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts: Facts) -> None:
     content = document(build.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"]), facts)
     assert content["group"] == {"default": {"targets": ["frontend-runtime", "small-runtime"]}}
-    assert set(content["target"]) == {"base", "builder", "frontend-runtime", "os", "small-runtime", "tools"}
+    images = {"frontend", "frontend-runtime", "small", "small-runtime"}
+    assert set(content["target"]) == {"base", "builder", "os", "tools", *images}
 
 
 def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: Facts) -> None:
@@ -172,7 +173,6 @@ def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, fa
         assert set(target["args"]) <= {
             "BASES",
             "GLIBC",
-            "LAYER",
             "OLDEST_GLIBC",
             "PYTHON",
             "PYTHON_VERSION",
@@ -214,7 +214,7 @@ def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: Facts)
 
 def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: Facts) -> None:
     request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
-    created = build.labels(request, facts, catalogue.images["base"])["org.opencontainers.image.created"]
+    created = labels.labels(request, facts, catalogue.images["base"])["org.opencontainers.image.created"]
     assert created == "2023-11-14T22:13:20Z"
 
 

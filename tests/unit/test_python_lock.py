@@ -33,6 +33,7 @@ from dynamo_containers import (
     python_pins,
 )
 from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.model import Shared
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_layers import Layer
 from dynamo_containers.python_lock import ANY_HOST, LockFile, Target
@@ -94,7 +95,8 @@ def catalogue(*images: Image) -> Catalogue:
     """Return the project's own catalogue with other images, so that a key it gains matters here only where it does."""
     real = model.load()
     debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
-    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, shared={"common": ()})
+    alike = {"common": Shared(must_be_alike=())}
+    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, shared=alike)
 
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:

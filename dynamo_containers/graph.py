@@ -1,0 +1,171 @@
+"""Which steps make an image, and what does each stand on? Pure: a request and the facts give the targets of a document.
+
+Each folder of containers/ is one kind of step. Some stand once in a graph (os, base), some for each layer of packages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dynamo_containers import pulled, python_pieces
+from dynamo_containers.model import Stage
+from dynamo_containers.python_layers import backend_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.model import Image
+    from dynamo_containers.platforms import Platform
+
+    Steps: TypeAlias = dict[str, dict[str, Any]]
+
+BUILDER_STEPS = ("builder", "base")
+"""The folders of containers/ whose steps run in the builder's root image."""
+INSTALL_STEPS = ("base", "packages", "wheels", "dynamo", "frontend")
+"""The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
+DEV_PACKAGES = "dev"
+"""The set of OS packages that a dev image gets."""
+
+
+def add_image(steps: Steps, request: Request, facts: Facts, image: Image, stage: Stage) -> str:
+    """Add an image and what it stands on; return its target's name."""
+    return {
+        Stage.BASE: _add_base,
+        Stage.BACKEND: _add_backend,
+        Stage.RUNTIME: _add_runtime,
+        Stage.CI: _add_ci,
+        Stage.DEV: _add_dev,
+    }[stage](steps, request, facts, image)
+
+
+def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
+    _add_builder(steps, request, facts)
+    return _add(steps, request, facts, "base", "base", {"builder": "builder"})
+
+
+def _add_builder(steps: Steps, request: Request, facts: Facts) -> str:
+    return _add(steps, request, facts, "builder", "builder", {}, root="builder")
+
+
+def _add_backend(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
+    """Add the step that compiles what has no wheel; without any such package its wheelhouse is empty."""
+    builder = _add_builder(steps, request, facts)
+    name = _add(steps, request, facts, f"{image.name}-backend", "backend", {"builder": builder}, root="devel")
+    sources = python_pieces.compiled(facts.pieces[image.name])
+    requires, *_ = facts.pieces.get(backend_layer(image), (sources,))
+    steps[name]["contexts"] |= {"sources": str(sources.folder), "requires": str(requires.folder)}
+    return name
+
+
+def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
+    base = _add_base(steps, request, facts, image)
+    below = _add_os(steps, request, facts)
+    for wanted in image.os_packages:
+        below = _add_os_packages(steps, request, facts, f"os-{wanted}", wanted, below)
+    for layer in (image.shares, image.name):
+        below = _add_packages(steps, request, facts, layer, below)
+    if not image.backend:
+        return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"below": below, "base": base})
+    if python_pieces.compiles(image, request.platforms):
+        wheels = {"below": below, "wheelhouse": _add_backend(steps, request, facts, image)}
+        below = _add(steps, request, facts, f"{image.name}-compiled", "wheels", wheels)
+    dynamo = _add(steps, request, facts, f"{image.name}-dynamo", "dynamo", {"below": below, "base": base})
+    return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
+
+
+def _add_ci(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
+    below = _add_runtime(steps, request, facts, image)
+    return _add_packages(steps, request, facts, f"{image.name}-ci", below)
+
+
+def _add_dev(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
+    below = _add_ci(steps, request, facts, image)
+    below = _add_os_packages(steps, request, facts, f"{image.name}-dev-os", DEV_PACKAGES, below)
+    user = _add(steps, request, facts, f"{image.name}-dev-user", "dev", {"below": below})
+    steps[user]["args"]["USER_UID"] = str(facts.user)
+    return _add_packages(steps, request, facts, f"{image.name}-dev", user)
+
+
+def _add_os(steps: Steps, request: Request, facts: Facts) -> str:
+    name = _add(steps, request, facts, "os", "os", {}, root="runtime")
+    steps[name]["contexts"]["programs"] = str(facts.programs)
+    return name
+
+
+def _add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: Steps, request: Request, facts: Facts, name: str, wanted: str, below: str
+) -> str:
+    """Add a layer of OS packages on what is below."""
+    _add(steps, request, facts, name, "os-packages", {"below": below})
+    steps[name]["contexts"]["debs"] = str(facts.os_packages[wanted])
+    return name
+
+
+def _add_packages(steps: Steps, request: Request, facts: Facts, layer: str, below: str) -> str:
+    """Add a step for each piece of a layer of Python packages, one on the other; return the uppermost."""
+    for piece in python_pieces.installed(facts.pieces.get(layer, ())):
+        below = _add(steps, request, facts, piece.target, "packages", {"below": below})
+        steps[below]["contexts"]["lock"] = str(piece.folder)
+        steps[below]["args"] |= {"INDEX": piece.index} if piece.index else {}
+    return below
+
+
+def _add(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: Steps,
+    request: Request,
+    facts: Facts,
+    name: str,
+    folder: str,
+    below: Mapping[str, str],
+    *,
+    root: str = "",
+) -> str:
+    """Add one target; it stands on a root image or on other targets."""
+    contexts = {context: f"target:{step}" for context, step in below.items()}
+    if root:
+        contexts |= _roots(request, facts, root, request.platforms)
+    if folder in INSTALL_STEPS:
+        contexts["tools"] = _add_tools(steps, request, facts)
+    steps[name] = _target(request, facts, folder, contexts)
+    # Every target of the graph names the same platforms: one without any would be built for this machine alone and
+    # then be used for all of them.
+    steps[name]["platforms"] = [platform.value for platform in request.platforms]
+    return name
+
+
+def _add_tools(steps: Steps, request: Request, facts: Facts) -> str:
+    """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
+    steps["tools"] = _target(request, facts, "builder", _roots(request, facts, "builder", (facts.native,)))
+    return "target:tools"
+
+
+def _roots(request: Request, facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
+    """Return a context per platform, so that a step is the same one whatever else is built beside it."""
+    if role in request.bases.pulled:
+        pins = request.catalogue.pins
+        return {f"root-{each.arch}": pulled.source(pins, request.bases, role, each) for each in platforms}
+    return {f"root-{each.arch}": f"oci-layout://{facts.layout}@{facts.roots[role, each]}" for each in platforms}
+
+
+def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, str]) -> dict[str, Any]:
+    checkout, bases = request.catalogue.folder, request.bases
+    return {
+        "args": {
+            "BASES": bases.name,
+            "GLIBC": bases.glibc,
+            "OLDEST_GLIBC": request.catalogue.oldest_glibc,
+            "PYTHON": bases.interpreter_of("builder" if folder in BUILDER_STEPS else "runtime"),
+            "PYTHON_VERSION": bases.python,
+            "SOURCE_DATE_EPOCH": str(request.catalogue.pins.epoch),
+        },
+        # It holds build times, and so would give every build another digest; releases ask for it.
+        "attest": ["type=provenance,disabled=true"],
+        "context": str(checkout / "containers" / folder),
+        "contexts": {
+            "bin": str(checkout / "containers" / "bin"),
+            "constraints": str(checkout / "constraints"),
+            **contexts,
+        },
+        "secret": list(facts.secrets),
+    }
