@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dynamo_containers.python_pieces import Piece
 
 DEFAULT_BASES = "debian"
-OUTPUT = "type=docker"
+OUTPUT = "type=docker,compression=zstd,force-compression=true"
+"""Into the engine's own store. zstd takes two thirds of gzip's time, and a vLLM image is an eighth smaller (ADR 9)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,6 +112,8 @@ def _pieces(request: Request, texts: Mapping[str, Mapping[str, str]]) -> dict[st
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
     for layer in layers(catalogue):
+        if layer.name in (BUILDER, *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages)):
+            continue  # the base stage installs none
         locks = {
             lock.target.platform: known[lock.path]
             for lock in python_lock.locks(catalogue)
