@@ -50,6 +50,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
         plan = build.plan(request, facts, environment, engine.buildx(environment))
         with engine.watched(model.ROOT):
             run.execute(plan, dry_run=c.config.run.dry)
+        if not c.config.run.dry:
+            prepare.remember(request, facts)
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})

@@ -70,7 +70,6 @@ class Image:
     repository: str
     stages: tuple[Stage, ...]
     bases: tuple[str, ...]
-    disk_mb: int
     platforms: tuple[Platform, ...]
     backend: str = ""
     """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
@@ -213,7 +212,6 @@ def _image(name: str, row: Table) -> Image:
         repository=row.string("repository"),
         stages=tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage])),
         bases=row.strings("bases"),
-        disk_mb=row.integer("disk-mb"),
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),

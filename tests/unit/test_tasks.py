@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from invoke.main import program
 from dynamo_containers import model, run
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
+from tests.unit.conftest import leave_free
 
 BUILDX = """\
 #!/bin/sh
@@ -89,9 +89,6 @@ def line(
 ) -> CommandLine:
     """Return the command line of a checkout with full caches, beside an engine that takes any build."""
     copy2(model.ROOT / "tasks.py", own_checkout)
-    images = own_checkout / model.IMAGES_FILE
-    small = re.sub(r"disk-mb = \d+", "disk-mb = 1", images.read_text(encoding="utf-8"))
-    images.write_text(small, encoding="utf-8")
     (tmp_path / "docker/cli-plugins").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/docker").touch(mode=0o755)
@@ -265,13 +262,28 @@ def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line
 
 
 def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
-    images = line.checkout / model.IMAGES_FILE
-    text = images.read_text(encoding="utf-8").replace("disk-mb = 1\n", "disk-mb = 1000000000\n")
-    images.write_text(text, encoding="utf-8")
+    leave_free(line.monkeypatch, 10**6)
     code, _, complaints = line.invoke("build.base", "--platform", native_platform().value)
     assert code == 6
-    assert "this build needs about 1000000.0 GB below" in complaints
+    assert "by its locks this build writes about 2." in complaints
+    assert f" GB below {line.checkout}, and 0.0 GB is free.\n" in complaints
     assert not line.started.exists()
+
+
+def test_what_was_built_here_before_needs_no_room_and_no_sizes(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    (line.checkout / "constraints/sizes.toml").unlink()
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 0
+
+
+def test_a_build_that_failed_is_asked_for_room_again(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke(*words)[0] == 7
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 6
 
 
 def test_an_engine_that_dies_in_the_middle_is_exit_code_3(line: CommandLine) -> None:
