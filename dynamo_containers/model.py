@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bases
+from dynamo_containers import bases, budgets
 from dynamo_containers.errors import UsageError
 from dynamo_containers.pins import Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
@@ -81,6 +81,8 @@ class Image:
     """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
     compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """The packages that have no wheel for a platform and are compiled for it."""
+    budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
+    """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
 
@@ -221,6 +223,7 @@ def _image(name: str, row: Table) -> Image:
         os_packages=row.strings("os-packages", optional=True),
         compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
+        budget=_budget(row.table("budget", optional=True)),
     )
     row.refuse_the_rest()
     return image
@@ -229,6 +232,13 @@ def _image(name: str, row: Table) -> Image:
 def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
     known = {platform.value: platform for platform in Platform}
     found = {known[name]: row.strings(name) for name in known if name in row.keys_left()}
+    row.refuse_the_rest()
+    return found
+
+
+def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
+    known = {platform.value: platform for platform in Platform}
+    found = {known[name]: budgets.read(row.table(name)) for name in known if name in row.keys_left()}
     row.refuse_the_rest()
     return found
 
