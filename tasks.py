@@ -52,7 +52,7 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
             run.execute(plan, dry_run=c.config.run.dry)
         if not c.config.run.dry:
             prepare.remember(request, facts)
-            size_check.check(request, facts, environment, plan.documents[0].text)
+            size_check.check(request, facts, environment, plan.documents[0])
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})
@@ -85,9 +85,14 @@ def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian"
     _build(c, model.Stage.DEV, image, platform, bases)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
-def accept_sizes(c: Context, image: list[str], platform: list[str], bases: str = "debian", stage: str = "runtime") -> None:
-    """Accept the sizes of images that were built: later growth is measured against them. Prints their budget's numbers."""
+@task(
+    iterable=["image", "platform"],
+    help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "stage": "runtime or base"},
+)
+def accept_sizes(
+    _: Context, image: list[str], platform: list[str], bases: str = "debian", stage: str = "runtime"
+) -> None:
+    """Accept the sizes of images that were built, and print them as rows of a budget."""
     from dynamo_containers import build, engine, prepare, size_check
 
     with _messages():

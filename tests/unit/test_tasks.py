@@ -91,7 +91,7 @@ def line(
     copy2(model.ROOT / "tasks.py", own_checkout)
     (tmp_path / "docker/cli-plugins").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/docker").touch(mode=0o755)
+    (tmp_path / "bin/docker").symlink_to("/bin/true")
     (tmp_path / "bin/apt-get").symlink_to("/bin/false")  # whatever the caches lack, no test asks a mirror for it
     monkeypatch.setattr(model, "ROOT", own_checkout)
     monkeypatch.setattr(model, "load", partial(model.load, own_checkout))
@@ -122,8 +122,11 @@ def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
     assert (code, output) == (0, "buildx says hello\n")
     assert complaints.startswith(f"+ {line.plugin} bake ")
-    assert complaints.endswith(f" --file {document}\n")
-    assert line.started.read_text(encoding="utf-8") == complaints.removeprefix(f"+ {line.plugin} ")
+    command, _, rest = complaints.partition("\n")
+    assert command.endswith(f" --file {document}")
+    assert line.started.read_text(encoding="utf-8") == command.removeprefix(f"+ {line.plugin} ") + "\n"
+    assert rest.startswith("The budget of dynamo-base:")
+    assert rest.endswith(" was NOT CHECKED: only the private engine shows the sizes of compressed layers.\n")
     assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
 
 
