@@ -143,7 +143,15 @@ def plan(
     # bake wants to be told which files outside of this folder it may read (buildx 0.18 and newer).
     readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in facts.secrets]
     command = Command(
-        argv=(*buildx, "bake", *readable, f"--allow=fs.read={request.catalogue.folder}", f"--metadata-file={metadata(path)}", "--file", str(path)),
+        argv=(
+            *buildx,
+            "bake",
+            *readable,
+            f"--allow=fs.read={request.catalogue.folder}",
+            f"--metadata-file={metadata(path)}",
+            "--file",
+            str(path),
+        ),
         env={**environment, **NO_PROVENANCE},
         hint="The step that failed stands above, with its output. To try again, run the same command.",
     )

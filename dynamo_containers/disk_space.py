@@ -1,4 +1,4 @@
-"""How much of the disk does a build take? Computed from its locks, so that a full disk is known before anything is done.
+"""How much of the disk does a build take? Computed from its locks, so that a full disk is known before it starts.
 
 A build whose result was made here before is not asked: it is a matter of seconds, and needs next to nothing.
 """

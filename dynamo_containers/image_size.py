@@ -50,9 +50,7 @@ class ImageSize:
         return max(self.layers, key=lambda layer: layer.packed)
 
 
-def measured(
-    manifest: Mapping[str, Any], history: Sequence[tuple[int, str]], steps: Sequence[str] = ()
-) -> ImageSize:
+def measured(manifest: Mapping[str, Any], history: Sequence[tuple[int, str]], steps: Sequence[str] = ()) -> ImageSize:
     """Return the size of an image.
 
     Args:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import accepted_sizes, budgets, image_size, run
 from dynamo_containers.build import metadata, tag
-from dynamo_containers.run import Document
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.model import IMAGES_FILE, Stage
+from dynamo_containers.run import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -166,7 +166,7 @@ def facts(checkout: Path) -> Facts:
 
 @pytest.fixture
 def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of this project's own data, with all that a build of it would find in its caches, on a disk that is never full."""
+    """Return a copy of this project's own data, with full caches, on a disk that is never full."""
     leave_free(monkeypatch, 10**15)
     folder = tmp_path / "own"
     for name in ("requirements", "constraints"):

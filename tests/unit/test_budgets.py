@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dynamo_containers import budgets, image_size
-from dynamo_containers.image_size import ImageSize
+
+if TYPE_CHECKING:
+    from dynamo_containers.image_size import ImageSize
 
 HISTORY = (
     (119_000_000, "mmdebstrap --variant=essential"),

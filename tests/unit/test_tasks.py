@@ -47,6 +47,11 @@ class CommandLine:
         """Return the stand-in for buildx."""
         return self.checkout.parent / "docker/cli-plugins/docker-buildx"
 
+    @property
+    def command(self) -> str:
+        """Return how a printed build starts."""
+        return f"BUILDX_METADATA_PROVENANCE=disabled {self.plugin}"
+
     def buildx(self, script: str) -> None:
         """Let buildx be this script."""
         self.plugin.write_text(script, encoding="utf-8")
@@ -121,10 +126,10 @@ def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
     document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
     assert (code, output) == (0, "buildx says hello\n")
-    assert complaints.startswith(f"+ {line.plugin} bake ")
+    assert complaints.startswith(f"+ {line.command} bake ")
     command, _, rest = complaints.partition("\n")
     assert command.endswith(f" --file {document}")
-    assert line.started.read_text(encoding="utf-8") == command.removeprefix(f"+ {line.plugin} ") + "\n"
+    assert line.started.read_text(encoding="utf-8") == command.removeprefix(f"+ {line.command} ") + "\n"
     assert rest.startswith("The budget of dynamo-base:")
     assert rest.endswith(" was NOT CHECKED: only the private engine shows the sizes of compressed layers.\n")
     assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
@@ -134,7 +139,7 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
     code, output, complaints = line.invoke("-R", "build.runtime", "--image", "frontend", "--platform", "all")
     document = line.checkout / ".build/bake-runtime-frontend-debian-amd64-arm64.json"
     assert (code, output) == (0, "")
-    assert complaints.startswith(f"+ {line.plugin} bake ")
+    assert complaints.startswith(f"+ {line.command} bake ")
     assert complaints.endswith(f" --file {document}\n")
     assert document.is_file()
     assert not line.started.exists()
