@@ -35,9 +35,11 @@ nox.options.sessions = [
 SHELL_SCRIPTS = (
     "with-tools",
     ".ci/run",
+    "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
     "containers/bin/settle",
+    "containers/bin/start-settling",
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",

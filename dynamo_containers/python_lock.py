@@ -11,11 +11,11 @@ lock, python_lock_refresh makes one, and python_lock_judge lets uv judge it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.model import IMAGES_FILE, Way
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_layers import layers
 from dynamo_containers.python_pins import COMMAND, lines, provided, read, readable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.model import Catalogue
     from dynamo_containers.python_layers import Layer
     from dynamo_containers.python_pins import LockedPackage
 
@@ -112,21 +112,28 @@ def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str,
         parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
         left_out=tuple(sorted(catalogue.left_out)) if layer.image else (),
         compiled=catalogue.images[layer.image].compiles.get(target.platform, ()) if layer.image else (),
-        indexes=_own_indexes(catalogue, catalogue.images[layer.image]) if layer.image else (),
+        indexes=_own_indexes(catalogue, layer),
     )
 
 
-def _own_indexes(catalogue: Catalogue, image: Image) -> tuple[tuple[str, str], ...]:
-    rows = (catalogue.indexes[name] for name in image.indexes)
+def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], ...]:
+    if not layer.image or layer.on_engine_image:
+        return ()
+    rows = (catalogue.indexes[name] for name in catalogue.images[layer.image].indexes)
     return tuple((package, row.url) for row in rows for package in row.packages)
 
 
 def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
     if layer.shared:
-        members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
+        members = _members(catalogue, layer.name)
         every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
         return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
-    return (ANY_HOST,) if layer.image is None else _image_targets(catalogue, layer.image, layer.root)
+    if layer.image is None:
+        return (ANY_HOST,)
+    targets = _image_targets(catalogue, layer.image, layer.root)
+    if layer.on_engine_image:
+        return tuple(replace(target, glibc=catalogue.oldest_glibc) for target in targets)
+    return targets
 
 
 def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Target, ...]:
@@ -140,8 +147,13 @@ def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Tar
 
 def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
     """Return the images that have a layer in common on a target."""
-    images = (image.name for image in catalogue.images.values() if image.shares == shared)
-    return tuple(name for name in images if target in _image_targets(catalogue, name))
+    return tuple(name for name in _members(catalogue, shared) if target in _image_targets(catalogue, name))
+
+
+def _members(catalogue: Catalogue, shared: str) -> tuple[str, ...]:
+    """Return the images that have a layer in common; one on a published image has that image's packages instead."""
+    images = catalogue.images.values()
+    return tuple(image.name for image in images if image.shares == shared and image.way is Way.WHEELS)
 
 
 def _is_shared(catalogue: Catalogue, shared: str, target: Target) -> bool:
