@@ -115,7 +115,7 @@ def _add_dev(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
 
 
 def _add_os(steps: Steps, request: Request, facts: Facts, name: str = "os") -> str:
-    """Add the user, the folders and the programs; under another name than `os` its root image is the caller's matter."""
+    """Add the user, the folders and the programs; of another name than `os` the root image is the caller's matter."""
     _add(steps, request, facts, name, "os", {}, root="runtime" if name == "os" else "")
     steps[name]["contexts"]["programs"] = str(facts.programs)
     return name

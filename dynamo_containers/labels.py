@@ -45,10 +45,9 @@ def root_role(stage: Stage) -> str:
 def _base_labels(request: Request, image: Image) -> dict[str, str]:
     """Return the labels that name the root image: its readable reference and the digest of its index."""
     role = root_role(request.stage)
+    pin, root = request.catalogue.pins.roots[request.bases.name, role], request.bases.roots[role]
     if image.way is Way.IMAGE:
         pin, root = pulled.pinned_engine(request.catalogue.pins, image), pulled.engine_root(image)
-    else:
-        pin, root = request.catalogue.pins.roots[request.bases.name, role], request.bases.roots[role]
     if isinstance(root, Root):
         name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index
     elif root.split and len(request.platforms) == 1:

@@ -98,12 +98,16 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
             if not part.named:
                 yield from _reason(partial(_check_sources, catalogue))
         case _:
-            for bases, platform in part.targets(catalogue):
-                for role in bases.roots:
-                    yield from _reason(partial(_check_root, catalogue, bases, role, platform))
-            for image in part.engine_images(catalogue):
-                if (ENGINE_IMAGES, image.name) in catalogue.pins.roots:
-                    yield from _reason(partial(pulled.pinned_engine, catalogue.pins, image))
+            yield from _root_reasons(catalogue, part)
+
+
+def _root_reasons(catalogue: Catalogue, part: Part) -> Iterator[str]:
+    for bases, platform in part.targets(catalogue):
+        for role in bases.roots:
+            yield from _reason(partial(_check_root, catalogue, bases, role, platform))
+    for image in part.engine_images(catalogue):
+        if (ENGINE_IMAGES, image.name) in catalogue.pins.roots:
+            yield from _reason(partial(pulled.pinned_engine, catalogue.pins, image))
 
 
 def _reason(question: Callable[[], object]) -> list[str]:

@@ -247,7 +247,8 @@ def _image(name: str, row: Table) -> Image:
     row.refuse_the_rest()
     if way is Way.IMAGE and not (image.engine_image and image.backend):
         lacks = "engine-image" if image.backend else "backend"
-        raise wrong(row.file, f"{row.path}.way", f'"{way.value}" without {lacks}', f"both, or {any_of([Way.WHEELS.value])}")
+        allowed = f'"{way.value}" with {lacks}, or "{Way.WHEELS.value}"'
+        raise wrong(row.file, f"{row.path}.way", f'"{way.value}" without {lacks}', allowed)
     return image
 
 

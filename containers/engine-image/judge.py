@@ -122,5 +122,5 @@ def moved(before: Mapping[str, Found], after: Mapping[str, Found]) -> list[str]:
 def table(rows: Iterable[tuple[str, ...]]) -> str:
     """Return rows in columns."""
     lines = [("package", "wanted", "the image has", "by"), *rows]
-    widths = [max(map(len, column)) for column in zip(*lines)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
