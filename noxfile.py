@@ -96,6 +96,12 @@ def private_engine(session: nox.Session) -> None:
     session.run("pytest", "tests/engine", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def engine_image(session: nox.Session) -> None:
+    """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
+    session.run("pytest", "tests/engine_image", *session.posargs)
+
+
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
