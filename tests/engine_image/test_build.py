@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
@@ -98,7 +98,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...]) -> bytes:
     content = io.BytesIO()
     with ZipFile(content, "w") as archive:
         for file, text in module_files(name, version, requires).items():
-            archive.writestr(file, text)
+            archive.writestr(ZipInfo(file, (2020, 1, 1, 0, 0, 0)), text)  # the same bytes whenever it is made
     return content.getvalue()
 
 
