@@ -68,7 +68,10 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     images = catalogue.images.values()
     bases = tuple(image for image in images if Stage.BASE in image.stages)
     published = tuple(image for image in images if image.way is Way.IMAGE)
-    others = tuple(image for image in images if Stage.BASE not in image.stages and image not in published)
+    # What images have in common is computed from their locks of wheels, so one that shares keeps its own in either way.
+    others = tuple(
+        image for image in images if Stage.BASE not in image.stages and (image not in published or image.shares)
+    )
     below = tuple(image.name for image in bases)
     return (
         TOOLS,
@@ -90,7 +93,7 @@ def _base(image: Image) -> tuple[Layer, ...]:
 
 def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
     """Return the layers of an image's other forms: each of them has the same few packages on top."""
-    ci, dev = ci_layer(image), f"{image.name}-{Stage.DEV.value}"
+    ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
     on = (*below, image.name)
     return (
         Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.shares),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import IMAGES_FILE, Way
+from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_layers import layers
 from dynamo_containers.python_pins import COMMAND, lines, provided, read, readable
@@ -125,7 +125,7 @@ def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], .
 
 def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
     if layer.shared:
-        members = _members(catalogue, layer.name)
+        members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
         every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
         return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
     if layer.image is None:
@@ -147,13 +147,8 @@ def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Tar
 
 def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
     """Return the images that have a layer in common on a target."""
-    return tuple(name for name in _members(catalogue, shared) if target in _image_targets(catalogue, name))
-
-
-def _members(catalogue: Catalogue, shared: str) -> tuple[str, ...]:
-    """Return the images that have a layer in common; one on a published image has that image's packages instead."""
-    images = catalogue.images.values()
-    return tuple(image.name for image in images if image.shares == shared and image.way is Way.WHEELS)
+    images = (image.name for image in catalogue.images.values() if image.shares == shared)
+    return tuple(name for name in images if target in _image_targets(catalogue, name))
 
 
 def _is_shared(catalogue: Catalogue, shared: str, target: Target) -> bool:

@@ -252,11 +252,13 @@ def checkout(folder: Path) -> Path:
     shutil.copytree(model.ROOT / "containers", folder / "containers")
     shutil.copytree(model.ROOT / "constraints", folder / "constraints")
     (folder / "containers/stand-in").mkdir()
-    (folder / "containers/stand-in/Dockerfile").write_text("FROM dynamo\nCMD [\"python\"]\n", encoding="utf-8")
+    (folder / "containers/stand-in/Dockerfile").write_text('FROM dynamo\nCMD ["python"]\n', encoding="utf-8")
     with (folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
         file.write(ROW)
     text = {
-        "base": "".join(pin(name, each[0], wheel(name, *each), "-r requirements/base.in") for name, each in OWN.items()),
+        "base": "".join(
+            pin(name, each[0], wheel(name, *each), "-r requirements/base.in") for name, each in OWN.items()
+        ),
         "stand-in-engine-image": own_pin("frontend", "idna", "ai-dynamo")
         + pin("stand-in-kept", "2.0", b"never fetched", "ai-dynamo")
         + pin("stand-in-unneeded", "1.0", b"never fetched", "stand-in-kept"),
