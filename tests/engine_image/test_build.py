@@ -159,9 +159,9 @@ class Project:
         """Make a stand-in for the published image of an engine; return its digest."""
         root = oci_layout.blob(model.ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
         below = f"sha256:{root.name}"
-        passwd = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
+        users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
         contents = {
-            "etc/passwd": passwd.encode(),
+            "etc/passwd": users.encode(),
             "etc/group": b"root:x:0:\nmail:x:8:\nubuntu:x:1000:\n",
             "var/lib/apt/lists/stand-in_Packages": b"left over",
             "var/cache/apt/pkgcache.bin": b"left over",

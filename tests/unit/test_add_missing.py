@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import judge
@@ -16,6 +15,7 @@ from judge import Found, decide, moved, pins, table, unmet
 from dynamo_containers import model
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 THEIRS = "/usr/lib/python3/dist-packages"
