@@ -204,3 +204,43 @@ def test_its_pin_is_written_as_it_is_read(checkout: Path) -> None:
     assert PIN.strip() in render(pins)
     (checkout / PINS_FILE).write_text(render(pins), encoding="utf-8")
     assert load_pins(checkout).roots == pins.roots
+
+
+def locked(folder: Path, manifest: str) -> Catalogue:
+    """Return a copy of this project whose vLLM is on its published image, as if all of that were locked."""
+    catalogue = switched(folder, "vllm")
+    root = catalogue.images["vllm"].engine_image
+    assert root
+    digests = "".join(f'"{platform.value}" = "{manifest}"\n' for platform in catalogue.images["vllm"].platforms)
+    with (folder / PINS_FILE).open("a", encoding="utf-8") as file:
+        file.write(f'\n[roots.engine-image.vllm]\nimage = "{root.image}"\nindex = "{INDEX}"\n{digests}')
+    for lock in python_lock.locks(catalogue):
+        if lock.layer.on_engine_image:
+            text = python_lock.header(lock, python_lock.texts_of(lock, folder), {})
+            text += f"idna==3.20 \\\n    --hash={INDEX}\n    # via ai-dynamo\n"
+            (folder / lock.path).write_text(text, encoding="utf-8")
+    return model.load(folder)
+
+
+def test_a_build_finds_all_that_it_needs_and_its_lock_label_moves_with_the_published_image(own_checkout: Path) -> None:
+    labels = []
+    for manifest in (MANIFEST, f"sha256:{'c' * 64}"):
+        (own_checkout / PINS_FILE).write_text(render(model.load().pins), encoding="utf-8")
+        text = (model.ROOT / IMAGES_FILE).read_text(encoding="utf-8").replace("disk-mb = 30000", "disk-mb = 1")
+        (own_checkout / IMAGES_FILE).write_text(text, encoding="utf-8")
+        catalogue = locked(own_checkout, manifest)
+        request = build.request(catalogue, Stage.CI, images=["vllm"], platforms=["linux/amd64"], bases="cuda")
+        made = build.bake(request, prepare.facts(request, dry_run=True))["target"]
+        system = made["vllm-os"]["contexts"]["root-amd64"]
+        assert system == f"docker-image://docker.io/vllm/vllm-openai@{manifest}"
+        assert made["vllm-engine-image"]["args"]["LEFT_OUT"] == "nixl-cu12"
+        labels.append(made["vllm-ci"]["labels"]["ai.dynamo.lock"])
+    assert labels[0] != labels[1]
+
+
+def test_a_build_refuses_a_published_image_whose_locks_were_never_made(own_checkout: Path) -> None:
+    catalogue = locked(own_checkout, MANIFEST)
+    (own_checkout / "constraints/vllm-engine-image-cuda-arm64.txt").unlink()
+    request = build.request(catalogue, Stage.RUNTIME, images=["vllm"], platforms=["linux/amd64"], bases="cuda")
+    with pytest.raises(LockError, match=r"^constraints/vllm-engine-image-cuda-arm64\.txt is missing.*\n.*invoke lock"):
+        prepare.facts(request, dry_run=True)
