@@ -192,10 +192,12 @@ class Project:
         command = replace(command, argv=(*command.argv, f"--allow=fs.read={model.ROOT}", "--progress=plain"))
         return command, build.tag(request.images[0], stage, request.bases, request.platforms, self.facts.version)
 
-    def build(self, published: str, stage: Stage = Stage.RUNTIME) -> tuple[subprocess.CompletedProcess[str], str]:
+    def build(
+        self, published: str, stage: Stage = Stage.RUNTIME, *more: str
+    ) -> tuple[subprocess.CompletedProcess[str], str]:
         command, tag = self.command(published, stage)
         environment = {**os.environ, **command.env}
-        argv = command.argv
+        argv = (*command.argv, *more)
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False), tag
 
     def docker(self, *words: str) -> str:
@@ -277,7 +279,8 @@ def said(project: Project) -> dict[str, Any]:
     assert finished.returncode == 0, finished.stderr[-8000:]
     answer: dict[str, Any] = json.loads(project.docker("run", "--rm", tag, "python", "-c", ASK))
     (inspected,) = json.loads(project.docker("image", "inspect", tag))
-    return {**answer, "labels": inspected["Config"]["Labels"], "published": published}
+    layers = inspected["RootFS"]["Layers"]
+    return {**answer, "labels": inspected["Config"]["Labels"], "published": published, "layers": layers}
 
 
 def test_what_the_image_brought_is_there_in_the_same_version_and_place(said: dict[str, Any]) -> None:
@@ -314,6 +317,13 @@ def test_the_image_s_own_files_are_not_stored_again_and_its_apt_lists_are_gone(s
 def test_the_labels_name_the_published_image(said: dict[str, Any]) -> None:
     assert said["labels"]["org.opencontainers.image.base.name"] == REFERENCE
     assert said["labels"]["org.opencontainers.image.base.digest"] == said["published"]
+
+
+def test_the_same_pins_make_the_same_layers(project: Project, said: dict[str, Any]) -> None:
+    finished, tag = project.build(said["published"], Stage.CI, "--no-cache")
+    assert finished.returncode == 0, finished.stderr[-8000:]
+    (inspected,) = json.loads(project.docker("image", "inspect", tag))
+    assert inspected["RootFS"]["Layers"] == said["layers"]
 
 
 @pytest.mark.parametrize(
