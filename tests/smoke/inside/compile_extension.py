@@ -21,20 +21,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     (folder / "tiny.c").write_text(SOURCE, encoding="utf-8")
     include = f"-I{sysconfig.get_paths()['include']}"
-    subprocess.run(
-        [
-            os.environ.get("CC", "cc"),
-            "-shared",
-            "-fPIC",
-            include,
-            str(folder / "tiny.c"),
-            "-o",
-            str(folder / "tiny.so"),
-        ],
-        check=True,
-    )
+    extension = folder / "tiny.so"
+    subprocess.run(["cc", "-shared", "-fPIC", include, str(folder / "tiny.c"), "-o", str(extension)], check=True)
     subprocess.run(["c++", "-xc++", "-shared", "-fPIC", "-o", str(folder / "cpp.so"), os.devnull], check=True)
-    spec = importlib.util.spec_from_file_location("tiny", folder / "tiny.so")
+    spec = importlib.util.spec_from_file_location("tiny", extension)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     print(json.dumps({"answer": module.answer()}), flush=True)
