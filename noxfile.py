@@ -28,16 +28,24 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 CATALOGUE = model.load()
 NATIVE = native_platform()
+# Without a word: what every machine can hold. Images with an inference engine take 50 GB and are tested by name.
 nox.options.sessions = [
     *("lint", "typecheck", "unit", "lock_index"),
-    *(f"{row.session}({NATIVE.arch})" for row in smoke.matrix(CATALOGUE) if NATIVE in row.platforms),
+    *(
+        f"{row.session}({NATIVE.arch})"
+        for row in smoke.matrix(CATALOGUE)
+        if NATIVE in row.platforms and not CATALOGUE.images[row.image].backend
+    ),
 ]
 SHELL_SCRIPTS = (
     "with-tools",
     ".ci/run",
+    "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
     "containers/bin/settle",
+    "containers/backend/compile",
+    "containers/bin/start-settling",
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
@@ -92,6 +100,12 @@ def lock_index(session: nox.Session) -> None:
 def private_engine(session: nox.Session) -> None:
     """Try the private engine on a copy of this checkout: up, down, killed, interrupted; needs root."""
     session.run("pytest", "tests/engine", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def engine_image(session: nox.Session) -> None:
+    """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
+    session.run("pytest", "tests/engine_image", *session.posargs)
 
 
 @nox.session

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers import accepted_sizes, budgets, image_size, run
 from dynamo_containers.build import metadata, tag
 from dynamo_containers.errors import CheckFailedError
-from dynamo_containers.model import IMAGES_FILE, Stage
+from dynamo_containers.model import IMAGES_FILE, Stage, Way
 from dynamo_containers.run import Document
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def steps_of(targets: Mapping[str, Any], top: str) -> tuple[tuple[str, str], ...
     """Return (name, folder) of the steps of a bake document that put a `/tree` on an image, from below."""
     found: list[tuple[str, str]] = []
     name = top
-    while name:
+    while name in targets:
         contexts, folder = targets[name]["contexts"], targets[name]["context"].rpartition("/")[2]
         found += [(name, folder)] if folder in TREES else []
         name = (contexts.get("below") or contexts.get("dynamo") or "").removeprefix("target:")
@@ -75,6 +75,9 @@ def _measure(
     manifest = _manifest(request.catalogue.folder, _ask(environment, "image", "inspect", "--format={{.Id}}", name))
     if manifest is None:
         _say(f"The budget of {name} was NOT CHECKED: only the private engine shows the sizes of compressed layers.")
+        return None
+    if image.way is Way.IMAGE:
+        _say(f"The budget of {name} was NOT CHECKED: whose engine publishes an image writes its history as it likes.")
         return None
     top = next(target for target, row in targets.items() if name in row.get("tags", ()))
     steps = steps_of(targets, top)

@@ -42,7 +42,9 @@ def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers
 
 
 def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
-    found = prepare.facts(asked(own_checkout, Stage.CI))
+    catalogue = model.load(own_checkout)
+    one = build.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
+    found = prepare.facts(one)
     assert found.revision == "unknown"
     assert found.drift == ()
     assert set(found.roots) == {("builder", native_platform()), ("runtime", native_platform())}
