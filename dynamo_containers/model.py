@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bases
+from dynamo_containers import bases, budgets
 from dynamo_containers.errors import UsageError
 from dynamo_containers.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
@@ -83,7 +83,6 @@ class Image:
     repository: str
     stages: tuple[Stage, ...]
     bases: tuple[str, ...]
-    disk_mb: int
     platforms: tuple[Platform, ...]
     backend: str = ""
     """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
@@ -99,6 +98,8 @@ class Image:
     """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
     compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """The packages that have no wheel for a platform and are compiled for it."""
+    budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
+    """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
     way: Way = Way.WHEELS
@@ -235,7 +236,6 @@ def _image(name: str, row: Table) -> Image:
         repository=row.string("repository"),
         stages=stages if way is Way.WHEELS else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
-        disk_mb=row.integer("disk-mb"),
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
@@ -249,6 +249,7 @@ def _image(name: str, row: Table) -> Image:
         indexes=row.strings("indexes", optional=True),
         way=way,
         engine_image=bases.engine_image(row),
+        budget=_budget(row.table("budget", optional=True)),
     )
     row.refuse_the_rest()
     if way is Way.IMAGE and not (image.engine_image and image.backend):
@@ -269,6 +270,13 @@ def _way(row: Table) -> Way:
 def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
     known = {platform.value: platform for platform in Platform}
     found = {known[name]: row.strings(name) for name in known if name in row.keys_left()}
+    row.refuse_the_rest()
+    return found
+
+
+def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
+    known = {platform.value: platform for platform in Platform}
+    found = {known[name]: budgets.read(row.table(name)) for name in known if name in row.keys_left()}
     row.refuse_the_rest()
     return found
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
+    disk_space,
     host_secrets,
     oci_layout,
     os_lock,
@@ -21,11 +21,12 @@ from dynamo_containers import (
     python_lock,
     python_pieces,
     python_pins,
+    python_sizes,
     roots,
     run,
 )
 from dynamo_containers.build import Facts
-from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
+from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.graph import DEV_PACKAGES
 from dynamo_containers.model import IMAGES_FILE, Stage, Way
 from dynamo_containers.pins import ENGINE_IMAGES, render_root
@@ -61,7 +62,9 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
     """
     folder, bases = request.catalogue.folder, request.bases
     texts = _locks(request)
-    check_space(request, disk_usage(folder).free)
+    digests = {name: _digest(request, locks) for name, locks in texts.items()}
+    if not dry_run:
+        check_space(request, texts, digests)
     images, drift = (_pinned_roots(request), ()) if dry_run else _roots(request)
     if not dry_run:
         drift += _served(request)
@@ -71,7 +74,7 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
         revision=_revision(folder),
-        locks={name: _digest(request, locks) for name, locks in texts.items()},
+        locks=digests,
         roots=images,
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
@@ -212,20 +215,29 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
-def check_space(request: Request, free: int) -> None:
-    """Refuse a build that the disk cannot hold.
+def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
+    """Refuse a build that the disk cannot hold, unless it was done here before.
 
     Raises:
         NoSpaceError: with what is needed and what is there.
+        LockError: the sizes of packages are missing.
     """
-    needed = sum(image.disk_mb for image in request.images) * len(request.platforms) * 10**6
-    if free < needed:
-        message = (
-            f"There is not enough disk space: this build needs about {needed / 1e9:.1f} GB below "
-            f"{request.catalogue.folder}, and {free / 1e9:.1f} GB is free.\n"
-            "Free some, for example with: docker system prune (your own engine), or invoke engine.down --purge (ours)"
-        )
-        raise NoSpaceError(message)
+    folder = request.catalogue.folder
+    if not _record(request, digests).is_file():  # else nothing is read: a no-op must cost nothing
+        every = {path: text for each in texts.values() for path, text in each.items()}
+        sizes = python_sizes.read(folder)
+        disk_space.check(disk_space.place(folder), disk_space.needed(every, sizes, request.platforms))
+
+
+def remember(request: Request, facts: Facts) -> None:
+    """Remember that a request was built, so that the same one is not asked for disk space again."""
+    disk_space.remember(_record(request, facts.locks))
+
+
+def _record(request: Request, digests: Mapping[str, str]) -> Path:
+    platforms = (platform.value for platform in request.platforms)
+    words = (request.stage.value, *platforms, *(f"{name} {digest}" for name, digest in sorted(digests.items())))
+    return disk_space.record(request.catalogue.folder, words)
 
 
 def _pinned_roots(request: Request) -> dict[tuple[str, Platform], str]:

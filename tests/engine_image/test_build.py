@@ -45,7 +45,6 @@ repository = "stand-in-runtime"
 backend = "stand-in"
 stages = ["runtime", "ci", "dev"]
 bases = ["debian"]
-disk-mb = 1
 platforms = ["{NATIVE.value}"]
 way = "image"
 engine-image = "{REFERENCE}"

@@ -348,7 +348,6 @@ way = "{way}"
 engine-image = "{address}/engine:1"
 stages = []
 bases = ["cuda"]
-disk-mb = 1
 platforms = ["linux/arm64"]
 """
 

@@ -194,10 +194,14 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: F
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
     assert [each.path for each in plan.documents] == [path]
     readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
-    words = ("bake", *readable, "--file", str(path))
+    metadata = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.metadata"
+    words = ("bake", *readable, f"--metadata-file={metadata}", "--file", str(path))
     (command,) = plan.commands
     assert command.argv == ("docker", "buildx", *words)
-    assert command.env == {"DOCKER_HOST": "tcp://builder.example.invalid:2375"}
+    assert command.env == {
+        "DOCKER_HOST": "tcp://builder.example.invalid:2375",
+        "BUILDX_METADATA_PROVENANCE": "disabled",
+    }
     direct = build.plan(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
     assert direct.argv == ("/plugins/docker-buildx", *words)
 
