@@ -105,6 +105,12 @@ def lock_os(session: nox.Session) -> None:
     session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def stand_in_trtllm(session: nox.Session) -> None:
+    """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
+    session.run("pytest", "tests/stand_in", *session.posargs)
+
+
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, run
