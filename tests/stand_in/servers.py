@@ -58,7 +58,7 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     host = host_address()
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     words = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stand-in")
-    names = ("-addext", f"subjectAltName=IP:{host}")
+    names = ("-addext", f"subjectAltName=IP:{host}", "-addext", "basicConstraints=critical,CA:FALSE")
     argv = ("openssl", "req", *words, *names, "-keyout", str(key), "-out", str(certificate))
     subprocess.run(argv, check=True, capture_output=True)
     trusted = host_secrets.CERTIFICATES.read_text(encoding="utf-8") + certificate.read_text(encoding="utf-8")
@@ -69,7 +69,11 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     server.RequestHandlerClass = _handler(made, real)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = context.wrap_socket(
+        server.socket,
+        server_side=True,
+        do_handshake_on_connect=False,  # in the thread of the request: a client that says nothing holds up nobody
+    )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

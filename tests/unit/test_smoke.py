@@ -27,6 +27,9 @@ def test_every_image_has_a_session_for_each_of_its_platforms(catalogue: Catalogu
     assert smoke.matrix(catalogue) == (
         smoke.Row(session="smoke-base", image="base", platforms=both),
         smoke.Row(session="smoke-frontend", image="frontend", platforms=both),
+        smoke.Row(session="smoke-vllm", image="vllm", platforms=both),
+        smoke.Row(session="smoke-sglang", image="sglang", platforms=both),
+        smoke.Row(session="smoke-trtllm", image="trtllm", platforms=both),
     )
 
 
@@ -81,8 +84,8 @@ def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogu
 
 
 def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match="There is: base, frontend"):
-        smoke.requests(catalogue, "vllm", Platform.AMD64)
+    with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang, trtllm"):
+        smoke.requests(catalogue, "vlm", Platform.AMD64)
 
 
 def test_a_platform_that_an_image_does_not_have_is_refused(catalogue: Catalogue) -> None:
