@@ -70,3 +70,11 @@ def test_many_wrong_files_are_counted_and_twenty_of_them_named(tmp_path: Path) -
     _, said = checked(tmp_path, "amd64")
     assert len(said.splitlines()) == 22
     assert "error: 25 files" in said
+
+
+def test_stubs_for_compiling_for_the_other_machine_are_data_and_what_lies_beside_them_is_not(tmp_path: Path) -> None:
+    package = tmp_path / "lib/python3.11/site-packages/nvidia_cutlass_dsl/cu13/lib"
+    leave(package / "stubs/aarch64-unknown-linux-gnu/libcute_dsl_runtime.so", ARM64)
+    assert checked(tmp_path, "amd64") == (0, "")
+    leave(package / "libcute_dsl_runtime.so", ARM64)
+    assert checked(tmp_path, "amd64")[0] == 1
