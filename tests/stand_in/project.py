@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from dynamo_containers import engine, model, programs, roots
+from dynamo_containers.oci_layout import layout
 from dynamo_containers.os_lock import OsLock
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import OLD
@@ -94,7 +95,7 @@ def push_roots(registry: Registry) -> None:
 
 
 def _push(registry: Registry, name: str, tag: str, digest: str, *, index: bool) -> None:
-    blobs = roots.layout(model.ROOT) / "blobs/sha256"
+    blobs = layout(model.ROOT) / "blobs/sha256"
     manifest = (blobs / digest.removeprefix("sha256:")).read_bytes()
     content = json.loads(manifest)
     for blob in (content["config"], *content["layers"]):
