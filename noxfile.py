@@ -28,9 +28,9 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 CATALOGUE = model.load()
 NATIVE = native_platform()
+# Without a word: what every machine can hold. Images with an inference engine take 50 GB and are tested by name.
 nox.options.sessions = [
     *("lint", "typecheck", "unit", "lock_index"),
-    # An image with an engine is gigabytes: those are tested by name.
     *(
         f"{row.session}({NATIVE.arch})"
         for row in smoke.matrix(CATALOGUE)
@@ -43,6 +43,7 @@ SHELL_SCRIPTS = (
     "containers/bin/install-locked",
     "containers/bin/online",
     "containers/bin/settle",
+    "containers/backend/compile",
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",

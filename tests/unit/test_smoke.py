@@ -46,7 +46,8 @@ def test_the_runtime_is_built_before_the_ci_form_and_both_are_tagged(catalogue: 
 
 
 def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue: Catalogue) -> None:
-    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "frontend")
+    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "serving", "frontend")
+    assert smoke.folders(catalogue.images["vllm"]) == ("any", "contract", "ci", "serving", "backend")
     assert smoke.folders(catalogue.images["base"]) == ("any", "base")
 
 
@@ -60,6 +61,7 @@ def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue
         "/checkout/tests/smoke/any",
         "/checkout/tests/smoke/contract",
         "/checkout/tests/smoke/ci",
+        "/checkout/tests/smoke/serving",
         "/checkout/tests/smoke/frontend",
         *("--image", "dynamo-frontend:1.4.2-debian-arm64"),
         *("--ci-image", "dynamo-frontend-ci:1.4.2-debian-arm64"),
@@ -85,7 +87,7 @@ def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogu
 
 def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang, trtllm"):
-        smoke.requests(catalogue, "vlm", Platform.AMD64)
+        smoke.requests(catalogue, "valm", Platform.AMD64)
 
 
 def test_a_platform_that_an_image_does_not_have_is_refused(catalogue: Catalogue) -> None:
