@@ -40,10 +40,12 @@ nox.options.sessions = [
 SHELL_SCRIPTS = (
     "with-tools",
     ".ci/run",
+    "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
     "containers/bin/settle",
     "containers/backend/compile",
+    "containers/bin/start-settling",
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
@@ -98,6 +100,12 @@ def lock_index(session: nox.Session) -> None:
 def private_engine(session: nox.Session) -> None:
     """Try the private engine on a copy of this checkout: up, down, killed, interrupted; needs root."""
     session.run("pytest", "tests/engine", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def engine_image(session: nox.Session) -> None:
+    """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
+    session.run("pytest", "tests/engine_image", *session.posargs)
 
 
 @nox.session

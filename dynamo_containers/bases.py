@@ -187,11 +187,17 @@ def _root(row: Table) -> Root | RegistryRoot:
     return root
 
 
-def _tagged(row: Table, image: str) -> str:
+def _tagged(row: Table, image: str, key: str = "image") -> str:
     # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
     if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
-        raise wrong(row.file, f"{row.path}.image", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
+        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
     return image
+
+
+def engine_image(row: Table) -> RegistryRoot | None:
+    """Read what an image's row says of the published image of its engine; None where it names none."""
+    image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
+    return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:

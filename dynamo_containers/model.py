@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import bases
 from dynamo_containers.errors import UsageError
-from dynamo_containers.pins import Pins, load_pins
+from dynamo_containers.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.toml_table import Table, any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dynamo_containers.bases import Bases, GitSource
+    from dynamo_containers.bases import Bases, GitSource, RegistryRoot
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = "containers/images.toml"
@@ -63,6 +63,19 @@ class Stage(Enum):
     DEV = "dev"
 
 
+class Way(Enum):
+    """How an image gets its inference engine."""
+
+    WHEELS = "wheels"
+    """Locked wheels on the runtime root image."""
+    IMAGE = "image"
+    """The engine's own published image, by digest, onto which what Dynamo needs is added."""
+
+
+ON_ENGINE_IMAGE = (Stage.RUNTIME, Stage.CI)
+"""The stages of an image on a published one: nothing is compiled, and no set of OS packages is locked on top of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """One thing a user can pull, and its `-ci` and `-dev` forms."""
@@ -91,6 +104,9 @@ class Image:
     """The packages that have no wheel for a platform and are compiled for it."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
+    way: Way = Way.WHEELS
+    engine_image: RegistryRoot | None = None
+    """The published image of its engine; it is used where `way` says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +235,14 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
 
 
 def _image(name: str, row: Table) -> Image:
+    way = _way(row)
+    stages = tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage]))
     image = Image(
         name=name,
         title=row.string("title"),
         description=row.string("description"),
         repository=row.string("repository"),
-        stages=tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage])),
+        stages=stages if way is Way.WHEELS else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
         disk_mb=row.integer("disk-mb"),
         platforms=tuple(
@@ -238,9 +256,23 @@ def _image(name: str, row: Table) -> Image:
         os_packages=row.strings("os-packages", optional=True),
         compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
+        way=way,
+        engine_image=bases.engine_image(row),
     )
     row.refuse_the_rest()
+    if way is Way.IMAGE and not (image.engine_image and image.backend):
+        lacks = "engine-image" if image.backend else "backend"
+        allowed = f'"{way.value}" with {lacks}, or "{Way.WHEELS.value}"'
+        raise wrong(row.file, f"{row.path}.way", f'"{way.value}" without {lacks}', allowed)
     return image
+
+
+def _way(row: Table) -> Way:
+    word = row.string("way", optional=True) or Way.WHEELS.value
+    known = [way.value for way in Way]
+    if word not in known:
+        raise wrong(row.file, f"{row.path}.way", f'"{word}"', any_of(known))
+    return Way(word)
 
 
 def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
@@ -251,6 +283,8 @@ def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
 
 
 def _check_references(catalogue: Catalogue) -> None:
+    if ENGINE_IMAGES in catalogue.bases:  # their pins would be in one table
+        raise wrong(IMAGES_FILE, f"bases.{ENGINE_IMAGES}", "bases of that name", "another: pins.toml has it for images")
     for image in catalogue.images.values():
         for name in image.bases:
             if name not in catalogue.bases:

@@ -28,10 +28,10 @@ from dynamo_containers import (
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
 from dynamo_containers.graph import DEV_PACKAGES
-from dynamo_containers.model import IMAGES_FILE, Stage
-from dynamo_containers.pins import render_root
+from dynamo_containers.model import IMAGES_FILE, Stage, Way
+from dynamo_containers.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, backend_layer, layers
+from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ def _os_packages(request: Request) -> tuple[str, ...]:
 
 def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the sets of OS packages in an image of a stage."""
-    if stage in (Stage.BASE, Stage.BACKEND):
+    if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
         return ()
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
@@ -131,19 +131,20 @@ def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the layers whose Python locks go into an image of a stage."""
     shared = (image.shares,) if image.shares else ()
     compiled = (backend_layer(image),) if image.compiles else ()
-    runtime = (BUILDER, "base", *compiled, *shared, image.name)
+    own = (*compiled, *shared, image.name) if image.way is Way.WHEELS else (engine_layer(image),)
+    runtime = (BUILDER, "base", *own)
     return {
         Stage.BASE: (BUILDER, "base"),
         Stage.BACKEND: (BUILDER, "base", *compiled, image.name),
         Stage.RUNTIME: runtime,
-        Stage.CI: (*runtime, f"{image.name}-ci"),
-        Stage.DEV: (*runtime, f"{image.name}-ci", f"{image.name}-dev"),
+        Stage.CI: (*runtime, ci_layer(image)),
+        Stage.DEV: (*runtime, ci_layer(image), f"{image.name}-dev"),
     }[stage]
 
 
 def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
-    if stage is Stage.BASE:
+    if stage is Stage.BASE or image.way is Way.IMAGE:
         return ("builder",)
     runtime = () if stage is Stage.BACKEND else ("runtime",)
     return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
@@ -205,6 +206,9 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
         texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
+    if image.way is Way.IMAGE:
+        pin = pulled.pinned_engine(request.catalogue.pins, image)
+        texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in os_sets(image, request.stage):
         for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
             texts[system.file] = os_lock.render(system, os_lock.read(system, folder))

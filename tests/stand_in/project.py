@@ -185,5 +185,6 @@ def _edited(text: str, server: StandIn, registry: Registry) -> str:
     rows = rows.replace('"linux/amd64", "linux/arm64"', f'"{NATIVE.value}"').replace(
         "disk-mb = 40000", "disk-mb = 4000"
     )
+    rows = re.sub(r"^engine-image = .*\n", "", rows, flags=re.MULTILINE)  # NVIDIA's registry would be asked for it
     before = re.sub(r'url = "https://pypi\.nvidia\.com"', f'url = "{server.address}/nvidia/simple"', before)
     return f"{before}{start}{of_cuda}\n{rows}"
