@@ -45,7 +45,7 @@ def test_a_library_for_another_machine_is_named_with_its_package(tmp_path: Path)
     assert code == 1
     assert said.splitlines() == [
         f"error: fast_kernels==1.2: {library} is for ELF machine 183, not for amd64",
-        "error: 1 files are not for amd64: a wheel holds what its name does not say.",
+        "error: 1 of the files are not for amd64, whatever their wheels are named.",
         "Tell its authors, and lock another release of it: invoke lock --upgrade NAME",
     ]
     assert checked(tmp_path, "arm64") == (0, "")
@@ -69,7 +69,7 @@ def test_many_wrong_files_are_counted_and_twenty_of_them_named(tmp_path: Path) -
         leave(tmp_path / f"{number}.so", ARM64)
     _, said = checked(tmp_path, "amd64")
     assert len(said.splitlines()) == 22
-    assert "error: 25 files" in said
+    assert "error: 25 of the files" in said
 
 
 def test_stubs_for_compiling_for_the_other_machine_are_data_and_what_lies_beside_them_is_not(tmp_path: Path) -> None:
