@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dynamo_containers.model import IMAGES_FILE
-from dynamo_containers.python_pins import COMMAND, readable
+from dynamo_containers.python_pins import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WORD = re.compile(r"(?:^|[-+.])cu(?:da)?(\d{2})\d?x?(?=[-.]|$)")
 """A major has two digits since CUDA 10; what may follow is a minor version (`cu128`) and an x (`cuda12x`)."""
 
+PIN = re.compile(r"^([a-z0-9-]+)==([^ \\;\n]+)", re.MULTILINE)
+"""A pin's name and version alone: a build asks all its locks, whose hashes were read before."""
+
 
 def major_of(name: str, version: str) -> str:
     """Return the CUDA major that a package is for as far as it says so, '12'; '' where it does not."""
@@ -32,9 +35,9 @@ def major_of(name: str, version: str) -> str:
 
 def others(text: str, cuda: str, exempt: Collection[str]) -> tuple[tuple[str, str, str], ...]:
     """Return (package, version, major) of what a lock pins that is for another major than `cuda`."""
-    if not cuda or "cu" not in text:
+    if not cuda:
         return ()
-    pins = ((pin.name, pin.version, major_of(pin.name, pin.version)) for pin in readable(text))
+    pins = ((name, version, major_of(name, version)) for name, version in PIN.findall(text))
     return tuple(pin for pin in pins if pin[2] not in ("", cuda) and pin[0] not in exempt)
 
 
