@@ -114,16 +114,23 @@ def lock_os(session: nox.Session) -> None:
     session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def stand_in_trtllm(session: nox.Session) -> None:
+    """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
+    session.run("pytest", "tests/stand_in", *session.posargs)
+
+
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, run
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
+        requests = smoke.requests(CATALOGUE, image, platform)
+        smoke.check_locks(requests)
         if not dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        requests = smoke.requests(CATALOGUE, image, platform)
         facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):

@@ -117,6 +117,8 @@ class Bases:
     python: str
     interpreter: str
     glibc: str
+    cuda: str = ""
+    """The CUDA major whose libraries a process can load there, '13' ('' where that does not matter)."""
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
@@ -162,6 +164,7 @@ def read(name: str, row: Table) -> Bases:
         python=row.string("python"),
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
+        cuda=row.string("cuda", optional=True),
         roots=roots,
         programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         packages=_package_sets(row.tables("packages", optional=True), roots),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_BASES = "debian"
 NO_PROVENANCE = {"BUILDX_METADATA_PROVENANCE": "disabled"}
 """Of the metadata only the digest is read; the provenance of every step would be asked for one by one."""
-OUTPUT = "type=docker,compression=zstd,force-compression=true"
+OUTPUT = "type=docker,compression=zstd,compression-level=1,force-compression=true"
 """Into the engine's own store. zstd takes two thirds of gzip's time, and a vLLM image is an eighth smaller (ADR 9)."""
 
 
@@ -96,7 +96,7 @@ def request(
         raise UsageError(message)
     for name in images:
         if name not in having:
-            raise unknown(wanted, name, having)
+            raise _not_on(catalogue, name, stage) or unknown(wanted, name, having)
     chosen = tuple(having[name] for name in dict.fromkeys(images)) or tuple(having.values())
     return Request(
         catalogue=catalogue,
@@ -105,6 +105,15 @@ def request(
         bases=catalogue.bases[bases],
         platforms=_platforms(chosen, platforms),
     )
+
+
+def _not_on(catalogue: Catalogue, name: str, stage: Stage) -> UsageError | None:
+    """Return the error for an image that has the stage, on other bases; None where it has not."""
+    image = catalogue.images.get(name)
+    if image is None or stage not in image.stages:
+        return None
+    on = " or ".join(image.bases)
+    return UsageError(f'The image "{name}" is made on the {on} bases alone.\nAsk for them: --bases {image.bases[0]}')
 
 
 def _platforms(images: tuple[Image, ...], words: Sequence[str]) -> tuple[Platform, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_above, os_lock, programs, pulled, python_lock, python_sizes, unreached
+from dynamo_containers import os_above, os_lock, programs, pulled, python_cuda, python_lock, python_sizes, unreached
 from dynamo_containers.errors import LockError, UnreachedError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds
 from dynamo_containers.model import IMAGES_FILE
@@ -87,6 +87,7 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
             found = (python_lock.stale(lock, catalogue.folder) for lock in locked)
             yield from (reason for reason in found if reason)
             yield from python_lock.disagreements(locked, catalogue.folder)
+            yield from python_cuda.faults_of(catalogue, locked, catalogue.folder)
             yield from python_sizes.faults(locked, catalogue.folder)
         case "os":
             for lock in part.os_locks(catalogue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = "containers/images.toml"
 ALL_PLATFORMS = "all"
+CANONICAL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""The one spelling of a package's name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
 REST = "rest"
 """The piece of a layer of Python packages that has what no other piece names."""
 
@@ -140,6 +143,8 @@ class Catalogue:
     """Package -> the reason why its releases are taken at once."""
     left_out: Mapping[str, str]
     """Package -> the reason why it is in no lock although another package requires it."""
+    cuda_exempt: Mapping[str, str]
+    """Package -> the reason why it may be of another CUDA major than the bases."""
     shared: Mapping[str, Shared]
     """The layers of Python packages that images have in common."""
     indexes: Mapping[str, Index]
@@ -176,6 +181,7 @@ def load(folder: Path = ROOT) -> Catalogue:
         cooldown_days=lock.integer("cooldown-days"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         left_out=_reasons(lock, "left-out"),
+        cuda_exempt=_reasons(lock, "cuda-exempt"),
         shared={name: _shared(row) for name, row in lock.tables("shared", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases.read_source(row) for name, row in table.tables("sources", optional=True).items()},
@@ -219,6 +225,9 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
         indexes[name] = Index(url=row.string("url"), packages=row.strings("packages"))
         row.refuse_the_rest()
         for package in indexes[name].packages:
+            if not CANONICAL.fullmatch(package):  # under another spelling it would be looked for everywhere
+                allowed = "a name as indexes spell it: lower case, digits and single dashes"
+                raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
             if package in taken:
                 allowed = f'each package at one index: "{package}" is at "{taken[package]}" already'
                 raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
@@ -291,5 +300,16 @@ def _check_references(catalogue: Catalogue) -> None:
         for index in image.indexes:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
+        _check_index_pieces(image)
         if image.shares and image.shares not in catalogue.shared:
             raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))
+
+
+def _check_index_pieces(image: Image) -> None:
+    """Refuse what would let a package with an index of its own be taken from another one."""
+    for index in image.indexes:
+        if index in (*image.pieces, REST):
+            raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', "an index that no piece is named as")
+    if image.indexes and image.shares:
+        allowed = "no key beside indexes: what is shared is taken from the machine's own index"
+        raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', allowed)

@@ -18,6 +18,7 @@ from dynamo_containers import (
     os_packages,
     programs,
     pulled,
+    python_cuda,
     python_lock,
     python_pieces,
     python_pins,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from dynamo_containers.os_lock import Drift, OsLock
     from dynamo_containers.pins import Pins
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pieces import Piece
 
 
@@ -61,7 +63,7 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
     folder, bases = request.catalogue.folder, request.bases
-    texts = _locks(request)
+    texts = check_locks(request)
     digests = {name: _digest(request, locks) for name, locks in texts.items()}
     if not dry_run:
         check_space(request, texts, digests)
@@ -151,29 +153,60 @@ def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
     return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
 
 
-def _locks(request: Request) -> dict[str, dict[str, str]]:
-    """Return for each image the texts of the locks that go into it, after checking that they are current.
+def check_locks(request: Request) -> dict[str, dict[str, str]]:
+    """Return for each image the texts of the locks that go into it, after checking that they are current. Offline.
 
     On every platform that it is made for, although one may be built: a label has one value for all platforms of an
     image, so `ai.dynamo.lock` speaks of all of them.
+
+    Raises:
+        LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
+        UsageError: the bases lack a root image or a set of OS packages that an image is made of.
     """
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
             message += " image stands on."
             raise UsageError(message)
-    return {image.name: _image_locks(request, image) for image in request.images}
+    for image in request.images:
+        _check_os_sets(request, image)
+    texts = {image.name: _image_locks(request, image) for image in request.images}
+    paths = {lock.path for image in request.images for lock in _python_locks(request, image)}
+    python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
+    for fault in python_cuda.faults(request.catalogue, python, request.bases.name):
+        raise LockError(fault)
+    return texts
+
+
+def _check_os_sets(request: Request, image: Image) -> None:
+    """Refuse, where the image is asked for, a set of OS packages that is not there on these bases."""
+    for name in os_sets(image, request.stage):
+        if name not in request.bases.packages:
+            who = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
+            having = [each.name for each in request.catalogue.bases.values() if name in each.packages]
+            message = (
+                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {who}.\n"
+                f"Bases that have it: {', '.join(having) or 'none'}."
+            )
+            raise UsageError(message)
+
+
+def _python_locks(request: Request, image: Image) -> list[LockFile]:
+    wanted = python_layers(image, request.stage)
+    every = python_lock.locks(request.catalogue)
+    return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
 
 def _image_locks(request: Request, image: Image) -> dict[str, str]:
     folder, bases = request.catalogue.folder, request.bases
-    layers = python_layers(image, request.stage)
     texts = {}
-    for lock in python_lock.locks(request.catalogue):
-        if lock.layer.name in layers and lock.target.bases == bases.name:
-            if reason := python_lock.stale(lock, folder):
-                raise LockError(reason)
-            texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
+    locks = _python_locks(request, image)
+    if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
+        raise LockError(_never_locked(request, image, missing))
+    for lock in locks:
+        if reason := python_lock.stale(lock, folder):
+            raise LockError(reason)
+        texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
     if image.way is Way.IMAGE:
@@ -183,6 +216,20 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
         for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
             texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
     return texts
+
+
+def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> str:
+    """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
+    packages = {package: address for lock in missing for package, address in lock.indexes}
+    where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
+    registries = sorted({root.image.partition("/")[0] for root in request.bases.pulled.values()})
+    pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
+    return (
+        f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
+        f"Missing: {', '.join(lock.path for lock in missing)}.\n"
+        f"Where that index can be reached, run: {python_pins.COMMAND} --image {image.name}\n"
+        f"and then this again.{pulls}"
+    )
 
 
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:

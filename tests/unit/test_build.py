@@ -257,7 +257,8 @@ def test_docker_buildx_reads_the_document_as_it_is_meant(
         assert target.get("platforms") == (None if key == "tools" else list(platforms))
         assert {"id": "ca", "src": f"{tmp_path}/certificates.crt"} in target["secret"]
     asked = read["target"][ours["group"]["default"]["targets"][0]]
-    assert asked["output"] == [{"type": "docker", "compression": "zstd", "force-compression": "true"}]
+    compression = {"compression": "zstd", "compression-level": "1", "force-compression": "true"}
+    assert asked["output"] == [{"type": "docker", **compression}]
     assert asked["labels"]["ai.dynamo.stage"] == stage.value
     linked = [target for target in read["target"].values() if target is not asked]
     assert all(target["output"] == [{"type": "cacheonly"}] for target in linked)
