@@ -185,6 +185,31 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
             locks.publish(moved, report)
 
 
-namespace = Collection(lock)
+@task(
+    name="clean",
+    help={"all": "also the images that have a name, and everything that the private engine keeps to build faster"},
+)
+def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's name
+    """Remove what builds left: images without a name, scratch, stale build cache; never what is not ours."""
+    import time
+
+    from dynamo_containers import clean, disk_space, engine, run
+
+    with _messages():
+        environment = engine.environment(model.ROOT)
+        listed = run.Command(argv=clean.LIST, env=environment)
+        what = clean.plan(
+            environment,
+            engine.buildx(environment),
+            run.capture(listed).split(),
+            private=engine.private(model.ROOT),
+            everything=all,
+        )
+        clean.clean(model.ROOT, what, time.time(), dry_run=c.config.run.dry)
+        if all and not c.config.run.dry:
+            disk_space.forget(model.ROOT)
+
+
+namespace = Collection(lock, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

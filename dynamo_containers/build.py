@@ -162,7 +162,8 @@ def plan(
             str(path),
         ),
         env={**environment, **NO_PROVENANCE},
-        hint="The step that failed stands above, with its output. To try again, run the same command.",
+        hint="The step that failed stands above, with its output. To try again, run the same command: what was done is kept.\n"
+        "To give that up and free its space: invoke clean",
     )
     return Plan(documents=(document,), commands=(command,))
 

@@ -30,6 +30,7 @@ __all__ = [
     "emulate",
     "environment",
     "network",
+    "private",
     "ready_for",
     "status",
     "up",
@@ -84,8 +85,13 @@ def network(folder: Path) -> tuple[str, ...]:
     """
     from dynamo_containers.engine import daemon  # see above
 
+    return daemon.network(Place(folder=folder)) if private(folder) else ()
+
+
+def private(folder: Path) -> bool:
+    """Say whether the engine in use is the private one of the checkout `folder`."""
     used = endpoint.choose(endpoint.look(Place(folder=folder)))
-    return daemon.network(Place(folder=folder)) if used and used.private else ()
+    return bool(used and used.private)
 
 
 def up(folder: Path, platforms: tuple[Platform, ...]) -> None:
