@@ -118,7 +118,11 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
 
 
 def plan(
-    request: Request, facts: Facts, environment: Mapping[str, str], buildx: tuple[str, ...] = ("docker", "buildx")
+    request: Request,
+    facts: Facts,
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...] = ("docker", "buildx"),
+    records: tuple[Document, ...] = (),
 ) -> Plan:
     """Return the bake document and the command that builds it.
 
@@ -127,6 +131,7 @@ def plan(
         facts: what the world says.
         environment: what docker needs to find its engine.
         buildx: how buildx is called.
+        records: what is to be written down when it succeeded.
     """
     names = "-".join(image.name for image in request.images)
     architectures = "-".join(platform.arch for platform in request.platforms)
@@ -140,7 +145,7 @@ def plan(
         env=environment,
         hint="The step that failed stands above, with its output. To try again, run the same command.",
     )
-    return Plan(documents=(document,), commands=(command,))
+    return Plan(documents=(document,), commands=(command,), records=records)
 
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:
