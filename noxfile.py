@@ -94,6 +94,16 @@ def private_engine(session: nox.Session) -> None:
     session.run("pytest", "tests/engine", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def toy_backend(session: nox.Session) -> None:
+    """Do what docs/add-a-backend.md says on a copy of the last commit: lock, build and run a backend; minutes."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/toy", *session.posargs)
+
+
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
@@ -102,7 +112,7 @@ def lock_os(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, engine, prepare, run
+    from dynamo_containers import build, engine, prepare, run, step_inputs
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
@@ -113,7 +123,9 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
-                run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)
+                records = step_inputs.records(request, known)
+                plan = build.plan(request, known, environment, engine.buildx(environment), records)
+                run.execute(plan, dry_run=dry_run)
             run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 

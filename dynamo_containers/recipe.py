@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 FROM = re.compile(r"^FROM(?: +--\S+)* +(?P<image>\S+)(?: +AS +(?P<alias>\S+))?$", re.MULTILINE)
 ARG = re.compile(r"^ARG (?P<name>\w+)", re.MULTILINE)
@@ -41,12 +42,17 @@ def parse(text: str) -> Recipe:
     """Return what a Dockerfile of this project says."""
     *_, last = FROM.finditer(text)
     return Recipe(
-        about=text.partition("\n")[0].removeprefix("# ").rstrip("."),
+        about=_first_sentence(text),
         arguments=frozenset(found["name"] for found in ARG.finditer(text)),
         mounts=tuple(mount for found in BIND.finditer(text) if (mount := _mount(found["words"])).context),
         stands_on=last["image"],
         rests=not OWN_LAYER.search(text, last.end()),
     )
+
+
+def _first_sentence(text: str) -> str:
+    lines = (line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    return " ".join(lines).partition(". ")[0].rstrip(".")
 
 
 def _mount(words: str) -> Mount:
