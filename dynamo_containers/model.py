@@ -74,6 +74,10 @@ class Image:
     platforms: tuple[Platform, ...]
     backend: str = ""
     """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
+    imports: tuple[str, ...] = ()
+    """Modules of the engine and of Dynamo's worker for it, which must be importable without a device."""
+    keeps: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Build programs that a runtime has, by pattern of their path -> the reason why."""
     shares: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
     pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -218,6 +222,8 @@ def _image(name: str, row: Table) -> Image:
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
         backend=row.string("backend", optional=True),
+        imports=row.strings("imports", optional=True),
+        keeps=_reasons(row, "keeps"),
         shares=row.string("shares", optional=True),
         pieces=_pieces(row.table("pieces", optional=True)),
         os_packages=row.strings("os-packages", optional=True),

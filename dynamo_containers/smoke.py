@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 TESTS = "tests/smoke"
 RESULTS = ".build/smoke"
-FOLDERS = {Stage.BASE: ("any",), Stage.RUNTIME: ("any", "contract"), Stage.CI: ("ci",), Stage.DEV: ("dev",)}
+FOLDERS = {
+    Stage.BASE: ("any",),
+    Stage.RUNTIME: ("any", "contract"),
+    Stage.CI: ("ci", "serving"),
+    Stage.DEV: ("dev",),
+}
 """Stage -> the folders of tests/smoke/ that every image with this stage must pass, besides its own."""
+BACKEND = "backend"
+"""The folder that every image with an inference engine must pass; what an engine has of its own is data of its row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,4 +125,4 @@ def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping
 def folders(image: Image) -> tuple[str, ...]:
     """Return the folders of tests/smoke/ that an image must pass, its own last."""
     inherited = dict.fromkeys(folder for stage in _tested(image) for folder in FOLDERS[stage])
-    return (*inherited, image.name)
+    return (*inherited, BACKEND if image.backend else image.name)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import python_pins
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
+
+SHARES = re.compile(r"^# shares (\S+):", re.MULTILINE)
+"""The lock that has what an image has in common with others (python_lock.shares)."""
 
 
 def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[tuple[str, str]]:
     """Return (name, version) of what a layer's lock adds, and of what it takes from the locks below it."""
     text = (folder / f"constraints/{layer}-{bases}-{arch}.txt").read_text(encoding="utf-8")
-    added = {(package.name, package.version) for package in python_pins.read(text)}
+    shared = "".join((folder / path).read_text(encoding="utf-8") for path in SHARES.findall(text))
+    added = {(package.name, package.version) for each in (text, shared) for package in python_pins.read(each)}
     return added | {*python_pins.provided(text)}
+
+
+def broken(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
+    """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.left-out`)."""
+    lines: list[str] = answer["output"].splitlines()
+    expected = [f" requires {name}, which is not installed." for name in catalogue.left_out]
+    found = [line for line in lines if not any(line.endswith(each) for each in expected)]
+    return [line for line in found if line != "No broken requirements found."]

@@ -60,6 +60,6 @@ def test_the_backend_of_the_page_is_locked_built_and_run(copy: Path, capfd: pyte
 def invoke(copy: Path, *words: str) -> None:
     program, *rest = words
     assert program == "invoke"
-    root = ("--search-root", str(copy))
-    env = {**engine.environment(model.ROOT), "PYTHONPATH": str(copy)}
-    run.call(run.Command(argv=(sys.executable, "-m", "invoke", *root, *rest), env=env))
+    # `python -m` looks in the working directory first: there the copy's own library must be.
+    argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *rest)
+    run.call(run.Command(argv=argv, env=engine.environment(model.ROOT)))

@@ -63,7 +63,8 @@ def test_this_project_s_own_data_files_are_right() -> None:
             HEAD_OF_SMALL,
             f'{HEAD_OF_SMALL}colour = "red"\n',
             "containers/images.toml: images.small.colour: unknown key, allowed here are "
-            "bases, compiles, description, disk-mb, indexes, platforms, repository, shares, stages, title.",
+            "backend, bases, compiles, description, disk-mb, imports, indexes, keeps, os-packages, pieces, platforms, "
+            "repository, shares, stages, title.",
             id="an unknown key",
         ),
         pytest.param(

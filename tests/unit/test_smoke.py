@@ -27,6 +27,8 @@ def test_every_image_has_a_session_for_each_of_its_platforms(catalogue: Catalogu
     assert smoke.matrix(catalogue) == (
         smoke.Row(session="smoke-base", image="base", platforms=both),
         smoke.Row(session="smoke-frontend", image="frontend", platforms=both),
+        smoke.Row(session="smoke-vllm", image="vllm", platforms=both),
+        smoke.Row(session="smoke-sglang", image="sglang", platforms=both),
     )
 
 
@@ -49,7 +51,8 @@ def test_the_dev_form_is_tested_where_it_is_small(catalogue: Catalogue) -> None:
 
 
 def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue: Catalogue) -> None:
-    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "dev", "frontend")
+    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "serving", "dev", "frontend")
+    assert smoke.folders(catalogue.images["vllm"]) == ("any", "contract", "ci", "serving", "backend")
     assert smoke.folders(catalogue.images["base"]) == ("any", "base")
 
 
@@ -63,6 +66,7 @@ def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue
         "/checkout/tests/smoke/any",
         "/checkout/tests/smoke/contract",
         "/checkout/tests/smoke/ci",
+        "/checkout/tests/smoke/serving",
         "/checkout/tests/smoke/dev",
         "/checkout/tests/smoke/frontend",
         *("--image", "dynamo-frontend:1.4.2-debian-arm64"),
@@ -89,8 +93,8 @@ def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogu
 
 
 def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match="There is: base, frontend"):
-        smoke.requests(catalogue, "vllm", Platform.AMD64)
+    with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang"):
+        smoke.requests(catalogue, "valm", Platform.AMD64)
 
 
 def test_a_platform_that_an_image_does_not_have_is_refused(catalogue: Catalogue) -> None:

@@ -145,7 +145,8 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
     [
         pytest.param(
             ("build.runtime", "--image", "fronted"),
-            'There is no image with a runtime stage on the debian bases called "fronted". There is: frontend.\n',
+            'There is no image with a runtime stage on the debian bases called "fronted". '
+            "There is: frontend, vllm, sglang.\n",
             id="image",
         ),
         pytest.param(

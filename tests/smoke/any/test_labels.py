@@ -75,7 +75,7 @@ def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row:
 def test_it_names_its_backend_bases_stage_and_locks(
     labels: dict[str, str], row: Image, bases: Bases, facts: build.Facts
 ) -> None:
-    assert labels["ai.dynamo.backend"] == "none"
+    assert labels["ai.dynamo.backend"] == (row.backend or "none")
     assert labels["ai.dynamo.bases"] == bases.name
     assert labels["ai.dynamo.stage"] == stage(row).value
     assert labels["ai.dynamo.lock"] == f"sha256:{facts.locks[row.name]}", "built from other locks"

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import os_lock
+from dynamo_containers import os_lock, os_packages
 from dynamo_containers.model import ROOT
-from tests.smoke.locks import locked_environment
+from tests.smoke.any.test_layers import FOREIGN
+from tests.smoke.locks import broken, locked_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Image
+    from dynamo_containers.model import Catalogue, Image
     from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 
-OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
+OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 """They come with the host's driver when a container gets a GPU, and are never part of an image."""
+OF_HARDWARE = (
+    *("libibmad.so.*", "libibumad.so.*", "libibverbs.so.*", "libmlx5.so.*", "librdmacm.so.*", "libefa.so.*"),
+    *("libfabric.so.*", "libhwloc.so.*", "libdoca_*.so.*", "libmpi.so.*", "liboshmem.so.*", "libpmix.so.*"),
+    *("libred_*.so*", "libaws-*.so", "libazure-*.so.*", "libgdsdl*.so*"),
+)
+"""What plugins of NIXL, UCX and NVSHMEM for a vendor's network or storage want: one that cannot be loaded is passed
+over, and who has the hardware adds its libraries."""
+OPTIONAL = ("libav*.so.*", "libsw*.so.*", "libheif.so.*", "libtbb.so.*")
+"""torchcodec has plugins for each FFmpeg and HEIF, numba one for TBB: those that cannot be loaded are passed over."""
 BUILD_PROGRAMS = (
     *("as", "c++", "cc", "clang*", "cmake", "cpp", "cpp-*", "g++*", "gcc*", "ld", "ld.bfd", "ld.gold", "ld.lld"),
     *(
@@ -40,6 +51,9 @@ BUILD_PROGRAMS = (
         "uvx",
     ),
 )
+COMPILERS = ("usr/bin/*", "usr/lib/*")
+"""Where the compilers of a set of OS packages are."""
+OF_PACKAGES = "opt/dynamo/venv/lib/*/site-packages/*/*"
 LEFT_OVERS = (
     *("*.whl", "*.deb", "*.tar.gz", "*.egg-info"),
     *("root/.cache", "home/dynamo/.cache", "opt/dynamo/wheelhouse", "opt/dynamo/tools"),
@@ -55,15 +69,16 @@ def test_the_python_environment_equals_its_lock(
     assert installed == sorted(locked_environment(ROOT, row.name, bases.name, platform.arch))
 
 
-def test_pip_finds_nothing_missing_or_in_conflict(probe: Mapping[str, Any]) -> None:
-    assert (probe["pip_check"]["code"], probe["pip_check"]["output"]) == (0, "No broken requirements found.\n")
+def test_pip_finds_nothing_missing_or_in_conflict(probe: Mapping[str, Any], catalogue: Catalogue) -> None:
+    assert broken(probe["pip_check"], catalogue) == []
 
 
 def test_the_os_packages_equal_their_lock(
-    probe: Mapping[str, Any], labels: Mapping[str, str], bases: Bases, platform: Platform
+    probe: Mapping[str, Any], labels: Mapping[str, str], row: Image, bases: Bases, platform: Platform
 ) -> None:
-    lock = os_lock.OsLock(bases=bases, role="runtime", platform=platform)
-    locked = {package.name: package.version for package in os_lock.read(lock, ROOT)}
+    root = os_lock.OsLock(bases=bases, role="runtime", platform=platform)
+    locks = (root, *(os_packages.lock_of(bases, name, platform) for name in row.os_packages))
+    locked = {package.name: package.version for lock in locks for package in os_lock.read(lock, ROOT)}
     # What the mirror no longer has was replaced, and the label says by what; '' for nothing.
     drift = dict(word.split("=", 1) for word in labels.get("ai.dynamo.drift", "").split())
     expected = locked | {name: version for name, version in drift.items() if name not in bases.programs}
@@ -74,12 +89,22 @@ def test_dynamo_can_be_imported(probe: Mapping[str, Any]) -> None:
     assert probe["imports"]["code"] == 0, probe["imports"]["output"]
 
 
-def test_every_library_finds_what_it_needs(probe: Mapping[str, Any]) -> None:
+def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: Saved, row: Image) -> None:
     answer = probe["missing_libraries"]
     assert answer["asked"] > 100
-    missing = {file: sorted({*names} - OF_THE_DRIVER) for file, names in answer["missing"].items()}
+    # A library of another package is there when its package is imported, which loads it first (torch, CUDA, NIXL).
+    there = {PurePosixPath(path).name for path in layers.files}
+    elsewhere = (*OF_THE_DRIVER, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
+    missing = {
+        file: [name for name in names if not (row.backend and name in there) and not _fits(name, elsewhere)]
+        for file, names in answer["missing"].items()
+    }
     assert {file: names for file, names in missing.items() if names} == {}
-    assert answer["refused"] == {}
+    assert [file for file in answer["refused"] if not _fits(file.lstrip("/"), [each for each, _ in FOREIGN])] == []
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def test_what_is_started_is_compiled_and_stays_so(probe: Mapping[str, Any]) -> None:
@@ -89,11 +114,13 @@ def test_what_is_started_is_compiled_and_stays_so(probe: Mapping[str, Any]) -> N
     assert answer["bad"] == {}
 
 
-def test_there_is_no_compiler_and_no_installer(layers: Saved) -> None:
+def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: Saved, row: Image) -> None:
     folders = {"bin", "sbin", "libexec"}
+    kept = (*COMPILERS, *row.keeps) if row.os_packages else tuple(row.keeps)
     found = [path for path in layers.named(*BUILD_PROGRAMS) if PurePosixPath(path).parent.name in folders]
-    assert found == []
+    assert [path for path in found if not _fits(path, kept)] == []
 
 
 def test_nothing_that_only_the_build_needed_is_left(layers: Saved) -> None:
-    assert layers.named(*LEFT_OVERS) == []
+    # What a wheel holds is data of its package, whatever it is called.
+    assert [path for path in layers.named(*LEFT_OVERS) if not _fits(path, [OF_PACKAGES])] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _real(layers: Saved, path: str) -> str:
         real /= part
         entry = layers.files.get(str(real))
         if entry and entry.link:
-            real = real.parent / entry.link
+            real = PurePosixPath(normpath(real.parent / entry.link))
     return str(real)
 
 

@@ -1,4 +1,4 @@
-"""Starts NATS, etcd, Dynamo's frontend and a mock worker, and stops them all on SIGTERM: serve.py LOGS PATIENCE.
+"""Starts NATS, etcd, Dynamo's frontend and a mock worker, and stops them all on SIGTERM: serve.py LOGS PATIENCE ENGINE.
 
 Each program writes into a file of its own in LOGS. When they serve, LOGS/serving.json appears; after SIGTERM,
 LOGS/stopped.json says of each how it ended and after how many seconds, and which other process was left over.
@@ -31,10 +31,8 @@ INFRASTRUCTURE = {
         *("--initial-cluster", "default=http://127.0.0.1:2380"),
     ],
 }
-SERVICE = {
-    "frontend": [*PYTHON, "dynamo.frontend", "--http-host", "127.0.0.1", "--http-port", str(PORT), *PLANES],
-    "mocker": [*PYTHON, "dynamo.mocker", "--model-path", str(MODEL), "--speedup-ratio", "10", *PLANES],
-}
+FRONTEND = [*PYTHON, "dynamo.frontend", "--http-host", "127.0.0.1", "--http-port", str(PORT), *PLANES]
+MOCKER = [*PYTHON, "dynamo.mocker", "--model-path", str(MODEL), "--speedup-ratio", "10", *PLANES]
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     # Every question whether it serves yet would be a line of its log.
@@ -116,7 +114,7 @@ def report(file: Path, content: dict) -> None:
 
 
 def main() -> int:
-    logs, patience = Path(sys.argv[1]), float(sys.argv[2])
+    logs, patience, engine = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     begin = time.monotonic()
@@ -126,7 +124,8 @@ def main() -> int:
     try:
         running |= {name: start(name, argv, logs) for name, argv in INFRASTRUCTURE.items()}
         wait_for("etcd", lambda: b"true" in get("2379/health"), running, deadline)
-        running |= {name: start(name, argv, logs) for name, argv in SERVICE.items()}
+        running["frontend"] = start("frontend", FRONTEND, logs)
+        running["mocker"] = start("mocker", [*MOCKER, "--engine-type", engine], logs)
         wait_for("a served model", serves, running, deadline)
         report(logs / "serving.json", {"seconds": round(time.monotonic() - begin, 2)})
         wait_for("SIGTERM", lambda: stopping, running, float("inf"))

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.model import Image
     from tests.smoke.containers import Engine
 
+ANY_ENGINE = "vllm"
+"""What the mock worker plays where an image has no engine of its own."""
 STARTS_WITHIN = 40
 """More than serve.py allows itself, which can say what it waited for."""
 ANSWERS_WITHIN = 30
@@ -47,13 +50,13 @@ class Session:
         pytest.param(("user-arbitrary", *ARBITRARY_USER, *READ_ONLY), id="as an arbitrary user, read-only"),
     ],
 )
-def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image: str) -> Session:
-    """Start all four without a network, ask them, stop them."""
+def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image: str, row: Image) -> Session:
+    """Start all four without a network, ask them, stop them; the worker is Dynamo's own mock of the row's engine."""
     name, *options = request.param
     logs = engine.logs / f"serve-{name}"
     logs.mkdir()
     logs.chmod(0o777)  # the container's user writes here, whoever that is
-    words = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience))
+    words = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience), row.backend or ANY_ENGINE)
     mounts = ("--network", "none", *SCRIPTS, "--volume", f"{logs}:/mnt/logs")
     with engine.container(image, words, name=f"serve-{name}", options=(*mounts, *options)) as container:
         container.start()
