@@ -180,7 +180,9 @@ def explain(c: Context, platform: list[str], image: str = "", stage: str = "", b
 
     with _messages():
         catalogue = model.load()
-        known = explain_read.image(catalogue, image, stage, platform, bases) if image else explain_read.images(catalogue)
+        known = (
+            explain_read.image(catalogue, image, stage, platform, bases) if image else explain_read.images(catalogue)
+        )
         print(known)
 
 

@@ -41,7 +41,7 @@ class Wish:
 def requests(
     catalogue: Catalogue, name: str, stage: str = "", platforms: Sequence[str] = (), bases: str = build.DEFAULT_BASES
 ) -> tuple[build.Request, ...]:
-    """Return what may be meant, the uppermost stage first: one where a stage is named, all that the image has otherwise.
+    """Return what may be meant, the uppermost stage first: the one that is named, or all that the image has.
 
     Raises:
         UsageError: a word is unknown, or the image has no stage.
@@ -87,7 +87,9 @@ def plan(
     tags = {_tag(request, version): request for request in requests}
     tag = next((tag for tag in tags if tag in built), "")
     if not tag:
-        message = f"{next(iter(tags))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
+        message = (
+            f"{next(iter(tags))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
+        )
         raise UsageError(message)
     request = tags[tag]
     (platform,) = request.platforms

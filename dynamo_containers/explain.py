@@ -55,7 +55,9 @@ class Step:
 def states(
     steps: Mapping[str, Any], recipes: Mapping[str, Recipe], now: Mapping[str, Inputs], before: Mapping[str, Inputs]
 ) -> dict[str, str]:
-    """Return step -> whether it would be done again, and why; at most that: a step whose result is the same changes none.
+    """Return step -> whether it would be done again, and why.
+
+    That is the most that can happen: a step whose result is the same bytes changes nothing above it.
 
     Args:
         steps: the targets of a bake document, each after those that it needs, or before.
@@ -79,9 +81,7 @@ def _needed(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, value) for key, value in target["contexts"].items() if value.startswith(TARGET)]
 
 
-def _state(
-    now: Inputs, before: Inputs | None, moved: Collection[str], said: Recipe, needed: Mapping[str, str]
-) -> str:
+def _state(now: Inputs, before: Inputs | None, moved: Collection[str], said: Recipe, needed: Mapping[str, str]) -> str:
     if before is None:
         return NEVER
     changed = [key for key in (*now, *(key for key in before if key not in now)) if now.get(key) != before.get(key)]

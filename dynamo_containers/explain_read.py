@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import build, container, explain, os_lock, os_packages, prepare, pulled, python_pins, python_sizes
+from dynamo_containers import (
+    build,
+    container,
+    explain,
+    os_lock,
+    os_packages,
+    prepare,
+    pulled,
+    python_pins,
+    python_sizes,
+)
 from dynamo_containers.explain import Content, Part, Step
 from dynamo_containers.labels import root_role
 from dynamo_containers.model import Stage
@@ -47,7 +57,9 @@ def image(catalogue: Catalogue, name: str, stage: str, platforms: Sequence[str],
     chosen = Stage.RUNTIME if Stage.RUNTIME in having else having[-1]
     request = build.request(catalogue, chosen, images=[name], platforms=platforms, bases=bases)
     # One platform at a time, as if it alone were built: what is compiled, and so the graph, may differ.
-    each = (build.request(catalogue, chosen, images=[name], platforms=[one.value], bases=bases) for one in request.platforms)
+    each = (
+        build.request(catalogue, chosen, images=[name], platforms=[one.value], bases=bases) for one in request.platforms
+    )
     return "\n\n".join(one(request) for request in each)
 
 
@@ -75,7 +87,13 @@ def one(request: Request) -> str:
 
 def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:
     folder = Path(target["context"]).name
-    reader: dict[str, Reader] = {"base": _base, "builder": _builder, "os": _programs, "os-packages": _set, "packages": _piece}
+    reader: dict[str, Reader] = {
+        "base": _base,
+        "builder": _builder,
+        "os": _programs,
+        "os-packages": _set,
+        "packages": _piece,
+    }
     if folder not in reader:
         return Content(origin=f"containers/{folder}/Dockerfile", about=about)
     return reader[folder](request, target, platform if "platforms" in target else facts.native)
@@ -84,7 +102,9 @@ def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform
 def _root(request: Request, role: str, platform: Platform) -> Content:
     bases, pins = request.bases, request.catalogue.pins
     if role in bases.pulled:
-        return Content(origin=f"{PINS_FILE} (roots.{bases.name}.{role})", about=pulled.source(pins, bases, role, platform))
+        return Content(
+            origin=f"{PINS_FILE} (roots.{bases.name}.{role})", about=pulled.source(pins, bases, role, platform)
+        )
     return _debs(request, OsLock(bases=bases, role=role, platform=platform))
 
 

@@ -35,7 +35,7 @@ class Recipe:
     stands_on: str
     """The name in its last FROM."""
     rests: bool
-    """Whether its layers are the same bytes whatever they rest on: a linked copy is moved onto another layer as it is."""
+    """Whether its layers are the same bytes whatever they rest on: a linked copy is moved onto another as it is."""
 
 
 def parse(text: str) -> Recipe:

@@ -56,8 +56,8 @@ def matrix(catalogue: Catalogue) -> tuple[Row, ...]:
 def _tested(image: Image) -> tuple[Stage, ...]:
     """Return the stages that are built and tested.
 
-    Of a backend not dev: its steps are the frontend's on other layers, and would cost every session of a backend a minute
-    and a GB.
+    Of a backend not dev: its steps are the frontend's on other layers, and would cost every session of a backend a
+    minute and a GB.
     """
     stages = (stage for stage in Stage if stage in image.stages and stage in FOLDERS)
     return tuple(stage for stage in stages if stage is not Stage.DEV or not image.backend)

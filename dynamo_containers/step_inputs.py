@@ -137,5 +137,7 @@ def set_of(bases: Bases, folder: str) -> str:
 
 
 def _programs(bases: Bases, pins: Pins, platform: Platform) -> str:
-    rows = [f"{name} {pins.programs.get((bases.name, name, platform))} {row.files}" for name, row in bases.programs.items()]
+    rows = [
+        f"{name} {pins.programs.get((bases.name, name, platform))} {row.files}" for name, row in bases.programs.items()
+    ]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""docs/add-a-backend.md is true: who does what it says, on a copy of this checkout, has a backend. Minutes, and an engine."""
+"""docs/add-a-backend.md is true: who does what it says, on a copy of this checkout, has a backend. Takes minutes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 import shlex
 import shutil
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dynamo_containers import engine, model, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = model.ROOT / "docs/add-a-backend.md"
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,9 +35,7 @@ def copy() -> Path:
     run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
     for name in CACHES:
         if (model.ROOT / ".build" / name).is_dir():
-            shutil.copytree(
-                model.ROOT / ".build" / name, place / ".build" / name, copy_function=os.link, symlinks=True
-            )
+            shutil.copytree(model.ROOT / ".build" / name, place / ".build" / name, copy_function=os.link, symlinks=True)
     return place
 
 

@@ -49,7 +49,7 @@ def test_a_source_is_mounted_in_any_stage_and_a_command_needs_no_terminal() -> N
 
 def test_the_sources_of_root_are_roots_in_a_dev_image_alone() -> None:
     wish = Wish(checkouts=PARENT, source=Path("/src"), user=0)
-    assert ("--user", "0:0") == argv(wish, DEV)[len(START) + 1 :][:2]
+    assert argv(wish, DEV)[len(START) + 1 :][:2] == ("--user", "0:0")
     assert "--user" not in argv(wish, RUNTIME)
 
 

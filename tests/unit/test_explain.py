@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import build, container, explain, explain_read, model, prepare, recipe, run, step_inputs
-from dynamo_containers.errors import UsageError
+from dynamo_containers.errors import CommandFailedError, UsageError
 from dynamo_containers.explain import Content, Part, Step
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import Platform
@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from dynamo_containers.build import Request
     from dynamo_containers.model import Catalogue
 
-LINKED = "# A layer of packages. More of it.\n\nFROM tools AS installed\nRUN one\n\nFROM below\nCOPY --link --from=installed /tree /\n"
-RUNNING = "# Runs something\n# for long.\nFROM below\nARG UID\nRUN --mount=type=bind,from=lock,source=${TARGETARCH}.txt two\n"
+LINKED = """\
+# A layer of packages. More of it.
+
+FROM tools AS installed
+RUN one
+
+FROM below
+COPY --link --from=installed /tree /
+"""
+RUNNING = (
+    "# Runs something\n# for long.\nFROM below\nARG UID\nRUN --mount=type=bind,from=lock,source=${TARGETARCH}.txt two\n"
+)
 STEPS = {
     "os": {"contexts": {"root-amd64": "oci-layout:///x@sha256:1"}},
     "tools": {"contexts": {}},
@@ -87,7 +97,9 @@ def test_an_input_that_is_no_longer_there_is_a_change() -> None:
 
 
 def test_the_largest_packages_are_named_and_a_download_counts_once() -> None:
-    parts = tuple(Part(name=name, version="1", size=size) for name, size in zip("abcd", (10**6, 2, 3, None), strict=True))
+    parts = tuple(
+        Part(name=name, version="1", size=size) for name, size in zip("abcd", (10**6, 2, 3, None), strict=True)
+    )
     content = Content(origin="constraints/some.txt", parts=parts)
     rows = [Step(name=name, content=content, state="unchanged") for name in ("first", "again")]
     assert explain.text("title", Content(origin="pins", about="by digest"), rows[:1], rows[1:]).splitlines() == [
@@ -191,7 +203,7 @@ def test_a_build_that_failed_or_was_a_dry_run_leaves_no_record(request_of_own: R
     records = step_inputs.records(request_of_own, prepare.stated(request_of_own))
     run.execute(run.Plan(records=records), dry_run=True)
     assert not records[0].path.exists()
-    with pytest.raises(run.CommandFailedError):
+    with pytest.raises(CommandFailedError):
         run.execute(run.Plan(commands=(run.Command(argv=("false",)),), records=records))
     assert not records[0].path.exists()
 

@@ -66,8 +66,8 @@ def test_its_user_owns_its_home_and_writes_what_is_mounted(shell: Callable[..., 
 
 
 def test_it_has_git(shell: Callable[..., str]) -> None:
-    line = "git init --quiet; git -c user.name=x -c user.email=x commit --quiet --allow-empty -m first; git log --format=%s"
-    assert shell(f"cd $(mktemp -d); {line}") == "first\n"
+    commit = "git -c user.name=x -c user.email=x commit --quiet --allow-empty -m first"
+    assert shell(f"cd $(mktemp -d); git init --quiet; {commit}; git log --format=%s") == "first\n"
 
 
 def test_it_compiles_c(shell: Callable[..., str]) -> None:
@@ -84,10 +84,7 @@ def test_dynamo_can_be_imported(shell: Callable[..., str]) -> None:
     assert shell("python -c 'import dynamo.runtime; print(True)'") == "True\n"
 
 
-def test_its_user_can_put_sources_in_the_place_of_an_installed_package(
-    shell: Callable[..., str], tmp_path: Path
-) -> None:
-    """Without an index: a package that needs nothing to be built."""
+def test_its_user_can_put_sources_in_the_place_of_an_installed_package(shell: Callable[..., str]) -> None:
     line = f"sh {MOUNTED}/editable.sh; cd /; python -c 'import pytest; print(pytest.__version__)'"
     assert shell(line, *SCRIPTS) == "0+ours\n"
 
