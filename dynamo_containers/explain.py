@@ -165,8 +165,9 @@ def human(size: int) -> str:
 def images(catalogue: Catalogue, purposes: Mapping[str, str]) -> str:
     """Return the list of images: one line each, and for whom each stage is."""
     width = max(len(name) for name in catalogue.images)
+    stages = {image.name: ", ".join(stage.value for stage in image.stages) for image in catalogue.images.values()}
     rows = [
-        f"  {image.name:<{width}}  {', '.join(stage.value for stage in image.stages) or 'no stage yet':<26}  {image.title}"
+        f"  {image.name:<{width}}  {stages[image.name] or 'no stage yet':<26}  {image.title}"
         for image in catalogue.images.values()
     ]
     whom = [f"  {stage:<8} {purpose}" for stage, purpose in purposes.items()]
