@@ -54,7 +54,8 @@ def test_the_backend_of_the_page_is_locked_built_and_run(copy: Path, capfd: pyte
     for line in commands.splitlines():
         invoke(copy, *shlex.split(line))
         output, complaints = capfd.readouterr()
-        print(f"$ {line}\n{output}{complaints}")
+        with capfd.disabled():
+            print(f"$ {line}\n{output}{complaints}", flush=True)
     assert output == "1.0 million\n"
 
 
