@@ -43,6 +43,8 @@ SHELL_SCRIPTS = (
     "containers/os/entrypoint",
     "containers/os-packages/install-debs",
     "dynamo_containers/engine/init.sh",
+    "tests/smoke/inside/editable.sh",
+    "tests/smoke/inside/extension.sh",
 )
 
 

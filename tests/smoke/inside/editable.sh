@@ -1,3 +1,4 @@
+#!/bin/sh
 # Replaces an installed package, pytest, by sources that say so, the way `uv pip install --editable` does it: without
 # an index there is nothing to build with, so the sources come with a build backend of their own.
 set -eu

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Builds the Python extension `made` in the working directory, as a build backend would call the compiler.
 set -eu
 cat >made.c <<EOF
