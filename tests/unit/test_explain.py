@@ -164,10 +164,7 @@ def test_an_unknown_word_is_refused(catalogue: Catalogue, name: str, stage: str,
 
 @pytest.fixture
 def request_of_own(own_checkout: Path) -> Request:
-    """Return a build of the frontend's runtime in a copy of this project, with the steps' folders."""
-    from shutil import copytree
-
-    copytree(model.ROOT / "containers", own_checkout / "containers", dirs_exist_ok=True)
+    """Return a build of the frontend's runtime in a copy of this project."""
     return build.request(model.load(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
 
 
