@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import build, recipe
+from dynamo_containers.engine import STEP_RECORDS
 from dynamo_containers.os_packages import lock_of
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.run import Document
@@ -27,14 +28,12 @@ if TYPE_CHECKING:
 
     Inputs: TypeAlias = Mapping[str, str]
 
-RECORDS = ".build/steps"
-"""The folder of the records."""
 TARGET = "target:"
 
 
 def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:
     """Return the file that says with which inputs the steps of some bases were done last, below the checkout."""
-    return folder / RECORDS / f"{bases.name}-{platform.arch}.json"
+    return folder / STEP_RECORDS / f"{bases.name}-{platform.arch}.json"
 
 
 def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
