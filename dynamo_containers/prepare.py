@@ -184,6 +184,11 @@ def _locks(request: Request) -> dict[str, dict[str, str]]:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
             message += " image stands on."
             raise UsageError(message)
+    for name in _os_packages(request):
+        if name not in request.bases.packages:
+            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which a {request.stage.value}"
+            message += " image needs."
+            raise UsageError(message)
     return {image.name: _image_locks(request, image) for image in request.images}
 
 

@@ -110,6 +110,14 @@ def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
         prepare.facts(asked(own_checkout))
 
 
+def test_bases_without_a_set_of_os_packages_that_is_needed_are_refused(own_checkout: Path) -> None:
+    request = build.request(model.load(own_checkout), Stage.RUNTIME, images=["vllm"], bases="cuda")
+    with pytest.raises(UsageError) as caught:
+        prepare.stated(request)
+    message = "containers/images.toml: bases.cuda has no packages.compiler, which a runtime image needs."
+    assert str(caught.value) == message
+
+
 @pytest.fixture
 def runtime(catalogue: Catalogue) -> OsLock:
     return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
