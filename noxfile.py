@@ -28,16 +28,24 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 CATALOGUE = model.load()
 NATIVE = native_platform()
+# Without a word: what every machine can hold. Images with an inference engine take 50 GB and are tested by name.
 nox.options.sessions = [
     *("lint", "typecheck", "unit", "lock_index"),
-    *(f"{row.session}({NATIVE.arch})" for row in smoke.matrix(CATALOGUE) if NATIVE in row.platforms),
+    *(
+        f"{row.session}({NATIVE.arch})"
+        for row in smoke.matrix(CATALOGUE)
+        if NATIVE in row.platforms and not CATALOGUE.images[row.image].backend
+    ),
 ]
 SHELL_SCRIPTS = (
     "with-tools",
     ".ci/run",
+    "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
     "containers/bin/settle",
+    "containers/backend/compile",
+    "containers/bin/start-settling",
     "containers/base/fetch-wheels",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
@@ -106,10 +114,22 @@ def toy_backend(session: nox.Session) -> None:
     session.run("pytest", "tests/toy", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def engine_image(session: nox.Session) -> None:
+    """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
+    session.run("pytest", "tests/engine_image", *session.posargs)
+
+
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
     session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def stand_in_trtllm(session: nox.Session) -> None:
+    """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
+    session.run("pytest", "tests/stand_in", *session.posargs)
 
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
@@ -118,10 +138,11 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
+        requests = smoke.requests(CATALOGUE, image, platform)
+        smoke.check_locks(requests)
         if not dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        requests = smoke.requests(CATALOGUE, image, platform)
         facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):

@@ -39,7 +39,7 @@ def _messages() -> Iterator[None]:
 
 
 def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
-    from dynamo_containers import build, engine, prepare, run, step_inputs
+    from dynamo_containers import build, engine, prepare, run, size_check, step_inputs
 
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
@@ -51,6 +51,9 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
         plan = build.plan(request, facts, environment, engine.buildx(environment), records)
         with engine.watched(model.ROOT):
             run.execute(plan, dry_run=c.config.run.dry)
+        if not c.config.run.dry:
+            prepare.remember(request, facts)
+            size_check.check(request, facts, environment, plan.documents[0])
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})
@@ -81,6 +84,24 @@ def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian")
 def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
     """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
     _build(c, model.Stage.DEV, image, platform, bases)
+
+
+@task(
+    iterable=["image", "platform"],
+    help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "stage": "runtime or base"},
+)
+def accept_sizes(
+    _: Context, image: list[str], platform: list[str], bases: str = "debian", stage: str = "runtime"
+) -> None:
+    """Accept the sizes of images that were built, and print them as rows of a budget."""
+    from dynamo_containers import build, engine, prepare, size_check
+
+    with _messages():
+        request = build.request(model.load(), model.Stage(stage), images=image, platforms=platform, bases=bases)
+        facts = prepare.facts(request, dry_run=True)
+        environment = engine.environment(model.ROOT)
+        text = build.plan(request, facts, environment).documents[0].text
+        print(size_check.accept(request, facts, environment, text))
 
 
 @task(
@@ -223,5 +244,5 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
 
 
 namespace = Collection(lock, explain, run)
-namespace.add_collection(Collection("build", base, backend, runtime, ci, dev))
+namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

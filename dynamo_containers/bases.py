@@ -117,6 +117,8 @@ class Bases:
     python: str
     interpreter: str
     glibc: str
+    cuda: str = ""
+    """The CUDA major whose libraries a process can load there, '13' ('' where that does not matter)."""
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
@@ -162,6 +164,7 @@ def read(name: str, row: Table) -> Bases:
         python=row.string("python"),
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
+        cuda=row.string("cuda", optional=True),
         roots=roots,
         programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         packages=_package_sets(row.tables("packages", optional=True), roots),
@@ -184,11 +187,17 @@ def _root(row: Table) -> Root | RegistryRoot:
     return root
 
 
-def _tagged(row: Table, image: str) -> str:
+def _tagged(row: Table, image: str, key: str = "image") -> str:
     # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
     if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
-        raise wrong(row.file, f"{row.path}.image", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
+        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
     return image
+
+
+def engine_image(row: Table) -> RegistryRoot | None:
+    """Read what an image's row says of the published image of its engine; None where it names none."""
+    image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
+    return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:

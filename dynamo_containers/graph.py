@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import pulled, python_pieces
-from dynamo_containers.model import Stage
-from dynamo_containers.python_layers import backend_layer
+from dynamo_containers.model import Stage, Way
+from dynamo_containers.python_layers import ENGINE_IMAGE, backend_layer, ci_layer, engine_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,6 +60,8 @@ def _add_backend(steps: Steps, request: Request, facts: Facts, image: Image) -> 
 
 def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     base = _add_base(steps, request, facts, image)
+    if image.way is Way.IMAGE:
+        return _add_on_engine_image(steps, request, facts, image)
     below = _add_os(steps, request, facts)
     for wanted in image.os_packages:
         below = _add_os_packages(steps, request, facts, f"os-{wanted}", wanted, below)
@@ -74,9 +76,34 @@ def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> 
     return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
 
 
+def _add_on_engine_image(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
+    """Add what stands on the published image of the engine instead of the runtime's root image."""
+    below = _add_os(steps, request, facts, f"{image.name}-os")
+    pins = request.catalogue.pins
+    steps[below]["contexts"] |= {
+        f"root-{each.arch}": pulled.engine_source(pins, image, each) for each in request.platforms
+    }
+    dynamo = _add_missing(steps, request, facts, image, f"{image.name}-{ENGINE_IMAGE}", below)
+    return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
+
+
+def _add_missing(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: Steps, request: Request, facts: Facts, image: Image, name: str, below: str
+) -> str:
+    """Add a step for what a layer of packages has and the image below lacks."""
+    layer = ci_layer(image) if name.endswith(Stage.CI.value) else engine_layer(image)
+    _add(steps, request, facts, name, ENGINE_IMAGE, {"below": below, "base": "base", "builder": "builder"})
+    steps[name]["args"] |= {"LAYER": layer, "LEFT_OUT": " ".join(sorted(request.catalogue.left_out))}
+    if image.engine_image and image.engine_image.interpreter:
+        steps[name]["args"]["PYTHON"] = image.engine_image.interpreter
+    return name
+
+
 def _add_ci(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     below = _add_runtime(steps, request, facts, image)
-    return _add_packages(steps, request, facts, f"{image.name}-ci", below)
+    if image.way is Way.IMAGE:
+        return _add_missing(steps, request, facts, image, f"{image.name}-ci", below)
+    return _add_packages(steps, request, facts, ci_layer(image), below)
 
 
 def _add_dev(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
@@ -89,8 +116,9 @@ def _add_dev(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     return user
 
 
-def _add_os(steps: Steps, request: Request, facts: Facts) -> str:
-    name = _add(steps, request, facts, "os", "os", {}, root="runtime")
+def _add_os(steps: Steps, request: Request, facts: Facts, name: str = "os") -> str:
+    """Add the user, the folders and the programs; of another name than `os` the root image is the caller's matter."""
+    _add(steps, request, facts, name, "os", {}, root="runtime" if name == "os" else "")
     steps[name]["contexts"]["programs"] = str(facts.programs)
     return name
 

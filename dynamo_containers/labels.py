@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from dynamo_containers import pulled
 from dynamo_containers.bases import Root
-from dynamo_containers.model import Stage
+from dynamo_containers.model import Stage, Way
 
 if TYPE_CHECKING:
     from dynamo_containers.build import Facts, Request
@@ -17,7 +18,6 @@ NO_BACKEND = "none"
 
 def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
     """Return the labels (https://github.com/opencontainers/image-spec/blob/main/annotations.md) of an image."""
-    role = root_role(request.stage)
     created = datetime.fromtimestamp(request.catalogue.pins.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     drift = {"ai.dynamo.drift": " ".join(facts.drift)} if facts.drift else {}
     return {
@@ -25,7 +25,7 @@ def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
         "ai.dynamo.bases": request.bases.name,
         "ai.dynamo.lock": f"sha256:{facts.locks[image.name]}",
         "ai.dynamo.stage": request.stage.value,
-        **_base_labels(request, role),
+        **_base_labels(request, image),
         "org.opencontainers.image.created": created,
         "org.opencontainers.image.description": image.description,
         "org.opencontainers.image.licenses": request.catalogue.licenses,
@@ -42,10 +42,12 @@ def root_role(stage: Stage) -> str:
     return {Stage.BASE: "builder", Stage.BACKEND: "devel"}.get(stage, "runtime")
 
 
-def _base_labels(request: Request, role: str) -> dict[str, str]:
+def _base_labels(request: Request, image: Image) -> dict[str, str]:
     """Return the labels that name the root image: its readable reference and the digest of its index."""
-    pin = request.catalogue.pins.roots[request.bases.name, role]
-    root = request.bases.roots[role]
+    role = root_role(request.stage)
+    pin, root = request.catalogue.pins.roots[request.bases.name, role], request.bases.roots[role]
+    if image.way is Way.IMAGE:
+        pin, root = pulled.pinned_engine(request.catalogue.pins, image), pulled.engine_root(image)
     if isinstance(root, Root):
         name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index
     elif root.split and len(request.platforms) == 1:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, outside, roots, run, unreached
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds, os_locks, platforms, root_locks
-from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, Pins, load_pins, render
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -140,6 +140,8 @@ def _named(catalogue: Catalogue, asked: Collection[str], pins: Pins) -> Pins:
         )
     if "images" in asked:
         roles = {(each.name, role) for each in bases.values() for role in each.roots}
+        # Kept for as long as the row names it: back to the other way and again is no reason to ask the registry.
+        roles |= {(ENGINE_IMAGES, image.name) for image in catalogue.images.values() if image.engine_image}
         pins = replace(pins, roots={key: root for key, root in pins.roots.items() if key in roles})
     return pins
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_above, os_lock, programs, pulled, python_lock, python_sizes, unreached
+from dynamo_containers import os_above, os_lock, programs, pulled, python_cuda, python_lock, python_sizes, unreached
 from dynamo_containers.errors import LockError, UnreachedError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds
 from dynamo_containers.model import IMAGES_FILE
-from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE
 from dynamo_containers.unreached import NOT_LOCKED, Unreached
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     unlocked = [_unlocked(lock) for lock in missing]
     if "archives" in asked and not part.named:
         unlocked += _unlocked_sources(catalogue)
+    if "images" in asked:
+        unlocked += _unlocked_engines(catalogue, part)
     if unlocked:
         remedy = "Where these can be reached, run: invoke lock"
         message = f"{fits}\nThese were never locked:\n{unreached.table(unlocked)}\n{remedy}"
@@ -53,21 +55,29 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
 
 def _unlocked(lock: LockFile) -> Unreached:
     addresses = ", ".join(sorted({address for _, address in lock.indexes}))
-    return Unreached(what=lock.path, asked=addresses, why="never asked, or never reached", kept=NOT_LOCKED)
+    return _never(lock.path, addresses)
 
 
 def _unlocked_sources(catalogue: Catalogue) -> list[Unreached]:
     """Return a row for each source that is not pinned: no image is built from one yet, so nothing is stale."""
     return [
-        Unreached(
-            what=f"sources.{name}",
-            asked=f"{source.git} {source.ref}",
-            why="never asked, or never reached",
-            kept=NOT_LOCKED,
-        )
+        _never(f"sources.{name}", f"{source.git} {source.ref}")
         for name, source in catalogue.sources.items()
         if name not in catalogue.pins.sources
     ]
+
+
+def _unlocked_engines(catalogue: Catalogue, part: Part) -> list[Unreached]:
+    """Return a row for each published image of an engine that is not pinned; a build of it says so too."""
+    return [
+        _never(f"roots.{ENGINE_IMAGES}.{image.name}", pulled.engine_root(image).image)
+        for image in part.engine_images(catalogue)
+        if (ENGINE_IMAGES, image.name) not in catalogue.pins.roots
+    ]
+
+
+def _never(what: str, asked: str) -> Unreached:
+    return Unreached(what=what, asked=asked, why="never asked, or never reached", kept=NOT_LOCKED)
 
 
 def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[LockFile]) -> Iterator[str]:
@@ -77,6 +87,7 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
             found = (python_lock.stale(lock, catalogue.folder) for lock in locked)
             yield from (reason for reason in found if reason)
             yield from python_lock.disagreements(locked, catalogue.folder)
+            yield from python_cuda.faults_of(catalogue, locked, catalogue.folder)
             yield from python_sizes.faults(locked, catalogue.folder)
         case "os":
             for lock in part.os_locks(catalogue):
@@ -88,9 +99,16 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
             if not part.named:
                 yield from _reason(partial(_check_sources, catalogue))
         case _:
-            for bases, platform in part.targets(catalogue):
-                for role in bases.roots:
-                    yield from _reason(partial(_check_root, catalogue, bases, role, platform))
+            yield from _root_reasons(catalogue, part)
+
+
+def _root_reasons(catalogue: Catalogue, part: Part) -> Iterator[str]:
+    for bases, platform in part.targets(catalogue):
+        for role in bases.roots:
+            yield from _reason(partial(_check_root, catalogue, bases, role, platform))
+    for image in part.engine_images(catalogue):
+        if (ENGINE_IMAGES, image.name) in catalogue.pins.roots:
+            yield from _reason(partial(pulled.pinned_engine, catalogue.pins, image))
 
 
 def _reason(question: Callable[[], object]) -> list[str]:

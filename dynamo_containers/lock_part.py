@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import os_lock
 from dynamo_containers.errors import UsageError
+from dynamo_containers.model import Way, unknown
 from dynamo_containers.model import platforms as parse_platforms
-from dynamo_containers.model import unknown
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.model import Catalogue, Image
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.python_lock import LockFile
 
@@ -82,6 +82,15 @@ class Part:
             for name in self.images:
                 image = catalogue.images[name]
                 yield from ((bases, platform) for platform in image.platforms if bases in image.bases)
+
+    def engine_images(self, catalogue: Catalogue) -> tuple[Image, ...]:
+        """Return the images on the published image of an engine that are meant."""
+        meant = {bases.name for bases, _ in self.targets(catalogue)}
+        return tuple(
+            image
+            for image in catalogue.images.values()
+            if image.way is Way.IMAGE and meant & set(image.bases) and (not self.images or image.name in self.images)
+        )
 
     def os_locks(self, catalogue: Catalogue) -> tuple[OsLock, ...]:
         """Return the locks of OS packages that are meant."""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bases
+from dynamo_containers import bases, budgets
 from dynamo_containers.errors import UsageError
-from dynamo_containers.pins import Pins, load_pins
+from dynamo_containers.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.toml_table import Table, any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dynamo_containers.bases import Bases, GitSource
+    from dynamo_containers.bases import Bases, GitSource, RegistryRoot
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = "containers/images.toml"
 ALL_PLATFORMS = "all"
+CANONICAL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""The one spelling of a package's name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
 REST = "rest"
 """The piece of a layer of Python packages that has what no other piece names."""
 
@@ -60,6 +63,19 @@ class Stage(Enum):
     DEV = "dev"
 
 
+class Way(Enum):
+    """How an image gets its inference engine."""
+
+    WHEELS = "wheels"
+    """Locked wheels on the runtime root image."""
+    IMAGE = "image"
+    """The engine's own published image, by digest, onto which what Dynamo needs is added."""
+
+
+ON_ENGINE_IMAGE = (Stage.RUNTIME, Stage.CI)
+"""The stages of an image on a published one: nothing is compiled, and no set of OS packages is locked on top of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """One thing a user can pull, and its `-ci` and `-dev` forms."""
@@ -70,7 +86,6 @@ class Image:
     repository: str
     stages: tuple[Stage, ...]
     bases: tuple[str, ...]
-    disk_mb: int
     platforms: tuple[Platform, ...]
     backend: str = ""
     """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
@@ -86,8 +101,13 @@ class Image:
     """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
     compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """The packages that have no wheel for a platform and are compiled for it."""
+    budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
+    """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
+    way: Way = Way.WHEELS
+    engine_image: RegistryRoot | None = None
+    """The published image of its engine; it is used where `way` says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +143,8 @@ class Catalogue:
     """Package -> the reason why its releases are taken at once."""
     left_out: Mapping[str, str]
     """Package -> the reason why it is in no lock although another package requires it."""
+    cuda_exempt: Mapping[str, str]
+    """Package -> the reason why it may be of another CUDA major than the bases."""
     shared: Mapping[str, Shared]
     """The layers of Python packages that images have in common."""
     indexes: Mapping[str, Index]
@@ -159,6 +181,7 @@ def load(folder: Path = ROOT) -> Catalogue:
         cooldown_days=lock.integer("cooldown-days"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         left_out=_reasons(lock, "left-out"),
+        cuda_exempt=_reasons(lock, "cuda-exempt"),
         shared={name: _shared(row) for name, row in lock.tables("shared", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases.read_source(row) for name, row in table.tables("sources", optional=True).items()},
@@ -202,6 +225,9 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
         indexes[name] = Index(url=row.string("url"), packages=row.strings("packages"))
         row.refuse_the_rest()
         for package in indexes[name].packages:
+            if not CANONICAL.fullmatch(package):  # under another spelling it would be looked for everywhere
+                allowed = "a name as indexes spell it: lower case, digits and single dashes"
+                raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
             if package in taken:
                 allowed = f'each package at one index: "{package}" is at "{taken[package]}" already'
                 raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
@@ -210,14 +236,15 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
 
 
 def _image(name: str, row: Table) -> Image:
+    way = _way(row)
+    stages = tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage]))
     image = Image(
         name=name,
         title=row.string("title"),
         description=row.string("description"),
         repository=row.string("repository"),
-        stages=tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage])),
+        stages=stages if way is Way.WHEELS else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
-        disk_mb=row.integer("disk-mb"),
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
         ),
@@ -229,9 +256,24 @@ def _image(name: str, row: Table) -> Image:
         os_packages=row.strings("os-packages", optional=True),
         compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
+        way=way,
+        engine_image=bases.engine_image(row),
+        budget=_budget(row.table("budget", optional=True)),
     )
     row.refuse_the_rest()
+    if way is Way.IMAGE and not (image.engine_image and image.backend):
+        lacks = "engine-image" if image.backend else "backend"
+        allowed = f'"{way.value}" with {lacks}, or "{Way.WHEELS.value}"'
+        raise wrong(row.file, f"{row.path}.way", f'"{way.value}" without {lacks}', allowed)
     return image
+
+
+def _way(row: Table) -> Way:
+    word = row.string("way", optional=True) or Way.WHEELS.value
+    known = [way.value for way in Way]
+    if word not in known:
+        raise wrong(row.file, f"{row.path}.way", f'"{word}"', any_of(known))
+    return Way(word)
 
 
 def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
@@ -241,7 +283,16 @@ def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
     return found
 
 
+def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
+    known = {platform.value: platform for platform in Platform}
+    found = {known[name]: budgets.read(row.table(name)) for name in known if name in row.keys_left()}
+    row.refuse_the_rest()
+    return found
+
+
 def _check_references(catalogue: Catalogue) -> None:
+    if ENGINE_IMAGES in catalogue.bases:  # their pins would be in one table
+        raise wrong(IMAGES_FILE, f"bases.{ENGINE_IMAGES}", "bases of that name", "another: pins.toml has it for images")
     for image in catalogue.images.values():
         for name in image.bases:
             if name not in catalogue.bases:
@@ -249,5 +300,16 @@ def _check_references(catalogue: Catalogue) -> None:
         for index in image.indexes:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
+        _check_index_pieces(image)
         if image.shares and image.shares not in catalogue.shared:
             raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))
+
+
+def _check_index_pieces(image: Image) -> None:
+    """Refuse what would let a package with an index of its own be taken from another one."""
+    for index in image.indexes:
+        if index in (*image.pieces, REST):
+            raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', "an index that no piece is named as")
+    if image.indexes and image.shares:
+        allowed = "no key beside indexes: what is shared is taken from the machine's own index"
+        raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', allowed)

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import image_refresh, release_refresh, source_refresh
+from dynamo_containers import image_refresh, pulled, release_refresh, source_refresh
 from dynamo_containers.lock_part import platforms
 from dynamo_containers.outcome import Outcome
+from dynamo_containers.pins import ENGINE_IMAGES
 from dynamo_containers.registry import Client
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def _roots(
         for bases, _ in part.targets(catalogue)
         for role, root in bases.pulled.items()
     }
+    for image in part.engine_images(catalogue):
+        key = ENGINE_IMAGES, image.name
+        root = pulled.engine_root(image)
+        rows[key] = image_refresh.Row(bases=key[0], role=key[1], root=root, platforms=image.platforms)
     if not asked or not rows:
         return Outcome(pins={})
     from dynamo_containers import engine

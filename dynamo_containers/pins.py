@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PINS_FILE = "containers/pins.toml"
+ENGINE_IMAGES = "engine-image"
+"""What stands for the name of the bases in the pin of an engine's published image; the role is our image's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Pins:
     programs: Mapping[tuple[str, str, Platform], Pin | ReleasePin]
     """(bases, program, platform) -> its package file or release archive."""
     roots: Mapping[tuple[str, str], PinnedRoot]
-    """(bases, role) -> what bootstrapping its locks gives, or what its registry has."""
+    """(bases, role) -> what bootstrapping its locks gives, or what its registry has; see also `ENGINE_IMAGES`."""
     sources: Mapping[str, PinnedSource] = field(default_factory=dict)
 
     def root(self, bases: str, role: str, platform: Platform) -> str:

@@ -9,29 +9,31 @@ import hashlib
 import os
 import sys
 from dataclasses import replace
-from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
+    disk_space,
     host_secrets,
     oci_layout,
     os_lock,
     os_packages,
     programs,
     pulled,
+    python_cuda,
     python_lock,
     python_pieces,
     python_pins,
+    python_sizes,
     roots,
     run,
 )
 from dynamo_containers.build import Facts
-from dynamo_containers.errors import CommandFailedError, LockError, NoSpaceError, UsageError
+from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.graph import DEV_PACKAGES
-from dynamo_containers.model import IMAGES_FILE, Stage
-from dynamo_containers.pins import render_root
+from dynamo_containers.model import IMAGES_FILE, Stage, Way
+from dynamo_containers.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, backend_layer, layers
+from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from dynamo_containers.os_lock import Drift, OsLock
     from dynamo_containers.pins import Pins
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pieces import Piece
 
 
@@ -60,11 +63,12 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         NoSpaceError: the disk cannot hold what the build would write.
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
-    known = stated(request)
-    check_space(request, disk_usage(request.catalogue.folder).free)
+    texts = check_locks(request)
+    known = _stated(request, texts)
     if dry_run:
         _announce(request)
         return known
+    check_space(request, texts, known.locks)
     images, drift = _roots(request)
     drift += _served(request)
     if drift:
@@ -80,8 +84,11 @@ def stated(request: Request) -> Facts:
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
     """
+    return _stated(request, check_locks(request))
+
+
+def _stated(request: Request, texts: Mapping[str, Mapping[str, str]]) -> Facts:
     folder, bases = request.catalogue.folder, request.bases
-    texts = _locks(request)
     return Facts(
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
@@ -128,7 +135,7 @@ def _os_packages(request: Request) -> tuple[str, ...]:
 
 def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the sets of OS packages in an image of a stage."""
-    if stage in (Stage.BASE, Stage.BACKEND):
+    if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
         return ()
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
@@ -155,58 +162,102 @@ def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the layers whose Python locks go into an image of a stage."""
     shared = (image.shares,) if image.shares else ()
     compiled = (backend_layer(image),) if image.compiles else ()
-    runtime = (BUILDER, "base", *compiled, *shared, image.name)
+    own = (*compiled, *shared, image.name) if image.way is Way.WHEELS else (engine_layer(image),)
+    runtime = (BUILDER, "base", *own)
     return {
         Stage.BASE: (BUILDER, "base"),
         Stage.BACKEND: (BUILDER, "base", *compiled, image.name),
         Stage.RUNTIME: runtime,
-        Stage.CI: (*runtime, f"{image.name}-ci"),
-        Stage.DEV: (*runtime, f"{image.name}-ci", f"{image.name}-dev"),
+        Stage.CI: (*runtime, ci_layer(image)),
+        Stage.DEV: (*runtime, ci_layer(image), f"{image.name}-dev"),
     }[stage]
 
 
 def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
-    if stage is Stage.BASE:
+    if stage is Stage.BASE or image.way is Way.IMAGE:
         return ("builder",)
     runtime = () if stage is Stage.BACKEND else ("runtime",)
     return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
 
 
-def _locks(request: Request) -> dict[str, dict[str, str]]:
-    """Return for each image the texts of the locks that go into it, after checking that they are current.
+def check_locks(request: Request) -> dict[str, dict[str, str]]:
+    """Return for each image the texts of the locks that go into it, after checking that they are current. Offline.
 
     On every platform that it is made for, although one may be built: a label has one value for all platforms of an
     image, so `ai.dynamo.lock` speaks of all of them.
+
+    Raises:
+        LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
+        UsageError: the bases lack a root image or a set of OS packages that an image is made of.
     """
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
             message += " image stands on."
             raise UsageError(message)
-    for name in _os_packages(request):
+    for image in request.images:
+        _check_os_sets(request, image)
+    texts = {image.name: _image_locks(request, image) for image in request.images}
+    paths = {lock.path for image in request.images for lock in _python_locks(request, image)}
+    python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
+    for fault in python_cuda.faults(request.catalogue, python, request.bases.name):
+        raise LockError(fault)
+    return texts
+
+
+def _check_os_sets(request: Request, image: Image) -> None:
+    """Refuse, where the image is asked for, a set of OS packages that is not there on these bases."""
+    for name in os_sets(image, request.stage):
         if name not in request.bases.packages:
-            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which a {request.stage.value}"
-            message += " image needs."
+            who = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
+            having = [each.name for each in request.catalogue.bases.values() if name in each.packages]
+            message = (
+                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {who}.\n"
+                f"Bases that have it: {', '.join(having) or 'none'}."
+            )
             raise UsageError(message)
-    return {image.name: _image_locks(request, image) for image in request.images}
+
+
+def _python_locks(request: Request, image: Image) -> list[LockFile]:
+    wanted = python_layers(image, request.stage)
+    every = python_lock.locks(request.catalogue)
+    return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
 
 def _image_locks(request: Request, image: Image) -> dict[str, str]:
     folder, bases = request.catalogue.folder, request.bases
-    layers = python_layers(image, request.stage)
     texts = {}
-    for lock in python_lock.locks(request.catalogue):
-        if lock.layer.name in layers and lock.target.bases == bases.name:
-            if reason := python_lock.stale(lock, folder):
-                raise LockError(reason)
-            texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
+    locks = _python_locks(request, image)
+    if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
+        raise LockError(_never_locked(request, image, missing))
+    for lock in locks:
+        if reason := python_lock.stale(lock, folder):
+            raise LockError(reason)
+        texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
+    if image.way is Way.IMAGE:
+        pin = pulled.pinned_engine(request.catalogue.pins, image)
+        texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in os_sets(image, request.stage):
         for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
             texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
     return texts
+
+
+def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> str:
+    """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
+    packages = {package: address for lock in missing for package, address in lock.indexes}
+    where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
+    registries = sorted({root.image.partition("/")[0] for root in request.bases.pulled.values()})
+    pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
+    return (
+        f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
+        f"Missing: {', '.join(lock.path for lock in missing)}.\n"
+        f"Where that index can be reached, run: {python_pins.COMMAND} --image {image.name}\n"
+        f"and then this again.{pulls}"
+    )
 
 
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
@@ -239,20 +290,29 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
-def check_space(request: Request, free: int) -> None:
-    """Refuse a build that the disk cannot hold.
+def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
+    """Refuse a build that the disk cannot hold, unless it was done here before.
 
     Raises:
         NoSpaceError: with what is needed and what is there.
+        LockError: the sizes of packages are missing.
     """
-    needed = sum(image.disk_mb for image in request.images) * len(request.platforms) * 10**6
-    if free < needed:
-        message = (
-            f"There is not enough disk space: this build needs about {needed / 1e9:.1f} GB below "
-            f"{request.catalogue.folder}, and {free / 1e9:.1f} GB is free.\n"
-            "Free some, for example with: docker system prune (your own engine), or invoke engine.down --purge (ours)"
-        )
-        raise NoSpaceError(message)
+    folder = request.catalogue.folder
+    if not _record(request, digests).is_file():  # else nothing is read: a no-op must cost nothing
+        every = {path: text for each in texts.values() for path, text in each.items()}
+        sizes = python_sizes.read(folder)
+        disk_space.check(disk_space.place(folder), disk_space.needed(every, sizes, request.platforms))
+
+
+def remember(request: Request, facts: Facts) -> None:
+    """Remember that a request was built, so that the same one is not asked for disk space again."""
+    disk_space.remember(_record(request, facts.locks))
+
+
+def _record(request: Request, digests: Mapping[str, str]) -> Path:
+    platforms = (platform.value for platform in request.platforms)
+    words = (request.stage.value, *platforms, *(f"{name} {digest}" for name, digest in sorted(digests.items())))
+    return disk_space.record(request.catalogue.folder, words)
 
 
 def _announce(request: Request) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError
 from dynamo_containers.model import IMAGES_FILE
-from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE
 
 if TYPE_CHECKING:
-    from dynamo_containers.bases import Bases
+    from dynamo_containers.bases import Bases, RegistryRoot
+    from dynamo_containers.model import Image
     from dynamo_containers.pins import PinnedRoot, Pins
     from dynamo_containers.platforms import Platform
 
@@ -25,9 +26,23 @@ def pinned(pins: Pins, bases: Bases, role: str) -> PinnedRoot:
     Raises:
         LockError: it has none, or one of another reference than images.toml names.
     """
-    row, image = f"roots.{bases.name}.{role}", bases.pulled[role].image
-    pin = pins.roots.get((bases.name, role))
-    remedy = f"Pin it with: invoke lock --only images --bases {bases.name}"
+    return _current(pins, (bases.name, role), bases.pulled[role].image, f"--bases {bases.name}")
+
+
+def pinned_engine(pins: Pins, image: Image) -> PinnedRoot:
+    """Return the pin of the published image of an engine; the same errors."""
+    return _current(pins, (ENGINE_IMAGES, image.name), engine_root(image).image, f"--image {image.name}")
+
+
+def engine_root(image: Image) -> RegistryRoot:
+    """Return the published image that an image stands on."""
+    assert image.engine_image is not None, "the reader of images.toml refuses such a row"  # noqa: S101 - for mypy
+    return image.engine_image
+
+
+def _current(pins: Pins, key: tuple[str, str], image: str, part: str) -> PinnedRoot:
+    row, pin = f"roots.{'.'.join(key)}", pins.roots.get(key)
+    remedy = f"Pin it with: invoke lock --only images {part}"
     if pin is None:
         message = f"{PINS_FILE} has no {row}.\n{remedy}"
         raise LockError(message)
@@ -45,5 +60,14 @@ def source(pins: Pins, bases: Bases, role: str, platform: Platform) -> str:
         LockError: it is not pinned, or its pin is stale.
     """
     pinned(pins, bases, role)
-    name = repository(bases.pulled[role].reference(platform))
-    return f"docker-image://{name}@{pins.root(bases.name, role, platform)}"
+    return _context(bases.pulled[role], platform, pins.root(bases.name, role, platform))
+
+
+def engine_source(pins: Pins, image: Image, platform: Platform) -> str:
+    """Return the published image of an engine for a platform as a context of bake; the same errors."""
+    pinned_engine(pins, image)
+    return _context(engine_root(image), platform, pins.root(ENGINE_IMAGES, image.name, platform))
+
+
+def _context(root: RegistryRoot, platform: Platform, digest: str) -> str:
+    return f"docker-image://{repository(root.reference(platform))}@{digest}"

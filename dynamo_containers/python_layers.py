@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.model import Stage
+from dynamo_containers.model import Stage, Way
 
 if TYPE_CHECKING:
     from dynamo_containers.model import Catalogue, Image
@@ -30,6 +30,8 @@ class Layer:
     """The shared layer that takes up what this one has in common with others."""
     shared: bool = False
     """Whether it is that layer: computed from the others, required by nobody."""
+    on_engine_image: bool = False
+    """Whether it goes onto the published image of an engine: any glibc that the project promises, no engine's index."""
     named_only: bool = False
     """Lock only what the .in file names, and for each the one wheel that fits: a folder filled with --no-deps."""
 
@@ -42,6 +44,8 @@ class Layer:
 TOOLS = Layer(name="tools", image=None)
 BUILDER = "builder"
 DEVEL = "devel"
+ENGINE_IMAGE = "engine-image"
+"""The name of the file in requirements/ that says what goes onto the published image of any engine."""
 
 
 def backend_layer(image: Image) -> str:
@@ -49,11 +53,25 @@ def backend_layer(image: Image) -> str:
     return f"{image.name}-{Stage.BACKEND.value}"
 
 
+def engine_layer(image: Image) -> str:
+    """Return the layer of what the published image of an engine may lack."""
+    return f"{image.name}-{ENGINE_IMAGE}"
+
+
+def ci_layer(image: Image) -> str:
+    """Return the layer of an image's test tools; each way has its own, so that both can stay locked."""
+    return f"{engine_layer(image) if image.way is Way.IMAGE else image.name}-{Stage.CI.value}"
+
+
 def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     """Return every layer, lower ones first; a new image is a row of images.toml and a file in requirements/."""
     images = catalogue.images.values()
     bases = tuple(image for image in images if Stage.BASE in image.stages)
-    others = tuple(image for image in images if Stage.BASE not in image.stages)
+    published = tuple(image for image in images if image.way is Way.IMAGE)
+    # What images have in common is computed from their locks of wheels, so one that shares keeps its own in either way.
+    others = tuple(
+        image for image in images if Stage.BASE not in image.stages and (image not in published or image.shares)
+    )
     below = tuple(image.name for image in bases)
     return (
         TOOLS,
@@ -62,6 +80,7 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
         *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.shared),
         *(Layer(name=backend_layer(image), image=image.name, root=DEVEL) for image in others if image.compiles),
         *(layer for image in others for layer in _upper(image, below)),
+        *(layer for image in published for layer in _on_engine_image(image, below)),
     )
 
 
@@ -79,4 +98,13 @@ def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
     return (
         Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.shares),
         Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.shares),
+    )
+
+
+def _on_engine_image(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the layers of what is added to the published image of an engine."""
+    name, ci = engine_layer(image), ci_layer(image)
+    return (
+        Layer(name=name, image=image.name, wanted_by=ENGINE_IMAGE, on=below, on_engine_image=True),
+        Layer(name=ci, image=image.name, wanted_by=Stage.CI.value, on=(*below, name), on_engine_image=True),
     )

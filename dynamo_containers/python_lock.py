@@ -11,7 +11,7 @@ lock, python_lock_refresh makes one, and python_lock_judge lets uv judge it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.model import Catalogue
     from dynamo_containers.python_layers import Layer
     from dynamo_containers.python_pins import LockedPackage
 
@@ -112,12 +112,14 @@ def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str,
         parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
         left_out=tuple(sorted(catalogue.left_out)) if layer.image else (),
         compiled=catalogue.images[layer.image].compiles.get(target.platform, ()) if layer.image else (),
-        indexes=_own_indexes(catalogue, catalogue.images[layer.image]) if layer.image else (),
+        indexes=_own_indexes(catalogue, layer),
     )
 
 
-def _own_indexes(catalogue: Catalogue, image: Image) -> tuple[tuple[str, str], ...]:
-    rows = (catalogue.indexes[name] for name in image.indexes)
+def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], ...]:
+    if not layer.image or layer.on_engine_image:
+        return ()
+    rows = (catalogue.indexes[name] for name in catalogue.images[layer.image].indexes)
     return tuple((package, row.url) for row in rows for package in row.packages)
 
 
@@ -126,7 +128,12 @@ def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
         members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
         every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
         return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
-    return (ANY_HOST,) if layer.image is None else _image_targets(catalogue, layer.image, layer.root)
+    if layer.image is None:
+        return (ANY_HOST,)
+    targets = _image_targets(catalogue, layer.image, layer.root)
+    if layer.on_engine_image:
+        return tuple(replace(target, glibc=catalogue.oldest_glibc) for target in targets)
+    return targets
 
 
 def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Target, ...]:

@@ -56,15 +56,17 @@ def cut_of(catalogue: Catalogue, layer: Layer) -> Cut:
     """Return how a layer is cut."""
     if layer.shared:
         return Cut(layer=layer.name, pieces=catalogue.shared[layer.name].pieces, indexes={}, compiled={})
-    image = catalogue.images[layer.image] if layer.image == layer.name else None
-    if image is None:
+    if layer.image is None:
         return Cut(layer=layer.name, pieces={}, indexes={}, compiled={})
+    image = catalogue.images[layer.image]
+    main = layer.image == layer.name
+    # Its other forms too: what has an index of its own comes from there, whichever of its locks has it.
     own = {name: catalogue.indexes[name] for name in image.indexes}
     return Cut(
         layer=layer.name,
-        pieces={**{name: index.packages for name, index in own.items()}, **image.pieces},
+        pieces={**{name: index.packages for name, index in own.items()}, **(image.pieces if main else {})},
         indexes={name: index.url for name, index in own.items()},
-        compiled=image.compiles,
+        compiled=image.compiles if main else {},
     )
 
 

@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import build
+from dynamo_containers import build, prepare
 from dynamo_containers.build import DEFAULT_BASES
-from dynamo_containers.errors import UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage, unknown
 from dynamo_containers.run import Command, Plan
 
@@ -63,10 +63,17 @@ def _tested(image: Image) -> tuple[Stage, ...]:
     return tuple(stage for stage in stages if stage is not Stage.DEV or not image.backend)
 
 
+def bases_of(image: Image) -> str:
+    """Return the bases that an image is tested on: the default ones where it is made on them, else its first."""
+    return DEFAULT_BASES if DEFAULT_BASES in image.bases else image.bases[0]
+
+
 def requests(
-    catalogue: Catalogue, image: str, platform: Platform, bases: str = DEFAULT_BASES
+    catalogue: Catalogue, image: str, platform: Platform, bases: str | None = None
 ) -> tuple[build.Request, ...]:
     """Return what must be built and tagged before the tests of an image can run, lower stages first.
+
+    Without `bases` it is on those of `bases_of`.
 
     Raises:
         UsageError: the image, or this platform or these bases for it, is not in the table.
@@ -74,10 +81,25 @@ def requests(
     if image not in catalogue.images or not _tested(catalogue.images[image]):
         what = "image with smoke tests"
         raise unknown(what, image, (row.image for row in matrix(catalogue)))
+    on = bases or bases_of(catalogue.images[image])
     return tuple(
-        build.request(catalogue, stage, images=[image], platforms=[platform.value], bases=bases)
+        build.request(catalogue, stage, images=[image], platforms=[platform.value], bases=on)
         for stage in _tested(catalogue.images[image])
     )
+
+
+def check_locks(requests: tuple[build.Request, ...]) -> None:
+    """Look, before an engine is asked for anything, whether what is to be tested can be built at all.
+
+    Raises:
+        LockError: it cannot, so nothing was checked; why.
+    """
+    try:
+        for request in requests:
+            prepare.check_locks(request)
+    except LockError as error:
+        message = f"Could not check the image {requests[0].images[0].name}; no test was run.\n{error}"
+        raise LockError(message) from None
 
 
 def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping[str, str]) -> Plan:

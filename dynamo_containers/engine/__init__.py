@@ -177,7 +177,8 @@ def status(folder: Path) -> str:
 
 def down(folder: Path, *, purge: bool = False) -> None:
     """Stop the private engine, if one runs; a user's own is never touched. `purge` removes its images and programs."""
-    from dynamo_containers.engine import lifecycle  # see above
+    from dynamo_containers import disk_space  # see above
+    from dynamo_containers.engine import lifecycle
 
     place = Place(folder=folder)
     with lifecycle.locked(place):
@@ -186,3 +187,4 @@ def down(folder: Path, *, purge: bool = False) -> None:
             print("Removing .engine", file=sys.stderr, flush=True)
             shutil.rmtree(place.private)
             shutil.rmtree(folder / STEP_RECORDS, ignore_errors=True)  # what was built is no longer there
+            disk_space.forget(folder)

@@ -39,7 +39,6 @@ description = "{name}"
 repository = "{name}"
 stages = [{stages}]
 bases = ["debian"]
-disk-mb = 1
 platforms = ["linux/amd64"]
 {more}
 """

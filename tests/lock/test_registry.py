@@ -336,3 +336,62 @@ def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
     report = lock.refresh(model.load(project.folder), ["images"], part=lock_part.Part(bases=["cuda"]))
     assert report.unreached == ()
     assert set(load_pins(project.folder).roots) == {("cuda", "runtime")}
+
+
+ENGINE_ROW = """\
+[images.engine]
+title = "engine"
+description = "engine"
+repository = "engine"
+backend = "engine"
+way = "{way}"
+engine-image = "{address}/engine:1"
+stages = []
+bases = ["cuda"]
+platforms = ["linux/arm64"]
+"""
+
+
+def with_engine(project: Catalogue, address: str, way: str = "image") -> Catalogue:
+    """Return the checkout with an image on the published image of its engine."""
+    row = ENGINE_ROW.replace("{address}", address).replace("{way}", way)
+    head = (project.folder / model.IMAGES_FILE).read_text(encoding="utf-8").partition("[images")[0]
+    (project.folder / model.IMAGES_FILE).write_text(head + row, encoding="utf-8")
+    return model.load(project.folder)
+
+
+def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row(
+    project: Catalogue, registry: Registry
+) -> None:
+    index = registry.push_index("engine", "1", "one")
+    arm = str(registry.push("engine", "arm", Platform.ARM64, "one")["digest"])
+    report = lock.refresh(with_engine(project, registry.address), ["images"])
+    image = f"{registry.address}/engine:1"
+    assert f"roots.engine-image.engine: {image} is pinned to {index}" in report.terminal
+    pin = PinnedRoot(image=image, index=index, platforms={Platform.ARM64: arm})
+    assert load_pins(project.folder).roots["engine-image", "engine"] == pin
+
+
+def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used(
+    project: Catalogue, registry: Registry
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    assert lock.refresh(with_engine(project, nobody, way="wheels"), ["images"]).unreached == ()
+    registry.push_index("engine", "1", "one")
+    lock.refresh(with_engine(project, registry.address), ["images"])
+    lock.refresh(with_engine(project, registry.address, way="wheels"), ["images"])
+    assert ("engine-image", "engine") in load_pins(project.folder).roots  # for the way back
+
+
+def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_pin(
+    project: Catalogue, registry: Registry
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    (row,) = lock.refresh(with_engine(project, nobody), ["images"]).unreached
+    assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{nobody}/engine:1", "not locked")
+    registry.push_index("engine", "1", "one")
+    lock.refresh(with_engine(project, registry.address), ["images"])
+    before = load_pins(project.folder).roots["engine-image", "engine"]
+    (row,) = lock.refresh(with_engine(project, nobody), ["images"]).unreached
+    assert row.kept.startswith(f"the old pin {before.index[:19]}")
+    assert load_pins(project.folder).roots["engine-image", "engine"] == before

@@ -8,11 +8,12 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from shutil import copytree
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, lock_part, model, oci_layout, os_lock, programs, roots
+from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, roots
 from dynamo_containers.build import Facts
 from dynamo_containers.model import REST
 from dynamo_containers.pins import PINS_FILE
@@ -65,7 +66,6 @@ description = "Wheels for every backend"
 repository = "dynamo-base"
 stages = ["base"]
 bases = ["debian"]
-disk-mb = 3000
 platforms = ["linux/amd64", "linux/arm64"]
 
 [images.frontend]
@@ -74,7 +74,6 @@ description = "The frontend without an engine"
 repository = "dynamo-frontend"
 stages = ["runtime", "ci"]
 bases = ["debian"]
-disk-mb = 5000
 platforms = ["linux/amd64", "linux/arm64"]
 
 [images.small]
@@ -83,7 +82,6 @@ description = "An image for one platform"
 repository = "dynamo-small"
 stages = ["runtime"]
 bases = ["debian"]
-disk-mb = 500
 platforms = ["linux/amd64"]
 """
 
@@ -167,8 +165,9 @@ def facts(checkout: Path) -> Facts:
 
 
 @pytest.fixture
-def own_checkout(tmp_path: Path) -> Path:
-    """Return a copy of this project's own data, with all that a build of it would find in its caches."""
+def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of this project's own data, with full caches, on a disk that is never full."""
+    leave_free(monkeypatch, 10**15)
     folder = tmp_path / "own"
     for name in ("requirements", "constraints", "containers"):
         copytree(model.ROOT / name, folder / name)
@@ -178,6 +177,11 @@ def own_checkout(tmp_path: Path) -> Path:
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
         (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Let every disk have this many bytes left, whatever this machine has."""
+    monkeypatch.setattr(disk_space, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, digest: str) -> None:

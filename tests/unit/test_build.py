@@ -194,10 +194,14 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: F
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
     assert [each.path for each in plan.documents] == [path]
     readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
-    words = ("bake", *readable, "--file", str(path))
+    metadata = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.metadata"
+    words = ("bake", *readable, f"--metadata-file={metadata}", "--file", str(path))
     (command,) = plan.commands
     assert command.argv == ("docker", "buildx", *words)
-    assert command.env == {"DOCKER_HOST": "tcp://builder.example.invalid:2375"}
+    assert command.env == {
+        "DOCKER_HOST": "tcp://builder.example.invalid:2375",
+        "BUILDX_METADATA_PROVENANCE": "disabled",
+    }
     direct = build.plan(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
     assert direct.argv == ("/plugins/docker-buildx", *words)
 
@@ -253,7 +257,8 @@ def test_docker_buildx_reads_the_document_as_it_is_meant(
         assert target.get("platforms") == (None if key == "tools" else list(platforms))
         assert {"id": "ca", "src": f"{tmp_path}/certificates.crt"} in target["secret"]
     asked = read["target"][ours["group"]["default"]["targets"][0]]
-    assert asked["output"] == [{"type": "docker", "compression": "zstd", "force-compression": "true"}]
+    compression = {"compression": "zstd", "compression-level": "1", "force-compression": "true"}
+    assert asked["output"] == [{"type": "docker", **compression}]
     assert asked["labels"]["ai.dynamo.stage"] == stage.value
     linked = [target for target in read["target"].values() if target is not asked]
     assert all(target["output"] == [{"type": "cacheonly"}] for target in linked)

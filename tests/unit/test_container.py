@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,5 +81,7 @@ def test_several_platforms_are_refused() -> None:
 
 
 def test_an_image_without_a_stage_is_refused() -> None:
+    catalogue = load()
+    none = replace(catalogue.images["trtllm"], stages=())
     with pytest.raises(UsageError, match="trtllm has no stage yet"):
-        container.requests(load(), "trtllm")
+        container.requests(replace(catalogue, images={"trtllm": none}), "trtllm")

@@ -37,7 +37,6 @@ def test_the_rows_of_the_data_files_become_values(catalogue: Catalogue) -> None:
     assert list(catalogue.images) == ["base", "frontend", "small"]
     assert catalogue.images["frontend"].stages == (Stage.RUNTIME, Stage.CI)
     assert catalogue.images["small"].platforms == (Platform.AMD64,)
-    assert catalogue.images["small"].disk_mb == 500
     assert catalogue.bases["debian"].strict is False
     assert catalogue.bases["debian"].roots["runtime"] == Root(suite="bookworm", packages=("python3",))
     assert catalogue.bases["debian"].programs["etcd"].files == {"usr/bin/etcd": "/usr/local/bin/etcd"}
@@ -63,8 +62,8 @@ def test_this_project_s_own_data_files_are_right() -> None:
             HEAD_OF_SMALL,
             f'{HEAD_OF_SMALL}colour = "red"\n',
             "containers/images.toml: images.small.colour: unknown key, allowed here are "
-            "backend, bases, compiles, description, disk-mb, imports, indexes, keeps, os-packages, pieces, platforms, "
-            "repository, shares, stages, title.",
+            "backend, bases, budget, compiles, description, engine-image, engine-interpreter, imports, indexes, "
+            "keeps, os-packages, pieces, platforms, repository, shares, stages, title, way.",
             id="an unknown key",
         ),
         pytest.param(
@@ -172,15 +171,15 @@ def test_this_project_s_own_data_files_are_right() -> None:
             id="a number for true or false",
         ),
         pytest.param(
-            "disk-mb = 500\n",
-            'disk-mb = "500"\n',
-            "containers/images.toml: images.small.disk-mb: found '500', allowed is a whole number.",
+            "cooldown-days = 7\n",
+            'cooldown-days = "7"\n',
+            "containers/images.toml: lock.cooldown-days: found '7', allowed is a whole number.",
             id="a string for a number",
         ),
         pytest.param(
-            "disk-mb = 500\n",
-            "disk-mb = true\n",
-            "containers/images.toml: images.small.disk-mb: found True, allowed is a whole number.",
+            "cooldown-days = 7\n",
+            "cooldown-days = true\n",
+            "containers/images.toml: lock.cooldown-days: found True, allowed is a whole number.",
             id="true for a number",
         ),
         pytest.param(
@@ -254,8 +253,8 @@ def test_this_project_s_own_data_files_are_right() -> None:
             id="an unknown platform",
         ),
         pytest.param(
-            'bases = ["debian"]\ndisk-mb = 500\n',
-            'bases = ["debain"]\ndisk-mb = 500\n',
+            'bases = ["debian"]\nplatforms = ["linux/amd64"]\n',
+            'bases = ["debain"]\nplatforms = ["linux/amd64"]\n',
             'containers/images.toml: images.small.bases: found "debain", allowed is one of "debian".',
             id="bases that do not exist",
         ),

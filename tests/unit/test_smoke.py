@@ -29,6 +29,7 @@ def test_every_image_has_a_session_for_each_of_its_platforms(catalogue: Catalogu
         smoke.Row(session="smoke-frontend", image="frontend", platforms=both),
         smoke.Row(session="smoke-vllm", image="vllm", platforms=both),
         smoke.Row(session="smoke-sglang", image="sglang", platforms=both),
+        smoke.Row(session="smoke-trtllm", image="trtllm", platforms=both),
     )
 
 
@@ -93,7 +94,7 @@ def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogu
 
 
 def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang"):
+    with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang, trtllm"):
         smoke.requests(catalogue, "valm", Platform.AMD64)
 
 

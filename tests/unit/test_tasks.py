@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from invoke.main import program
 from dynamo_containers import model, run
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
+from tests.unit.conftest import leave_free
 
 BUILDX = """\
 #!/bin/sh
@@ -46,6 +46,11 @@ class CommandLine:
     def plugin(self) -> Path:
         """Return the stand-in for buildx."""
         return self.checkout.parent / "docker/cli-plugins/docker-buildx"
+
+    @property
+    def command(self) -> str:
+        """Return how a printed build starts."""
+        return f"BUILDX_METADATA_PROVENANCE=disabled {self.plugin}"
 
     def buildx(self, script: str) -> None:
         """Let buildx be this script."""
@@ -89,12 +94,9 @@ def line(
 ) -> CommandLine:
     """Return the command line of a checkout with full caches, beside an engine that takes any build."""
     copy2(model.ROOT / "tasks.py", own_checkout)
-    images = own_checkout / model.IMAGES_FILE
-    small = re.sub(r"disk-mb = \d+", "disk-mb = 1", images.read_text(encoding="utf-8"))
-    images.write_text(small, encoding="utf-8")
     (tmp_path / "docker/cli-plugins").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/docker").touch(mode=0o755)
+    (tmp_path / "bin/docker").symlink_to("/bin/true")
     (tmp_path / "bin/apt-get").symlink_to("/bin/false")  # whatever the caches lack, no test asks a mirror for it
     monkeypatch.setattr(model, "ROOT", own_checkout)
     monkeypatch.setattr(model, "load", partial(model.load, own_checkout))
@@ -125,9 +127,12 @@ def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
     document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
     assert (code, output) == (0, "buildx says hello\n")
-    assert complaints.startswith(f"+ {line.plugin} bake ")
-    assert complaints.endswith(f" --file {document}\n")
-    assert line.started.read_text(encoding="utf-8") == complaints.removeprefix(f"+ {line.plugin} ")
+    assert complaints.startswith(f"+ {line.command} bake ")
+    command, _, rest = complaints.partition("\n")
+    assert command.endswith(f" --file {document}")
+    assert line.started.read_text(encoding="utf-8") == command.removeprefix(f"+ {line.command} ") + "\n"
+    assert rest.startswith("The budget of dynamo-base:")
+    assert rest.endswith(" was NOT CHECKED: only the private engine shows the sizes of compressed layers.\n")
     assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
 
 
@@ -135,7 +140,7 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
     code, output, complaints = line.invoke("-R", "build.runtime", "--image", "frontend", "--platform", "all")
     document = line.checkout / ".build/bake-runtime-frontend-debian-amd64-arm64.json"
     assert (code, output) == (0, "")
-    assert complaints.startswith(f"+ {line.plugin} bake ")
+    assert complaints.startswith(f"+ {line.command} bake ")
     assert complaints.endswith(f" --file {document}\n")
     assert document.is_file()
     assert not line.started.exists()
@@ -287,13 +292,28 @@ def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line
 
 
 def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
-    images = line.checkout / model.IMAGES_FILE
-    text = images.read_text(encoding="utf-8").replace("disk-mb = 1\n", "disk-mb = 1000000000\n")
-    images.write_text(text, encoding="utf-8")
+    leave_free(line.monkeypatch, 10**6)
     code, _, complaints = line.invoke("build.base", "--platform", native_platform().value)
     assert code == 6
-    assert "this build needs about 1000000.0 GB below" in complaints
+    assert "by its locks this build writes about 2." in complaints
+    assert f" GB below {line.checkout}, and 0.0 GB is free.\n" in complaints
     assert not line.started.exists()
+
+
+def test_what_was_built_here_before_needs_no_room_and_no_sizes(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    (line.checkout / "constraints/sizes.toml").unlink()
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 0
+
+
+def test_a_build_that_failed_is_asked_for_room_again(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke(*words)[0] == 7
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 6
 
 
 def test_an_engine_that_dies_in_the_middle_is_exit_code_3(line: CommandLine) -> None:

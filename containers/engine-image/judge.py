@@ -1,0 +1,126 @@
+"""Is what the image has, and what was added to it, good enough? Values in, values out; add-missing acts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from packaging.requirements import Requirement
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package of a lock: its lines, and whether a file in requirements/ names it."""
+
+    name: str
+    version: str
+    text: str
+    named: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """An installed distribution: the one of its name that Python finds first."""
+
+    version: str
+    place: str
+    """The folder on Python's path that it is in."""
+    requires: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of the packages that are wanted by name."""
+
+    add: tuple[Pin, ...]
+    refused: tuple[str, ...]
+    """A sentence for each package that the image has in another version, where there may only be one."""
+
+
+def normal(name: str) -> str:
+    """Return a distribution's name as locks write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(text: str) -> dict[str, Pin]:
+    """Return the pins of a lock as pip-compile writes it."""
+    found = {}
+    for entry in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]:
+        name, _, rest = entry.partition("==")
+        version = re.split(r"[\s;\\]", rest, maxsplit=1)[0]
+        found[name] = Pin(name=name, version=version, text=entry, named="-r requirements/" in entry)
+    return found
+
+
+def decide(lock: Mapping[str, Pin], own: Mapping[str, Pin], there: Mapping[str, Found]) -> Decision:
+    """Say what to add of Dynamo and NIXL (`own`) and of what a lock is asked for by name, given what is there."""
+    wanted = {**{name: pin for name, pin in lock.items() if pin.named}, **own}
+    # Its libraries for another CUDA major are NIXL too, and one process may load either.
+    versions = {name: own["nixl"].version for name in there if name.startswith("nixl-") and "nixl" in own}
+    versions |= {name: pin.version for name, pin in own.items()}
+    return Decision(
+        add=tuple(pin for name, pin in wanted.items() if name not in there),
+        refused=tuple(
+            f"The image has {name} {there[name].version} in {there[name].place}, and the base stage has {version}."
+            for name, version in sorted(versions.items())
+            if name in there and there[name].version != version
+        ),
+    )
+
+
+def unmet(here: Mapping[str, Found], added: Iterable[str], left_out: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    """Return (package, what is wanted of it, what there is, by whom) for each requirement of the added that is not met.
+
+    Extras are followed into what is there: who asks for `uvicorn[standard]` needs what that extra names.
+    """
+    from packaging.requirements import Requirement  # the tools' own, which add-missing puts first on Python's path
+
+    rows: dict[tuple[str, str, str], str] = {}
+    left = [(name, "") for name in added]
+    done = set(left)
+    while left:
+        asking, extra = left.pop()
+        for requirement in map(Requirement, here[asking].requires):
+            name = normal(requirement.name)
+            if name in left_out or not applies(requirement, extra):
+                continue
+            has = here[name].version if name in here else "nothing"
+            if name not in here or not requirement.specifier.contains(has, prereleases=True):
+                rows[name, str(requirement.specifier), asking] = has
+                continue
+            new = {(name, each) for each in requirement.extras} - done
+            done |= new
+            left += new
+    return sorted((name, wanted or "any", has, asking) for (name, wanted, asking), has in rows.items())
+
+
+def applies(requirement: Requirement, extra: str) -> bool:
+    """Say whether a requirement holds here: all of a package, and for an extra only what that extra adds."""
+    marker = requirement.marker
+    if marker is None:
+        return not extra
+    plain = marker.evaluate({"extra": ""})
+    return bool(marker.evaluate({"extra": extra}) and not plain) if extra else bool(plain)
+
+
+def moved(before: Mapping[str, Found], after: Mapping[str, Found]) -> list[str]:
+    """Return a sentence for each distribution of the image that is not found as it was."""
+    return [
+        f"{name} {was.version} of {was.place} is now {after[name].version} of {after[name].place}"
+        if name in after
+        else f"{name} {was.version} of {was.place} is gone"
+        for name, was in sorted(before.items())
+        if name not in after or (after[name].version, after[name].place) != (was.version, was.place)
+    ]
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return rows in columns."""
+    lines = [("package", "wanted", "the image has", "by"), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

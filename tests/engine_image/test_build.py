@@ -1,0 +1,357 @@
+"""Dynamo is really added to a published image: a stand-in for one, with an engine that is a few bytes.
+
+It is made here, on the debian runtime root image, and read from an OCI layout by the same digest as from a registry.
+Stand-ins too are the base stage's wheels. Needs an engine, and an index for two small packages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, ZipInfo
+
+import pytest
+
+from dynamo_containers import build, engine, host_secrets, model, oci_layout, os_lock, programs, roots
+from dynamo_containers.build import Facts
+from dynamo_containers.model import Stage
+from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, render
+from dynamo_containers.platforms import native_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.run import Command
+
+pytestmark = pytest.mark.engine
+
+NATIVE = native_platform()
+REFERENCE = "stand-in.invalid/engine:1"
+THEIR_PLACE = "usr/local/lib/python3.11/dist-packages"
+NEWER = 1893456000  # 2030: newer than any lock
+ROW = f"""
+[images.stand-in]
+title = "Stand-in"
+description = "Dynamo on a stand-in for the published image of an engine"
+repository = "stand-in-runtime"
+backend = "stand-in"
+stages = ["runtime", "ci", "dev"]
+bases = ["debian"]
+platforms = ["{NATIVE.value}"]
+way = "image"
+engine-image = "{REFERENCE}"
+"""
+ENGINE = {
+    "stand-in-engine": ("1.0", ("stand-in-kept",)),
+    "stand-in-kept": ("1.5", ()),
+}
+OWN = {
+    "ai-dynamo": ("1.4.2", ("ai-dynamo-runtime==1.4.2", "idna>=3", "stand-in-kept>=1")),
+    "ai-dynamo-runtime": ("1.4.2", ()),
+    "nixl": ("1.3.2", ("nixl-cu12==1.3.2", "nixl-cu13==1.3.2")),
+    "nixl-cu13": ("1.3.2", ()),
+}
+LIBRARIES = ".nixl_cu13.mesonpy.libs"
+ASK = """
+import json, os, pathlib, pwd
+from importlib.metadata import distribution, distributions
+names = sorted({each.metadata["Name"].lower() for each in distributions()})
+print(json.dumps({
+    "versions": {name: distribution(name).version for name in names},
+    "kept": str(distribution("stand-in-kept").locate_file("")),
+    "user": [os.getuid(), os.getgid(), pwd.getpwuid(1000).pw_name, [each.pw_name for each in pwd.getpwall()]],
+    "nixl": {name: os.path.exists(os.environ[name]) for name in ("NIXL_PREFIX", "NIXL_LIB_DIR", "NIXL_PLUGIN_DIR")},
+    "library": os.path.realpath(os.path.join(os.environ["NIXL_LIB_DIR"], "libnixl.so")),
+    "path": os.environ["PATH"],
+    "newer": os.stat("/opt/weights").st_mtime,
+    "lists": [str(each) for each in pathlib.Path("/var/lib/apt/lists").iterdir()],
+}))
+"""
+
+
+def module_files(name: str, version: str, requires: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the files of a package that is only a version."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {f"{module}/__init__.py": f'__version__ = "{version}"\n'.encode()}
+    if name.startswith("nixl-"):
+        files |= {f"{LIBRARIES}/libnixl.so": b"a library", f"{LIBRARIES}/plugins/libplugin.so": b"a plugin"}
+    listed = "".join(f"{file},,\n" for file in (*files, f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"))
+    return files | {
+        f"{info}/METADATA": (metadata + "".join(f"Requires-Dist: {each}\n" for each in requires)).encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": listed.encode(),
+    }
+
+
+def wheel(name: str, version: str, requires: tuple[str, ...]) -> bytes:
+    content = io.BytesIO()
+    with ZipFile(content, "w") as archive:
+        for file, text in module_files(name, version, requires).items():
+            archive.writestr(ZipInfo(file, (2020, 1, 1, 0, 0, 0)), text)  # the same bytes whenever it is made
+    return content.getvalue()
+
+
+def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write a tar of these files."""
+    with tarfile.open(file, "w") as archive:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime, entry.mode = len(content), NEWER, 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return file
+
+
+def on_top(store: Path, below: str, file: Path) -> str:
+    """Put an image into a layout that is another one of it with a layer on top; return its digest."""
+    manifest = json.loads(oci_layout.blob(store, below).read_bytes())
+    config = json.loads(oci_layout.blob(store, manifest["config"]["digest"]).read_bytes())
+    content = file.read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    oci_layout.blob(store, digest).write_bytes(content)
+    config["rootfs"]["diff_ids"].append(digest)
+    config["history"].append({"created": config["created"], "created_by": "the stand-in engine"})
+    config["config"] |= {"Entrypoint": ["stand-in", "serve"], "User": "1000"}
+    config["config"]["Env"] = ["PATH=/usr/local/stand-in/bin:/usr/bin:/bin:/usr/sbin:/sbin"]
+    layer = {"mediaType": oci_layout.LAYER_TYPE, "digest": digest, "size": len(content)}
+    manifest["layers"].append(layer)
+    manifest["config"] = {**manifest["config"], **oci_layout._write_json(store, config)}
+    return str(oci_layout._write_json(store, manifest)["digest"])
+
+
+def pin(name: str, version: str, content: bytes, via: str) -> str:
+    return f"{name}=={version} \\\n    --hash=sha256:{hashlib.sha256(content).hexdigest()}\n    # via {via}\n"
+
+
+def own_pin(lock: str, name: str, via: str) -> str:
+    """Return a pin out of a lock of this project."""
+    text = (model.ROOT / "constraints" / f"{lock}-debian-{NATIVE.arch}.txt").read_text(encoding="utf-8")
+    pinned = text[text.index(f"\n{name}==") + 1 :].partition("    # via")[0]
+    return f"{pinned}    # via {via}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A checkout with a row for the stand-in, and what its plan stands on."""
+
+    folder: Path
+    facts: Facts
+    environment: Mapping[str, str]
+    buildx: tuple[str, ...]
+    base: str
+    """The digest of the stand-in for the base stage."""
+
+    @property
+    def store(self) -> Path:
+        return oci_layout.layout(self.folder)
+
+    def publish(self, engine_packages: Mapping[str, tuple[str, tuple[str, ...]]], **more: bytes) -> str:
+        """Make a stand-in for the published image of an engine; return its digest."""
+        root = oci_layout.blob(model.ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
+        below = f"sha256:{root.name}"
+        users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
+        contents = {
+            "etc/passwd": users.encode(),
+            "etc/group": b"root:x:0:\nmail:x:8:\nubuntu:x:1000:\n",
+            "var/lib/apt/lists/stand-in_Packages": b"left over",
+            "var/cache/apt/pkgcache.bin": b"left over",
+            "opt/weights": b"newer than the locks",
+            **{name.replace("__", "/"): content for name, content in more.items()},
+        }
+        for name, (version, requires) in engine_packages.items():
+            contents |= {f"{THEIR_PLACE}/{file}": each for file, each in module_files(name, version, requires).items()}
+        return on_top(self.store, below, tree(self.folder / "engine.tar", contents))
+
+    def command(self, published: str, stage: Stage) -> tuple[Command, str]:
+        """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""
+        catalogue = model.load(self.folder)
+        pinned = PinnedRoot(image=REFERENCE, index=published, platforms={NATIVE: published})
+        known = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
+        (self.folder / PINS_FILE).write_text(render(known), encoding="utf-8")
+        request = build.request(model.load(self.folder), stage, images=["stand-in"], platforms=[NATIVE.value])
+        plan = build.plan(request, self.facts, self.environment, self.buildx)
+        (document,), (command,) = plan.documents, plan.commands
+        here = f"oci-layout://{self.store}@"
+        assert f'"docker-image://stand-in.invalid/engine@{published}"' in document.text
+        text = document.text.replace("docker-image://stand-in.invalid/engine@", here)
+        content: dict[str, Any] = json.loads(text.replace('"target:base"', f'"{here}{self.base}"'))
+        for name in ("base", "tools"):
+            del content["target"][name]
+        document.path.parent.mkdir(parents=True, exist_ok=True)
+        document.path.write_text(json.dumps(content), encoding="utf-8")
+        command = replace(command, argv=(*command.argv, f"--allow=fs.read={model.ROOT}", "--progress=plain"))
+        return command, build.tag(request.images[0], stage, request.bases, request.platforms, self.facts.version)
+
+    def build(
+        self, published: str, stage: Stage = Stage.RUNTIME, *more: str
+    ) -> tuple[subprocess.CompletedProcess[str], str]:
+        command, tag = self.command(published, stage)
+        environment = {**os.environ, **command.env}
+        argv = (*command.argv, *more)
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False), tag
+
+    def docker(self, *words: str) -> str:
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(("docker", *words), env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    own = model.load()
+    debian, epoch = own.bases["debian"], own.pins.epoch
+    locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
+    made = roots.ensure_all(model.ROOT, locks, epoch)
+    programs.ensure(model.ROOT, debian, own.pins, NATIVE)
+    folder = checkout(tmp_path_factory.mktemp("engine-image"))
+    store = oci_layout.layout(folder)
+    for digest in (root.digest for lock, root in made if lock.role == "runtime"):
+        copy_image(oci_layout.layout(model.ROOT), store, digest)
+    wheels = {
+        f"opt/dynamo/wheelhouse/{name.replace('-', '_')}-{version}-py3-none-any.whl": wheel(name, version, requires)
+        for name, (version, requires) in OWN.items()
+    }
+    base = oci_layout.add(store, tree(folder / "base.tar", wheels), NATIVE, epoch, ())
+    facts = Facts(
+        native=NATIVE,
+        version="1.4.2",
+        revision="stand-in",
+        locks={"stand-in": "0" * 64},
+        roots={(lock.role, NATIVE): root.digest for lock, root in made},
+        layout=oci_layout.layout(model.ROOT),
+        programs=programs.folder_of(model.ROOT, debian, own.pins),
+        drift=(),
+        secrets=host_secrets.secrets(model.ROOT, os.environ),
+    )
+    engine.up(model.ROOT, (NATIVE,))
+    environment = engine.environment(model.ROOT)
+    yield Project(
+        folder=folder, facts=facts, environment=environment, buildx=engine.buildx(environment), base=base.digest
+    )
+    tags = [f"stand-in-runtime{form}:1.4.2-debian-{NATIVE.arch}" for form in ("", "-ci")]
+    subprocess.run(("docker", "image", "rm", "--force", *tags), env={**os.environ, **environment}, check=False)
+
+
+def copy_image(source: Path, store: Path, digest: str) -> None:
+    """Copy an image of one layer from one layout to another."""
+    manifest = json.loads(oci_layout.blob(source, digest).read_bytes())
+    oci_layout.blob(store, digest).parent.mkdir(parents=True)
+    for each in (digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])):
+        shutil.copy(oci_layout.blob(source, each), oci_layout.blob(store, each))
+
+
+def checkout(folder: Path) -> Path:
+    """Copy what a plan reads, with the locks of stand-ins and a row for the image."""
+    shutil.copytree(model.ROOT / "containers", folder / "containers")
+    shutil.copytree(model.ROOT / "constraints", folder / "constraints")
+    (folder / "containers/stand-in").mkdir()
+    (folder / "containers/stand-in/Dockerfile").write_text('FROM dynamo\nCMD ["python"]\n', encoding="utf-8")
+    with (folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+        file.write(ROW)
+    text = {
+        "base": "".join(
+            pin(name, each[0], wheel(name, *each), "-r requirements/base.in") for name, each in OWN.items()
+        ),
+        "stand-in-engine-image": own_pin("frontend", "idna", "ai-dynamo")
+        + pin("stand-in-kept", "2.0", b"never fetched", "ai-dynamo")
+        + pin("stand-in-unneeded", "1.0", b"never fetched", "stand-in-kept"),
+        "stand-in-engine-image-ci": own_pin("frontend-ci", "iniconfig", "-r requirements/ci.in"),
+    }
+    for layer, lock in text.items():
+        (folder / f"constraints/{layer}-debian-{NATIVE.arch}.txt").write_text(lock, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(project: Project) -> dict[str, Any]:
+    """Build the ci image, which stands on the runtime, and return what it says of itself."""
+    published = project.publish(ENGINE)
+    finished, tag = project.build(published, Stage.CI)
+    assert finished.returncode == 0, finished.stderr[-8000:]
+    answer: dict[str, Any] = json.loads(project.docker("run", "--rm", tag, "python", "-c", ASK))
+    (inspected,) = json.loads(project.docker("image", "inspect", tag))
+    layers = inspected["RootFS"]["Layers"]
+    return {**answer, "labels": inspected["Config"]["Labels"], "published": published, "layers": layers}
+
+
+def test_what_the_image_brought_is_there_in_the_same_version_and_place(said: dict[str, Any]) -> None:
+    assert said["versions"]["stand-in-engine"] == "1.0"
+    assert said["versions"]["stand-in-kept"] == "1.5"  # the lock has 2.0
+    assert said["kept"] == f"/{THEIR_PLACE}"
+
+
+def test_dynamo_and_nixl_and_what_they_lack_are_added_and_nothing_else(said: dict[str, Any]) -> None:
+    added = {name: version for name, version in said["versions"].items() if not name.startswith("stand-in-")}
+    assert {name: added[name] for name in OWN} == {name: version for name, (version, _) in OWN.items()}
+    assert set(added) == {*OWN, "idna", "iniconfig"}
+    assert "stand-in-unneeded" not in said["versions"]
+
+
+def test_nixl_s_variables_are_true(said: dict[str, Any]) -> None:
+    assert said["nixl"] == {"NIXL_PREFIX": True, "NIXL_LIB_DIR": True, "NIXL_PLUGIN_DIR": True}
+    assert said["library"] == f"/opt/dynamo/venv/lib/python3.11/site-packages/{LIBRARIES}/libnixl.so"
+
+
+def test_the_user_is_dynamo_although_the_image_had_another_one_of_that_uid(said: dict[str, Any]) -> None:
+    assert said["user"] == [1000, 0, "dynamo", ["root", "dynamo"]]
+
+
+def test_the_environment_is_first_on_path_before_what_the_image_says(said: dict[str, Any]) -> None:
+    assert said["path"] == "/opt/dynamo/venv/bin:/usr/local/stand-in/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def test_the_image_s_own_files_are_not_stored_again_and_its_apt_lists_are_gone(said: dict[str, Any]) -> None:
+    assert said["newer"] == NEWER
+    assert said["lists"] == []
+
+
+def test_the_labels_name_the_published_image(said: dict[str, Any]) -> None:
+    assert said["labels"]["org.opencontainers.image.base.name"] == REFERENCE
+    assert said["labels"]["org.opencontainers.image.base.digest"] == said["published"]
+
+
+def test_the_same_pins_make_the_same_layers(project: Project, said: dict[str, Any]) -> None:
+    finished, tag = project.build(said["published"], Stage.CI, "--no-cache")
+    assert finished.returncode == 0, finished.stderr[-8000:]
+    (inspected,) = json.loads(project.docker("image", "inspect", tag))
+    assert inspected["RootFS"]["Layers"] == said["layers"]
+
+
+@pytest.mark.parametrize(
+    ("packages", "files", "message"),
+    [
+        pytest.param(
+            {**ENGINE, "nixl": ("1.0.0", ())},
+            {},
+            f"add-missing: The image has nixl 1.0.0 in /{THEIR_PLACE}, and the base stage has 1.3.2.",
+            id="another NIXL",
+        ),
+        pytest.param(
+            ENGINE,
+            {"opt__nvidia__nvda_nixl__lib__libnixl.so": b"a library"},
+            "add-missing: The image has a NIXL that is in no Python package: /opt/nvidia/nvda_nixl/lib/libnixl.so",
+            id="a NIXL that is no Python package",
+        ),
+        pytest.param(
+            {**ENGINE, "stand-in-kept": ("0.5", ())},
+            {},
+            "  stand-in-kept  >=1     0.5            ai-dynamo",
+            id="a package that is too old for Dynamo",
+        ),
+    ],
+)
+def test_an_image_that_does_not_fit_is_refused_by_name(
+    project: Project, packages: dict[str, tuple[str, tuple[str, ...]]], files: dict[str, bytes], message: str
+) -> None:
+    finished, _ = project.build(project.publish(packages, **files))
+    assert finished.returncode != 0
+    assert message in finished.stderr
+    assert 'way = "wheels"' in finished.stderr

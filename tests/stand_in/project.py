@@ -1,0 +1,190 @@
+"""A copy of this project whose cuda bases and whose index of NVIDIA are stand-ins: everything else is as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+from dynamo_containers import engine, model, programs, roots
+from dynamo_containers.oci_layout import layout
+from dynamo_containers.os_lock import OsLock
+from dynamo_containers.platforms import native_platform
+from tests.lock.conftest import OLD
+from tests.lock.test_registry import INDEX, MANIFEST, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.stand_in.servers import StandIn
+
+NATIVE = native_platform()
+COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
+ROOTS = {"builder": "builder", "devel": "runtime", "runtime": "runtime"}
+"""Root image of the cuda bases -> the bootstrapped one that stands in for it; nothing is compiled here."""
+
+
+def elf(machine: int) -> bytes:
+    """Return the header of a 64-bit, little-endian shared library: enough for whoever asks what it is for."""
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + (3).to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(44)
+
+
+def wheel(version: str, machine: int) -> bytes:
+    """Return a wheel that stands in for tensorrt-llm: a module that says its version, and a library."""
+    info = f"tensorrt_llm-{version}.dist-info"
+    files = {
+        "tensorrt_llm/__init__.py": f'__version__ = "{version}"\n'.encode(),
+        "tensorrt_llm/libs/libstand_in.so": elf(machine),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tensorrt-llm\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag()}\n".encode(),
+    }
+    record = "".join(f"{path},sha256={_digest(content)},{len(content)}\n" for path, content in files.items())
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    content = io.BytesIO()
+    with ZipFile(content, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return content.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+
+
+def tag() -> str:
+    return f"py3-none-manylinux_2_28_{NATIVE.machine}"
+
+
+def offer(server: StandIn, version: str, machine: int) -> None:
+    """Let the stand-in of NVIDIA's index have a release."""
+    file, content = f"tensorrt_llm-{version}-{tag()}.whl", wheel(version, machine)
+    server.nvidia.files[file] = content
+    server.nvidia.pages.setdefault("tensorrt-llm", []).append(
+        {
+            "filename": file,
+            "url": f"../../files/{file}",
+            "hashes": {"sha256": hashlib.sha256(content).hexdigest()},
+            "size": len(content),
+            "upload-time": OLD,
+        }
+    )
+
+
+def push_roots(registry: Registry) -> None:
+    """Put the bootstrapped root images into the registry, under the names of those that they stand in for."""
+    catalogue = model.load()
+    made = {}
+    for role in sorted(set(ROOTS.values())):
+        lock = OsLock(bases=catalogue.bases["debian"], role=role, platform=NATIVE)
+        made[role] = roots.ensure(model.ROOT, lock, catalogue.pins.epoch).digest
+    for role, root in catalogue.bases["cuda"].pulled.items():
+        _, _, rest = root.reference(NATIVE).partition("/")
+        name, _, tag = rest.rpartition(":")
+        _push(registry, name, tag, made[ROOTS[role]], index=not root.split)
+
+
+def _push(registry: Registry, name: str, tag: str, digest: str, *, index: bool) -> None:
+    blobs = layout(model.ROOT) / "blobs/sha256"
+    manifest = (blobs / digest.removeprefix("sha256:")).read_bytes()
+    content = json.loads(manifest)
+    for blob in (content["config"], *content["layers"]):
+        registry._blob(name, (blobs / blob["digest"].removeprefix("sha256:")).read_bytes())
+    where = f"http://{registry.address}/v2/{name}/manifests"
+    registry._send("PUT", f"{where}/{digest if index else tag}", manifest, MANIFEST)
+    if index:
+        of = {"os": "linux", "architecture": NATIVE.arch}
+        row = {"mediaType": MANIFEST, "digest": digest, "size": len(manifest), "platform": of}
+        text = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [row]}).encode()
+        registry._send("PUT", f"{where}/{tag}", text, INDEX)
+
+
+def offer_programs(server: StandIn) -> None:
+    """Let the stand-in of the release pages have archives with Debian's NATS and etcd."""
+    catalogue = model.load()
+    bases = catalogue.bases["debian"]
+    programs.ensure(model.ROOT, bases, catalogue.pins, NATIVE)
+    tree = programs.folder_of(model.ROOT, bases, catalogue.pins) / NATIVE.arch
+    for name, program in catalogue.bases["cuda"].released.items():
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz") as archive:
+            for source, target in program.members(NATIVE).items():
+                archive.add(tree / target.lstrip("/"), arcname=source)
+        server.releases[f"{name}-{NATIVE.arch}.tar.gz"] = content.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The copy."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a task of the copy."""
+        argv = (str(Path(sys.executable).with_name("invoke")), *words)
+        return subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+
+    def docker(self, *words: str) -> str:
+        """Ask the engine."""
+        argv = ("docker", *words)
+        return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
+
+
+def copied(folder: Path, server: StandIn, registry: Registry) -> Project:
+    """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins."""
+    for name in COPIED:
+        shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(model.ROOT / "tasks.py", folder)
+    for lock in (folder / "constraints").glob("*-cuda-*.txt"):
+        lock.unlink()  # made for another Python
+    images = folder / model.IMAGES_FILE
+    images.write_text(_edited(images.read_text(encoding="utf-8"), server, registry), encoding="utf-8")
+    # What needs torch is left to the real image.
+    (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
+    trusted = str(server.certificates)
+    own = engine.environment(model.ROOT)
+    environment = {
+        **os.environ,
+        **own,
+        **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), trusted),
+        "PIP_INDEX_URL": f"{server.address}/machine/simple/",
+    }
+    return Project(folder=folder, environment=environment)
+
+
+def _edited(text: str, server: StandIn, registry: Registry) -> str:
+    """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
+    debian, cuda = (model.load().bases[name] for name in ("debian", "cuda"))
+    head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)
+    kept = [image for image in images if image.startswith(("[images.base]", "[images.trtllm]"))]
+    before, start, of_cuda = head.partition("[bases.cuda]\n")
+    for root in cuda.pulled.values():
+        of_cuda = of_cuda.replace(root.image, f"{registry.address}/{root.image.partition('/')[2]}")
+    for old, new in {
+        'python = "3.12"': f'python = "{debian.python}"',
+        cuda.roots["builder"].interpreter: debian.interpreter,
+        **{f'glibc = "{glibc}"': f'glibc = "{debian.glibc}"' for glibc in (cuda.glibc, cuda.roots["builder"].glibc)},
+    }.items():
+        of_cuda = of_cuda.replace(old, new)
+    for name, program in cuda.released.items():
+        of_cuda = of_cuda.replace(
+            f'url = "{program.url}"', f'url = "{server.address}/releases/{name}-{{arch}}.tar.gz"', 1
+        )
+    rows = "\n".join(kept).replace('bases = ["debian", "cuda"]', 'bases = ["cuda"]')
+    rows = rows.replace('"linux/amd64", "linux/arm64"', f'"{NATIVE.value}"').replace(
+        "disk-mb = 40000", "disk-mb = 4000"
+    )
+    rows = re.sub(r"^engine-image = .*\n", "", rows, flags=re.MULTILINE)  # NVIDIA's registry would be asked for it
+    before = re.sub(r'url = "https://pypi\.nvidia\.com"', f'url = "{server.address}/nvidia/simple"', before)
+    return f"{before}{start}{of_cuda}\n{rows}"

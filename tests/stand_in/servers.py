@@ -1,0 +1,147 @@
+"""What stands in for NVIDIA's index, for release pages and for registries: servers that this machine's builds reach.
+
+A build runs in the engine's network, which has no way to the host's loopback (docs/engine.md). The index listens at the
+host's own address instead, which both sides reach. It speaks TLS: pip trusts no other server off loopback.
+An engine takes a registry without TLS only on its own loopback: so one is on the host's, and where the engine has a
+network of its own a second one with the same folder and port is on that one's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from pip._internal.models.index import PyPI
+
+from dynamo_containers import engine, host_secrets, host_tools, model
+from tests.lock.conftest import JSON, Index
+from tests.lock.test_registry import Registry, free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def host_address() -> str:
+    """Return this machine's own address: the one it would speak from. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn:
+    """A server for three things, and what each was asked."""
+
+    address: str
+    certificates: Path
+    """Those of the machine, and the server's own."""
+    nvidia: Index = field(default_factory=Index)
+    """The index of `tensorrt-llm`, at /nvidia/."""
+    machine: list[str] = field(default_factory=list)
+    """The packages that the machine's own index, at /machine/, was asked for."""
+    releases: dict[str, bytes] = field(default_factory=dict)
+    """Release archives, at /releases/."""
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[StandIn]:
+    """Serve until the end of the block."""
+    host = host_address()
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stand-in")
+    names = ("-addext", f"subjectAltName=IP:{host}", "-addext", "basicConstraints=critical,CA:FALSE")
+    argv = ("openssl", "req", *words, *names, "-keyout", str(key), "-out", str(certificate))
+    subprocess.run(argv, check=True, capture_output=True)
+    trusted = host_secrets.CERTIFICATES.read_text(encoding="utf-8") + certificate.read_text(encoding="utf-8")
+    (folder / "trusted.pem").write_text(trusted, encoding="utf-8")
+    real = (host_secrets.index_address(os.environ) or PyPI.simple_url).rstrip("/")
+    server = ThreadingHTTPServer((host, 0), BaseHTTPRequestHandler)
+    made = StandIn(address=f"https://{host}:{server.server_port}", certificates=folder / "trusted.pem")
+    server.RequestHandlerClass = _handler(made, real)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(
+        server.socket,
+        server_side=True,
+        do_handshake_on_connect=False,  # in the thread of the request: a client that says nothing holds up nobody
+    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            match self.path.strip("/").split("/"):
+                case ["machine", "simple", name]:
+                    made.machine.append(name)
+                    self._answer(302, b"", location=f"{real}/{name}/")
+                case ["nvidia", "simple", name] if name in made.nvidia.pages:
+                    made.nvidia.asked.append(name)
+                    page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.nvidia.pages[name]}
+                    self._answer(200, json.dumps(page).encode(), JSON)
+                case ["nvidia", "files", name] if name in made.nvidia.files:
+                    made.nvidia.asked.append(name)
+                    self._answer(200, made.nvidia.files[name])
+                case ["releases", name] if name in made.releases:
+                    self._answer(200, made.releases[name])
+                case words:
+                    made.nvidia.asked.append(words[-1])
+                    self._answer(404, b"no such page", "text/plain")
+
+        def do_HEAD(self) -> None:
+            self.send_error(405)  # uv then asks for the whole file
+
+        def _answer(
+            self, status: int, content: bytes, kind: str = "application/octet-stream", location: str = ""
+        ) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            if location:
+                self.send_header("Location", location)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the requests off the terminal."""
+
+    return Handler
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[Registry]:
+    """Run a registry on the loopback of the host, and of the engine where that is another one."""
+    port = free_port()
+    settings = {
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    (folder / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    program = {**os.environ, **host_tools.environment(model.ROOT, ("docker-registry",))}
+    serve = ("docker-registry", "serve", str(folder / "settings.yml"))
+    inside = engine.network(model.ROOT)
+    with ExitStack() as stack, (folder / "log").open("wb") as log:
+        for words in [(), inside] if inside else [()]:
+            process = stack.enter_context(subprocess.Popen((*words, *serve), env=program, stdout=log, stderr=log))
+            stack.callback(process.terminate)
+            if not words:
+                wait_for(f"http://127.0.0.1:{port}/v2/", process)
+        yield Registry(address=f"127.0.0.1:{port}")

@@ -1,0 +1,127 @@
+"""TensorRT-LLM is locked and built for real, with stand-ins for what only NVIDIA's registry and index have."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import engine, model
+from dynamo_containers.platforms import Platform
+from tests.stand_in import project as projects
+from tests.stand_in.project import NATIVE, Project
+from tests.stand_in.servers import StandIn, registry, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OTHER = next(platform for platform in Platform if platform is not NATIVE)
+LOCK = f"constraints/trtllm-cuda-{NATIVE.arch}.txt"
+PART = ("--image", "base", "--image", "trtllm", "--bases", "cuda", "--platform", NATIVE.value)
+BUILD = ("--image", "trtllm", "--bases", "cuda")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with stand_in(tmp_path_factory.mktemp("server")) as made:
+        projects.offer(made, "1.3.0", NATIVE.elf_machine)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def project(server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Return a copy of this project, locked, whose images are removed at the end."""
+    engine.up(model.ROOT, (NATIVE,))
+    with registry(tmp_path_factory.mktemp("registry")) as images:
+        projects.push_roots(images)
+        projects.offer_programs(server)
+        made = projects.copied(tmp_path_factory.mktemp("project"), server, images)
+        done = made.invoke("lock", *PART)
+        assert done.returncode == 0, done.stderr
+        yield made
+    tags = made.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.bases=cuda")
+    if tags:
+        made.docker("image", "rm", "--force", *tags.split())
+
+
+@pytest.fixture(scope="module")
+def tags(project: Project) -> dict[str, str]:
+    """Build the backend, runtime and ci forms; return stage -> tag."""
+    for stage in ("backend", "runtime", "ci"):
+        done = project.invoke(f"build.{stage}", *BUILD)
+        assert done.returncode == 0, done.stdout + done.stderr
+    listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    forms = {
+        "backend": "tensorrtllm-runtime-backend:",
+        "runtime": "tensorrtllm-runtime:",
+        "ci": "tensorrtllm-runtime-ci:",
+    }
+    return {
+        stage: next(tag for tag in listed if tag.startswith(form) and tag.endswith(f"-cuda-{NATIVE.arch}"))
+        for stage, form in forms.items()
+    }
+
+
+def inspected(project: Project, tag: str) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(project.docker("image", "inspect", tag))[0]
+    return found
+
+
+def test_the_lock_has_the_engine_of_the_index_of_its_own(project: Project) -> None:
+    lock = (project.folder / LOCK).read_text(encoding="utf-8")
+    assert "\ntensorrt-llm==1.3.0 \\\n" in lock
+    assert project.invoke("lock", "--check", "--only", "python", *PART).returncode == 0
+
+
+def test_the_runtime_has_the_engine_and_dynamo(project: Project, tags: dict[str, str]) -> None:
+    asks = "import dynamo, tensorrt_llm; print(tensorrt_llm.__version__)"
+    assert project.docker("run", "--rm", "--network=none", tags["runtime"], "python", "-c", asks) == "1.3.0\n"
+
+
+def test_the_runtime_starts_dynamo_s_worker_and_says_what_it_stands_on(project: Project, tags: dict[str, str]) -> None:
+    config = inspected(project, tags["runtime"])["Config"]
+    labels = config["Labels"]
+    assert isinstance(labels, dict)
+    assert config["Cmd"] == ["python", "-m", "dynamo.trtllm"]
+    assert config["User"] == "1000:0"
+    assert labels["ai.dynamo.bases"] == "cuda"
+    assert str(labels["org.opencontainers.image.base.name"]).endswith("/nvidia/cuda:13.0.2-runtime-ubuntu24.04")
+
+
+def test_the_ci_form_stands_on_the_layers_of_the_runtime(project: Project, tags: dict[str, str]) -> None:
+    runtime, ci = (inspected(project, tags[stage])["RootFS"]["Layers"] for stage in ("runtime", "ci"))
+    assert isinstance(runtime, list)
+    assert isinstance(ci, list)
+    assert ci[: len(runtime)] == runtime
+    assert len(ci) == len(runtime) + 1
+
+
+def test_nothing_is_compiled_so_the_backend_s_wheelhouse_is_empty(project: Project, tags: dict[str, str]) -> None:
+    listed = project.docker("run", "--rm", "--network=none", tags["backend"], "ls", "-A", "/opt/dynamo/wheelhouse")
+    assert listed == "built.txt\n"
+
+
+@pytest.mark.usefixtures("tags")
+def test_only_the_index_of_its_own_was_asked_for_the_engine_and_for_nothing_else(server: StandIn) -> None:
+    file = f"tensorrt_llm-1.3.0-{projects.tag()}.whl"
+    assert {name.removesuffix(".metadata") for name in server.nvidia.asked} == {"tensorrt-llm", file}
+    assert {"ai-dynamo", "uv", "pytest"} <= set(server.machine)
+    assert "tensorrt-llm" not in server.machine
+
+
+def test_no_address_of_an_index_is_in_the_image(project: Project, tags: dict[str, str], server: StandIn) -> None:
+    for tag in tags.values():
+        assert server.address not in project.docker("history", "--no-trunc", tag)
+        assert server.address not in json.dumps(inspected(project, tag))
+
+
+@pytest.mark.usefixtures("tags")
+def test_a_wheel_whose_library_is_for_another_machine_fails_the_build(project: Project, server: StandIn) -> None:
+    projects.offer(server, "1.3.1", OTHER.elf_machine)
+    assert project.invoke("lock", *PART, "--only", "python", "--upgrade", "tensorrt-llm").returncode == 0
+    done = project.invoke("build.runtime", *BUILD)
+    assert done.returncode == 7
+    library = "/tree/opt/dynamo/venv/lib/python3.11/site-packages/tensorrt_llm/libs/libstand_in.so"
+    said = f"error: tensorrt_llm==1.3.1: {library} is for ELF machine {OTHER.elf_machine}, not for {NATIVE.arch}"
+    assert said in done.stdout + done.stderr

@@ -1,0 +1,85 @@
+"""How big an image is, and what a budget says to that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_containers import budgets, image_size
+
+if TYPE_CHECKING:
+    from dynamo_containers.image_size import ImageSize
+
+HISTORY = (
+    (119_000_000, "mmdebstrap --variant=essential"),
+    (0, "ARG SOURCE_DATE_EPOCH=1"),
+    (60_000_000, "RUN |1 A=1 /bin/sh -c set -eu\n# why\ncp --recursive /run/programs/. /\n # buildkit"),
+    (4096, "WORKDIR /workspace"),
+    (0, "USER 1000:0"),
+    (4_000_000_000, "COPY /tree / # buildkit"),
+    (200_000_000, "COPY /tree / # buildkit"),
+    (0, 'CMD ["python"]'),
+)
+STEPS = ("common-torch", "vllm-dynamo")
+
+
+def image(*packed: int) -> ImageSize:
+    manifest = {"layers": [{"digest": f"sha256:{place}-{size}", "size": size} for place, size in enumerate(packed)]}
+    return image_size.measured(manifest, HISTORY, STEPS)
+
+
+SMALL = image(34_000_000, 22_000_000, 16, 1_900_000_000, 100_000_000)
+
+
+def test_layers_are_the_lines_of_the_history_that_are_not_empty_and_are_called_after_their_steps() -> None:
+    names = [layer.name for layer in SMALL.layers]
+    assert names == [
+        "mmdebstrap --variant=essential",
+        "cp --recursive /run/programs/. /",
+        "WORKDIR /workspace",
+        "common-torch",
+        "vllm-dynamo",
+    ]
+    assert SMALL.layers[3].unpacked == 4_000_000_000
+    assert (SMALL.packed, SMALL.unpacked) == (2_056_000_016, 4_379_004_096)
+
+
+def test_what_is_to_be_pulled_is_what_the_other_image_lacks() -> None:
+    other = image(34_000_000, 22_000_000, 16, 1_500_000_000, 100_000_000)
+    assert image_size.to_pull(SMALL, other) == 1_900_000_000
+
+
+def test_a_new_dynamo_moves_what_is_above_the_last_layer_of_packages() -> None:
+    assert image_size.above(SMALL, "common-torch") == 100_000_000
+
+
+def test_numbers_are_in_the_units_of_a_budget_rounded_up() -> None:
+    assert budgets.numbers(SMALL, bump=100_000_001) == {
+        "compressed-mb": 2057,
+        "uncompressed-mb": 4380,
+        "largest-layer-mb": 1900,
+        "layers": 5,
+        "dynamo-bump-mb": 101,
+    }
+
+
+def test_a_layer_of_more_than_2_gb_and_too_many_layers_are_over() -> None:
+    found = budgets.numbers(image(34_000_000, 22_000_000, 16, 2_000_000_001, 100_000_000))
+    rows = budgets.over({"largest-layer-mb": 2000, "layers": 4, "compressed-mb": 9000}, found)
+    assert [(row.key, row.found, row.allowed) for row in rows] == [("largest-layer-mb", 2001, 2000), ("layers", 5, 4)]
+
+
+def test_a_number_at_its_budget_is_within_it_and_one_that_was_not_measured_is_named() -> None:
+    found = budgets.numbers(SMALL)
+    assert budgets.over({"layers": 5, "largest-layer-mb": 1900}, found) == ()
+    assert budgets.unmeasured({"layers": 5, "second-backend-mb": 1}, found) == ("second-backend-mb",)
+
+
+def test_the_table_says_what_is_over_and_which_layers_grew_the_most_first() -> None:
+    grown = image(34_000_000, 22_000_000, 16, 2_100_000_000, 130_000_000)
+    rows = budgets.over({"largest-layer-mb": 2000}, budgets.numbers(grown))
+    assert budgets.table(rows, grown, budgets.layers_of(SMALL)) == (
+        "  largest-layer-mb       2100 over     2000\n"
+        "What grew, compressed (against the last accepted numbers):\n"
+        "     +200.0 MB  common-torch (1900.0 -> 2100.0 MB)\n"
+        "      +30.0 MB  vllm-dynamo (100.0 -> 130.0 MB)"
+    )
