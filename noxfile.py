@@ -51,6 +51,8 @@ SHELL_SCRIPTS = (
     "containers/os/entrypoint",
     "containers/os-packages/install-debs",
     "dynamo_containers/engine/init.sh",
+    "tests/smoke/inside/editable.sh",
+    "tests/smoke/inside/extension.sh",
 )
 
 
@@ -103,6 +105,16 @@ def private_engine(session: nox.Session) -> None:
 
 
 @nox.session(tags=["engine"])
+def toy_backend(session: nox.Session) -> None:
+    """Do what docs/add-a-backend.md says on a copy of the last commit: lock, build and run a backend; minutes."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/toy", *session.posargs)
+
+
+@nox.session(tags=["engine"])
 def engine_image(session: nox.Session) -> None:
     """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
     session.run("pytest", "tests/engine_image", *session.posargs)
@@ -122,7 +134,7 @@ def stand_in_trtllm(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, engine, prepare, run
+    from dynamo_containers import build, engine, prepare, run, step_inputs
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
@@ -134,7 +146,9 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
-                run.execute(build.plan(request, known, environment, engine.buildx(environment)), dry_run=dry_run)
+                records = step_inputs.records(request, known)
+                plan = build.plan(request, known, environment, engine.buildx(environment), records)
+                run.execute(plan, dry_run=dry_run)
             run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 

@@ -39,7 +39,7 @@ def _messages() -> Iterator[None]:
 
 
 def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
-    from dynamo_containers import build, engine, prepare, run, size_check
+    from dynamo_containers import build, engine, prepare, run, size_check, step_inputs
 
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
@@ -47,7 +47,8 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
         if not c.config.run.dry:
             engine.ready_for(model.ROOT, request.platforms)
         facts = prepare.facts(request, dry_run=c.config.run.dry)
-        plan = build.plan(request, facts, environment, engine.buildx(environment))
+        records = step_inputs.records(request, facts)
+        plan = build.plan(request, facts, environment, engine.buildx(environment), records)
         with engine.watched(model.ROOT):
             run.execute(plan, dry_run=c.config.run.dry)
         if not c.config.run.dry:
@@ -210,6 +211,63 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
             disk_space.forget(model.ROOT)
 
 
-namespace = Collection(lock, clean_up)
+@task(
+    help={
+        "image": "an image of containers/images.toml; without it: the list of them",
+        "stage": "base, backend, runtime, ci or dev; without it: runtime, or what there is instead",
+        "platform": PLATFORM,
+        "bases": BASES,
+    },
+    iterable=["platform"],
+)
+def explain(c: Context, platform: list[str], image: str = "", stage: str = "", bases: str = "debian") -> None:
+    """Say what will be in an image layer by layer, from which pins, and what would be built again and why."""
+    from dynamo_containers import explain_read
+
+    with _messages():
+        catalogue = model.load()
+        known = (
+            explain_read.image(catalogue, image, stage, platform, bases) if image else explain_read.images(catalogue)
+        )
+        print(known)
+
+
+@task(
+    help={
+        "image": "an image of containers/images.toml; without it: frontend",
+        "stage": "runtime, ci, dev, ...; without it: the uppermost that is built",
+        "platform": "linux/amd64 or linux/arm64; without it: this machine's own",
+        "bases": BASES,
+        "command": "a line to run instead of a shell to type in",
+        "source": "the folder to mount at /workspace; without it: for dev, the folder that this checkout is in",
+        "gpu": "pass all GPUs on",
+    },
+    iterable=["platform"],
+)
+def run(  # noqa: PLR0913, PLR0917 - one for each flag
+    c: Context,
+    platform: list[str],
+    image: str = "frontend",
+    stage: str = "",
+    bases: str = "debian",
+    command: str = "",
+    source: str = "",
+    *,
+    gpu: bool = False,
+) -> None:
+    """Start a shell in an image, with your sources mounted where it is for daily work."""
+    from dynamo_containers import container_start
+
+    with _messages():
+        container_start.start(
+            model.load(),
+            container_start.Words(
+                image=image, stage=stage, platforms=platform, bases=bases, command=command, source=source, gpu=gpu
+            ),
+            dry_run=c.config.run.dry,
+        )
+
+
+namespace = Collection(lock, explain, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

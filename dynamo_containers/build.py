@@ -134,7 +134,11 @@ def metadata(document: Path) -> Path:
 
 
 def plan(
-    request: Request, facts: Facts, environment: Mapping[str, str], buildx: tuple[str, ...] = ("docker", "buildx")
+    request: Request,
+    facts: Facts,
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...] = ("docker", "buildx"),
+    records: tuple[Document, ...] = (),
 ) -> Plan:
     """Return the bake document and the command that builds it.
 
@@ -143,6 +147,7 @@ def plan(
         facts: what the world says.
         environment: what docker needs to find its engine.
         buildx: how buildx is called.
+        records: what is to be written down when it succeeded.
     """
     names = "-".join(image.name for image in request.images)
     architectures = "-".join(platform.arch for platform in request.platforms)
@@ -162,10 +167,10 @@ def plan(
             str(path),
         ),
         env={**environment, **NO_PROVENANCE},
-        hint="The step that failed stands above, with its output. To try again, run the same command: what was done is kept.\n"
+        hint="The step that failed stands above. What was done is kept: to go on, run the same command.\n"
         "To give that up and free its space: invoke clean",
     )
-    return Plan(documents=(document,), commands=(command,))
+    return Plan(documents=(document,), commands=(command,), records=records)
 
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:

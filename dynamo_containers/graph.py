@@ -109,9 +109,11 @@ def _add_ci(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
 def _add_dev(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     below = _add_ci(steps, request, facts, image)
     below = _add_os_packages(steps, request, facts, f"{image.name}-dev-os", DEV_PACKAGES, below)
+    below = _add_packages(steps, request, facts, f"{image.name}-dev", below)
+    # Last: all below it is the same for everybody, and no layer of packages closes the folders that it opens.
     user = _add(steps, request, facts, f"{image.name}-dev-user", "dev", {"below": below})
     steps[user]["args"]["USER_UID"] = str(facts.user)
-    return _add_packages(steps, request, facts, f"{image.name}-dev", user)
+    return user
 
 
 def _add_os(steps: Steps, request: Request, facts: Facts, name: str = "os") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
@@ -55,37 +56,64 @@ ANYBODY = 1000
 def facts(request: Request, *, dry_run: bool = False) -> Facts:
     """Check the locks, make what is missing, and return what the planner must know.
 
-    A dry run makes nothing: it names what would be made, and takes the pinned digests for what that would give.
+    A dry run makes nothing: it names what would be made.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
         NoSpaceError: the disk cannot hold what the build would write.
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
-    folder, bases = request.catalogue.folder, request.bases
     texts = check_locks(request)
-    digests = {name: _digest(request, locks) for name, locks in texts.items()}
-    if not dry_run:
-        check_space(request, texts, digests)
-    images, drift = (_pinned_roots(request), ()) if dry_run else _roots(request)
-    if not dry_run:
-        drift += _served(request)
+    known = _stated(request, texts)
+    if dry_run:
+        _announce(request)
+        return known
+    check_space(request, texts, known.locks)
+    images, drift = _roots(request)
+    drift += _served(request)
     if drift:
-        print(os_lock.drift_table(f"the {bases.name} bases", drift), file=sys.stderr, flush=True)
+        print(os_lock.drift_table(f"the {request.bases.name} bases", drift), file=sys.stderr, flush=True)
+    return replace(known, roots=images, drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)))
+
+
+def stated(request: Request) -> Facts:
+    """Check the locks and return what can be known without an engine, the network or room on the disk.
+
+    The pinned digest stands for a root image that is not there yet.
+
+    Raises:
+        LockError: a lock or a pin that the request needs is missing or stale.
+    """
+    return _stated(request, check_locks(request))
+
+
+def _stated(request: Request, texts: Mapping[str, Mapping[str, str]]) -> Facts:
+    folder, bases = request.catalogue.folder, request.bases
     return Facts(
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
         revision=_revision(folder),
-        locks=digests,
-        roots=images,
+        locks={name: _digest(request, locks) for name, locks in texts.items()},
+        roots={
+            (lock.role, lock.platform): _made(request, lock)
+            or request.catalogue.pins.root(bases.name, lock.role, lock.platform)
+            for lock in _root_locks(request)
+        },
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
         pieces=_pieces(request, texts),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         user=os.getuid() or ANYBODY,
-        drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)),
+        drift=(),
         secrets=host_secrets.secrets(folder, os.environ),
     )
+
+
+def _made(request: Request, lock: OsLock) -> str:
+    """Return the digest of a root image that was made here, or ''."""
+    folder = request.catalogue.folder
+    root = roots.cached(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
+    return root.digest if root else ""
 
 
 def _served(request: Request) -> tuple[Drift, ...]:
@@ -287,16 +315,11 @@ def _record(request: Request, digests: Mapping[str, str]) -> Path:
     return disk_space.record(request.catalogue.folder, words)
 
 
-def _pinned_roots(request: Request) -> dict[tuple[str, Platform], str]:
-    """Return the digests that the root images will have, and name those that a build would make first."""
-    folder, pins = request.catalogue.folder, request.catalogue.pins
+def _announce(request: Request) -> None:
+    """Name the root images that a build would make first."""
     for lock in _root_locks(request):
-        if roots.cached(folder, lock, os_lock.read(lock, folder), pins.epoch) is None:
+        if not _made(request, lock):
             print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
-    return {
-        (lock.role, lock.platform): pins.root(lock.bases.name, lock.role, lock.platform)
-        for lock in _root_locks(request)
-    }
 
 
 def _root_locks(request: Request) -> list[OsLock]:

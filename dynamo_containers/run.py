@@ -76,6 +76,8 @@ class Plan:
 
     documents: tuple[Document, ...] = ()
     commands: tuple[Command, ...] = ()
+    records: tuple[Document, ...] = ()
+    """What was done: written when every command has succeeded, and never by a dry run."""
 
 
 @contextmanager
@@ -127,6 +129,8 @@ def execute(plan: Plan, *, dry_run: bool = False) -> None:
         print(f"+ {command}", file=sys.stderr, flush=True)
         if not dry_run:
             call(command)
+    for record in () if dry_run else plan.records:
+        write(record)
 
 
 def call(command: Command) -> None:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 TESTS = "tests/smoke"
 RESULTS = ".build/smoke"
-FOLDERS = {Stage.BASE: ("any",), Stage.RUNTIME: ("any", "contract"), Stage.CI: ("ci", "serving")}
+FOLDERS = {
+    Stage.BASE: ("any",),
+    Stage.RUNTIME: ("any", "contract"),
+    Stage.CI: ("ci", "serving"),
+    Stage.DEV: ("dev",),
+}
 """Stage -> the folders of tests/smoke/ that every image with this stage must pass, besides its own."""
 BACKEND = "backend"
 """The folder that every image with an inference engine must pass; what an engine has of its own is data of its row."""
@@ -49,7 +54,13 @@ def matrix(catalogue: Catalogue) -> tuple[Row, ...]:
 
 
 def _tested(image: Image) -> tuple[Stage, ...]:
-    return tuple(stage for stage in Stage if stage in image.stages and stage in FOLDERS)
+    """Return the stages that are built and tested.
+
+    Of a backend not dev: its steps are the frontend's on other layers, and would cost every session of a backend a
+    minute and a GB.
+    """
+    stages = (stage for stage in Stage if stage in image.stages and stage in FOLDERS)
+    return tuple(stage for stage in stages if stage is not Stage.DEV or not image.backend)
 
 
 def bases_of(image: Image) -> str:
@@ -120,6 +131,7 @@ def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping
             *(str(checkout / TESTS / folder) for folder in folders(image)),
             *("--image", tags[main]),
             *(("--ci-image", tags[Stage.CI]) if Stage.CI in tags else ()),
+            *(("--dev-image", tags[Stage.DEV]) if Stage.DEV in tags else ()),
             *("--image-name", image.name),
             *("--bases", requests[0].bases.name),
             *("--platform", platform.value),

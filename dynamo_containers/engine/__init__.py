@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from dynamo_containers.platforms import Platform
 
+STEP_RECORDS = ".build/steps"
+"""Where builds note what their steps were made from (step_inputs.py)."""
+
 __all__ = [
+    "STEP_RECORDS",
     "buildx",
     "client",
     "client_buildx",
@@ -188,4 +192,5 @@ def down(folder: Path, *, purge: bool = False) -> None:
         if purge and place.private.exists():
             print("Removing .engine", file=sys.stderr, flush=True)
             shutil.rmtree(place.private)
+            shutil.rmtree(folder / STEP_RECORDS, ignore_errors=True)  # what was built is no longer there
             disk_space.forget(folder)

@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("smoke", "the built image that is tested (nox -s smoke-... gives all of them)")
     group.addoption("--image", help="the tag of the image: a base or a runtime")
     group.addoption("--ci-image", help="the tag of its ci form, where it has one")
+    group.addoption("--dev-image", help="the tag of its dev form, where it is tested")
     group.addoption("--image-name", help="what the image is called in containers/images.toml")
     group.addoption("--bases", default="debian", help="the set of root images it stands on")
     group.addoption("--platform", choices=[each.value for each in Platform], help="what it is built for")
@@ -73,6 +74,11 @@ def image(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def ci_image(request: pytest.FixtureRequest) -> str:
     return str(_option(request.config, "--ci-image"))
+
+
+@pytest.fixture(scope="session")
+def dev_image(request: pytest.FixtureRequest) -> str:
+    return str(_option(request.config, "--dev-image"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from shutil import copy2, copytree
+from shutil import copytree
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -169,11 +169,8 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of this project's own data, with full caches, on a disk that is never full."""
     leave_free(monkeypatch, 10**15)
     folder = tmp_path / "own"
-    for name in ("requirements", "constraints"):
+    for name in ("requirements", "constraints", "containers"):
         copytree(model.ROOT / name, folder / name)
-    for file in (model.IMAGES_FILE, PINS_FILE):
-        (folder / file).parent.mkdir(exist_ok=True)
-        copy2(model.ROOT / file, folder / file)
     own = model.load(folder)
     for lock in lock_part.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)

@@ -41,12 +41,18 @@ def test_an_image_for_one_platform_has_a_session_for_that_alone(catalogue: Catal
 
 def test_the_runtime_is_built_before_the_ci_form_and_both_are_tagged(catalogue: Catalogue) -> None:
     requests = smoke.requests(catalogue, "frontend", Platform.ARM64)
-    assert [request.stage for request in requests] == [Stage.RUNTIME, Stage.CI]
+    assert [request.stage for request in requests] == [Stage.RUNTIME, Stage.CI, Stage.DEV]
     assert {request.platforms for request in requests} == {(Platform.ARM64,)}
 
 
+def test_the_dev_form_is_tested_where_it_is_small(catalogue: Catalogue) -> None:
+    backend = replace(catalogue.images["frontend"], backend="some")
+    requests = smoke.requests(replace(catalogue, images={"some": backend}), "some", Platform.AMD64)
+    assert [request.stage for request in requests] == [Stage.RUNTIME, Stage.CI]
+
+
 def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue: Catalogue) -> None:
-    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "serving", "frontend")
+    assert smoke.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "serving", "dev", "frontend")
     assert smoke.folders(catalogue.images["vllm"]) == ("any", "contract", "ci", "serving", "backend")
     assert smoke.folders(catalogue.images["base"]) == ("any", "base")
 
@@ -62,9 +68,11 @@ def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue
         "/checkout/tests/smoke/contract",
         "/checkout/tests/smoke/ci",
         "/checkout/tests/smoke/serving",
+        "/checkout/tests/smoke/dev",
         "/checkout/tests/smoke/frontend",
         *("--image", "dynamo-frontend:1.4.2-debian-arm64"),
         *("--ci-image", "dynamo-frontend-ci:1.4.2-debian-arm64"),
+        *("--dev-image", "dynamo-frontend-dev:1.4.2-debian-arm64"),
         *("--image-name", "frontend"),
         *("--bases", "debian"),
         *("--platform", "linux/arm64"),

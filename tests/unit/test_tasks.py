@@ -118,7 +118,8 @@ def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
     with line.start("--list") as process:
         output, complaints = process.communicate(timeout=20)
     assert (process.returncode, complaints) == (0, "")
-    for task in ("build.base", "build.runtime", "build.ci", "engine.up", "engine.status", "engine.down", "lock"):
+    engines, builds = ("engine.up", "engine.status", "engine.down"), ("build.base", "build.runtime", "build.ci")
+    for task in (*builds, *engines, "lock", "explain", "run"):
         assert f"  {task} " in output
 
 
@@ -143,6 +144,26 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
     assert complaints.endswith(f" --file {document}\n")
     assert document.is_file()
     assert not line.started.exists()
+
+
+def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:
+    line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    code, output, complaints = line.invoke("explain", "--image", "sglang", "--platform", "linux/arm64")
+    assert (code, complaints) == (0, "")
+    assert output.startswith("sglang, runtime stage, linux/arm64: sglang-runtime:")
+
+
+def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
+    (line.checkout.parent / "bin/docker").write_text("#!/bin/sh\n", encoding="utf-8")
+    code, output, complaints = line.invoke("run", "--image", "vllm", "--stage", "ci", "--platform", "linux/amd64")
+    assert (code, output) == (2, "")
+    assert complaints.endswith("Build it: invoke build.ci --image vllm --platform linux/amd64 --bases debian\n")
+
+
+def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
+    code, _, complaints = line.invoke("run", "--source", str(line.checkout / "nowhere"))
+    assert code == 2
+    assert complaints.startswith(f"error: --source: {line.checkout}/nowhere is no folder.\n")
 
 
 @pytest.mark.parametrize(
