@@ -40,8 +40,9 @@ def no_op(stage: model.Stage, image: str) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke` and by raw bake of the very same document."""
     request = build.request(model.load(), stage, images=[image])
     raw = build.plan(request, prepare.facts(request), engine.environment(model.ROOT)).commands[0]
-    run.capture(run.Command(argv=("invoke", f"build.{stage.value}")))
-    return in_turn({f"invoke build.{stage.value}": run.Command(argv=("invoke", f"build.{stage.value}")), "bake": raw})
+    words = ("invoke", f"build.{stage.value}", *(() if stage is model.Stage.BASE else ("--image", image)))
+    run.capture(run.Command(argv=words))
+    return in_turn({" ".join(words[:2]): run.Command(argv=words), "bake": raw})
 
 
 def main() -> int:
