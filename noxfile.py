@@ -149,6 +149,8 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
                 records = step_inputs.records(request, known)
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
                 run.execute(plan, dry_run=dry_run)
+                if not dry_run:
+                    prepare.remember(request, known)
             run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 

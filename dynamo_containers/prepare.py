@@ -291,7 +291,7 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
 
 
 def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
-    """Refuse a build that the disk cannot hold, unless it was done here before.
+    """Refuse a build that the disk cannot hold, unless it was done here before; locks that are in a build count nothing.
 
     Raises:
         NoSpaceError: with what is needed and what is there.
@@ -300,13 +300,19 @@ def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digest
     folder = request.catalogue.folder
     if not _record(request, digests).is_file():  # else nothing is read: a no-op must cost nothing
         every = {path: text for each in texts.values() for path, text in each.items()}
+        every = {path: text for path, text in every.items() if not disk_space.record(folder, (path, text)).is_file()}
         sizes = python_sizes.read(folder)
         disk_space.check(disk_space.place(folder), disk_space.needed(every, sizes, request.platforms))
 
 
 def remember(request: Request, facts: Facts) -> None:
-    """Remember that a request was built, so that the same one is not asked for disk space again."""
-    disk_space.remember(_record(request, facts.locks))
+    """Remember that a request was built, so that neither it nor what it shares is asked for disk space again."""
+    file, ends = _record(request, facts.locks), tuple(f"-{platform.arch}.txt" for platform in request.platforms)
+    if file.is_file():
+        return
+    for lock in {each for texts in check_locks(request).values() for each in texts.items() if each[0].endswith(ends)}:
+        disk_space.remember(disk_space.record(request.catalogue.folder, lock))
+    disk_space.remember(file)
 
 
 def _record(request: Request, digests: Mapping[str, str]) -> Path:

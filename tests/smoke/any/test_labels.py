@@ -27,7 +27,7 @@ def stage(row: Image) -> Stage:
 def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> build.Facts:
     """Find anew what a build of this image would be labelled with; all it needs was made for the build."""
     request = build.request(catalogue, stage(row), images=[row.name], platforms=[platform.value], bases=bases.name)
-    return prepare.facts(request)
+    return prepare.stated(request)
 
 
 def test_the_version_is_the_locked_one_of_dynamo(

@@ -25,6 +25,7 @@ OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 OF_HARDWARE = (
     *("libibmad.so.*", "libibumad.so.*", "libibverbs.so.*", "libmlx5.so.*", "librdmacm.so.*", "libefa.so.*"),
     *("libfabric.so.*", "libhwloc.so.*", "libdoca_*.so.*", "libmpi.so.*", "liboshmem.so.*", "libpmix.so.*"),
+    *("libucp.so.0", "libucs.so.0"),  # of a UCX beside NIXL's own, which has other names: NVSHMEM's plugin for it
     *("libred_*.so*", "libaws-*.so", "libazure-*.so.*", "libgdsdl*.so*"),
 )
 """What plugins of NIXL, UCX and NVSHMEM for a vendor's network or storage want: one that cannot be loaded is passed

@@ -33,7 +33,8 @@ def test_no_variable_changes_where_libraries_are_looked_for(probe: Mapping[str, 
 def test_the_nixl_variables_name_folders_that_have_nixl(probe: Mapping[str, Any], layers: Saved) -> None:
     variables = probe["user"]["environment"]
     names = {name: _real(layers, variables[name]) for name in ("NIXL_PREFIX", "NIXL_LIB_DIR", "NIXL_PLUGIN_DIR")}
-    assert names["NIXL_LIB_DIR"].startswith(f"{names['NIXL_PREFIX']}/")
+    # What it leads to is elsewhere in a backend, where NIXL is a package of the environment.
+    assert variables["NIXL_LIB_DIR"].startswith(f"{variables['NIXL_PREFIX']}/")
     assert f"{names['NIXL_LIB_DIR']}/libnixl.so" in layers.files
     assert f"{names['NIXL_PLUGIN_DIR']}/{UCX_PLUGIN}" in layers.files
 
