@@ -291,7 +291,7 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
 
 
 def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
-    """Refuse a build that the disk cannot hold, unless it was done before; locks that are in another build count nothing.
+    """Refuse a build that the disk cannot hold, unless it was done before; locks in another build count nothing.
 
     Raises:
         NoSpaceError: with what is needed and what is there.
