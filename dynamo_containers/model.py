@@ -93,6 +93,8 @@ class Image:
     """Modules of the engine and of Dynamo's worker for it, which must be importable without a device."""
     keeps: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Build programs that a runtime has, by pattern of their path -> the reason why."""
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Libraries that something in it asks for and that are not there, by pattern of their name -> the reason why."""
     shares: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
     pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -251,6 +253,7 @@ def _image(name: str, row: Table) -> Image:
         backend=row.string("backend", optional=True),
         imports=row.strings("imports", optional=True),
         keeps=_reasons(row, "keeps"),
+        lacks=_reasons(row, "lacks"),
         shares=row.string("shares", optional=True),
         pieces=_pieces(row.table("pieces", optional=True)),
         os_packages=row.strings("os-packages", optional=True),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers.model import ROOT
+from tests.smoke.any.test_layers import leaking
 from tests.smoke.conftest import ask
 from tests.smoke.locks import broken, locked_environment
 
@@ -31,7 +32,7 @@ def test_its_first_layers_are_those_of_the_runtime(ci_layers: Saved, layers: Sav
 
 
 def test_what_it_adds_holds_no_string_of_the_machine_that_built_it(ci_layers: Saved) -> None:
-    assert [entry.path for layer in ci_layers.layers for entry in layer if entry.leaks] == []
+    assert leaking(ci_layers) == set()
     assert ci_layers.config_leaks == ()
 
 

@@ -95,7 +95,7 @@ def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: Sav
     assert answer["asked"] > 100
     # A library of another package is there when its package is imported, which loads it first (torch, CUDA, NIXL).
     there = {PurePosixPath(path).name for path in layers.files}
-    elsewhere = (*OF_THE_DRIVER, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
+    elsewhere = (*OF_THE_DRIVER, *row.lacks, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
     missing = {
         file: [name for name in names if not (row.backend and name in there) and not _fits(name, elsewhere)]
         for file, names in answer["missing"].items()
