@@ -191,7 +191,7 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     help={"all": "also the images that have a name, and everything that the private engine keeps to build faster"},
 )
 def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's name
-    """Remove what builds left: images without a name, scratch, stale build cache; never what is not ours."""
+    """Remove what builds left: images without a name, scratch, cache unused for a week; never what is not ours."""
     import time
 
     from dynamo_containers import clean, disk_space, engine, run

@@ -22,6 +22,8 @@ LIST = ("docker", "image", "ls", "--filter", LABEL, "--format", "{{.Repository}}
 """The command that names our images."""
 SCRATCH = ("pieces/tmp*", "programs/tmp*", "os-packages/.*", "roots/bootstrap-*", "bench-*", ".*.json.*", "*/.*.json.*")
 """Below .build: what is made beside its place and renamed when it is whole (TemporaryDirectory, run.replacing)."""
+UNUSED = "168h"
+"""How long nobody must have asked for a step before its cache goes: a week. Younger ones make the next build fast."""
 OLD_SECONDS = 3600
 """Scratch that is younger may be that of a build that runs."""
 
@@ -53,8 +55,7 @@ def plan(
     dangling = Command(argv=("docker", "image", "prune", "--force", "--filter", LABEL), env=env)
     names = [name for name in tagged if "<none>" not in name]
     named = [Command(argv=("docker", "image", "rm", *names), env=env)] if everything and names else []
-    # Without `everything` only what no build asked for any more: a step that is not a part of any image.
-    words = ("--all",) if everything else ()
+    words = ("--all",) if everything else ("--filter", f"until={UNUSED}")
     caches = [Command(argv=(*buildx, "prune", "--force", *words), env=env)] if private else []
     return Plan(commands=(*named, dangling, *caches))
 

@@ -24,7 +24,8 @@ def argvs(*, private: bool, everything: bool, tagged: tuple[str, ...] = TAGGED) 
 
 
 def test_images_without_a_name_and_stale_cache_go_and_named_images_stay() -> None:
-    assert argvs(private=True, everything=False) == [DANGLING, ("docker", "buildx", "prune", "--force")]
+    prune = ("docker", "buildx", "prune", "--force", "--filter", "until=168h")
+    assert argvs(private=True, everything=False) == [DANGLING, prune]
 
 
 def test_the_cache_of_an_engine_that_others_use_stays() -> None:
