@@ -144,12 +144,13 @@ def _pieces(request: Request, texts: Mapping[str, Mapping[str, str]]) -> dict[st
     """Cut the locks that go into the images, for the platforms that are built."""
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
+    every = python_lock.locks(catalogue)  # once: they are derived anew at each call
     for layer in layers(catalogue):
         if layer.name in (BUILDER, *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages)):
             continue  # the base stage installs none
         locks = {
             lock.target.platform: known[lock.path]
-            for lock in python_lock.locks(catalogue)
+            for lock in every
             if lock.layer == layer and lock.path in known and lock.target.platform in request.platforms
         }
         if locks:

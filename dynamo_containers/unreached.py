@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 NOT_LOCKED = "not locked"
 AS_IT_WAS = "as it was"
-AS_IT_WAS = "as it was"
 HEAD = ("what", "asked", "stays", "why")
 
 
