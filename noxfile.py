@@ -52,7 +52,6 @@ SHELL_SCRIPTS = (
     "containers/os-packages/install-debs",
     "dynamo_containers/engine/init.sh",
     "tests/smoke/inside/editable.sh",
-    "tests/smoke/inside/extension.sh",
 )
 
 
