@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BUILDER_STEPS = ("builder", "base")
 """The folders of containers/ whose steps run in the builder's root image."""
-INSTALL_STEPS = ("base", "packages", "wheels", "dynamo", "frontend")
+INSTALL_STEPS = ("base", "packages", "wheels", "dynamo")
 """The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
 DEV_PACKAGES = "dev"
 """The set of OS packages that a dev image gets."""
@@ -67,13 +67,14 @@ def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> 
         below = _add_os_packages(steps, request, facts, f"os-{wanted}", wanted, below)
     for layer in (image.shares, image.name):
         below = _add_packages(steps, request, facts, layer, below)
-    if not image.backend:
-        return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"below": below, "base": base})
     if python_pieces.compiles(image, request.platforms):
         wheels = {"below": below, "wheelhouse": _add_backend(steps, request, facts, image)}
         below = _add(steps, request, facts, f"{image.name}-compiled", "wheels", wheels)
     dynamo = _add(steps, request, facts, f"{image.name}-dynamo", "dynamo", {"below": below, "base": base})
-    return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
+    if image.backend:
+        return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
+    steps[dynamo]["args"]["NIXL"] = ""  # whose Python package needs torch: the image's own step does without (ADR 5)
+    return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo, "base": base})
 
 
 def _add_on_engine_image(steps: Steps, request: Request, facts: Facts, image: Image) -> str:

@@ -26,7 +26,7 @@ BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
 """Where dockerd with the containerd image store has the manifests, below its data root (containerd: content store)."""
 PACKAGES = "packages"
 """The folder of containers/ whose steps install Python packages that are not Dynamo."""
-TREES = (PACKAGES, "wheels", "dynamo", "frontend")
+TREES = (PACKAGES, "wheels", "dynamo")
 """The folders of containers/ whose steps put a `/tree` on the image."""
 
 

@@ -151,7 +151,8 @@ def test_every_target_but_the_tools_names_the_platforms(
     catalogue: Catalogue, facts: Facts, platforms: tuple[str, ...]
 ) -> None:
     targets = document(build.request(catalogue, Stage.CI, platforms=platforms), facts)["target"]
-    assert set(targets) == {"base", "builder", "frontend", "frontend-ci", "frontend-runtime", "os", "tools"}
+    of_frontend = {"frontend", "frontend-ci", "frontend-dynamo", "frontend-runtime"}
+    assert set(targets) == {"base", "builder", "os", "tools", *of_frontend}
     assert {name for name, target in targets.items() if "platforms" not in target} == {"tools"}
     assert all(target["platforms"] == list(platforms) for name, target in targets.items() if name != "tools")
 
@@ -159,7 +160,7 @@ def test_every_target_but_the_tools_names_the_platforms(
 def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts: Facts) -> None:
     content = document(build.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"]), facts)
     assert content["group"] == {"default": {"targets": ["frontend-runtime", "small-runtime"]}}
-    images = {"frontend", "frontend-runtime", "small", "small-runtime"}
+    images = {"frontend", "frontend-dynamo", "frontend-runtime", "small", "small-dynamo", "small-runtime"}
     assert set(content["target"]) == {"base", "builder", "os", "tools", *images}
 
 
@@ -173,6 +174,7 @@ def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, fa
         assert set(target["args"]) <= {
             "BASES",
             "GLIBC",
+            "NIXL",
             "OLDEST_GLIBC",
             "PYTHON",
             "PYTHON_VERSION",

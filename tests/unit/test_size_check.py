@@ -19,7 +19,7 @@ def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogu
     targets = build.bake(request, facts)["target"]
     assert size_check.steps_of(targets, "frontend-ci") == (
         ("frontend", "packages"),
-        ("frontend-runtime", "frontend"),
+        ("frontend-dynamo", "dynamo"),
         ("frontend-ci", "packages"),
     )
 
