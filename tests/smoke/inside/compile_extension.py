@@ -1,4 +1,4 @@
-"""Compiles a tiny extension of Python in /tmp, as a build backend or an engine with its kernels' launchers, and calls it."""
+"""Compiles a tiny extension of Python in /tmp, as an engine does with its kernels' launchers, and calls it."""
 
 import importlib.util
 import json
