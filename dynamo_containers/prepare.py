@@ -36,7 +36,7 @@ from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer, layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.build import Request
@@ -63,8 +63,9 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         NoSpaceError: the disk cannot hold what the build would write.
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
-    texts = check_locks(request)
-    known = _stated(request, texts)
+    every = python_lock.locks(request.catalogue)
+    texts = _checked(request, every)
+    known = _stated(request, texts, every)
     if dry_run:
         _announce(request)
         return known
@@ -84,10 +85,11 @@ def stated(request: Request) -> Facts:
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
     """
-    return _stated(request, check_locks(request))
+    every = python_lock.locks(request.catalogue)
+    return _stated(request, _checked(request, every), every)
 
 
-def _stated(request: Request, texts: Mapping[str, Mapping[str, str]]) -> Facts:
+def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]) -> Facts:
     folder, bases = request.catalogue.folder, request.bases
     return Facts(
         native=native_platform(),
@@ -101,7 +103,7 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]]) -> Facts:
         },
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
-        pieces=_pieces(request, texts),
+        pieces=_pieces(request, texts, every),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         user=os.getuid() or ANYBODY,
         drift=(),
@@ -140,11 +142,12 @@ def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
 
-def _pieces(request: Request, texts: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[Piece, ...]]:
+def _pieces(
+    request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]
+) -> dict[str, tuple[Piece, ...]]:
     """Cut the locks that go into the images, for the platforms that are built."""
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
-    every = python_lock.locks(catalogue)  # once: they are derived anew at each call
     for layer in layers(catalogue):
         if layer.name in (BUILDER, *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages)):
             continue  # the base stage installs none
@@ -192,6 +195,11 @@ def check_locks(request: Request) -> dict[str, dict[str, str]]:
         LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
         UsageError: the bases lack a root image or a set of OS packages that an image is made of.
     """
+    return _checked(request, python_lock.locks(request.catalogue))
+
+
+def _checked(request: Request, every: Sequence[LockFile]) -> dict[str, dict[str, str]]:
+    """Do that with `every` lock there is: they are derived once for a request, whatever it asks for."""
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
@@ -199,8 +207,9 @@ def check_locks(request: Request) -> dict[str, dict[str, str]]:
             raise UsageError(message)
     for image in request.images:
         _check_os_sets(request, image)
-    texts = {image.name: _image_locks(request, image) for image in request.images}
-    paths = {lock.path for image in request.images for lock in _python_locks(request, image)}
+    python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
+    texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
+    paths = {lock.path for locks in python_locks.values() for lock in locks}
     python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
     for fault in python_cuda.faults(request.catalogue, python, request.bases.name):
         raise LockError(fault)
@@ -220,16 +229,14 @@ def _check_os_sets(request: Request, image: Image) -> None:
             raise UsageError(message)
 
 
-def _python_locks(request: Request, image: Image) -> list[LockFile]:
+def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
     wanted = python_layers(image, request.stage)
-    every = python_lock.locks(request.catalogue)
     return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
 
-def _image_locks(request: Request, image: Image) -> dict[str, str]:
+def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> dict[str, str]:
     folder, bases = request.catalogue.folder, request.bases
     texts = {}
-    locks = _python_locks(request, image)
     if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
         raise LockError(_never_locked(request, image, missing))
     for lock in locks:
