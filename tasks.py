@@ -10,7 +10,7 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from dynamo_containers import model
+from dynamo_containers import model, reader
 from dynamo_containers.errors import INTERRUPTED, FatalError
 
 gc.disable()  # these processes are short, and looking for garbage is a sixth of what our imports take
@@ -29,7 +29,8 @@ BASES = "the set of root images to build on"
 def _messages() -> Iterator[None]:
     """Turn a foreseen failure into its message and exit code; a bug keeps its traceback."""
     try:
-        yield
+        with reader.needed():
+            yield
     except FatalError as error:
         message = f"error: {error}"
         raise Exit(message, error.exit_code) from None

@@ -352,3 +352,15 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
         (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
     )
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("words", [("explain",), ("engine.environment",)], ids=["explain", "environment"])
+def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_unix_tool(
+    line: CommandLine, words: tuple[str, ...]
+) -> None:
+    with line.start(*words) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) == (-signal.SIGPIPE, "")
