@@ -133,7 +133,7 @@ def stand_in_trtllm(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, engine, prepare, run, step_inputs
+    from dynamo_containers import build, build_record, engine, prepare, run, step_inputs
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
@@ -149,7 +149,7 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
                 run.execute(plan, dry_run=dry_run)
                 if not dry_run:
-                    prepare.remember(request, known)
+                    build_record.remember(request, known)
             run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
 
 

@@ -40,7 +40,7 @@ def _messages() -> Iterator[None]:
 
 
 def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
-    from dynamo_containers import build, engine, prepare, run, size_check, step_inputs
+    from dynamo_containers import build, build_record, engine, prepare, run, size_check, step_inputs
 
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
@@ -53,7 +53,7 @@ def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str]
         with engine.watched(model.ROOT):
             run.execute(plan, dry_run=c.config.run.dry)
         if not c.config.run.dry:
-            prepare.remember(request, facts)
+            build_record.remember(request, facts)
             size_check.check(request, facts, environment, plan.documents[0])
 
 

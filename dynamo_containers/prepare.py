@@ -12,39 +12,32 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
-    disk_space,
+    build_record,
     host_secrets,
     oci_layout,
     os_lock,
     os_packages,
     programs,
-    pulled,
-    python_cuda,
     python_lock,
     python_pieces,
     python_pins,
-    python_sizes,
-    roots,
+    request_locks,
+    request_roots,
     run,
 )
 from dynamo_containers.build import Facts
-from dynamo_containers.errors import CommandFailedError, LockError, UsageError
-from dynamo_containers.graph import DEV_PACKAGES
-from dynamo_containers.model import IMAGES_FILE, Stage, Way
-from dynamo_containers.pins import ENGINE_IMAGES, render_root
+from dynamo_containers.errors import CommandFailedError, UsageError
+from dynamo_containers.image_inputs import os_sets
+from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer, layers
+from dynamo_containers.python_layers import BUILDER, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.build import Request
-    from dynamo_containers.model import Image
-    from dynamo_containers.oci_layout import RootImage
-    from dynamo_containers.os_lock import Drift, OsLock
-    from dynamo_containers.pins import Pins
-    from dynamo_containers.platforms import Platform
+    from dynamo_containers.os_lock import Drift
     from dynamo_containers.python_lock import LockFile
     from dynamo_containers.python_pieces import Piece
 
@@ -64,13 +57,13 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
     every = python_lock.locks(request.catalogue)
-    texts = _checked(request, every)
+    texts = request_locks.check_with(request, every)
     known = _stated(request, texts, every)
     if dry_run:
-        _announce(request)
+        request_roots.announce(request)
         return known
-    check_space(request, texts, known.locks)
-    images, drift = _roots(request)
+    build_record.check(request, texts, known.locks)
+    images, drift = request_roots.ensure(request)
     drift += _served(request)
     if drift:
         print(os_lock.drift_table(f"the {request.bases.name} bases", drift), file=sys.stderr, flush=True)
@@ -86,7 +79,7 @@ def stated(request: Request) -> Facts:
         LockError: a lock or a pin that the request needs is missing or stale.
     """
     every = python_lock.locks(request.catalogue)
-    return _stated(request, _checked(request, every), every)
+    return _stated(request, request_locks.check_with(request, every), every)
 
 
 def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]) -> Facts:
@@ -97,9 +90,9 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         revision=_revision(folder),
         locks={name: _digest(request, locks) for name, locks in texts.items()},
         roots={
-            (lock.role, lock.platform): _made(request, lock)
+            (lock.role, lock.platform): request_roots.made(request, lock)
             or request.catalogue.pins.root(bases.name, lock.role, lock.platform)
-            for lock in _root_locks(request)
+            for lock in request_roots.locks(request)
         },
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
@@ -109,13 +102,6 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         drift=(),
         secrets=host_secrets.secrets(folder, os.environ),
     )
-
-
-def _made(request: Request, lock: OsLock) -> str:
-    """Return the digest of a root image that was made here, or ''."""
-    folder = request.catalogue.folder
-    root = roots.cached(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
-    return root.digest if root else ""
 
 
 def _served(request: Request) -> tuple[Drift, ...]:
@@ -133,13 +119,6 @@ def _served(request: Request) -> tuple[Drift, ...]:
 def _os_packages(request: Request) -> tuple[str, ...]:
     """Return the sets of OS packages that the images of a request get on top of their root image."""
     return tuple(dict.fromkeys(name for image in request.images for name in os_sets(image, request.stage)))
-
-
-def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
-    """Return the sets of OS packages in an image of a stage."""
-    if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
-        return ()
-    return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
 
 def _pieces(
@@ -162,121 +141,6 @@ def _pieces(
     return cuts
 
 
-def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
-    """Return the layers whose Python locks go into an image of a stage."""
-    shared = (image.shares,) if image.shares else ()
-    compiled = (backend_layer(image),) if image.compiles else ()
-    own = (*compiled, *shared, image.name) if image.way is Way.WHEELS else (engine_layer(image),)
-    runtime = (BUILDER, "base", *own)
-    return {
-        Stage.BASE: (BUILDER, "base"),
-        Stage.BACKEND: (BUILDER, "base", *compiled, image.name),
-        Stage.RUNTIME: runtime,
-        Stage.CI: (*runtime, ci_layer(image)),
-        Stage.DEV: (*runtime, ci_layer(image), f"{image.name}-dev"),
-    }[stage]
-
-
-def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
-    """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
-    if stage is Stage.BASE or image.way is Way.IMAGE:
-        return ("builder",)
-    runtime = () if stage is Stage.BACKEND else ("runtime",)
-    return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
-
-
-def check_locks(request: Request) -> dict[str, dict[str, str]]:
-    """Return for each image the texts of the locks that go into it, after checking that they are current. Offline.
-
-    On every platform that it is made for, although one may be built: a label has one value for all platforms of an
-    image, so `ai.dynamo.lock` speaks of all of them.
-
-    Raises:
-        LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
-        UsageError: the bases lack a root image or a set of OS packages that an image is made of.
-    """
-    return _checked(request, python_lock.locks(request.catalogue))
-
-
-def _checked(request: Request, every: Sequence[LockFile]) -> dict[str, dict[str, str]]:
-    """Do that with `every` lock there is: they are derived once for a request, whatever it asks for."""
-    for role in {role for image in request.images for role in root_roles(image, request.stage)}:
-        if role not in request.bases.roots:
-            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
-            message += " image stands on."
-            raise UsageError(message)
-    for image in request.images:
-        _check_os_sets(request, image)
-    python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
-    texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
-    paths = {lock.path for locks in python_locks.values() for lock in locks}
-    python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
-    for fault in python_cuda.faults(request.catalogue, python, request.bases.name):
-        raise LockError(fault)
-    return texts
-
-
-def _check_os_sets(request: Request, image: Image) -> None:
-    """Refuse, where the image is asked for, a set of OS packages that is not there on these bases."""
-    for name in os_sets(image, request.stage):
-        if name not in request.bases.packages:
-            who = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
-            having = [each.name for each in request.catalogue.bases.values() if name in each.packages]
-            message = (
-                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {who}.\n"
-                f"Bases that have it: {', '.join(having) or 'none'}."
-            )
-            raise UsageError(message)
-
-
-def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
-    wanted = python_layers(image, request.stage)
-    return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
-
-
-def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> dict[str, str]:
-    folder, bases = request.catalogue.folder, request.bases
-    texts = {}
-    if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
-        raise LockError(_never_locked(request, image, missing))
-    for lock in locks:
-        if reason := python_lock.stale(lock, folder):
-            raise LockError(reason)
-        texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
-    for role in root_roles(image, request.stage):
-        texts |= _root_texts(request, image, role)
-    if image.way is Way.IMAGE:
-        pin = pulled.pinned_engine(request.catalogue.pins, image)
-        texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
-    for name in os_sets(image, request.stage):
-        for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
-            texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
-    return texts
-
-
-def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> str:
-    """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
-    packages = {package: address for lock in missing for package, address in lock.indexes}
-    where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
-    registries = sorted({root.image.partition("/")[0] for root in request.bases.pulled.values()})
-    pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
-    return (
-        f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
-        f"Missing: {', '.join(lock.path for lock in missing)}.\n"
-        f"Where that index can be reached, run: {python_pins.COMMAND} --image {image.name}\n"
-        f"and then this again.{pulls}"
-    )
-
-
-def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
-    """Return what decides a root image: the locks of its packages, or its pin where a registry has it."""
-    folder, bases = request.catalogue.folder, request.bases
-    if role in bases.pulled:
-        return {f"roots.{bases.name}.{role}": render_root(pulled.pinned(request.catalogue.pins, bases, role))}
-    systems = [os_lock.OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms]
-    return {system.file: os_lock.render(system, os_lock.read(system, folder)) for system in systems}
-
-
 def _version(request: Request, texts: Mapping[str, str]) -> str:
     base = (text for path, text in texts.items() if path.startswith("constraints/base-"))
     pins = {pin.name: pin.version for text in base for pin in python_pins.read(text)}
@@ -296,86 +160,6 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
         pins = request.catalogue.pins.programs.items()
         content += sorted(f"{key}\n{pin.sha256}" for key, pin in pins if key[0] == request.bases.name)
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
-
-
-def check_space(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
-    """Refuse a build that the disk cannot hold, unless it was done before; locks in another build count nothing.
-
-    Raises:
-        NoSpaceError: with what is needed and what is there.
-        LockError: the sizes of packages are missing.
-    """
-    folder = request.catalogue.folder
-    if not _record(request, digests).is_file():  # else nothing is read: a no-op must cost nothing
-        every = {path: text for each in texts.values() for path, text in each.items()}
-        every = {path: text for path, text in every.items() if not disk_space.record(folder, (path, text)).is_file()}
-        sizes = python_sizes.read(folder)
-        disk_space.check(disk_space.place(folder), disk_space.needed(every, sizes, request.platforms))
-
-
-def remember(request: Request, facts: Facts) -> None:
-    """Remember that a request was built, so that neither it nor what it shares is asked for disk space again."""
-    file, ends = _record(request, facts.locks), tuple(f"-{platform.arch}.txt" for platform in request.platforms)
-    if file.is_file():
-        return
-    for lock in {each for texts in check_locks(request).values() for each in texts.items() if each[0].endswith(ends)}:
-        disk_space.remember(disk_space.record(request.catalogue.folder, lock))
-    disk_space.remember(file)
-
-
-def _record(request: Request, digests: Mapping[str, str]) -> Path:
-    platforms = (platform.value for platform in request.platforms)
-    words = (request.stage.value, *platforms, *(f"{name} {digest}" for name, digest in sorted(digests.items())))
-    return disk_space.record(request.catalogue.folder, words)
-
-
-def _announce(request: Request) -> None:
-    """Name the root images that a build would make first."""
-    for lock in _root_locks(request):
-        if not _made(request, lock):
-            print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
-
-
-def _root_locks(request: Request) -> list[OsLock]:
-    """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
-    # The builder of this machine's own platform serves every install step, whatever is built.
-    wanted = {
-        (role, platform)
-        for image in request.images
-        for platform in request.platforms
-        for role in root_roles(image, request.stage)
-        if role != "devel" or request.stage is Stage.BACKEND or image.compiles.get(platform)
-    }
-    wanted |= {("builder", native_platform())}
-    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
-    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
-
-
-def _roots(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[Drift, ...]]:
-    """Make the root images that the request stands on; return their digests, and what drifted."""
-    made = roots.ensure_all(request.catalogue.folder, _root_locks(request), request.catalogue.pins.epoch)
-    digests = {(lock.role, lock.platform): root.digest for lock, root in made}
-    return digests, tuple(row for lock, root in made for row in drift_of(lock, root, request.catalogue.pins))
-
-
-def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[Drift, ...]:
-    """Return in what a root image is not what its lock and its pin say.
-
-    Raises:
-        LockError: it has no pin, or (strict bases) it is another one than pinned.
-    """
-    pinned = pins.root(lock.bases.name, lock.role, lock.platform)
-    if root.digest == pinned or root.drift:
-        return root.drift
-    if lock.bases.strict:
-        message = (
-            f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned "
-            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes "
-            "the time.\n"
-            "Compare, and if it is right pin it with: invoke lock --only images"
-        )
-        raise LockError(message)
-    return (os_lock.Drift(name=f"root-{lock.role}-{lock.platform.arch}", locked=pinned, used=root.digest),)
 
 
 def _revision(folder: Path) -> str:

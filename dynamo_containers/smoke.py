@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import build, prepare
+from dynamo_containers import build, request_locks
 from dynamo_containers.build import DEFAULT_BASES
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage, unknown
@@ -96,7 +96,7 @@ def check_locks(requests: tuple[build.Request, ...]) -> None:
     """
     try:
         for request in requests:
-            prepare.check_locks(request)
+            request_locks.check(request)
     except LockError as error:
         message = f"Could not check the image {requests[0].images[0].name}; no test was run.\n{error}"
         raise LockError(message) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, lock_check, lock_part, model, prepare, python_lock
+from dynamo_containers import build, image_inputs, lock_check, lock_part, model, prepare, python_lock
 from dynamo_containers.bases import RegistryRoot
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage, Way
@@ -135,14 +135,14 @@ def test_the_published_image_takes_the_place_of_the_runtime_s_root_image_by_dige
 @pytest.mark.parametrize("stage", [Stage.RUNTIME, Stage.CI], ids=lambda stage: str(stage.value))
 def test_no_root_image_is_made_and_no_set_of_os_packages_installed_for_it(checkout: Path, stage: Stage) -> None:
     small = written(checkout, ROW + 'os-packages = ["compiler"]\n').images["small"]
-    assert prepare.root_roles(small, stage) == ("builder",)
-    assert prepare.os_sets(small, stage) == ()
+    assert image_inputs.root_roles(small, stage) == ("builder",)
+    assert image_inputs.os_sets(small, stage) == ()
 
 
 def test_its_stages_have_locks_of_their_own(checkout: Path) -> None:
     small = written(checkout, ROW).images["small"]
-    assert prepare.python_layers(small, Stage.RUNTIME) == ("builder", "base", "small-engine-image")
-    assert prepare.python_layers(small, Stage.CI)[-1] == "small-engine-image-ci"
+    assert image_inputs.python_layers(small, Stage.RUNTIME) == ("builder", "base", "small-engine-image")
+    assert image_inputs.python_layers(small, Stage.CI)[-1] == "small-engine-image-ci"
 
 
 def test_one_word_adds_locks_and_leaves_all_others_as_they_are(own_checkout: Path) -> None:

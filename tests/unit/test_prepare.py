@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, disk_space, host_secrets, model, prepare, run
+from dynamo_containers import (
+    build,
+    build_record,
+    disk_space,
+    host_secrets,
+    image_inputs,
+    model,
+    prepare,
+    request_roots,
+    run,
+)
 from dynamo_containers.errors import LockError, NoSpaceError, UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.oci_layout import RootImage
@@ -40,7 +50,7 @@ def asked(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd
     ],
 )
 def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers: tuple[str, ...]) -> None:
-    assert prepare.python_layers(catalogue.images["frontend"], stage) == layers
+    assert image_inputs.python_layers(catalogue.images["frontend"], stage) == layers
 
 
 def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
@@ -99,30 +109,30 @@ def runtime(catalogue: Catalogue) -> OsLock:
 
 
 def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    assert prepare.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
+    assert request_roots.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
 
 
 def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    rows = prepare.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
+    rows = request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
 
 
 def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
     drift = (Drift(name="bash", locked="5.2-2", used="5.2-3"),)
-    assert prepare.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
+    assert request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
 
 
 def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
     strict = replace(runtime, bases=replace(runtime.bases, strict=True))
     with pytest.raises(LockError) as caught:
-        prepare.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
+        request_roots.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert PINNED in str(caught.value)
     assert OTHER in str(caught.value)
 
 
 def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
-        prepare.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
+        request_roots.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
 
 
 @pytest.fixture
@@ -200,5 +210,5 @@ def test_what_another_build_has_already_is_not_asked_for_disk_space(
     monkeypatch.setattr(disk_space, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     with pytest.raises(NoSpaceError):
         prepare.facts(ci)
-    prepare.remember(frontend, known)
+    build_record.remember(frontend, known)
     assert prepare.facts(ci).version == "1.4.2"

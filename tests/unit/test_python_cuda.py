@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, lock_check, model, prepare, python_cuda, python_lock
+from dynamo_containers import build, lock_check, model, python_cuda, python_lock, request_locks
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage
 
@@ -105,7 +105,7 @@ def test_the_check_of_locks_finds_it(spoiled: Catalogue) -> None:
 def test_a_build_refuses_it(spoiled: Catalogue) -> None:
     request = build.request(spoiled, Stage.BACKEND, images=["vllm"], platforms=["linux/amd64"])
     with pytest.raises(LockError, match=r"pins aaa-cu12==1\.0, which is for CUDA 12; required by vllm"):
-        prepare.check_locks(request)
+        request_locks.check(request)
 
 
 def test_an_exemption_without_a_reason_is_refused(own: Catalogue) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, model, prepare, python_lock, smoke
+from dynamo_containers import build, model, prepare, python_lock, request_locks, smoke
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import Platform
@@ -90,7 +90,7 @@ def test_a_set_of_os_packages_that_the_bases_lack_is_refused_where_the_image_is_
     catalogue: Catalogue, image: str, stage: Stage, said: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        prepare.check_locks(asked(catalogue, stage, image=image))
+        request_locks.check(asked(catalogue, stage, image=image))
     assert str(caught.value) == f"{IMAGES_FILE}: bases.cuda has no {said}.\nBases that have it: debian."
 
 

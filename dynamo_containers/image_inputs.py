@@ -1,0 +1,42 @@
+"""What is an image of a stage made of? Pure: its row names the layers of packages, the root images, the OS packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_containers.graph import DEV_PACKAGES
+from dynamo_containers.model import Stage, Way
+from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer
+
+if TYPE_CHECKING:
+    from dynamo_containers.model import Image
+
+
+def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
+    """Return the layers whose Python locks go into an image of a stage."""
+    shared = (image.shares,) if image.shares else ()
+    compiled = (backend_layer(image),) if image.compiles else ()
+    own = (*compiled, *shared, image.name) if image.way is Way.WHEELS else (engine_layer(image),)
+    runtime = (BUILDER, "base", *own)
+    return {
+        Stage.BASE: (BUILDER, "base"),
+        Stage.BACKEND: (BUILDER, "base", *compiled, image.name),
+        Stage.RUNTIME: runtime,
+        Stage.CI: (*runtime, ci_layer(image)),
+        Stage.DEV: (*runtime, ci_layer(image), f"{image.name}-dev"),
+    }[stage]
+
+
+def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
+    """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
+    if stage is Stage.BASE or image.way is Way.IMAGE:
+        return ("builder",)
+    runtime = () if stage is Stage.BACKEND else ("runtime",)
+    return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
+
+
+def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
+    """Return the sets of OS packages in an image of a stage."""
+    if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
+        return ()
+    return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages

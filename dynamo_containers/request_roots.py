@@ -1,0 +1,75 @@
+"""Which root images does a request stand on, and what became of them? Those of registries are the engine's to pull."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dynamo_containers import os_lock, roots
+from dynamo_containers.errors import LockError
+from dynamo_containers.image_inputs import root_roles
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import native_platform
+
+if TYPE_CHECKING:
+    from dynamo_containers.build import Request
+    from dynamo_containers.oci_layout import RootImage
+    from dynamo_containers.os_lock import Drift, OsLock
+    from dynamo_containers.pins import Pins
+    from dynamo_containers.platforms import Platform
+
+
+def locks(request: Request) -> list[OsLock]:
+    """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
+    # The builder of this machine's own platform serves every install step, whatever is built.
+    wanted = {
+        (role, platform)
+        for image in request.images
+        for platform in request.platforms
+        for role in root_roles(image, request.stage)
+        if role != "devel" or request.stage is Stage.BACKEND or image.compiles.get(platform)
+    }
+    wanted |= {("builder", native_platform())}
+    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
+    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
+
+
+def made(request: Request, lock: OsLock) -> str:
+    """Return the digest of a root image that was made here, or ''."""
+    folder = request.catalogue.folder
+    root = roots.cached(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
+    return root.digest if root else ""
+
+
+def announce(request: Request) -> None:
+    """Name the root images that a build would make first."""
+    for lock in locks(request):
+        if not made(request, lock):
+            print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
+
+
+def ensure(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[Drift, ...]]:
+    """Make the root images that the request stands on; return their digests, and what drifted."""
+    found = roots.ensure_all(request.catalogue.folder, locks(request), request.catalogue.pins.epoch)
+    digests = {(lock.role, lock.platform): root.digest for lock, root in found}
+    return digests, tuple(row for lock, root in found for row in drift_of(lock, root, request.catalogue.pins))
+
+
+def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[Drift, ...]:
+    """Return in what a root image is not what its lock and its pin say.
+
+    Raises:
+        LockError: it has no pin, or (strict bases) it is another one than pinned.
+    """
+    pinned = pins.root(lock.bases.name, lock.role, lock.platform)
+    if root.digest == pinned or root.drift:
+        return root.drift
+    if lock.bases.strict:
+        message = (
+            f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned "
+            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes "
+            "the time.\n"
+            "Compare, and if it is right pin it with: invoke lock --only images"
+        )
+        raise LockError(message)
+    return (os_lock.Drift(name=f"root-{lock.role}-{lock.platform.arch}", locked=pinned, used=root.digest),)
