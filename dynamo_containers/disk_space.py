@@ -1,11 +1,12 @@
 """How much of the disk does a build take? Computed from its locks, so that a full disk is known before it starts.
 
-A build whose result was made here before is not asked: it is a matter of seconds, and needs next to nothing.
+What was built here before needs next to nothing, as long as the engine keeps it: its owner may have pruned it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ COPIES = 4
 """How often the engine has what is unpacked: cache of wheels, install step, layer, and the image's snapshot."""
 PACKED = 1
 """And how often what is compressed: the layers of the image; for .debs that is what was downloaded."""
+TOTAL = re.compile(r"^Total:\s+(?P<number>[\d.]+)(?P<unit>[kMGTP]?)B$", re.MULTILINE)
+"""How `docker buildx du` ends; the units are powers of 1000."""
 OS_LOCK = "constraints/os-"
 
 
@@ -54,9 +57,32 @@ def record(folder: Path, words: Iterable[str]) -> Path:
     return folder / ".build" / "built" / hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
-def remember(file: Path) -> None:
-    """Remember that a build succeeded; see `record`."""
-    run.write(run.Document(path=file, text=""))
+def remember(file: Path, bytes_needed: int = 0) -> None:
+    """Remember that a build succeeded, and what it writes where nothing of it is there; see `record`."""
+    run.write(run.Document(path=file, text=f"{bytes_needed}\n"))
+
+
+def remembered(file: Path) -> int | None:
+    """Return the bytes that a build would write where nothing of it is there, None if it was not done here."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return int(text) if text else None
+
+
+def cached(text: str) -> int:
+    """Return the bytes in a build cache, as `docker buildx du` ends; 0 where it says nothing of the kind."""
+    found = TOTAL.search(text)
+    return int(float(found["number"]) * 1000 ** " kMGTP".index(found["unit"] or " ")) if found else 0
+
+
+def left(whole: int, new: int, in_cache: int) -> int:
+    """Return the bytes that a build writes, by what the engine keeps of what was built before.
+
+    Args:
+        whole: what it writes where nothing of it is there.
+        new: what it writes where everything that was built here is there.
+        in_cache: what the engine's build cache holds: at least one copy of what is there unpacked, or it was pruned.
+    """
+    return new if in_cache >= (whole - new) * WHEELS_UNPACKED // (WHEELS_UNPACKED * COPIES + PACKED) else whole
 
 
 def forget(folder: Path) -> None:
@@ -72,6 +98,11 @@ def place(folder: Path) -> Path:
     """
     data = folder / ".engine" / "data"
     return data if data.is_dir() else folder
+
+
+def fits(where: Path, bytes_needed: int) -> bool:
+    """Say whether the disk holds as much."""
+    return disk_usage(where).free >= bytes_needed
 
 
 def check(where: Path, bytes_needed: int) -> None:

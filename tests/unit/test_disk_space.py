@@ -55,6 +55,25 @@ def test_the_disk_of_the_private_engine_counts_where_there_is_one(tmp_path: Path
     assert disk_space.place(tmp_path) == tmp_path / ".engine/data"
 
 
+def test_the_engine_s_cache_is_what_buildx_says_last() -> None:
+    assert disk_space.cached("ID\tSIZE\nabc\t9MB\nReclaimable:\t1.5kB\nTotal:\t\t5.989GB\n") == 5_989_000_000
+    assert disk_space.cached("Total:\t\t0B\n") == 0
+    assert disk_space.cached("no such command") == 0
+
+
+def test_what_was_built_is_believed_while_the_cache_holds_one_copy_of_it() -> None:
+    # 8 of 9 parts are the four copies of what is unpacked: one is 2 of 9.
+    assert disk_space.left(10_000, 1_000, 2_000) == 1_000
+    assert disk_space.left(10_000, 1_000, 1_999) == 10_000
+
+
+def test_what_a_build_would_write_anew_is_remembered(tmp_path: Path) -> None:
+    file = disk_space.record(tmp_path, ("runtime",))
+    assert disk_space.remembered(file) is None
+    disk_space.remember(file, 2_500)
+    assert disk_space.remembered(file) == 2_500
+
+
 def test_what_was_built_is_forgotten_with_its_engine(tmp_path: Path) -> None:
     file = disk_space.record(tmp_path, ("runtime", "linux/amd64"))
     assert file != disk_space.record(tmp_path, ("ci", "linux/amd64"))

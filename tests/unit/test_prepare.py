@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dynamo_containers import (
     build,
-    build_record,
-    disk_space,
     host_secrets,
     image_inputs,
     model,
@@ -20,7 +17,7 @@ from dynamo_containers import (
     request_roots,
     run,
 )
-from dynamo_containers.errors import LockError, NoSpaceError, UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.oci_layout import RootImage
 from dynamo_containers.os_lock import Drift, OsLock
@@ -197,18 +194,3 @@ def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs(
     assert "dynamo_containers.prepare" in loaded
     only_then = {"dynamo_containers.fetch", "dynamo_containers.host_tools", "concurrent.futures", "urllib.request"}
     assert only_then.isdisjoint(loaded)
-
-
-def test_what_another_build_has_already_is_not_asked_for_disk_space(
-    own_checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frontend, ci = (
-        build.request(model.load(own_checkout), stage, images=["frontend"], platforms=["linux/amd64"])
-        for stage in (Stage.RUNTIME, Stage.CI)
-    )
-    known = prepare.stated(frontend)
-    monkeypatch.setattr(disk_space, "disk_usage", lambda _: SimpleNamespace(free=10**9))
-    with pytest.raises(NoSpaceError):
-        prepare.facts(ci)
-    build_record.remember(frontend, known)
-    assert prepare.facts(ci).version == "1.4.2"

@@ -27,6 +27,12 @@ BUILDX = """\
 echo "$@" >> "$STARTED"
 echo "buildx says hello"
 """
+CACHE = """\
+#!/bin/sh
+if [ "$1" = du ]; then
+    printf 'ID\\tRECLAIMABLE\\tSIZE\\nabc\\ttrue\\t1.2MB\\nReclaimable:\\t1.2MB\\nTotal:\\t\\t{}\\n'
+fi
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,8 +310,37 @@ def test_what_was_built_here_before_needs_no_room_and_no_sizes(line: CommandLine
     words = ("build.base", "--platform", native_platform().value)
     assert line.invoke(*words)[0] == 0
     (line.checkout / "constraints/sizes.toml").unlink()
+    line.buildx(CACHE.format("6.02GB"))
     leave_free(line.monkeypatch, 10**6)
     assert line.invoke(*words)[0] == 0
+
+
+def test_what_the_engine_s_owner_has_pruned_needs_room_again(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    leave_free(line.monkeypatch, 10**6)
+    for script in (CACHE.format("12.3MB"), "#!/bin/sh\nexit 1\n"):
+        line.buildx(script)
+        code, _, complaints = line.invoke(*words)
+        assert code == 6
+        assert "by its locks this build writes about 2." in complaints
+
+
+def test_an_engine_is_not_asked_where_the_disk_holds_the_build_anew(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*words)[0] == 0
+    assert [each.split()[0] for each in line.started.read_text(encoding="utf-8").splitlines()] == ["bake", "bake"]
+
+
+def test_another_build_needs_no_room_for_what_it_shares_while_the_engine_has_it(line: CommandLine) -> None:
+    words = ("--image", "frontend", "--platform", native_platform().value)
+    assert line.invoke("build.runtime", *words)[0] == 0
+    leave_free(line.monkeypatch, 10**9)
+    line.buildx(CACHE.format("12.3MB"))
+    assert line.invoke("build.ci", *words)[0] == 6
+    line.buildx(CACHE.format("6.02GB"))
+    assert line.invoke("build.ci", *words)[0] == 0
 
 
 def test_a_build_that_failed_is_asked_for_room_again(line: CommandLine) -> None:
