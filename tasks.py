@@ -192,10 +192,10 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     help={"all": "also the images that have a name, and everything that the private engine keeps to build faster"},
 )
 def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's name
-    """Remove what builds left: images without a name, scratch, cache unused for a week; never what is not ours."""
+    """Remove images without a name, scratch, cache unused for a week, files of old locks; never what is not ours."""
     import time
 
-    from dynamo_containers import clean, disk_space, engine, run
+    from dynamo_containers import clean, disk_space, engine, run, stale
 
     with _messages():
         environment = engine.environment(model.ROOT)
@@ -207,7 +207,8 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
             private=engine.private(model.ROOT),
             everything=all,
         )
-        clean.clean(model.ROOT, what, time.time(), dry_run=c.config.run.dry)
+        paths = (*clean.scratch(model.ROOT, time.time()), *stale.paths(model.load(), time.time()))
+        clean.clean(model.ROOT, paths, what, dry_run=c.config.run.dry)
         if all and not c.config.run.dry:
             disk_space.forget(model.ROOT)
 

@@ -1,7 +1,8 @@
 """What do builds of this checkout leave behind, and how is it removed? Only what is ours.
 
-Ours is an image that carries our label, scratch below .build that a killed run left, and what the private engine holds:
-nobody else uses that one. In an engine of the user's own the build cache is shared with other projects, and stays.
+Ours is an image that carries our label, what lies below .build (scratch that a killed run left, and what no lock names
+any more: stale.py), and what the private engine holds: nobody else uses that one. In an engine of the user's own the
+build cache is shared with other projects, and stays.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def plan(
     return Plan(commands=(*named, dangling, *caches))
 
 
-def clean(folder: Path, what: Plan, now: float, *, dry_run: bool) -> None:
-    """Remove scratch and carry out the plan; a dry run says what it would do."""
-    for path in scratch(folder, now):
+def clean(folder: Path, paths: Iterable[Path], what: Plan, *, dry_run: bool) -> None:
+    """Remove files and folders below the checkout `folder` and carry out the plan; a dry run says what it would do."""
+    for path in paths:
         print(f"Removing {path.relative_to(folder)}", file=sys.stderr, flush=True)
         if not dry_run:
             rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> RootImage | None:
     """Return the root image that was made of exactly this before, or None."""
     try:
-        record = json.loads(_record(folder, lock, packages, epoch).read_text(encoding="utf-8"))
+        record = json.loads(record_of(folder, lock, packages, epoch).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     drift = tuple(os_lock.Drift(**row) for row in record["drift"])
@@ -35,7 +35,8 @@ def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch:
     return root if oci_layout.blob(layout(folder), root.digest).is_file() else None
 
 
-def _record(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> Path:
+def record_of(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> Path:
+    """Return the file that is there when a root image was made of exactly this."""
     words = [os_lock.render(lock, packages), str(epoch), *bootstrap.RECIPE]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()
     return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
@@ -61,7 +62,7 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
         tar = bootstrap.tree(folder, lock, packages, epoch, Path(scratch))
         root = oci_layout.add(layout(folder), tar, lock.platform, epoch, os_lock.drifts(locked, packages))
     record = json.dumps({"digest": root.digest, "size": root.size, "drift": [asdict(row) for row in root.drift]})
-    run.write(run.Document(path=_record(folder, lock, locked, epoch), text=record))
+    run.write(run.Document(path=record_of(folder, lock, locked, epoch), text=record))
     return root
 
 

@@ -188,9 +188,9 @@ def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
     """Leave what a bootstrap leaves: a manifest in the layout, and beside it the record of what it was made from."""
     blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
-    blob.touch()
+    blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
     record = {"digest": digest, "size": 7, "drift": []}
-    roots._record(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
+    roots.record_of(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
 
 
 @pytest.fixture(name="leave_root_image")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from typing import TYPE_CHECKING
 
-from dynamo_containers import clean
+from dynamo_containers import build, clean, model, oci_layout, prepare, stale
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import Platform
 from dynamo_containers.run import Plan
 
 if TYPE_CHECKING:
@@ -54,7 +58,66 @@ def test_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(tmp_path: 
     whole = leave(tmp_path / ".build/pieces/vllm-debian-amd64-0123", 7200)
     assert clean.scratch(tmp_path, 1_000_000) == (old,)
     nothing = Plan()
-    clean.clean(tmp_path, nothing, 1_000_000, dry_run=True)
+    clean.clean(tmp_path, (old,), nothing, dry_run=True)
     assert old.is_dir()
-    clean.clean(tmp_path, nothing, 1_000_000, dry_run=False)
+    clean.clean(tmp_path, (old,), nothing, dry_run=False)
     assert [old.exists(), young.exists(), whole.exists()] == [False, True, True]
+
+
+NOW = 2_000_000_000
+WEEK = 7 * 24 * 3600
+
+
+def aged(path: Path, age: float) -> Path:
+    os.utime(path, (NOW - age, NOW - age))
+    return path
+
+
+def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
+    """Return what the facts of a build name, after making it look old."""
+    facts = prepare.facts(build.request(model.load(checkout), stage, images=["frontend"], platforms=platforms))
+    folders = {facts.programs, *(piece.folder.parent for pieces in facts.pieces.values() for piece in pieces)}
+    records = (checkout / ".build/roots").glob("*-*.json")
+    return tuple(aged(path, WEEK + 1) for path in (*folders, *records))
+
+
+def test_what_the_present_locks_name_stays_however_old_it_is(own_checkout: Path) -> None:
+    kept = (*made(own_checkout, Stage.CI, "all"), *made(own_checkout, Stage.CI, "linux/amd64"))
+    assert len({path.parent.name for path in kept}) == len({"pieces", "programs", "roots"})
+    assert stale.paths(model.load(own_checkout), NOW) == ()
+
+
+def test_what_a_lock_named_that_is_another_one_now_goes_after_a_week(own_checkout: Path) -> None:
+    made(own_checkout, Stage.RUNTIME, "linux/amd64")
+    before = set((own_checkout / ".build/pieces").iterdir())
+    sets = own_checkout / ".build/os-packages"
+    old, young = (aged(leave(sets / f"debian-dev-{age}", 0), age) for age in (WEEK + 1, WEEK))
+    with (own_checkout / "constraints/frontend-debian-amd64.txt").open("a", encoding="utf-8") as lock:
+        lock.write("# another one\n")
+    gone = stale.paths(model.load(own_checkout), NOW)
+    assert old in gone
+    assert young not in gone
+    assert [path.name.rpartition("-")[0] for path in gone if path in before] == ["frontend-debian-amd64"]
+
+
+def root_image(store: Path, name: str, epoch: int) -> Path:
+    """Add a root image of always the same tree; return its record."""
+    (store / "root.tar").write_bytes(b"a tree")
+    added = oci_layout.add(store, store / "root.tar", Platform.AMD64, epoch, ())
+    record = store / f"debian-{name}-amd64-0123456789abcdef.json"
+    record.write_text(json.dumps({"digest": added.digest}), encoding="utf-8")
+    return record
+
+
+def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_checkout: Path) -> None:
+    store = own_checkout / ".build/roots"
+    old = root_image(store, "old", 1)
+    of_old = set((store / "blobs/sha256").iterdir())
+    aged(root_image(store, "young", 2), 0)
+    aged(old, WEEK + 1)
+    layer = store / "blobs/sha256" / hashlib.sha256(b"a tree").hexdigest()
+    assert layer in of_old
+    gone = set(stale.paths(model.load(own_checkout), NOW))
+    assert old in gone
+    assert layer not in gone
+    assert len(gone & of_old) == len({"manifest", "config"})

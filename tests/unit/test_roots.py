@@ -50,7 +50,7 @@ def made(folder: Path, lock: OsLock, digest: str) -> RootImage:
     blob.touch()
     drift = Drift(name="bash", locked="5.2.15-2", used="5.2.15-3")
     record = {"digest": digest, "size": 7, "drift": [{"name": "bash", "locked": "5.2.15-2", "used": "5.2.15-3"}]}
-    roots._record(folder, lock, (BASH,), EPOCH).write_text(json.dumps(record), encoding="utf-8")
+    roots.record_of(folder, lock, (BASH,), EPOCH).write_text(json.dumps(record), encoding="utf-8")
     return RootImage(digest=digest, size=7, drift=(drift,))
 
 
