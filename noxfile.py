@@ -136,22 +136,23 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, run, step_inputs
 
-    dry_run = "--dry-run" in arguments
     with _messages(session):
+        wish = smoke.wish(arguments, CATALOGUE.images[image])
         requests = smoke.requests(CATALOGUE, image, platform)
         smoke.check_locks(requests)
-        if not dry_run:
+        if not wish.dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
+        facts = [prepare.facts(request, dry_run=wish.dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
                 records = step_inputs.records(request, known)
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                run.execute(plan, dry_run=dry_run)
-                if not dry_run:
+                run.execute(plan, dry_run=wish.dry_run)
+                if not wish.dry_run:
                     prepare.remember(request, known)
-            run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
+            tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
+            run.execute(tests, dry_run=wish.dry_run)
 
 
 def _add_smoke_session(row: smoke.Row) -> None:
@@ -160,7 +161,8 @@ def _add_smoke_session(row: smoke.Row) -> None:
     def session(session: nox.Session, platform: Platform) -> None:
         _smoke(session, row.image, platform, tuple(session.posargs))
 
-    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints."
+    gpu = ", `-- --gpu` tests on one too" if CATALOGUE.images[row.image].worker_arguments else ""
+    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints{gpu}."
 
 
 for _row in smoke.matrix(CATALOGUE):
