@@ -169,13 +169,17 @@ for _row in smoke.matrix(CATALOGUE):
     _add_smoke_session(_row)
 
 
+BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends"}
+"""What is measured -> its module of benchmarks/."""
+
+
 @nox.session
-@nox.parametrize("what", [nox.param("no_op", id="no-op"), nox.param("cold", id="cold"), nox.param("locks", id="lock")])
+@nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op), from a fresh clone (cold, minutes), locks beside pip-compile (lock, minutes)."""
+    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends)."""
     from dynamo_containers import engine
 
     with _messages(session):
-        if what == "no_op":
+        if what in ("no_op", "backends"):
             engine.up(model.ROOT, (NATIVE,))
         session.run("python", "-m", f"benchmarks.{what}", *session.posargs)
