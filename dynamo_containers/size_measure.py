@@ -111,7 +111,7 @@ def _measure(
     packages = [step for step, folder in steps if folder == PACKAGES]
     bump = image_size.above(size, packages[-1]) if packages else None
     besides = tuple(
-        _beside(request, facts, other, stored.origin, environment) for other in second_backend.others(request, image)
+        beside(request, facts, other, stored.origin, environment) for other in second_backend.others(request, image)
     )
     numbers = budgets.numbers(size, bump=bump, second=second_backend.to_pull(size, besides))
     key = _key(request, image)
@@ -145,8 +145,8 @@ def _history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str]
     return tuple((int(row["Size"]), row["CreatedBy"]) for row in reversed(rows))
 
 
-def _beside(request: Request, facts: Facts, other: Image, own: Origin, environment: Mapping[str, str]) -> Beside:
-    """Find out what is known of another image that would be made from what this checkout says."""
+def beside(request: Request, facts: Facts, other: Image, own: Origin, environment: Mapping[str, str]) -> Beside:
+    """Find out what is known of another image as this checkout would make it; `own` is the origin of the pulled one."""
     folder, theirs = request.catalogue.folder, replace(request, images=(other,))
     try:
         lock = prepare.stated(theirs).locks[other.name]

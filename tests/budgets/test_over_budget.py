@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import accepted_sizes, engine, model, run
+from dynamo_containers import accepted_sizes, engine, model, prepare, run, size_measure
+from dynamo_containers.build import request as build_request
+from dynamo_containers.model import Stage
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.second_backend import NOWHERE, Origin
 from tests import copied
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
         assert re.search(
             rf"^error: {NAME} is over its budget:\n"
             r"  compressed-mb +\d+ over +1\n"
-            r"What grew, compressed \(against the last accepted numbers\):\n"
+            r"By layer, compressed: none grew\.\n"
             r"What grew by package and file, unpacked \(against the last accepted sizes\):\n"
             r" +-500\.0 MB  python jax \(gone\)\n"
             r" +\+\d+\.\d MB  python numpy \(1\.0 -> \d+\.\d MB\)\n"
@@ -88,3 +91,17 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
             re.MULTILINE,
         ), over.stderr[-4000:]
     assert docker("image", "ls", "--format={{.Repository}}", REPOSITORY).stdout == f"{REPOSITORY}\n"
+
+
+def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(copy: Path) -> None:
+    made = build(copy)
+    assert made.returncode == 0, made.stderr[-4000:]
+    catalogue = model.load(copy)
+    request = build_request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=[NATIVE.value])
+    facts, frontend = prepare.stated(request), catalogue.images["frontend"]
+    lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(model.ROOT)
+    known = size_measure.beside(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
+    assert known.said == "its image in the engine"
+    assert len(known.layers) == 12
+    drifted = size_measure.beside(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), environment)
+    assert (drifted.layers, drifted.said) == (frozenset(), NOWHERE)

@@ -85,3 +85,10 @@ def test_the_table_says_what_is_over_and_which_layers_grew_the_most_first() -> N
         "     +200.0 MB  common-torch (1900.0 -> 2100.0 MB)\n"
         "      +30.0 MB  vllm-dynamo (100.0 -> 130.0 MB)"
     )
+
+
+def test_where_no_layer_grew_the_table_says_so() -> None:
+    rows = budgets.over({"layers": 4}, budgets.numbers(SMALL))
+    assert budgets.table(rows, SMALL, budgets.layers_of(SMALL)) == (
+        "  layers                    5 over        4\nBy layer, compressed: none grew."
+    )
