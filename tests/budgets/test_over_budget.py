@@ -6,6 +6,7 @@ Its sizes are read in the private engine's store; where another engine is used t
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def copy() -> Iterator[Path]:
     yield place
     listed = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY).stdout.split()
     docker("image", "rm", *listed)
+    shutil.rmtree(place)
 
 
 def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: Path) -> None:
