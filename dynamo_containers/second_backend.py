@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dynamo_containers.image_size import ImageSize
     from dynamo_containers.model import Image
 
-NOWHERE = "it is not in the engine and has no accepted sizes, not of the same locks"
+NOWHERE = "neither the engine nor the accepted sizes have it, made from the same locks"
 
 
 @dataclass(frozen=True, kw_only=True)
