@@ -114,6 +114,16 @@ def toy_backend(session: nox.Session) -> None:
 
 
 @nox.session(tags=["engine"])
+def over_budget(session: nox.Session) -> None:
+    """Build the frontend on a copy of the last commit, over its budget; needs the private engine, minutes if new."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/budgets", *session.posargs)
+
+
+@nox.session(tags=["engine"])
 def engine_image(session: nox.Session) -> None:
     """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
     session.run("pytest", "tests/engine_image", *session.posargs)

@@ -98,7 +98,8 @@ def accept_sizes(
     from dynamo_containers import build, engine, prepare, size_check
 
     with _messages():
-        request = build.request(model.load(), model.Stage(stage), images=image, platforms=platform, bases=bases)
+        wanted = size_check.stage_of(stage)
+        request = build.request(model.load(), wanted, images=image, platforms=platform, bases=bases)
         facts = prepare.facts(request, dry_run=True)
         environment = engine.environment(model.ROOT)
         text = build.plan(request, facts, environment).documents[0].text

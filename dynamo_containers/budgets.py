@@ -94,4 +94,5 @@ def table(rows: tuple[Over, ...], image: ImageSize, accepted: Mapping[str, int])
         f"  {grown[name] / MB:>+9.1f} MB  {name} ({accepted.get(name, 0) / MB:.1f} -> {found[name] / MB:.1f} MB)"
         for name in sorted(grown, key=lambda each: -grown[each])
     ]
-    return "\n".join([*head, f"What grew, compressed ({said}):", *lines])
+    title = f"What grew, compressed ({said}):" if grown else "By layer, compressed: none grew."
+    return "\n".join([*head, title, *lines])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 TREE = "COPY /tree /"
 """By what every step that installs Python packages puts its layer on the image (containers/*/Dockerfile)."""
@@ -23,6 +23,9 @@ class Layer:
 
     name: str
     digest: str
+    """Of its compressed bytes, as a registry names it."""
+    content: str
+    """Of its bytes before they were compressed: that is the same whichever version of an engine compressed them."""
     packed: int
     """As it is pulled: compressed."""
     unpacked: int
@@ -50,11 +53,14 @@ class ImageSize:
         return max(self.layers, key=lambda layer: layer.packed)
 
 
-def measured(manifest: Mapping[str, Any], history: Sequence[tuple[int, str]], steps: Sequence[str] = ()) -> ImageSize:
+def measured(
+    manifest: Mapping[str, Any], contents: Sequence[str], history: Sequence[tuple[int, str]], steps: Sequence[str] = ()
+) -> ImageSize:
     """Return the size of an image.
 
     Args:
         manifest: its manifest, as the registry would have it.
+        contents: `rootfs.diff_ids` of its configuration.
         history: (bytes, created by) of every line, from below, empty ones too; the bytes are those of the files.
         steps: the names of the steps that put a `/tree` on it, from below; a layer of packages is called after its own.
 
@@ -64,11 +70,11 @@ def measured(manifest: Mapping[str, Any], history: Sequence[tuple[int, str]], st
     lines = [(size, words) for size, words in history if _is_layer(words)]
     trees = iter(steps)
     names = [next(trees, TREE) if words.startswith(TREE) else _short(words) for _, words in lines]
-    rows = zip(manifest["layers"], lines, names, strict=True)
+    rows = zip(manifest["layers"], contents, lines, names, strict=True)
     return ImageSize(
         layers=tuple(
-            Layer(name=name, digest=entry["digest"], packed=int(entry["size"]), unpacked=size)
-            for entry, (size, _), name in rows
+            Layer(name=name, digest=entry["digest"], content=content, packed=int(entry["size"]), unpacked=size)
+            for entry, content, (size, _), name in rows
         )
     )
 
@@ -83,10 +89,9 @@ def _short(words: str) -> str:
     return line[:SHOWN].strip()
 
 
-def to_pull(image: ImageSize, there: ImageSize) -> int:
-    """Return the bytes of a pull where another image is there already."""
-    known = {layer.digest for layer in there.layers}
-    return sum(layer.packed for layer in image.layers if layer.digest not in known)
+def to_pull(image: ImageSize, there: Collection[str]) -> int:
+    """Return the bytes of a pull where the layers of these digests, of either kind, are there already."""
+    return sum(layer.packed for layer in image.layers if layer.digest not in there and layer.content not in there)
 
 
 def above(image: ImageSize, name: str) -> int:

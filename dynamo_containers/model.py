@@ -307,6 +307,9 @@ def _check_references(catalogue: Catalogue) -> None:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
         _check_index_pieces(image)
+        if not image.shares and any(budgets.SECOND in row for row in image.budget.values()):
+            allowed = "no such key: an image without `shares` has nothing in common with a second one"
+            raise wrong(IMAGES_FILE, f"images.{image.name}.budget", budgets.SECOND, allowed)
         if image.shares and image.shares not in catalogue.shared:
             raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))
 

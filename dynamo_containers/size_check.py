@@ -4,105 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from dynamo_containers import accepted_sizes, budgets, image_size, run
-from dynamo_containers.build import metadata, tag
-from dynamo_containers.errors import CheckFailedError
-from dynamo_containers.model import IMAGES_FILE, Stage, Way
+from dynamo_containers import accepted_sizes, budgets, image_contents, run, size_measure
+from dynamo_containers.accepted_sizes import Accepted
+from dynamo_containers.build import metadata
+from dynamo_containers.errors import CheckFailedError, CommandFailedError
+from dynamo_containers.model import IMAGES_FILE, Stage, unknown
 from dynamo_containers.run import Document
+from dynamo_containers.size_measure import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.build import Facts, Request
-    from dynamo_containers.image_size import ImageSize
     from dynamo_containers.model import Image
+    from dynamo_containers.size_measure import Built
 
-BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
-"""Where dockerd with the containerd image store has the manifests, below its data root (containerd: content store)."""
-PACKAGES = "packages"
-"""The folder of containers/ whose steps install Python packages that are not Dynamo."""
-TREES = (PACKAGES, "wheels", "dynamo")
-"""The folders of containers/ whose steps put a `/tree` on the image."""
+STAGES = (Stage.RUNTIME, Stage.BASE)
+"""The stages whose images have budgets: what people pull."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """An image of one platform that was measured."""
-
-    name: str
-    """Under which its sizes are accepted: image, stage, bases and architecture."""
-    image: Image
-    size: ImageSize
-    numbers: Mapping[str, int]
-
-
-def steps_of(targets: Mapping[str, Any], top: str) -> tuple[tuple[str, str], ...]:
-    """Return (name, folder) of the steps of a bake document that put a `/tree` on an image, from below."""
-    found: list[tuple[str, str]] = []
-    name = top
-    while name in targets:
-        contexts, folder = targets[name]["contexts"], targets[name]["context"].rpartition("/")[2]
-        found += [(name, folder)] if folder in TREES else []
-        name = (contexts.get("below") or contexts.get("dynamo") or "").removeprefix("target:")
-    return tuple(reversed(found))
-
-
-def measure(request: Request, facts: Facts, environment: Mapping[str, str], text: str) -> tuple[Built, ...]:
-    """Return the sizes of the images of a request that the private engine has; `text` is the bake document.
-
-    An image whose manifest cannot be read, that of another engine or of several platforms, is named and left out.
+def stage_of(word: str) -> Stage:
+    """Return the stage that a word of the command line means.
 
     Raises:
-        CommandFailedError: the engine has no such image.
+        UsageError: it is none, or its images have no budgets.
     """
-    if len(request.platforms) > 1:
-        _say("Budgets were NOT CHECKED: an image of several platforms is measured when one of them is built alone.")
-        return ()
-    targets = json.loads(text)["target"]
-    found = (_measure(request, facts, image, environment, targets) for image in request.images)
-    return tuple(built for built in found if built)
-
-
-def _measure(
-    request: Request, facts: Facts, image: Image, environment: Mapping[str, str], targets: Mapping[str, Any]
-) -> Built | None:
-    name = tag(image, request.stage, request.bases, request.platforms, facts.version)
-    manifest = _manifest(request.catalogue.folder, _ask(environment, "image", "inspect", "--format={{.Id}}", name))
-    if manifest is None:
-        _say(f"The budget of {name} was NOT CHECKED: only the private engine shows the sizes of compressed layers.")
-        return None
-    if image.way is Way.IMAGE:
-        _say(f"The budget of {name} was NOT CHECKED: whose engine publishes an image writes its history as it likes.")
-        return None
-    top = next(target for target, row in targets.items() if name in row.get("tags", ()))
-    steps = steps_of(targets, top)
-    size = image_size.measured(manifest, _history(environment, name), [step for step, _ in steps])
-    packages = [step for step, folder in steps if folder == PACKAGES]
-    bump = image_size.above(size, packages[-1]) if packages else None
-    key = f"{image.name}-{request.stage.value}-{request.bases.name}-{request.platforms[0].arch}"
-    return Built(name=key, image=image, size=size, numbers=budgets.numbers(size, bump=bump))
-
-
-def _manifest(folder: Path, digest: str) -> dict[str, Any] | None:
-    blob = folder / ".engine/data" / BLOBS / digest.strip().removeprefix("sha256:")
-    content = json.loads(blob.read_bytes()) if blob.is_file() else {}
-    return content if "layers" in content else None
-
-
-def _history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str], ...]:
-    """Return (bytes, created by) of every line of an image's history, from below."""
-    words = ("history", "--no-trunc", "--human=false", "--format={{json .}}", name)
-    rows = [json.loads(line) for line in _ask(environment, *words).splitlines()]
-    return tuple((int(row["Size"]), row["CreatedBy"]) for row in reversed(rows))
-
-
-def _ask(environment: Mapping[str, str], *words: str) -> str:
-    return run.capture(run.Command(argv=("docker", *words), env=environment))
+    known = {stage.value: stage for stage in STAGES}
+    if word not in known:
+        what = "stage with a budget"
+        raise unknown(what, word, known)
+    return known[word]
 
 
 def check(request: Request, facts: Facts, environment: Mapping[str, str], document: Document) -> None:
@@ -116,11 +51,11 @@ def check(request: Request, facts: Facts, environment: Mapping[str, str], docume
     platform = request.platforms[0]
     limited = tuple(image for image in request.images if image.budget.get(platform))
     record = _record(request, limited, metadata(document.path))
-    if request.stage not in (Stage.BASE, Stage.RUNTIME) or not limited or (record and record.is_file()):
+    if request.stage not in STAGES or not limited or (record and record.is_file()):
         return
-    measured = measure(replace(request, images=limited), facts, environment, document.text)
-    _judge(request, measured)
-    if record and len(measured) == len(limited):
+    measured = size_measure.measure(replace(request, images=limited), facts, environment, document.text)
+    whole = _judge(request, measured, environment)
+    if record and whole and len(measured) == len(limited):
         run.write(Document(path=record, text=""))
 
 
@@ -134,36 +69,79 @@ def _record(request: Request, images: tuple[Image, ...], made: Path) -> Path | N
     return request.catalogue.folder / ".build" / "within-budget" / key
 
 
-def _judge(request: Request, measured: tuple[Built, ...]) -> None:
-    faults = []
+def _judge(request: Request, measured: tuple[Built, ...], environment: Mapping[str, str]) -> bool:
+    """Say whether every number of the budgets was measured, where none is over."""
+    faults, whole = [], True
     for built in measured:
-        budget = built.image.budget.get(request.platforms[0], {})
-        rows = budgets.over(budget, built.numbers)
-        if rows:
-            accepted = accepted_sizes.read(request.catalogue.folder).get(built.name, {})
-            faults.append(f"{built.name} is over its budget:\n{budgets.table(rows, built.size, accepted)}")
-        elif budget:
-            left = budgets.unmeasured(budget, built.numbers)
-            _say(f"{built.name} is within its budget{' (not measured: ' + ', '.join(left) + ')' if left else ''}")
+        budget = built.image.budget[request.platforms[0]]
+        left = unmeasured(budget, built)
+        whole = whole and not left
+        if rows := budgets.over(budget, built.numbers):
+            faults.append("\n".join((_fault(request, built, rows, environment), *left)))
+        else:
+            say("\n".join((f"{built.name} is within its budget{', as far as it was measured' if left else ''}", *left)))
     if faults:
         remedy = f"Find out why; if it must be so, raise images.NAME.budget in {IMAGES_FILE}. The images are kept."
         raise CheckFailedError("\n".join((*faults, remedy)))
+    return whole
+
+
+def unmeasured(budget: Mapping[str, int], built: Built) -> tuple[str, ...]:
+    """Return a line for each number of a budget that was not measured, with the reason where one is known."""
+    lines = [f"  {key} was NOT MEASURED" for key in budgets.unmeasured(budget, built.numbers) if key != budgets.SECOND]
+    if budgets.SECOND in budget:
+        lines += [
+            f"  {budgets.SECOND} was NOT MEASURED beside {each.name}: {each.said}"
+            for each in built.besides
+            if not each.layers
+        ]
+        lines += [] if built.besides else [f"  {budgets.SECOND} was NOT MEASURED: no other image shares its packages"]
+    return tuple(lines)
+
+
+def _fault(request: Request, built: Built, rows: tuple[budgets.Over, ...], environment: Mapping[str, str]) -> str:
+    accepted = accepted_sizes.read(request.catalogue.folder).get(built.name, Accepted())
+    known = [f"{each.name} ({each.said})" for each in built.besides if each.layers]
+    beside = [f"  {budgets.SECOND} is beside {', '.join(known)}"] if budgets.SECOND in {row.key for row in rows} else []
+    try:
+        contents = image_contents.table(size_measure.contents(request, built, environment), accepted.contents)
+    except CommandFailedError as error:
+        contents = f"What grew by package and file was NOT MEASURED: {error}"
+    table = budgets.table(rows, built.size, accepted.layers)
+    return "\n".join((f"{built.name} is over its budget:", table, *beside, contents))
 
 
 def accept(request: Request, facts: Facts, environment: Mapping[str, str], text: str) -> str:
-    """Write the sizes of the images of a request down as the accepted ones; return the numbers for their rows."""
+    """Write the sizes of the images of a request down as the accepted ones; return the numbers for their rows.
+
+    Raises:
+        CheckFailedError: none could be measured.
+        CommandFailedError: the engine has no such image, or cannot run it; nothing is written.
+    """
     folder = request.catalogue.folder
-    measured = measure(request, facts, environment, text)
-    sizes = {**accepted_sizes.read(folder), **{built.name: budgets.layers_of(built.size) for built in measured}}
-    if measured:
-        run.write(accepted_sizes.document(folder, sizes))
-    return "\n".join(_row(built, request.platforms[0].value) for built in measured)
+    measured = size_measure.measure(request, facts, environment, text)
+    if not measured:
+        message = f"No sizes were accepted: the reason stands above, and {accepted_sizes.FILE} is as it was."
+        raise CheckFailedError(message)
+    accepted = {
+        built.name: accepted_of(built, size_measure.contents(request, built, environment)) for built in measured
+    }
+    run.write(accepted_sizes.document(folder, {**accepted_sizes.read(folder), **accepted}))
+    return "\n".join(row(built, request.platforms[0].value) for built in measured)
 
 
-def _row(built: Built, platform: str) -> str:
+def accepted_of(built: Built, contents: Mapping[str, int]) -> Accepted:
+    """Return what is kept of an image whose sizes are accepted."""
+    return Accepted(
+        layers=budgets.layers_of(built.size),
+        made_from=str(built.stored.origin),
+        digests=built.stored.contents,
+        contents=contents,
+    )
+
+
+def row(built: Built, platform: str) -> str:
+    """Return what was measured as a row of images.toml to copy."""
     lines = (f"{key} = {number}" for key, number in built.numbers.items())
-    return "\n".join((f'# {built.name}\n[images.{built.image.name}.budget."{platform}"]', *lines))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    lacking = (f"# {line.strip()}" for line in unmeasured({budgets.SECOND: 0}, built) if built.image.shares)
+    return "\n".join((f'# {built.name}\n[images.{built.image.name}.budget."{platform}"]', *lines, *lacking))

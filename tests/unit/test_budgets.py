@@ -24,7 +24,8 @@ STEPS = ("common-torch", "vllm-dynamo")
 
 def image(*packed: int) -> ImageSize:
     manifest = {"layers": [{"digest": f"sha256:{place}-{size}", "size": size} for place, size in enumerate(packed)]}
-    return image_size.measured(manifest, HISTORY, STEPS)
+    contents = [f"sha256:content-{place}-{size}" for place, size in enumerate(packed)]
+    return image_size.measured(manifest, contents, HISTORY, STEPS)
 
 
 SMALL = image(34_000_000, 22_000_000, 16, 1_900_000_000, 100_000_000)
@@ -43,9 +44,10 @@ def test_layers_are_the_lines_of_the_history_that_are_not_empty_and_are_called_a
     assert (SMALL.packed, SMALL.unpacked) == (2_056_000_016, 4_379_004_096)
 
 
-def test_what_is_to_be_pulled_is_what_the_other_image_lacks() -> None:
-    other = image(34_000_000, 22_000_000, 16, 1_500_000_000, 100_000_000)
-    assert image_size.to_pull(SMALL, other) == 1_900_000_000
+def test_what_is_to_be_pulled_is_the_layers_of_which_neither_digest_is_there() -> None:
+    there = {"sha256:0-34000000", "sha256:content-1-22000000", "sha256:2-16", "sha256:3-1500000000"}
+    assert image_size.to_pull(SMALL, there) == 2_000_000_000
+    assert image_size.to_pull(SMALL, ()) == SMALL.packed
 
 
 def test_a_new_dynamo_moves_what_is_above_the_last_layer_of_packages() -> None:
@@ -82,4 +84,11 @@ def test_the_table_says_what_is_over_and_which_layers_grew_the_most_first() -> N
         "What grew, compressed (against the last accepted numbers):\n"
         "     +200.0 MB  common-torch (1900.0 -> 2100.0 MB)\n"
         "      +30.0 MB  vllm-dynamo (100.0 -> 130.0 MB)"
+    )
+
+
+def test_where_no_layer_grew_the_table_says_so() -> None:
+    rows = budgets.over({"layers": 4}, budgets.numbers(SMALL))
+    assert budgets.table(rows, SMALL, budgets.layers_of(SMALL)) == (
+        "  layers                    5 over        4\nBy layer, compressed: none grew."
     )

@@ -190,6 +190,16 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
             ("build.base", "--bases", "cdua"), 'There is no bases called "cdua". There is: debian, cuda.\n', id="bases"
         ),
         pytest.param(
+            ("build.accept-sizes", "--stage", "nonsense"),
+            'There is no stage with a budget called "nonsense". There is: runtime, base.\n',
+            id="stage of accepted sizes",
+        ),
+        pytest.param(
+            ("build.accept-sizes", "--stage", "ci"),
+            'There is no stage with a budget called "ci". There is: runtime, base.\n',
+            id="stage without budgets",
+        ),
+        pytest.param(
             ("lock", "--check", "--only", "pyhton"),
             'There is no kind of pin called "pyhton". There is: archives, os, images, python.\n',
             id="kind of pin",

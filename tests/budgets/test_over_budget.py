@@ -1,0 +1,109 @@
+"""A real image over its budget: what the build says, and what it leaves. The frontend, on a copy of this checkout.
+
+Its sizes are read in the private engine's store; where another engine is used they cannot be, and the test fails.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import accepted_sizes, engine, model, prepare, run, size_measure
+from dynamo_containers.build import request as build_request
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.second_backend import NOWHERE, Origin
+from tests import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+NATIVE = native_platform()
+NAME = f"frontend-runtime-debian-{NATIVE.arch}"
+REPOSITORY = "over-budget"
+MINUTES = 30
+"""A build that has nothing yet, on a slow line."""
+
+
+def edit(copy: Path, pattern: str, after: str) -> None:
+    before = (copy / model.IMAGES_FILE).read_text(encoding="utf-8")
+    text, count = re.subn(pattern, after, before)
+    assert count == 1
+    (copy / model.IMAGES_FILE).write_text(text, encoding="utf-8")
+
+
+def invoke(copy: Path, *words: str) -> run.Finished:
+    return run.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+
+
+def build(copy: Path) -> run.Finished:
+    return invoke(copy, "build.runtime", "--image", "frontend")
+
+
+def docker(*words: str) -> run.Finished:
+    command = run.Command(argv=("docker", *words), env=engine.environment(model.ROOT))
+    return run.finish(command, seconds=60)
+
+
+@pytest.fixture
+def copy() -> Iterator[Path]:
+    """Return a copy whose frontend has a name of its own, beside the store of this checkout's engine."""
+    place = copied.clone("over-budget")
+    (place / ".engine").mkdir()
+    (place / ".engine/data").symlink_to(model.ROOT / ".engine/data")
+    edit(place, '(?<=repository = )"dynamo-frontend"', f'"{REPOSITORY}"')
+    yield place
+    listed = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY).stdout.split()
+    docker("image", "rm", *listed)
+    shutil.rmtree(place)
+
+
+def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: Path) -> None:
+    within = build(copy)
+    assert within.returncode == 0, within.stderr[-4000:]
+    assert f"{NAME} is within its budget\n" in within.stderr
+    accepted = invoke(copy, "build.accept-sizes", "--image", "frontend")
+    assert (accepted.returncode, accepted.stdout.partition("\n")[0]) == (0, f"# {NAME}")
+
+    sizes = accepted_sizes.read(copy)
+    known = sizes[NAME]
+    contents = {**known.contents, "python numpy": 1_000_000, "python jax": 500_000_000}
+    run.write(accepted_sizes.document(copy, {**sizes, NAME: replace(known, contents=contents)}))
+    edit(copy, rf'(?<=\[images\.frontend\.budget\."{NATIVE.value}"\]\ncompressed-mb = )\d+', "1")
+    for _ in range(2):  # it is not taken for checked
+        over = build(copy)
+        assert over.returncode == 1
+        assert re.search(
+            rf"^error: {NAME} is over its budget:\n"
+            r"  compressed-mb +\d+ over +1\n"
+            r"By layer, compressed: none grew\.\n"
+            r"What grew by package and file, unpacked \(against the last accepted sizes\):\n"
+            r" +-500\.0 MB  python jax \(gone\)\n"
+            r" +\+\d+\.\d MB  python numpy \(1\.0 -> \d+\.\d MB\)\n"
+            r"Find out why; if it must be so, raise images\.NAME\.budget in containers/images\.toml\. "
+            r"The images are kept\.\n",
+            over.stderr,
+            re.MULTILINE,
+        ), over.stderr[-4000:]
+    assert docker("image", "ls", "--format={{.Repository}}", REPOSITORY).stdout == f"{REPOSITORY}\n"
+
+
+def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(copy: Path) -> None:
+    made = build(copy)
+    assert made.returncode == 0, made.stderr[-4000:]
+    catalogue = model.load(copy)
+    request = build_request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=[NATIVE.value])
+    facts, frontend = prepare.stated(request), catalogue.images["frontend"]
+    lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(model.ROOT)
+    known = size_measure.beside(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
+    assert known.said == "its image in the engine"
+    assert len(known.layers) == 12
+    drifted = size_measure.beside(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), environment)
+    assert (drifted.layers, drifted.said) == (frozenset(), NOWHERE)

@@ -1,0 +1,35 @@
+"""A copy of this checkout on which a test does what a person would do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from dynamo_containers import engine, model, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CACHES = ("downloads", "programs", "roots", "tools")
+"""What a build of this checkout made and a copy need not make again."""
+
+
+def clone(name: str) -> Path:
+    """Return a clone of the last commit, beside the caches that it takes over: a link is none across disks."""
+    place = model.ROOT / ".build" / name
+    shutil.rmtree(place, ignore_errors=True)
+    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
+    for cache in CACHES:
+        if (model.ROOT / ".build" / cache).is_dir():
+            to = place / ".build" / cache
+            shutil.copytree(model.ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
+    return place
+
+
+def invoke(copy: Path, *words: str) -> run.Command:
+    """Return the command that runs a task of the copy, with this checkout's engine."""
+    # `python -m` looks in the working directory first: there the copy's own library must be.
+    argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *words)
+    return run.Command(argv=argv, env=engine.environment(model.ROOT))
