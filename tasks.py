@@ -268,6 +268,15 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
         )
 
 
-namespace = Collection(lock, explain, run, clean_up)
+@task
+def lint(_: Context) -> None:
+    """Say what in Dockerfiles, their scripts and the graph makes builds slow, unsafe or different elsewhere."""
+    from dynamo_containers import graph_lint
+
+    with _messages():
+        print(graph_lint.lint(model.load()))
+
+
+namespace = Collection(lock, lint, explain, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))
