@@ -1,4 +1,4 @@
-"""What in a Dockerfile or a script makes a build slow, unsafe or another one elsewhere? Rules as data, for graph_lint.py.
+"""What in a Dockerfile or a script makes a build slow, unsafe or different elsewhere? Rules as data.
 
 Only what hadolint, which runs first, does not see: it has rules for secrets (DL3064), constant platforms (DL3029) and
 packages without a version (DL3008, DL3013, DL3016, ...), but none about checksums, layers, hashes or caches.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dynamo_containers import dockerfile
@@ -34,9 +35,10 @@ SCRIPT_PIPE = re.compile(r"\b(?:curl|wget)\b[^|\n]*\|\s*(?:sudo\s+)?(?:ba|da)?sh
 REMOTE_ADD = re.compile(r"(?:https?|ftp)://")
 GIT_ADD = re.compile(r"(?:git@|git://|https?://)\S+\.git(?:#(?P<ref>[^\s:]+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+INNER = re.compile(r"\$\([^()]*\)")
 COMMANDS = re.compile(r"&&|\|\||[;|\n]|(?:^|\s)(?:then|do|else)\s")
 HASHED = ("--require-hashes", "--no-index")
-X86 = re.compile(r"(?<![\w-])(?:x86[_-]64|amd64|x86-64)(?![\w])|x86_64|ld-linux-x86-64|linux-x64")
+X86 = re.compile(r"(?<![A-Za-z0-9])(?:x86[_-]64|amd64|linux-x64)(?![A-Za-z0-9])")
 ARM = re.compile(r"aarch64|arm64")
 ID = re.compile(r"(?:^|,)id=(?P<id>[^,\s]+)")
 VERSIONED_CACHES = {
@@ -45,7 +47,11 @@ VERSIONED_CACHES = {
 }
 """Tools whose cache needs no version in its id, and why."""
 REMOVED = re.compile(r"(?:^|[\s;&|])rm\s+(?P<words>(?:-\S+\s+)+[^;&|\n]+)")
-FILLED = {"/var/lib/apt/lists": r"\bapt(?:-get)?\s", "/var/cache/apt": r"\bapt(?:-get)?\s", "/root/.cache": r"\b(?:pip|uv)\s"}
+FILLED = {
+    "/var/lib/apt/lists": r"\bapt(?:-get)?\s",
+    "/var/cache/apt": r"\bapt(?:-get)?\s",
+    "/root/.cache": r"\b(?:pip|uv)\s",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,8 @@ def _runs(file: Dockerfile) -> Iterator[Instruction]:
 
 
 def _commands(line: Line) -> Iterator[list[str]]:
-    yield from (words for part in COMMANDS.split(line.text) if (words := part.replace('"', " ").split()))
+    text = INNER.sub("", line.text)
+    yield from (words for part in COMMANDS.split(text) if (words := part.replace('"', " ").split()))
 
 
 def _registry_syntax(file: Dockerfile) -> Iterator[Found]:
@@ -87,7 +94,10 @@ def _changing_above_work(file: Dockerfile) -> Iterator[Found]:
         for place, step in enumerate(stage.steps):
             later = [each for each in stage.steps[place + 1 :] if each.word in WORK]
             if later and (what := _per_commit(step)):
-                yield step.line, f"{what} changes at every commit, and the {later[0].word} of line {later[0].line} is below it"
+                yield (
+                    step.line,
+                    f"{what} changes at every commit, and the {later[0].word} of line {later[0].line} is below it",
+                )
 
 
 def _per_commit(step: Instruction) -> str:
@@ -136,9 +146,14 @@ def _unpinned(words: list[str]) -> str:
     """Return the installing words of a command whose result is not decided by hashes, '' for none."""
     names = [word.rpartition("/")[2] for word in words if not word.startswith("-")]
     flags = {word.partition("=")[0] for word in words if word.startswith("-")}
-    pairs = list(zip(names, names[1:], strict=False))
+    pairs = list(pairwise(names))
     if {("pip", "install"), ("pip3", "install"), ("pip", "wheel"), ("pip", "download")} & {*pairs}:
-        return "" if flags & {*HASHED} else "pip " + names[names.index("pip" if "pip" in names else "pip3") + 1]
+        # A script that hands on its own words (install-locked) is judged where it is called.
+        return (
+            ""
+            if flags & {*HASHED} or "$@" in words
+            else "pip " + names[names.index("pip" if "pip" in names else "pip3") + 1]
+        )
     if "install-locked" in names:
         return "" if flags & {"--requirement", "--no-index"} else "install-locked"
     if ("cargo", "install") in pairs:
@@ -161,7 +176,9 @@ def _deleted_later(file: Dockerfile) -> Iterator[Found]:
 
 def _below(file: Dockerfile, stage: Stage) -> tuple[Instruction, ...]:
     """Return the steps of the stages of the same file that a stage stands on."""
-    under = next((each for each in file.stages if each.name and each.name == stage.image and each.line < stage.line), None)
+    under = next(
+        (each for each in file.stages if each.name and each.name == stage.image and each.line < stage.line), None
+    )
     return (*_below(file, under), *under.steps) if under else ()
 
 
@@ -236,7 +253,7 @@ RULES = (
     Rule(
         name="unchecked-download",
         why="whoever holds that server decides what is in the image, and it may change from one build to the next",
-        instead="pin it in containers/pins.toml, use ADD --checksum=sha256:..., or `sha256sum --check` in the same step",
+        instead="pin it in containers/pins.toml, or ADD --checksum=sha256:..., or `sha256sum --check` in the same step",
         check=_unchecked_download,
         in_scripts=True,
     ),

@@ -1,4 +1,4 @@
-"""`invoke lint`: is there anything in what builds the images that makes them slow to build, unsafe or different elsewhere?
+"""`invoke lint`: does anything in what builds the images make them slow to build, unsafe or different elsewhere?
 
 Needs no engine and no network. `# lint: allow RULE: REASON` above a line makes an exception for it.
 """
@@ -75,7 +75,7 @@ def _text(found: Iterable[Finding]) -> str:
 
 
 def in_file(name: str, text: str) -> tuple[Finding, ...]:
-    """Return what is wrong in one file, without what is excepted with a reason; an exception for nothing is wrong too."""
+    """Return what is wrong in one file, exceptions with a reason left out; one for nothing is wrong too."""
     is_script = not name.endswith("Dockerfile")
     parsed = file_rules.as_run(text) if is_script else dockerfile.parse(text)
     rules = [rule for rule in file_rules.RULES if rule.in_scripts or not is_script]

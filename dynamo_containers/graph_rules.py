@@ -1,4 +1,4 @@
-"""What in the graph of an image makes its builds slow, unsafe or wrong for a platform? Pure: bake documents in, rows out.
+"""What in the graph of an image makes builds slow, unsafe or wrong for a platform? Pure: bake documents in, rows out.
 
 Nothing is built for it: a document is planned, and read.
 """
@@ -51,7 +51,9 @@ def missing_platform(document: Mapping[str, Any], files: Mapping[str, Dockerfile
         contexts = {key for key, value in target["contexts"].items() if value.removeprefix("target:") in without}
         for stage in files[Path(target["context"]).name].stages:
             if stage.image in contexts and not BUILDER_PLATFORM.fullmatch(stage.platform):
-                what = f"FROM {stage.image} is built for no platform in particular, and is used for each that is asked for"
+                what = (
+                    f"FROM {stage.image} is built for no platform in particular, and is used for each that is asked for"
+                )
                 yield Row(name, "missing-platform", what, instead)
     for name in without & {*document["group"]["default"]["targets"]}:
         yield Row(name, "missing-platform", "an image that is asked for names no platform", instead)

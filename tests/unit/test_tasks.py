@@ -352,3 +352,11 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
         (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
     )
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
+
+
+def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
+    line.append("containers/os/Dockerfile", "RUN curl https://example.invalid/x\n")
+    code, _, complaints = line.invoke("lint")
+    assert code == 1
+    assert "error: 1 found in what builds the images (docs/lint.md):\ncontainers/os/Dockerfile:" in complaints
+    assert ": unchecked-download: a file is downloaded" in complaints
