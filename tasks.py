@@ -277,6 +277,15 @@ def lint(_: Context) -> None:
         print(graph_lint.lint(model.load()))
 
 
-namespace = Collection(lock, lint, explain, run, clean_up)
+@task(positional=["one", "other"], help={"one": "an image, a lock, or a revision of git", "other": "another"})
+def diff(_: Context, one: str, other: str) -> None:
+    """Say what differs between two images or two locks: invoke diff A B."""
+    from dynamo_containers import diff_read
+
+    with _messages():
+        print(diff_read.diff(model.ROOT, (one, other)))
+
+
+namespace = Collection(lock, lint, explain, diff, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))
