@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import container, engine, image_diff, image_size, python_pins, run
-from dynamo_containers.errors import CommandFailedError, NoEngineError, UsageError
+from dynamo_containers.errors import CommandFailedError, LockError, NoEngineError, UsageError
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.python_sizes import SIZES_FILE
 
@@ -38,7 +38,7 @@ class Locks:
     path: str
     """A lock below the checkout, or the folder of them all."""
     called: str = ""
-    """Under which path a single lock is compared; '' for its own."""
+    """Under which name a single lock is compared; '' for its path."""
 
 
 def diff(folder: Path, words: tuple[str, str]) -> str:
@@ -71,9 +71,9 @@ def _what_there_may_be() -> str:
 
 def _locks(folder: Path, word: str) -> Locks | None:
     """Return the locks that a word means, None for none."""
-    path = Path(word).resolve() if Path(word).exists() else (folder / word).resolve()
-    if path.exists() and path.is_relative_to(folder / LOCKS):
-        return Locks(title=word, revision="", path=str(path.relative_to(folder)))
+    for path in ((folder / word).resolve(), Path(word).resolve()):
+        if path.exists() and path.is_relative_to(folder / LOCKS):
+            return Locks(title=word, revision="", path=str(path.relative_to(folder)))
     revision, colon, name = word.partition(":")
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
     name = name.rstrip("/") or LOCKS
@@ -91,8 +91,9 @@ def _git(folder: Path, *words: str) -> str:
 
 def _narrowed(one: Locks, other: Locks) -> tuple[Locks, Locks]:
     """Return the same with as many locks on both sides: where one side is a single lock, the other is that lock too."""
-    if one.path != LOCKS and other.path != LOCKS:  # they are compared under one name, whatever they are called
-        return replace(one, called=one.path), replace(other, called=one.path)
+    if LOCKS not in {one.path, other.path}:  # they are compared under one name, whatever they are called
+        called = " -> ".join(dict.fromkeys(Path(each.path).stem for each in (one, other)))
+        return replace(one, called=called), replace(other, called=called)
     if one.path != LOCKS:
         return one, replace(other, path=one.path)
     return (one, other) if other.path == LOCKS else (replace(one, path=other.path), other)
@@ -101,16 +102,28 @@ def _narrowed(one: Locks, other: Locks) -> tuple[Locks, Locks]:
 def _locked(folder: Path, locks: Locks) -> Locked:
     whole = locks.path == LOCKS
     read = _reader(folder, locks.revision)
-    names = _names(folder, locks) if whole else [locks.path]
+    every = _names(folder, locks)
+    names = every if whole else [locks.path]
+    if not {*names} <= {*every}:
+        message = f"{locks.title} has no {locks.path}.\nIts locks: {', '.join(every) or 'none'}."
+        raise UsageError(message)
     called = {name: locks.called or name for name in names}
     texts = {name: read(name) for name in names}
-    stated = tomllib.loads(read(SIZES_FILE))
+    stated = _toml(locks.title, SIZES_FILE, read(SIZES_FILE))
     return image_diff.Locked(
         title=locks.title,
         packages={called[name]: _versions(name, text) for name, text in texts.items()},
         sizes={called[name]: _sizes(name, text, stated) for name, text in texts.items()},
-        pins=dict(_flat(tomllib.loads(read(PINS_FILE)))) if whole else {},
+        pins=dict(_flat(_toml(locks.title, PINS_FILE, read(PINS_FILE)))) if whole else {},
     )
+
+
+def _toml(title: str, file: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{file} of {title} is no TOML: {error}.\nIt is written by `invoke lock`, which renews it."
+        raise LockError(message) from None
 
 
 def _names(folder: Path, locks: Locks) -> list[str]:
@@ -124,7 +137,7 @@ def _names(folder: Path, locks: Locks) -> list[str]:
 def _reader(folder: Path, revision: str) -> Callable[[str], str]:
     if revision:
         return lambda path: _git(folder, "show", f"{revision}:{path}")
-    return lambda path: (folder / path).read_text(encoding="utf-8")
+    return lambda path: (folder / path).read_text(encoding="utf-8") if (folder / path).is_file() else ""
 
 
 def _is_system(name: str) -> bool:
