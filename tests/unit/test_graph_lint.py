@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, dockerfile, file_rules, graph_lint, graph_rules, model
+from dynamo_containers import build, dockerfile, file_rules, graph_lint, graph_rules, model, run
 from dynamo_containers.dockerfile import Instruction, Line
 from dynamo_containers.errors import UnreachedError
 from dynamo_containers.model import Stage
@@ -172,3 +173,14 @@ def test_the_own_files_and_graphs_have_nothing_and_what_was_not_planned_is_named
         said = str(error)
         assert "NOT CHECKED" in said
     assert said.startswith("Nothing found in ")
+
+
+def test_what_our_rules_leave_to_hadolint_it_catches() -> None:
+    bad = Path(__file__).parent / "hadolint.Dockerfile"
+    hadolint = Path(sys.executable).parent / "hadolint"
+    words = (str(hadolint), "--config", str(model.ROOT / ".hadolint.yaml"), "--format", "gnu", str(bad))
+    found = run.finish(run.Command(argv=words), seconds=60)
+    caught = {(int(line.split(":")[2]), line.split(":")[-2].split()[0]) for line in found.stdout.splitlines()}
+    assert found.returncode == 1
+    assert {(1, "DL3029"), (2, "DL3064"), (3, "DL3064"), (4, "DL3050"), (5, "DL3008"), (6, "DL3013")} <= caught
+    assert (7, "DL3016") in caught
