@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Names = Mapping[str, str]
 
-ROWS = 60
+ROWS = 100
 """How many rows of a table are shown."""
 WIDTH = 80
 """How much of a value is shown, in characters."""

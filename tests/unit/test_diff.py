@@ -89,10 +89,10 @@ def test_layers_that_could_not_be_told_apart_are_not_called_alike() -> None:
 
 
 def test_a_long_table_is_cut_and_says_by_how_much() -> None:
-    many = Looked(title="y", packages={"OS": {f"p{each:03}": "1" for each in range(63)}}, size=OLD.size, settings={})
+    many = Looked(title="y", packages={"OS": {f"p{each:03}": "1" for each in range(103)}}, size=OLD.size, settings={})
     none = Looked(title="x", packages={}, size=OLD.size, settings={})
     lines = image_diff.of_images(none, many).splitlines()
-    assert lines[-2:] == ["| p059    | -    | 1  |", "... and 3 more"]
+    assert lines[-2:] == ["| p099    | -    | 1  |", "... and 3 more"]
 
 
 def test_what_moved_in_several_locks_is_one_row_and_pins_are_named() -> None:
