@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     """The line, and what is wrong there."""
 
 PER_COMMIT = re.compile(
-    r"(?:.*_)?(?:COMMIT|REVISION|GIT_?SHA|SHA|GIT_?REF|BUILD_(?:DATE|TIME|NUMBER|ID)|TIMESTAMP|CREATED)(?:_.*)?"
+    r"(?:(?:GIT|VCS|CI|BUILD|SOURCE)_)?(?:COMMIT|REVISION|SHA|REF|TIMESTAMP|CREATED)(?:_SHA)?|BUILD_(?:DATE|TIME|NUMBER|ID)"
 )
-"""Names of arguments that have another value at every commit or build."""
+"""Names of arguments that have another value at every commit or build; UCX_COMMIT is a pin, which has not."""
 WORK = ("RUN",)
 WHOLE_CONTEXT = (".", "./", "./.")
 FETCHING = re.compile(r"(?:^|[\s;&|($])(?:curl|wget)\s+(?!--version)")

@@ -3,6 +3,7 @@ FROM --platform=${BUILDPLATFORM} tools AS tools
 FROM root-${TARGETARCH}
 FROM example.invalid/cuda@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 ARG SOURCE_DATE_EPOCH
+ARG UCX_COMMIT
 ADD --checksum=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef https://example.invalid/x /tmp/
 ADD https://github.com/example/ucx.git#0123456789abcdef0123456789abcdef01234567 /src
 # lint: allow unchecked-download: a page for people, which no file comes from

@@ -220,8 +220,13 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     docker.write_text(DOCKER, encoding="utf-8")
     docker.chmod(0o755)
     (docker.parent / "inspected").write_text(json.dumps([INSPECTED]), encoding="utf-8")
+    plugin = locked / "docker/cli-plugins/docker-buildx"
+    plugin.parent.mkdir(parents=True)
+    plugin.symlink_to("/bin/true")
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(locked / "docker"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")  # nobody asks it: the CLI is the script
     monkeypatch.setenv("PATH", f"{docker.parent}:/usr/bin:/bin")
-    monkeypatch.setattr(diff_read.engine, "environment", lambda _: {})
     return locked
 
 
@@ -250,7 +255,7 @@ def test_a_word_that_means_nothing_is_refused_with_what_there_is(images: Path) -
 
 
 def test_without_an_engine_an_image_cannot_be_compared(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{locked}/no.sock")
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     with pytest.raises(NoEngineError, match=r"^one:1 is no lock and no revision, so it must be an image, which"):
         diff_read.diff(locked, ("one:1", "other:2"))

@@ -360,3 +360,8 @@ def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
     assert code == 1
     assert "error: 1 found in what builds the images (docs/lint.md):\ncontainers/os/Dockerfile:" in complaints
     assert ": unchecked-download: a file is downloaded" in complaints
+
+
+def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("diff", "constraints", "constraints/tools.txt")
+    assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNothing differs.\n", "")
