@@ -271,6 +271,24 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
         )
 
 
-namespace = Collection(lock, explain, run, clean_up)
+@task
+def lint(_: Context) -> None:
+    """Say what in Dockerfiles, their scripts and the graph makes builds slow, unsafe or different elsewhere."""
+    from dynamo_containers import graph_lint
+
+    with _messages():
+        print(graph_lint.lint(model.load()))
+
+
+@task(positional=["one", "other"], help={"one": "an image, a lock, or a revision of git", "other": "another"})
+def diff(_: Context, one: str, other: str) -> None:
+    """Say what differs between two images or two locks: invoke diff A B."""
+    from dynamo_containers import diff_read
+
+    with _messages():
+        print(diff_read.diff(model.ROOT, (one, other)))
+
+
+namespace = Collection(lock, lint, explain, diff, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

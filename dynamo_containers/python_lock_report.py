@@ -58,7 +58,7 @@ def unlike(rows: Iterable[Unlike]) -> str:
     cells: list[tuple[str, ...]] = [(row.name, *found) for row in rows for found in row.found]
     if not cells:
         return ""
-    return "Should be alike in these locks (lock.shared in containers/images.toml) and is not:\n\n" + _table(
+    return "Should be alike in these locks (lock.shared in containers/images.toml) and is not:\n\n" + table(
         cells, ("package", "lock", "version", "because")
     )
 
@@ -106,7 +106,7 @@ def report(moved: Iterable[Move]) -> str:
         together.setdefault(key, []).append(move.lock)
     if not together:
         return NOTHING
-    return _table([(*key, ", ".join(compact(locks))) for key, locks in sorted(together.items())])
+    return table([(*key, ", ".join(compact(locks))) for key, locks in sorted(together.items())])
 
 
 def unstated(rows: Iterable[tuple[str, str]]) -> str:
@@ -117,7 +117,7 @@ def unstated(rows: Iterable[tuple[str, str]]) -> str:
     if not together:
         return ""
     cells = [(pin, ", ".join(compact(locks))) for pin, locks in sorted(together.items())]
-    return f"The index states no size of these, so {SIZES_FILE} has none:\n\n" + _table(cells, ("package", "locks"))
+    return f"The index states no size of these, so {SIZES_FILE} has none:\n\n" + table(cells, ("package", "locks"))
 
 
 TARGET = re.compile(r"(?P<layer>.+)-(?P<bases>[^-]+)-(?P<arch>[^-]+)")
@@ -153,7 +153,8 @@ def megabytes(size: int | None) -> str:
     return "unknown" if size is None else f"{size / 1e6:+.2f} MB"
 
 
-def _table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+    """Return a Markdown table whose columns stand below each other at a terminal too."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = (head, tuple("-" * width for width in widths), *rows)
     padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)

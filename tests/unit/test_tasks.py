@@ -409,3 +409,16 @@ def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_u
         process.stdout.close()
         complaints = process.stderr.read()
     assert (process.returncode, complaints) == (-signal.SIGPIPE, "")
+
+
+def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
+    line.append("containers/os/Dockerfile", "RUN curl https://example.invalid/x\n")
+    code, _, complaints = line.invoke("lint")
+    assert code == 1
+    assert "error: 1 found in what builds the images (docs/lint.md):\ncontainers/os/Dockerfile:" in complaints
+    assert ": unchecked-download: a file is downloaded" in complaints
+
+
+def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("diff", "constraints", "constraints/tools.txt")
+    assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNothing differs.\n", "")

@@ -1,0 +1,165 @@
+"""What does a Dockerfile say, instruction by instruction? Pure: a text gives values that remember their lines.
+
+After https://docs.docker.com/reference/dockerfile/: directives, comments, continued lines, flags and here-documents.
+dockerfile-parse, the parser on the package index, takes the lines of a here-document for instructions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DIRECTIVE = re.compile(r"#\s*(?P<name>[a-z]+)\s*=\s*(?P<value>\S.*)", re.IGNORECASE)
+HEREDOC = re.compile(r"(?<!<)<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>[A-Za-z_][\w.]*)(?P=quote)")
+FLAG = re.compile(r"--[a-z][a-z-]*(?:=\S*)?(?:\s+|$)")
+WITH_HEREDOC = ("RUN", "COPY", "ADD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line that means something, continued ones joined, by the number of the first of them."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """One instruction; `word` in capitals."""
+
+    line: int
+    word: str
+    flags: tuple[str, ...] = ()
+    """`--mount=type=cache,id=uv`, as they stand there."""
+    arguments: str = ""
+    body: tuple[Line, ...] = ()
+    """The lines of its here-documents."""
+
+    @property
+    def script(self) -> tuple[Line, ...]:
+        """Return the lines that a shell runs."""
+        return (Line(number=self.line, text=self.arguments), *self.body)
+
+    @property
+    def text(self) -> str:
+        """Return all that it says."""
+        return "\n".join((*self.flags, self.arguments, *(line.text for line in self.body)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A FROM and what follows it."""
+
+    line: int
+    platform: str
+    """The value of its --platform; '' where it has none."""
+    image: str
+    name: str
+    """What it is called; '' where it is not."""
+    steps: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dockerfile:
+    """What a Dockerfile says."""
+
+    directives: tuple[tuple[int, str, str], ...]
+    """(line, name, value), `syntax` among them."""
+    head: tuple[Instruction, ...]
+    """What stands above the first FROM."""
+    stages: tuple[Stage, ...]
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """Return every instruction but the FROMs."""
+        return (*self.head, *(step for stage in self.stages for step in stage.steps))
+
+
+def parse(text: str) -> Dockerfile:
+    """Return what a Dockerfile says."""
+    every = _instructions(text.splitlines())
+    places = [place for place, each in enumerate(every) if each.word == "FROM"]
+    ends = [*places[1:], len(every)]
+    return Dockerfile(
+        directives=_directives(text),
+        head=every[: places[0]] if places else every,
+        stages=tuple(_stage(every[place], every[place + 1 : end]) for place, end in zip(places, ends, strict=True)),
+    )
+
+
+def _directives(text: str) -> tuple[tuple[int, str, str], ...]:
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        said = DIRECTIVE.fullmatch(line.strip())
+        if not said:  # they end at the first line that is none
+            break
+        found.append((number, said["name"].lower(), said["value"].strip()))
+    return tuple(found)
+
+
+def _stage(start: Instruction, steps: tuple[Instruction, ...]) -> Stage:
+    image, *rest = start.arguments.split()
+    named = rest[1] if len(rest) > 1 and rest[0].upper() == "AS" else ""
+    platform = next((flag.partition("=")[2] for flag in start.flags if flag.startswith("--platform=")), "")
+    return Stage(line=start.line, platform=platform, image=image, name=named, steps=steps)
+
+
+def _instructions(lines: list[str]) -> tuple[Instruction, ...]:
+    found, place = [], 0
+    while place < len(lines):
+        joined, after = _joined(lines, place)
+        if joined.text:
+            word, _, rest = joined.text.partition(" ")
+            bodies, after = _bodies(lines, after, rest if word.upper() in WITH_HEREDOC else "")
+            flags, arguments = _flags(rest.strip())
+            found.append(
+                Instruction(line=joined.number, word=word.upper(), flags=flags, arguments=arguments, body=bodies)
+            )
+        place = after
+    return tuple(found)
+
+
+def _joined(lines: list[str], place: int) -> tuple[Line, int]:
+    """Return the meaning of the lines from `place` on that belong together ('' for none), and the place after them."""
+    words: list[str] = []
+    first = place
+    while place < len(lines):
+        line = lines[place].strip()
+        place += 1
+        if line.startswith("#") or (not line and words):
+            if not words:
+                break
+            continue  # between continued lines comments and empty ones are left out
+        words.append(line.removesuffix("\\").strip())
+        if not line.endswith("\\"):
+            break
+    return Line(number=first + 1, text=" ".join(words)), place
+
+
+def _flags(text: str) -> tuple[tuple[str, ...], str]:
+    flags = []
+    while found := FLAG.match(text):
+        flags.append(found[0].strip())
+        text = text[found.end() :]
+    return tuple(flags), text
+
+
+def _bodies(lines: list[str], place: int, rest: str) -> tuple[tuple[Line, ...], int]:
+    """Return the lines of the here-documents that an instruction opens, and the place after them."""
+    found: list[Line] = []
+    for opened in HEREDOC.finditer(rest):
+        end = place
+        while end < len(lines) and (lines[end].lstrip("\t") if opened["tabs"] else lines[end]) != opened["end"]:
+            end += 1
+        found += script(lines[place:end], place)
+        place = end + 1
+    return tuple(found), place
+
+
+def script(lines: list[str], before: int = 0) -> tuple[Line, ...]:
+    """Return the lines of a shell script that mean something; `before` is how many lines of its file precede them."""
+    found, place = [], 0
+    while place < len(lines):
+        joined, place = _joined(lines, place)
+        found += [Line(number=joined.number + before, text=joined.text)] if joined.text else []
+    return tuple(found)

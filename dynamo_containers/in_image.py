@@ -1,0 +1,40 @@
+"""Which packages does the image have in which this runs? Prints them as JSON; nothing of this project is in there.
+
+`{"Python": {name: version}, "OS": {...}, "wheelhouse": {...}}`: the distributions of the Python that runs it
+(https://packaging.python.org/en/latest/specifications/recording-installed-packages/), dpkg's own list, and the wheels
+of the base and backend stages. Understood by every Python from 3.8 on: the published image of an engine brings its own.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+
+STATUS = Path("/var/lib/dpkg/status")
+WHEELHOUSE = Path("/opt/dynamo/wheelhouse")
+
+
+def found(status: Path, wheelhouse: Path) -> dict[str, dict[str, str]]:
+    """Return the packages by kind."""
+    named = ((each.metadata["Name"], each.version) for each in importlib.metadata.distributions())
+    wheels = (file.name.split("-")[:2] for file in wheelhouse.glob("**/*.whl"))
+    return {
+        "Python": {_normal(name): version for name, version in named if name},
+        "OS": _installed(status.read_text(encoding="utf-8")) if status.is_file() else {},
+        "wheelhouse": {_normal(name): version for name, version in wheels},
+    }
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _installed(text: str) -> dict[str, str]:
+    rows = (dict(re.findall(r"^(Package|Version|Status): (.*)$", each, re.MULTILINE)) for each in text.split("\n\n"))
+    return {row["Package"]: row["Version"] for row in rows if row.get("Status", "").endswith(" ok installed")}
+
+
+if __name__ == "__main__":
+    print(json.dumps(found(STATUS, WHEELHOUSE)))
