@@ -129,7 +129,13 @@ def lock_os(session: nox.Session) -> None:
 @nox.session(tags=["engine"])
 def stand_in_trtllm(session: nox.Session) -> None:
     """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
-    session.run("pytest", "tests/stand_in", *session.posargs)
+    session.run("pytest", "tests/stand_in/test_trtllm.py", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def cuda_mirror(session: nox.Session) -> None:
+    """Lock and build the cuda bases through mirrors that have stand-ins under the real names; minutes."""
+    session.run("pytest", "tests/stand_in/test_mirror.py", *session.posargs)
 
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ def _messages() -> Iterator[None]:
 def _build(  # noqa: PLR0913 - one for each flag
     c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, *, strict: bool
 ) -> None:
-    from dynamo_containers import build, engine, prepare, run, size_check, step_inputs
+    from dynamo_containers import build, engine, prepare, reach, run, size_check, step_inputs
 
     with _messages():
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases, strict=strict)
@@ -52,7 +52,7 @@ def _build(  # noqa: PLR0913 - one for each flag
         facts = prepare.facts(request, dry_run=c.config.run.dry)
         records = step_inputs.records(request, facts)
         plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-        with engine.watched(model.ROOT):
+        with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
             run.execute(plan, dry_run=c.config.run.dry)
         if not c.config.run.dry:
             prepare.remember(request, facts)
