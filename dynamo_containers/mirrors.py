@@ -38,8 +38,9 @@ class Mirrors:
         return _exchanged(reference, slashed)
 
     def address(self, url: str) -> str:
-        """Return where a file or a git repository is fetched from."""
-        return _exchanged(url, self.addresses)
+        """Return where a file, a package index or a git repository is fetched from."""
+        # The table's beginnings end in a slash, so that none is the beginning of another host's name.
+        return _exchanged(url if url.endswith("/") else f"{url}/", self.addresses)[: None if url.endswith("/") else -1]
 
 
 def _exchanged(text: str, table: Mapping[str, str]) -> str:

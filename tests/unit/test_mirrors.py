@@ -58,6 +58,7 @@ def test_the_longest_beginning_that_fits_wins() -> None:
     assert table.image("nvcr.io/nvidia/cuda:13") == "two.example/cuda:13"
     assert table.image("nvcr.io/nvidia-x/cuda:13") == "one.example/nv/nvidia-x/cuda:13"
     assert table.address("https://github.com/nats-io/a.tar.gz") == "https://two.example/a.tar.gz"
+    assert table.address("https://github.com") == "https://one.example"
     assert table.address("https://github.com/etcd-io/a.tar.gz") == "https://one.example/etcd-io/a.tar.gz"
 
 
