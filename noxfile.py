@@ -140,7 +140,7 @@ def cuda_mirror(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, engine, prepare, run, step_inputs
+    from dynamo_containers import build, engine, prepare, reach, run, step_inputs
 
     dry_run = "--dry-run" in arguments
     with _messages(session):
@@ -154,7 +154,8 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
             for request, known in zip(requests, facts, strict=True):
                 records = step_inputs.records(request, known)
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                run.execute(plan, dry_run=dry_run)
+                with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                    run.execute(plan, dry_run=dry_run)
                 if not dry_run:
                     prepare.remember(request, known)
             run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
