@@ -5,6 +5,7 @@ What the engine says of it ends in a socket's error. Here is said which registry
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.build import Request
 
+OTHER_BYTES = re.compile(r"unexpected digest: (sha256:[0-9a-f]{64})")
+"""How buildx says what came instead of what was asked for by digest."""
 HOW = "Build where it can be reached, or name a mirror that has the same image: docs/mirrors.md"
 
 
@@ -77,10 +80,8 @@ def _fault(client: Client, name: str, what: str) -> str:
     try:
         found = registry.look(client, name)
     except UnreachedError as error:
+        other = OTHER_BYTES.search(str(error))
+        if other:
+            return f"The registry has other bytes for {shown}: {other[1]}.\nIt is {what}, and nothing of it was used."
         return f"No registry handed out {shown}: {error}.\nIt is {what}."
-    if found is None:
-        return f"The registry says that there is no {shown}.\nIt is {what}."
-    pinned = name.rpartition("@")[2]
-    if found.digest != pinned:
-        return f"The registry has other bytes for {shown}: {found.digest}.\nIt is {what}, and nothing of it was used."
-    return ""
+    return "" if found else f"The registry says that there is no {shown}.\nIt is {what}."

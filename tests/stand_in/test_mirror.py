@@ -129,13 +129,21 @@ def test_buildkit_denies_a_planted_source_that_is_not_pinned(project: Project, o
     assert "pin it with: invoke lock" in done.stderr
 
 
+@contextmanager
+def builder_pinned_to(project: Project, digest: str) -> Iterator[None]:
+    """Pin the builder's root image to one that the engine does not have from before."""
+    pinned = load_pins(project.folder).roots["cuda", "builder"].platforms[NATIVE]
+    with edited(project, PINS_FILE, pinned, digest):
+        yield
+
+
 def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(project: Project) -> None:
-    file = project.environment[mirrors.VARIABLE]
-    with edited(project, file, f'"{registry_of(project)}/quay.io"', '"127.0.0.1:9/quay.io"'):
+    table, digest = project.environment[mirrors.VARIABLE], f"sha256:{'a' * 64}"
+    away = edited(project, table, f'"{registry_of(project)}/quay.io"', '"127.0.0.1:9/quay.io"')
+    with away, builder_pinned_to(project, digest):
         done = project.invoke("build.base", *ON)
     assert done.returncode == 5, done.stderr
-    said = f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@sha256:"
-    assert said in done.stderr
+    assert f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in done.stderr
     assert "(at the mirror, 127.0.0.1:9/quay.io/" in done.stderr
     assert "It is the builder root image of the cuda bases." in done.stderr
     assert "name a mirror that has the same image: docs/mirrors.md" in done.stderr
@@ -147,8 +155,7 @@ def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: Proje
     digest = str(image["digest"])
     blob = project.log.parent / "data/docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
     blob.write_bytes(blob.read_bytes() + b" ")  # the same image for whoever does not look at the digest
-    pinned = load_pins(project.folder).roots["cuda", "builder"].platforms[NATIVE]
-    with edited(project, PINS_FILE, pinned, digest):
+    with builder_pinned_to(project, digest):
         done = project.invoke("build.base", *ON)
     assert done.returncode == 5, done.stderr
     assert f"The registry has other bytes for quay.io/{name}@{digest} (at the mirror, " in done.stderr

@@ -62,7 +62,8 @@ def test_an_image_that_a_registry_no_longer_has_is_named(tmp_path: Path, request
 
 
 def test_a_registry_with_other_bytes_is_named_with_both_digests(tmp_path: Path, request_on_cuda: Request) -> None:
-    said = failed(request_on_cuda, answering(tmp_path, f'echo \'{{"digest": "sha256:{"0" * 64}"}}\''))
+    script = f"echo 'ERROR: failed commit on ref \"\": unexpected digest: sha256:{'0' * 64} != {RUNTIME}' >&2; exit 1"
+    said = failed(request_on_cuda, answering(tmp_path, script))
     assert f"The registry has other bytes for {RUNTIME}: sha256:{'0' * 64}.\n" in said
 
 
