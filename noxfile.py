@@ -142,23 +142,24 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, engine, prepare, reach, run, step_inputs
 
-    dry_run = "--dry-run" in arguments
     with _messages(session):
+        wish = smoke.wish(arguments, CATALOGUE.images[image])
         requests = smoke.requests(CATALOGUE, image, platform)
         smoke.check_locks(requests)
-        if not dry_run:
+        if not wish.dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        facts = [prepare.facts(request, dry_run=dry_run) for request in requests]
+        facts = [prepare.facts(request, dry_run=wish.dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
                 records = step_inputs.records(request, known)
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
                 with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                    run.execute(plan, dry_run=dry_run)
-                if not dry_run:
+                    run.execute(plan, dry_run=wish.dry_run)
+                if not wish.dry_run:
                     prepare.remember(request, known)
-            run.execute(smoke.plan(requests, facts[0].version, environment), dry_run=dry_run)
+            tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
+            run.execute(tests, dry_run=wish.dry_run)
 
 
 def _add_smoke_session(row: smoke.Row) -> None:
@@ -167,20 +168,25 @@ def _add_smoke_session(row: smoke.Row) -> None:
     def session(session: nox.Session, platform: Platform) -> None:
         _smoke(session, row.image, platform, tuple(session.posargs))
 
-    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints."
+    gpu = ", `-- --gpu` tests on one too" if CATALOGUE.images[row.image].worker_arguments else ""
+    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints{gpu}."
 
 
 for _row in smoke.matrix(CATALOGUE):
     _add_smoke_session(_row)
 
 
+BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends"}
+"""What is measured -> its module of benchmarks/."""
+
+
 @nox.session
-@nox.parametrize("what", [nox.param("no_op", id="no-op"), nox.param("cold", id="cold"), nox.param("locks", id="lock")])
+@nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op), from a fresh clone (cold, minutes), locks beside pip-compile (lock, minutes)."""
+    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends)."""
     from dynamo_containers import engine
 
     with _messages(session):
-        if what == "no_op":
+        if what in ("no_op", "backends"):
             engine.up(model.ROOT, (NATIVE,))
         session.run("python", "-m", f"benchmarks.{what}", *session.posargs)

@@ -9,8 +9,12 @@ import json
 import statistics
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from dynamo_containers import build, engine, model, prepare, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROUNDS = 15
 MOST_BESIDE_BAKE = 1.3
@@ -36,11 +40,12 @@ def in_turn(commands: dict[str, run.Command]) -> dict[str, list[float]]:
     return times
 
 
-def no_op(stage: model.Stage, image: str) -> dict[str, list[float]]:
+def no_op(stage: model.Stage, images: Sequence[str]) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke` and by raw bake of the very same document."""
-    request = build.request(model.load(), stage, images=[image])
+    request = build.request(model.load(), stage, images=images)
     raw = build.plan(request, prepare.facts(request), engine.environment(model.ROOT)).commands[0]
-    words = ("invoke", f"build.{stage.value}", *(() if stage is model.Stage.BASE else ("--image", image)))
+    chosen = () if stage is model.Stage.BASE else (word for image in images for word in ("--image", image))
+    words = ("invoke", f"build.{stage.value}", *chosen)
     run.capture(run.Command(argv=words))
     return in_turn({" ".join(words[:2]): run.Command(argv=words), "bake": raw})
 
@@ -48,8 +53,8 @@ def no_op(stage: model.Stage, image: str) -> dict[str, list[float]]:
 def main() -> int:
     """Print a table and write the same as JSON."""
     rows = {
-        "no-op, base image": no_op(model.Stage.BASE, "base"),
-        "no-op, frontend runtime": no_op(model.Stage.RUNTIME, "frontend"),
+        "no-op, base image": no_op(model.Stage.BASE, ["base"]),
+        "no-op, frontend runtime": no_op(model.Stage.RUNTIME, ["frontend"]),
         "help": in_turn(
             {
                 "invoke --list": run.Command(argv=("invoke", "--list")),

@@ -91,6 +91,8 @@ class Image:
     """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
     imports: tuple[str, ...] = ()
     """Modules of the engine and of Dynamo's worker for it, which must be importable without a device."""
+    worker_arguments: tuple[str, ...] = ()
+    """With which Dynamo's worker for the engine serves a tiny model on one GPU; `{model}` is that model's folder."""
     keeps: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Build programs that a runtime has, by pattern of their path -> the reason why."""
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -252,6 +254,7 @@ def _image(name: str, row: Table) -> Image:
         ),
         backend=row.string("backend", optional=True),
         imports=row.strings("imports", optional=True),
+        worker_arguments=row.strings("worker-arguments", optional=True),
         keeps=_reasons(row, "keeps"),
         lacks=_reasons(row, "lacks"),
         shares=row.string("shares", optional=True),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from dynamo_containers import build, prepare
 from dynamo_containers.build import DEFAULT_BASES
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.model import Stage, unknown
+from dynamo_containers.model import IMAGES_FILE, Stage, unknown
 from dynamo_containers.run import Command, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dynamo_containers.model import Catalogue, Image
     from dynamo_containers.platforms import Platform
@@ -33,6 +33,10 @@ FOLDERS = {
 """Stage -> the folders of tests/smoke/ that every image with this stage must pass, besides its own."""
 BACKEND = "backend"
 """The folder that every image with an inference engine must pass; what an engine has of its own is data of its row."""
+GPU = "gpu"
+"""The folder of what the engine must do on a GPU, where one is asked for."""
+DRY_RUN, ON_GPU = "--dry-run", "--gpu"
+"""What may be said after `nox -s smoke-... --`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,33 @@ class Row:
     session: str
     image: str
     platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is said after the `--` of a session."""
+
+    dry_run: bool = False
+    gpu: bool = False
+
+
+def wish(words: Sequence[str], image: Image) -> Wish:
+    """Read what is said after the `--` of an image's session.
+
+    Raises:
+        UsageError: a word means nothing, or the image has no engine that a GPU could serve with.
+    """
+    for word in words:
+        if word not in (DRY_RUN, ON_GPU):
+            message = f'A smoke session knows no "{word}".\nAfter `--` it takes {DRY_RUN} and {ON_GPU}.'
+            raise UsageError(message)
+    if ON_GPU in words and not image.worker_arguments:
+        message = (
+            f"The image {image.name} has nothing that needs a GPU.\n{ON_GPU} is for images with an inference engine "
+            f"whose row in {IMAGES_FILE} has worker-arguments."
+        )
+        raise UsageError(message)
+    return Wish(dry_run=DRY_RUN in words, gpu=ON_GPU in words)
 
 
 def matrix(catalogue: Catalogue) -> tuple[Row, ...]:
@@ -102,13 +133,16 @@ def check_locks(requests: tuple[build.Request, ...]) -> None:
         raise LockError(message) from None
 
 
-def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping[str, str]) -> Plan:
+def plan(
+    requests: tuple[build.Request, ...], version: str, environment: Mapping[str, str], *, gpu: bool = False
+) -> Plan:
     """Return the command that tests what `requests` built.
 
     Args:
         requests: what was built: one image for one platform, one request per stage.
         version: the locked version of Dynamo, which is in the tags (`Facts.version`).
         environment: what docker needs to find its engine.
+        gpu: whether its inference engine is also tested on a GPU.
 
     Raises:
         UsageError: the requests are for several images or platforms: each has its own results.
@@ -128,7 +162,7 @@ def plan(requests: tuple[build.Request, ...], version: str, environment: Mapping
     command = Command(
         argv=(
             *(sys.executable, "-m", "pytest"),
-            *(str(checkout / TESTS / folder) for folder in folders(image)),
+            *(str(checkout / TESTS / folder) for folder in (*((GPU,) if gpu else ()), *folders(image))),
             *("--image", tags[main]),
             *(("--ci-image", tags[Stage.CI]) if Stage.CI in tags else ()),
             *(("--dev-image", tags[Stage.DEV]) if Stage.DEV in tags else ()),

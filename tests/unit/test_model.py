@@ -63,7 +63,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             f'{HEAD_OF_SMALL}colour = "red"\n',
             "containers/images.toml: images.small.colour: unknown key, allowed here are "
             "backend, bases, budget, compiles, description, engine-image, engine-interpreter, imports, indexes, "
-            "keeps, lacks, os-packages, pieces, platforms, repository, shares, stages, title, way.",
+            "keeps, lacks, os-packages, pieces, platforms, repository, shares, stages, title, way, worker-arguments.",
             id="an unknown key",
         ),
         pytest.param(

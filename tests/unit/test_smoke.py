@@ -112,3 +112,27 @@ def test_two_platforms_are_not_tested_as_one(catalogue: Catalogue) -> None:
     )
     with pytest.raises(UsageError, match="one image and one platform"):
         smoke.plan(mixed, "1.4.2", {})
+
+
+def test_a_gpu_adds_what_the_engine_must_do_on_one_before_all_else(catalogue: Catalogue) -> None:
+    requests = smoke.requests(catalogue, "vllm", Platform.AMD64)
+    paths = [word for word in smoke.plan(requests, "1.4.2", {}, gpu=True).commands[0].argv if "/tests/smoke/" in word]
+    assert [path.rpartition("/")[2] for path in paths] == ["gpu", "any", "contract", "ci", "serving", "backend"]
+
+
+def test_a_session_says_what_may_stand_after_its_dashes(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r'knows no "--gpus"[.]\nAfter `--` it takes --dry-run and --gpu[.]'):
+        smoke.wish(("--gpus",), catalogue.images["vllm"])
+
+
+def test_an_image_without_an_engine_cannot_be_tested_on_a_gpu(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match="frontend has nothing that needs a GPU"):
+        smoke.wish(("--gpu",), catalogue.images["frontend"])
+
+
+def test_every_image_with_an_engine_can_be_tested_on_a_gpu(catalogue: Catalogue) -> None:
+    engines = [image for image in catalogue.images.values() if image.backend]
+    assert [image.name for image in engines] == ["vllm", "sglang", "trtllm"]
+    for image in engines:
+        assert smoke.wish(("--dry-run", "--gpu"), image) == smoke.Wish(dry_run=True, gpu=True)
+        assert [word for word in image.worker_arguments if "{model}" in word]

@@ -1,4 +1,8 @@
-"""Starts NATS, etcd, Dynamo's frontend and a mock worker, and stops them all on SIGTERM: serve.py LOGS PATIENCE ENGINE.
+"""Starts NATS, etcd, Dynamo's frontend and a worker, and stops them all on SIGTERM.
+
+    serve.py LOGS PATIENCE MODULE [ARGUMENT ...]
+
+MODULE is the worker's: dynamo.mocker, which only plays an engine, or the one of a real engine, whose model has weights.
 
 Each program writes into a file of its own in LOGS. When they serve, LOGS/serving.json appears; after SIGTERM,
 LOGS/stopped.json says of each how it ended and after how many seconds, and which other process was left over.
@@ -32,15 +36,20 @@ INFRASTRUCTURE = {
     ],
 }
 FRONTEND = [*PYTHON, "dynamo.frontend", "--http-host", "127.0.0.1", "--http-port", str(PORT), *PLANES]
-MOCKER = [*PYTHON, "dynamo.mocker", "--model-path", str(MODEL), "--speedup-ratio", "10", *PLANES]
+MOCKER = "dynamo.mocker"
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     # Every question whether it serves yet would be a line of its log.
     "DYN_LOG": "info,dynamo_llm::http::service=warn",
     # Where answers are streamed to; otherwise the first address that is not loopback, and without a network none is.
     "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
+    # The same for vLLM, and for the groups of processes that torch makes even for one GPU.
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
 }
-STARTS_WITHIN = 30
+STARTS_WITHIN = {True: 30, False: 600}
+"""Whether the engine is a mock -> seconds; a real one compiles kernels at its first start."""
 STOPS_WITHIN = 20
 """Longer than what is allowed, so that it is measured how long it took instead."""
 
@@ -114,18 +123,18 @@ def report(file: Path, content: dict) -> None:
 
 
 def main() -> int:
-    logs, patience, engine = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+    logs, patience, (module, *arguments) = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     begin = time.monotonic()
-    deadline = begin + STARTS_WITHIN * patience
-    tiny_model.make(MODEL)
+    deadline = begin + STARTS_WITHIN[module == MOCKER] * patience
+    tiny_model.make(MODEL, weights=module != MOCKER)
     running = {}
     try:
         running |= {name: start(name, argv, logs) for name, argv in INFRASTRUCTURE.items()}
         wait_for("etcd", lambda: b"true" in get("2379/health"), running, deadline)
         running["frontend"] = start("frontend", FRONTEND, logs)
-        running["mocker"] = start("mocker", [*MOCKER, "--engine-type", engine], logs)
+        running["worker"] = start("worker", [*PYTHON, module, *arguments, *PLANES], logs)
         wait_for("a served model", serves, running, deadline)
         report(logs / "serving.json", {"seconds": round(time.monotonic() - begin, 2)})
         wait_for("SIGTERM", lambda: stopping, running, float("inf"))

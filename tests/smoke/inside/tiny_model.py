@@ -1,4 +1,4 @@
-"""Makes the smallest model that Dynamo's frontend can serve: a tokenizer and a configuration, no weights.
+"""Makes the smallest model that Dynamo's frontend can serve: a tokenizer and a configuration; weights where asked for.
 
 A byte-level BPE without a single merge, the same every time: 256 bytes, two special tokens, and words that no text
 becomes but that the mock worker's answers, which are random tokens with numbers from 1000 on, are made of.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 BEGIN, END = "<|begin|>", "<|end|>"
 SIZE = 4096
+HIDDEN, INTERMEDIATE, HIDDEN_LAYERS = 256, 512, 2
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
@@ -64,7 +65,39 @@ def tokenizer() -> dict:
     }
 
 
-def make(folder: Path) -> None:
+def shapes() -> dict:
+    """Return the weights of a llama by the names that transformers gives them (modeling_llama.py)."""
+    square, up, down = (HIDDEN, HIDDEN), (INTERMEDIATE, HIDDEN), (HIDDEN, INTERMEDIATE)
+    layer = {
+        **{f"self_attn.{name}_proj": square for name in "qkvo"},
+        "mlp.gate_proj": up,
+        "mlp.up_proj": up,
+        "mlp.down_proj": down,
+        "input_layernorm": (HIDDEN,),
+        "post_attention_layernorm": (HIDDEN,),
+    }
+    return {
+        "model.embed_tokens.weight": (SIZE, HIDDEN),
+        "lm_head.weight": (SIZE, HIDDEN),
+        "model.norm.weight": (HIDDEN,),
+        **{f"model.layers.{n}.{name}.weight": shape for n in range(HIDDEN_LAYERS) for name, shape in layer.items()},
+    }
+
+
+def make_weights(file: Path) -> None:
+    """Write random weights, the same every time; with the libraries that an engine needs anyway."""
+    import torch
+    from safetensors.torch import save_file
+
+    random = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=random) * 0.02
+        for name, shape in shapes().items()
+    }
+    save_file({name: weight.half() for name, weight in weights.items()}, file, metadata={"format": "pt"})
+
+
+def make(folder: Path, *, weights: bool = False) -> None:
     """Write the model's files."""
     folder.mkdir(parents=True)
     files = {
@@ -81,11 +114,12 @@ def make(folder: Path) -> None:
             "model_type": "llama",
             "bos_token_id": 256,
             "eos_token_id": 257,
-            "hidden_size": 64,
-            "intermediate_size": 128,
+            # 256 / 4 = 64 for each head, the least that the attention kernels of all engines know.
+            "hidden_size": HIDDEN,
+            "intermediate_size": INTERMEDIATE,
             "max_position_embeddings": 2048,
             "num_attention_heads": 4,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": HIDDEN_LAYERS,
             "num_key_value_heads": 4,
             "vocab_size": SIZE,
             "torch_dtype": "float16",
@@ -94,3 +128,5 @@ def make(folder: Path) -> None:
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if weights:
+        make_weights(folder / "model.safetensors")

@@ -1,0 +1,218 @@
+"""What do the images with an inference engine cost? Run by `nox -s "bench(backends)"`: half an hour, 55 GB of disk.
+
+In one run, on this machine's own platform: `nox -s smoke-vllm` with nothing built but downloads there; an unchanged
+build of all runtimes beside raw bake; a new Dynamo; a second backend, pushed to a registry that holds the first;
+`-- --compression` also exports vLLM's image by gzip and by zstd.
+
+A new Dynamo is simulated: its steps, from the download to the image, are made to run again. No other version of Dynamo
+installs from a public index together with these engines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import no_op
+from dynamo_containers import build, engine, image_size, model, prepare, run, size_check
+from dynamo_containers.platforms import native_platform
+from tests.stand_in.servers import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.image_size import ImageSize
+
+FIRST, SECOND = "vllm", "sglang"
+COLD_SMOKE_SECONDS = 360
+BUMP_SECONDS = 40
+BUMP_SHARE = 0.05
+SECOND_SHARE = 0.35
+RESULTS = model.ROOT / ".build" / "bench-backends.json"
+MB = 10**6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is measured on, and what was found."""
+
+    environment: dict[str, str]
+    rows: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def say(self, name: str, found: float, unit: str, most: float | None = None) -> None:
+        """Print a number beside its limit, and keep both."""
+        self.rows[name] = {"found": round(found, 3), "unit": unit, "limit": most}
+        limit = "" if most is None else f"  (limit {most:g} {unit})"
+        print(f"  {name:<62} {found:9.2f} {unit}{limit}", flush=True)
+        if most is not None and found > most:
+            self.failures.append(f"{name}: {found:.2f} {unit}, limit {most:g}")
+
+    def docker(self, *words: str) -> str:
+        """Call docker."""
+        return run.capture(run.Command(argv=("docker", *words), env=self.environment))
+
+    def buildx(self, *words: str) -> None:
+        """Call buildx, quietly."""
+        run.call(run.Command(argv=(*engine.buildx(self.environment), *words), env=self.environment, quiet=True))
+
+
+def seconds(*words: str) -> float:
+    """Run one of our commands to its end, quietly, and time it."""
+    start = time.perf_counter()
+    run.call(run.Command(argv=words, quiet=True))
+    return time.perf_counter() - start
+
+
+def of(image: str) -> tuple[Request, Facts]:
+    """Return the request for an image's runtime, and what the world says about it."""
+    request = build.request(model.load(), model.Stage.RUNTIME, images=[image])
+    return request, prepare.facts(request)
+
+
+def tag(image: str) -> str:
+    """Return the tag of an image's runtime."""
+    request, facts = of(image)
+    return build.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
+
+
+def size(bench: Bench, image: str) -> ImageSize:
+    """Return the layers of an image's runtime."""
+    request, facts = of(image)
+    text = build.plan(request, facts, bench.environment).documents[0].text
+    return size_check.measure(request, facts, bench.environment, text)[0].size
+
+
+def forget_what_is_built(bench: Bench) -> None:
+    """Remove every image of ours and every step; downloads stay, which are cache mounts, and so do root images."""
+    label = "label=org.opencontainers.image.source"
+    images = bench.docker("images", "--quiet", "--no-trunc", "--filter", label).split()
+    if images:
+        bench.docker("rmi", "--force", *dict.fromkeys(images))
+    bench.buildx("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
+
+
+def cold_smoke(bench: Bench) -> None:
+    """Time the whole session of the first backend, with a warm engine and download cache."""
+    print(f"\n{FIRST}, nothing built, downloads there")
+    seconds("invoke", "build.runtime", "--image", FIRST)
+    forget_what_is_built(bench)
+    took = seconds("nox", "--session", f"smoke-{FIRST}({native_platform().arch})")
+    bench.say(f"nox -s smoke-{FIRST}", took, "s", COLD_SMOKE_SECONDS)
+
+
+def unchanged(bench: Bench) -> None:
+    """Time a build of all runtimes of which nothing changed, by `invoke` and by raw bake, in turn."""
+    every = build.request(model.load(), model.Stage.RUNTIME)
+    took = seconds("invoke", "build.runtime")
+    print(f"\nAll runtimes in one call: {', '.join(image.name for image in every.images)}")
+    bench.say("first build of those that were not there", took, "s")
+    times = no_op.no_op(model.Stage.RUNTIME, [image.name for image in every.images])
+    bench.failures.extend(no_op.report("no-op, all runtimes", times))
+    bench.rows["no-op, all runtimes"] = times
+
+
+def new_dynamo(bench: Bench) -> None:
+    """Time what a new version of Dynamo makes run again, and weigh what it puts on the image."""
+    request, facts = of(FIRST)
+    plan = build.plan(request, facts, bench.environment, engine.buildx(bench.environment))
+    again = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
+    run.write(plan.documents[0])
+    start = time.perf_counter()
+    run.call(run.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
+    took = time.perf_counter() - start
+    print(f"\nA new Dynamo in {FIRST} (simulated)")
+    bench.say("from its download to the image", took, "s", BUMP_SECONDS)
+    whole = size(bench, FIRST)
+    packages = [layer.name for layer in whole.layers if layer.name.startswith(FIRST) and "dynamo" not in layer.name]
+    new = image_size.above(whole, packages[-1])
+    bench.say("new bytes", new / MB, "MB")
+    bench.say("share of the image", new / whole.packed, "", BUMP_SHARE)
+
+
+def second_backend(bench: Bench) -> None:
+    """Push both backends to a registry and weigh what the second one adds."""
+    print("\nPushes to a registry on loopback")
+    first, second = size(bench, FIRST), size(bench, SECOND)
+    bench.say(f"{SECOND}: share to pull where {FIRST} is", share(second, first), "", SECOND_SHARE)
+    bench.say(f"{FIRST}: share to pull where {SECOND} is", share(first, second), "", SECOND_SHARE)
+    scratch = TemporaryDirectory(prefix="bench-registry-", dir=model.ROOT / ".build")
+    with scratch as folder, registry(Path(folder)) as at:
+        stored = [0]
+        for image in (FIRST, SECOND):
+            bench.say(f"push of {image}", push(bench, tag(image), f"{at.address}/{tag(image)}"), "s")
+            stored.append(folder_bytes(Path(folder) / "data"))
+            bench.say(f"new in the registry after {image}", (stored[-1] - stored[-2]) / MB, "MB")
+    added = (stored[2] - stored[1]) / second.packed
+    bench.say("the second backend adds, of its own size", added, "", SECOND_SHARE)
+
+
+def push(bench: Bench, there: str, name: str) -> float:
+    """Push an image under another name, which is gone afterwards; return the seconds."""
+    bench.docker("tag", there, name)
+    start = time.perf_counter()
+    bench.docker("push", "--quiet", name)
+    took = time.perf_counter() - start
+    bench.docker("rmi", name)
+    return took
+
+
+def share(image: ImageSize, there: ImageSize) -> float:
+    """Return which part of an image is pulled where another one is."""
+    return image_size.to_pull(image, there) / image.packed
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return how many bytes the files of a folder have."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def compressions(bench: Bench) -> None:
+    """Export the first backend's image by zstd and by gzip, from steps that are there."""
+    print(f"\nExport of {FIRST}'s image, every layer compressed anew")
+    request, facts = of(FIRST)
+    plan = build.plan(request, facts, bench.environment, engine.buildx(bench.environment))
+    target = f"{FIRST}-runtime"
+    for kind, level in (("gzip", None), ("zstd", 3), ("zstd", 1)):
+        bench.docker("rmi", "--force", tag(FIRST))
+        # Blobs that were made once are kept as long as a step has them: another level or kind makes others.
+        form = f"type=docker,compression={kind},force-compression=true" + (
+            f",compression-level={level}" if level else ""
+        )
+        argv = (*plan.commands[0].argv, f"--set={target}.output={form}")
+        start = time.perf_counter()
+        run.call(run.Command(argv=argv, env=plan.commands[0].env, quiet=True))
+        name = f"{kind}{f', level {level}' if level else ''}"
+        bench.say(f"{name}: time", time.perf_counter() - start, "s")
+        bench.say(f"{name}: size", size(bench, FIRST).packed / MB, "MB")
+
+
+def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
+    """Print every number beside its limit and write them as JSON."""
+    parts = {"cold": cold_smoke, "no-op": unchanged, "dynamo": new_dynamo, "second": second_backend}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compression", action="store_true", help="also measure gzip beside zstd; 10 GB more")
+    parser.add_argument("--only", choices=parts, action="append", help="only this part; again for more")
+    asked = parser.parse_args(words)
+    bench = Bench(environment=engine.environment(model.ROOT))
+    for name, part in parts.items():
+        if name in (asked.only or parts):
+            part(bench)
+    if asked.compression:
+        compressions(bench)
+    run.write(run.Document(path=RESULTS, text=json.dumps(bench.rows, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    for failure in bench.failures:
+        print(f"over its limit: {failure}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

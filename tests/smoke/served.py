@@ -1,0 +1,108 @@
+"""How is an image seen serving? NATS, etcd, Dynamo's frontend and a worker in one container, asked by a real client."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.smoke.containers import MOUNTED, SCRIPTS, Container
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.smoke.containers import Engine
+
+ANSWERS_WITHIN = 30
+KILLED_AFTER = 40
+"""Seconds after SIGTERM; more than serve.py waits, so that it measures what takes too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What was seen from the start of a container to its end."""
+
+    answers: Mapping[str, Any]
+    stopped: Mapping[str, Any]
+    stop_seconds: float
+    state: Mapping[str, Any]
+    logs: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What is started, and how."""
+
+    image: str
+    client: str
+    """The image whose Python has the client."""
+    worker: Sequence[str]
+    """The worker's module and its arguments."""
+    name: str
+    """What the logs are called."""
+    options: Sequence[str]
+    """Of `docker create`: the user, what may be written, devices."""
+    starts_within: float
+    """Seconds (of a native container); more than serve.py allows itself, which can say what it waited for."""
+
+
+def session(engine: Engine, what: Served) -> Session:
+    """Start all four without a network, ask them, stop them."""
+    logs = engine.logs / f"serve-{what.name}"
+    logs.mkdir()
+    logs.chmod(0o777)  # the container's user writes here, whoever that is
+    words = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience), *what.worker)
+    mounts = ("--network", "none", *SCRIPTS, "--volume", f"{logs}:/mnt/logs")
+    with engine.container(what.image, words, name=f"serve-{what.name}", options=(*mounts, *what.options)) as container:
+        container.start()
+        wait_until_serving(container, logs, what.starts_within)
+        answers = ask(engine, what.client, container, what.name)
+        begin = time.monotonic()
+        container.stop(seconds=KILLED_AFTER * engine.patience)
+        seconds = time.monotonic() - begin
+        return Session(
+            answers=answers,
+            stopped=read(logs / "stopped.json", container, logs),
+            stop_seconds=seconds,
+            state=container.state(),
+            logs=logs,
+        )
+
+
+def wait_until_serving(container: Container, logs: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds * container.engine.patience
+    while not (logs / "serving.json").exists():
+        assert container.state()["Running"], what_was_written("The container ended before it served.", container, logs)
+        assert time.monotonic() < deadline, what_was_written("It does not serve in time.", container, logs)
+        time.sleep(0.5)
+
+
+def what_was_written(what: str, container: Container, logs: Path) -> str:
+    container.keep_logs()
+    files = [*sorted(logs.glob("*.log")), container.files[1]]
+    return "\n".join([what, *(f"== {file}\n{_telling(file)}" for file in files)])
+
+
+def _telling(file: Path) -> str:
+    """Return the last lines of a log, and before them those that complain."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    complaints = [line for line in lines[:-5] if re.search("ERROR|WARN|Traceback|Error:|panic", line)]
+    return "\n".join(line[:500] for line in [*complaints[-5:], *lines[-5:]])
+
+
+def read(file: Path, container: Container, logs: Path) -> dict[str, Any]:
+    assert file.exists(), what_was_written(f"{file.name} was not written.", container, logs)
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def ask(engine: Engine, ci_image: str, container: Container, name: str) -> dict[str, Any]:
+    """Run the client in the network of the container that serves: nothing is published on this machine."""
+    words = ("python", "-B", f"{MOUNTED}/chat.py", str(ANSWERS_WITHIN * engine.patience))
+    options = ("--network", f"container:{container.id}", *SCRIPTS)
+    text = engine.run(ci_image, words, name=f"chat-{name}", options=options, seconds=2 * ANSWERS_WITHIN)
+    answers: dict[str, Any] = json.loads(text)
+    return answers
