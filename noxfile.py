@@ -140,12 +140,18 @@ def lock_os(session: nox.Session) -> None:
 @nox.session(tags=["engine"])
 def stand_in_trtllm(session: nox.Session) -> None:
     """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
-    session.run("pytest", "tests/stand_in", *session.posargs)
+    session.run("pytest", "tests/stand_in/test_trtllm.py", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def cuda_mirror(session: nox.Session) -> None:
+    """Lock and build the cuda bases through mirrors that have stand-ins under the real names; minutes."""
+    session.run("pytest", "tests/stand_in/test_mirror.py", *session.posargs)
 
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, build_record, engine, prepare, run, step_inputs
+    from dynamo_containers import build, build_record, engine, prepare, reach, run, step_inputs
 
     with _messages(session):
         wish = smoke.wish(arguments, CATALOGUE.images[image])
@@ -159,7 +165,8 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
             for request, known in zip(requests, facts, strict=True):
                 records = step_inputs.records(request, known)
                 plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                run.execute(plan, dry_run=wish.dry_run)
+                with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                    run.execute(plan, dry_run=wish.dry_run)
                 if not wish.dry_run:
                     build_record.remember(request, known)
             tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)

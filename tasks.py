@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IMAGE = "an image of containers/images.toml; again for more; without it: all that have the stage"
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
 BASES = "the set of root images to build on"
+STRICT = "take nothing that is not pinned: no drift, and BuildKit denies every other source (cuda: always)"
 
 
 @contextmanager
@@ -39,52 +40,54 @@ def _messages() -> Iterator[None]:
         raise Exit(message, INTERRUPTED) from None
 
 
-def _build(c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str) -> None:
-    from dynamo_containers import build, build_record, engine, prepare, run, size_check, step_inputs
+def _build(  # noqa: PLR0913 - one for each flag
+    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, *, strict: bool
+) -> None:
+    from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
 
     with _messages():
-        request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases)
+        request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases, strict=strict)
         environment = engine.environment(model.ROOT)
         if not c.config.run.dry:
             engine.ready_for(model.ROOT, request.platforms)
         facts = prepare.facts(request, dry_run=c.config.run.dry)
         records = step_inputs.records(request, facts)
         plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-        with engine.watched(model.ROOT):
+        with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
             run.execute(plan, dry_run=c.config.run.dry)
         if not c.config.run.dry:
             build_record.remember(request, facts)
             size_check.check(request, facts, environment, plan.documents[0])
 
 
-@task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES})
-def base(c: Context, platform: list[str], bases: str = "debian") -> None:
+@task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES, "strict": STRICT})
+def base(c: Context, platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
-    _build(c, model.Stage.BASE, [], platform, bases)
+    _build(c, model.Stage.BASE, [], platform, bases, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
-def backend(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
+def backend(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
     """Build the images for backend developers: what has no wheel is compiled, on the devel image."""
-    _build(c, model.Stage.BACKEND, image, platform, bases)
+    _build(c, model.Stage.BACKEND, image, platform, bases, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
-def runtime(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
+def runtime(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
     """Build the images for production."""
-    _build(c, model.Stage.RUNTIME, image, platform, bases)
+    _build(c, model.Stage.RUNTIME, image, platform, bases, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
-def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
+def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
     """Build the images for CI: test tools on exactly the runtime's bytes."""
-    _build(c, model.Stage.CI, image, platform, bases)
+    _build(c, model.Stage.CI, image, platform, bases, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES})
-def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian") -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
+def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
     """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
-    _build(c, model.Stage.DEV, image, platform, bases)
+    _build(c, model.Stage.DEV, image, platform, bases, strict=strict)
 
 
 @task(

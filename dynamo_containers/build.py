@@ -7,12 +7,13 @@ independent ones in parallel (docs/adr/0002). Each folder of containers/ is one 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import graph
+from dynamo_containers import graph, source_policy
 from dynamo_containers.errors import UsageError
 from dynamo_containers.labels import labels
+from dynamo_containers.mirrors import Mirrors
 from dynamo_containers.model import IMAGES_FILE, Catalogue, Image, Stage, unknown
 from dynamo_containers.model import platforms as platforms_of
 from dynamo_containers.platforms import Platform
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 DEFAULT_BASES = "debian"
 NO_PROVENANCE = {"BUILDX_METADATA_PROVENANCE": "disabled"}
 """Of the metadata only the digest is read; the provenance of every step would be asked for one by one."""
+DENIED = """
+Where it says `denied by policy`, a step uses an image, an address or a repository that is not pinned. Name an image or
+a release in containers/images.toml and pin it with: invoke lock. Give an `ADD` of a pinned address its --checksum."""
+"""What to do about a source that BuildKit refused."""
 OUTPUT = "type=docker,compression=zstd,compression-level=1,force-compression=true"
 """Into the engine's own store. zstd takes two thirds of gzip's time, and a vLLM image is an eighth smaller (ADR 9)."""
 
@@ -71,17 +76,22 @@ class Facts:
     """`package=version` of what is not what its lock says."""
     secrets: tuple[str, ...]
     """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
+    mirrors: Mirrors = field(default_factory=Mirrors)
+    """Where this machine looks for what registries and release pages have."""
 
 
-def request(
+def request(  # noqa: PLR0913 - one for each word of the command line
     catalogue: Catalogue,
     stage: Stage,
     *,
     images: Sequence[str] = (),
     platforms: Sequence[str] = (),
     bases: str = DEFAULT_BASES,
+    strict: bool = False,
 ) -> Request:
     """Check the words of the command line and return what they ask for; no word means every image, this platform.
+
+    `strict` makes bases strict that are not by themselves.
 
     Raises:
         UsageError: a word is unknown, or a combination is not in the table; the message names what is.
@@ -102,7 +112,7 @@ def request(
         catalogue=catalogue,
         stage=stage,
         images=chosen,
-        bases=catalogue.bases[bases],
+        bases=replace(catalogue.bases[bases], strict=strict or catalogue.bases[bases].strict),
         platforms=_platforms(chosen, platforms),
     )
 
@@ -156,6 +166,7 @@ def plan(
     document = Document(path=path, text=json.dumps(bake(request, facts), indent=2, sort_keys=True) + "\n")
     # bake wants to be told which files outside of this folder it may read (buildx 0.18 and newer).
     readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in facts.secrets]
+    policies, policed = _policy(request, facts, path)
     command = Command(
         argv=(
             *buildx,
@@ -166,11 +177,20 @@ def plan(
             "--file",
             str(path),
         ),
-        env={**environment, **NO_PROVENANCE},
+        env={**environment, **NO_PROVENANCE, **policed},
         hint="The step that failed stands above. What was done is kept: to go on, run the same command.\n"
-        "To give that up and free its space: invoke clean",
+        "To give that up and free its space: invoke clean" + (DENIED if request.bases.strict else ""),
     )
-    return Plan(documents=(document,), commands=(command,), records=records)
+    return Plan(documents=(document, *policies), commands=(command,), records=records)
+
+
+def _policy(request: Request, facts: Facts, bake_file: Path) -> tuple[tuple[Document, ...], dict[str, str]]:
+    """Return the policy's document, if it has any rule, and the variable by which buildx finds it."""
+    policy = source_policy.policy(request, facts)
+    if not policy:
+        return (), {}
+    path = bake_file.with_name(f"policy-{bake_file.name}")
+    return (Document(path=path, text=json.dumps(policy, indent=2) + "\n"),), {source_policy.VARIABLE: str(path)}
 
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:

@@ -224,9 +224,10 @@ def _size(environment: Mapping[str, str], found: Mapping[str, Any]) -> ImageSize
     listed = _ask(environment, "history", "--no-trunc", "--human=false", "--format={{json .}}", found["Id"])
     rows = [json.loads(line) for line in listed.splitlines()]
     history = [(int(row["Size"]), row["CreatedBy"]) for row in reversed(rows)]
-    layers = [{"digest": digest, "size": 0} for digest in found["RootFS"]["Layers"]]
+    contents = found["RootFS"]["Layers"]
+    layers = [{"digest": digest, "size": 0} for digest in contents]
     try:
-        return image_size.measured({"layers": layers}, history)
+        return image_size.measured({"layers": layers}, contents, history)
     except (ValueError, IndexError):  # whose image comes from elsewhere writes its history as he likes
         return None
 

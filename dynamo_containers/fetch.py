@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from dynamo_containers import mirrors
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.run import replacing
 
@@ -84,7 +85,7 @@ def fetch(store: Path, download: Download) -> Path:
         except HTTPError as error:
             error.close()
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-                message = f"{download.url}: the server no longer has this file."
+                message = f"{_asked(download.url)}: the server no longer has this file."
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         except (URLError, OSError, HTTPException) as error:
@@ -97,11 +98,17 @@ def fetch(store: Path, download: Download) -> Path:
     raise AssertionError
 
 
+def _asked(url: str) -> str:
+    """Return an address as a message says it."""
+    return mirrors.said(url, mirrors.here().address(url))
+
+
 def _give_up_after(attempt: int, download: Download, error: OSError | HTTPException) -> None:
     if attempt == ATTEMPTS:
         message = (
-            f"{download.url} could not be fetched: {error}.\n"
-            "Check that the address is reachable from this machine (proxy, mirror, certificate), and run again."
+            f"{_asked(download.url)} could not be fetched: {error}.\n"
+            "Check that the address is reachable from this machine (proxy, certificate), and run again. "
+            "In a closed network, name a mirror for it: docs/mirrors.md"
         )
         raise DownloadError(message) from None
 
@@ -119,7 +126,7 @@ def learn(store: Path, url: str, *, seconds: float) -> Download:
     except HTTPError as error:
         error.close()
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            message = f"{url}: the server has no such file."
+            message = f"{_asked(url)}: the server has no such file."
             raise GoneError(message) from None
         raise DownloadError(str(error)) from None
     except (URLError, OSError, HTTPException) as error:
@@ -130,7 +137,7 @@ def learn(store: Path, url: str, *, seconds: float) -> Download:
 
 
 def _receive(url: str, path: Path, seconds: float) -> Download:
-    with urlopen(url, timeout=seconds) as response, replacing(path) as file:
+    with urlopen(mirrors.here().address(url), timeout=seconds) as response, replacing(path) as file:
         return _copy(response, file, url)
 
 
@@ -149,11 +156,11 @@ def _copy(response: Any, file: IO[bytes], url: str) -> Download:  # noqa: ANN401
 
 
 def _download(download: Download, path: Path) -> None:
-    with urlopen(download.url, timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
+    with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
         received = _copy(response, file, download.url)
         if received.sha256 != download.sha256:
             message = (
-                f"{download.url} is not the pinned file; nothing was kept.\n"
+                f"{_asked(download.url)} is not the pinned file; nothing was kept.\n"
                 f"  pinned   sha256:{download.sha256}\n"
                 f"  received sha256:{received.sha256}\n"
                 "Either the server was changed or something between you and it rewrites downloads. "

@@ -138,7 +138,7 @@ def _add_packages(steps: Steps, request: Request, facts: Facts, layer: str, belo
     for piece in python_pieces.installed(facts.pieces.get(layer, ())):
         below = _add(steps, request, facts, piece.target, "packages", {"below": below})
         steps[below]["contexts"]["lock"] = str(piece.folder)
-        steps[below]["args"] |= {"INDEX": piece.index} if piece.index else {}
+        steps[below]["args"] |= {"INDEX": facts.mirrors.address(piece.index)} if piece.index else {}
     return below
 
 

@@ -13,7 +13,7 @@ from pip._vendor.packaging.utils import canonicalize_name
 from pip._vendor.packaging.version import InvalidVersion, Version
 from piptools.repositories import PyPIRepository
 
-from dynamo_containers import index_page
+from dynamo_containers import index_page, mirrors
 from dynamo_containers.errors import LockError
 from dynamo_containers.own_index import routed
 from dynamo_containers.pip_target import target_python, version
@@ -100,11 +100,12 @@ class TargetRepository(PyPIRepository):
         self.yanked: dict[tuple[str, str], str] = {}
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
-        fetch = partial(index_page.fetch, self._session, dict(lock.indexes))
+        own = {name: mirrors.here().address(address) for name, address in lock.indexes}
+        fetch = partial(index_page.fetch, self._session, own)
         self._finder._link_collector.fetch_response = (  # type: ignore[method-assign]  # noqa: SLF001
             fetch if pages is None else index_page.remembering(fetch, pages)
         )
-        self._finder.search_scope = routed(self._finder.search_scope, dict(lock.indexes))
+        self._finder.search_scope = routed(self._finder.search_scope, own)
         self._resolver: BaseResolver | None = None
         self._make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
         self._command.make_resolver = self._remember_resolver  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import (
     build_record,
     host_secrets,
+    mirrors,
     oci_layout,
     os_lock,
     os_packages,
@@ -26,7 +27,7 @@ from dynamo_containers import (
     run,
 )
 from dynamo_containers.build import Facts
-from dynamo_containers.errors import CommandFailedError, UsageError
+from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.image_inputs import os_sets
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
@@ -67,6 +68,11 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
     drift += _served(request)
     if drift:
         print(os_lock.drift_table(f"the {request.bases.name} bases", drift), file=sys.stderr, flush=True)
+    if drift and request.bases.strict:  # made before, when nobody asked for strictness
+        message = (
+            "A strict build takes nothing else than what is locked.\nLock what there is now: invoke lock --only os"
+        )
+        raise LockError(message)
     return replace(known, roots=images, drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)))
 
 
@@ -101,6 +107,7 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         user=os.getuid() or ANYBODY,
         drift=(),
         secrets=host_secrets.secrets(folder, os.environ),
+        mirrors=mirrors.here(),
     )
 
 

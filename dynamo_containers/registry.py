@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import run, unreached
+from dynamo_containers import mirrors, run, unreached
 from dynamo_containers.errors import UnreachedError
 from dynamo_containers.platforms import Platform
 
@@ -46,7 +46,8 @@ def look(client: Client, reference: str) -> Found | None:
     Raises:
         UnreachedError: the registry did not answer that question; why, in one line.
     """
-    argv = (*client.buildx, "imagetools", "inspect", "--format", "{{json .Manifest}}", reference)
+    asked = mirrors.here().image(reference)
+    argv = (*client.buildx, "imagetools", "inspect", "--format", "{{json .Manifest}}", asked)
     try:
         finished = run.ask(run.Command(argv=argv), seconds=client.seconds)
     except run.TooSlowError:
@@ -55,7 +56,7 @@ def look(client: Client, reference: str) -> Found | None:
     if finished.returncode == 0:
         return _read(finished.stdout)
     why = unreached.one_line(finished.stderr)
-    if why.endswith(f"{reference}: not found"):
+    if why.endswith(f"{asked}: not found"):
         return None
     raise UnreachedError(REQUEST.sub("", why))
 

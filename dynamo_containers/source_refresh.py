@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import run
+from dynamo_containers import mirrors, run
 from dynamo_containers.errors import LockError, UnreachedError
 from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.outcome import Outcome
@@ -66,7 +66,7 @@ def _refresh(
 
 
 def _commit(name: str, source: GitSource, seconds: float) -> str:
-    argv = ("git", "ls-remote", "--", source.git, source.ref, f"{source.ref}^{{}}")
+    argv = ("git", "ls-remote", "--", mirrors.here().address(source.git), source.ref, f"{source.ref}^{{}}")
     try:
         finished = run.ask(run.Command(argv=argv, env=ENVIRONMENT), seconds=seconds)
     except run.TooSlowError:

@@ -31,7 +31,8 @@ def message(rows: Iterable[Unreached]) -> str:
     """Return the message about them."""
     return (
         f"Could not be asked, so what it pins was not refreshed:\n{table(rows)}\n"
-        "Everything else was done. Where these can be reached, run again: invoke lock"
+        "Everything else was done. Where these can be reached, run again: invoke lock\n"
+        "In a closed network, name mirrors of them: docs/mirrors.md"
     )
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from dynamo_containers import engine, model, programs, roots
+from dynamo_containers import engine, mirrors, model, programs, roots
 from dynamo_containers.oci_layout import layout
 from dynamo_containers.os_lock import OsLock
+from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tests.stand_in.servers import StandIn
 
 NATIVE = native_platform()
+PART = ("--image", "base", "--image", "frontend", "--image", "trtllm", "--bases", "cuda", "--platform", NATIVE.value)
+"""The part of the locks that the stand-ins are enough for."""
 COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 ROOTS = {"builder": "builder", "devel": "runtime", "runtime": "runtime"}
 """Root image of the cuda bases -> the bootstrapped one that stands in for it; nothing is compiled here."""
@@ -89,8 +92,7 @@ def push_roots(registry: Registry) -> None:
         lock = OsLock(bases=catalogue.bases["debian"], role=role, platform=NATIVE)
         made[role] = roots.ensure(model.ROOT, lock, catalogue.pins.epoch).digest
     for role, root in catalogue.bases["cuda"].pulled.items():
-        _, _, rest = root.reference(NATIVE).partition("/")
-        name, _, tag = rest.rpartition(":")
+        name, _, tag = root.reference(NATIVE).rpartition(":")
         _push(registry, name, tag, made[ROOTS[role]], index=not root.split)
 
 
@@ -115,12 +117,15 @@ def offer_programs(server: StandIn) -> None:
     bases = catalogue.bases["debian"]
     programs.ensure(model.ROOT, bases, catalogue.pins, NATIVE)
     tree = programs.folder_of(model.ROOT, bases, catalogue.pins) / NATIVE.arch
-    for name, program in catalogue.bases["cuda"].released.items():
+    members: dict[str, dict[str, str]] = {}
+    for program in catalogue.bases["cuda"].released.values():  # etcd and etcdctl come out of one archive
+        members.setdefault(program.address(NATIVE), {}).update(program.members(NATIVE))
+    for address, files in members.items():
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w:gz") as archive:
-            for source, target in program.members(NATIVE).items():
+            for source, target in files.items():
                 archive.add(tree / target.lstrip("/"), arcname=source)
-        server.releases[f"{name}-{NATIVE.arch}.tar.gz"] = content.getvalue()
+        server.releases[address.rpartition("/")[2]] = content.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +134,8 @@ class Project:
 
     folder: Path
     environment: Mapping[str, str]
+    log: Path
+    """What the registry was asked, a line for each request."""
 
     def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a task of the copy."""
@@ -141,15 +148,20 @@ class Project:
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
-def copied(folder: Path, server: StandIn, registry: Registry) -> Project:
-    """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins."""
+def copied(folder: Path, server: StandIn, registry: Registry, log: Path) -> Project:
+    """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins.
+
+    The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
+    """
     for name in COPIED:
         shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(model.ROOT / "tasks.py", folder)
     for lock in (folder / "constraints").glob("*-cuda-*.txt"):
         lock.unlink()  # made for another Python
+    pins = folder / PINS_FILE
+    pins.write_text(_without_cuda(pins.read_text(encoding="utf-8")), encoding="utf-8")
     images = folder / model.IMAGES_FILE
-    images.write_text(_edited(images.read_text(encoding="utf-8"), server, registry), encoding="utf-8")
+    images.write_text(_edited(images.read_text(encoding="utf-8"), server), encoding="utf-8")
     # What needs torch is left to the real image.
     (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
     trusted = str(server.certificates)
@@ -159,28 +171,38 @@ def copied(folder: Path, server: StandIn, registry: Registry) -> Project:
         **own,
         **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), trusted),
         "PIP_INDEX_URL": f"{server.address}/machine/simple/",
+        mirrors.VARIABLE: str(_mirrors(folder.parent, server, registry)),
     }
-    return Project(folder=folder, environment=environment)
+    return Project(folder=folder, environment=environment, log=log)
 
 
-def _edited(text: str, server: StandIn, registry: Registry) -> str:
+def _mirrors(folder: Path, server: StandIn, registry: Registry) -> Path:
+    """Write the table of a company whose network reaches the stand-ins alone; return its file."""
+    hosts = sorted({root.image.partition("/")[0] for root in model.load().bases["cuda"].pulled.values()})
+    rows = "\n".join(f'"{host}" = "{registry.address}/{host}"' for host in hosts)
+    file = folder / "mirrors.toml"
+    addresses = f'"https://github.com/" = "{server.address}/releases/"'
+    file.write_text(f"[registries]\n{rows}\n\n[addresses]\n{addresses}\n", encoding="utf-8")
+    return file
+
+
+def _without_cuda(pins: str) -> str:
+    """Return pins.toml without the real root images and archives, which nothing here has."""
+    return re.sub(r"^\[(?:roots|programs)\.cuda\.[^\n]*\n(?:[^\n\[]+\n)*\n?", "", pins, flags=re.MULTILINE)
+
+
+def _edited(text: str, server: StandIn) -> str:
     """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
     debian, cuda = (model.load().bases[name] for name in ("debian", "cuda"))
     head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)
-    kept = [image for image in images if image.startswith(("[images.base]", "[images.trtllm]"))]
+    kept = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
     before, start, of_cuda = head.partition("[bases.cuda]\n")
-    for root in cuda.pulled.values():
-        of_cuda = of_cuda.replace(root.image, f"{registry.address}/{root.image.partition('/')[2]}")
     for old, new in {
         'python = "3.12"': f'python = "{debian.python}"',
         cuda.roots["builder"].interpreter: debian.interpreter,
         **{f'glibc = "{glibc}"': f'glibc = "{debian.glibc}"' for glibc in (cuda.glibc, cuda.roots["builder"].glibc)},
     }.items():
         of_cuda = of_cuda.replace(old, new)
-    for name, program in cuda.released.items():
-        of_cuda = of_cuda.replace(
-            f'url = "{program.url}"', f'url = "{server.address}/releases/{name}-{{arch}}.tar.gz"', 1
-        )
     rows = "\n".join(kept).replace('bases = ["debian", "cuda"]', 'bases = ["cuda"]')
     rows = rows.replace('"linux/amd64", "linux/arm64"', f'"{NATIVE.value}"').replace(
         "disk-mb = 40000", "disk-mb = 4000"

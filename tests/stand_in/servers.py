@@ -49,7 +49,9 @@ class StandIn:
     machine: list[str] = field(default_factory=list)
     """The packages that the machine's own index, at /machine/, was asked for."""
     releases: dict[str, bytes] = field(default_factory=dict)
-    """Release archives, at /releases/."""
+    """Release archives by their file's name, anywhere below /releases/."""
+    archives: list[str] = field(default_factory=list)
+    """The paths below /releases/ that were asked for."""
 
 
 @contextmanager
@@ -98,7 +100,8 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
                 case ["nvidia", "files", name] if name in made.nvidia.files:
                     made.nvidia.asked.append(name)
                     self._answer(200, made.nvidia.files[name])
-                case ["releases", name] if name in made.releases:
+                case ["releases", *_, name] if name in made.releases:
+                    made.archives.append(self.path.removeprefix("/releases/"))
                     self._answer(200, made.releases[name])
                 case words:
                     made.nvidia.asked.append(words[-1])
@@ -130,7 +133,7 @@ def registry(folder: Path) -> Iterator[Registry]:
     port = free_port()
     settings = {
         "version": "0.1",
-        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "log": {"level": "error"},  # beside it the log of requests, into the same file
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }

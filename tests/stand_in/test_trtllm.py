@@ -7,42 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, model
 from dynamo_containers.platforms import Platform
 from tests.stand_in import project as projects
-from tests.stand_in.project import NATIVE, Project
-from tests.stand_in.servers import StandIn, registry, stand_in
+from tests.stand_in.project import NATIVE, PART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.stand_in.project import Project
+    from tests.stand_in.servers import StandIn
 
 OTHER = next(platform for platform in Platform if platform is not NATIVE)
 LOCK = f"constraints/trtllm-cuda-{NATIVE.arch}.txt"
-PART = ("--image", "base", "--image", "trtllm", "--bases", "cuda", "--platform", NATIVE.value)
 BUILD = ("--image", "trtllm", "--bases", "cuda")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with stand_in(tmp_path_factory.mktemp("server")) as made:
-        projects.offer(made, "1.3.0", NATIVE.elf_machine)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def project(server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Return a copy of this project, locked, whose images are removed at the end."""
-    engine.up(model.ROOT, (NATIVE,))
-    with registry(tmp_path_factory.mktemp("registry")) as images:
-        projects.push_roots(images)
-        projects.offer_programs(server)
-        made = projects.copied(tmp_path_factory.mktemp("project"), server, images)
-        done = made.invoke("lock", *PART)
-        assert done.returncode == 0, done.stderr
-        yield made
-    tags = made.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.bases=cuda")
-    if tags:
-        made.docker("image", "rm", "--force", *tags.split())
 
 
 @pytest.fixture(scope="module")

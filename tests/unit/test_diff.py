@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def layer(name: str, digest: str, size: int) -> Layer:
-    return Layer(name=name, digest=digest, packed=0, unpacked=size)
+    return Layer(name=name, digest=digest, content=digest, packed=0, unpacked=size)
 
 
 OLD = Looked(

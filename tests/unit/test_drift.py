@@ -147,6 +147,18 @@ def test_drift_is_said_again_by_every_build_that_uses_it(
     assert len(server.asked) == known
 
 
+def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
+    checkout_: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_a_package(checkout_)
+    request = asked(checkout_)
+    prepare.facts(request)
+    capsys.readouterr()
+    with pytest.raises(LockError, match=r"^A strict build takes nothing else than what is locked\.\n.*invoke lock"):
+        prepare.facts(replace(request, bases=replace(request.bases, strict=True)))
+    assert re.search(rf"bash +{NEVER} -> 5\.2-3", capsys.readouterr().err)
+
+
 def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
     checkout_: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -454,5 +454,6 @@ def test_what_could_not_be_asked_ends_the_report(capsys: pytest.CaptureFixture[s
         "Could not be asked, so what it pins was not refreshed:\n"
         "  what              asked           stays       why\n"
         "  roots.cuda.devel  nvcr.io/cuda:1  not locked  no such host\n"
-        "Everything else was done. Where these can be reached, run again: invoke lock"
+        "Everything else was done. Where these can be reached, run again: invoke lock\n"
+        "In a closed network, name mirrors of them: docs/mirrors.md"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from dynamo_containers import build, model, prepare, python_lock, request_locks, smoke
 from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.mirrors import Mirrors
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import Platform
 
@@ -111,7 +113,7 @@ def locked(catalogue: Catalogue) -> Catalogue:
 
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a build asks before it."""
-    (document,) = build.plan(request, prepare.facts(request, dry_run=True), {}).documents
+    document, *_ = build.plan(request, prepare.facts(request, dry_run=True), {}).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 
@@ -130,6 +132,13 @@ def test_its_own_package_is_a_step_that_knows_only_its_own_index(locked: Catalog
         "trtllm-rest": (None, ["mpi4py==1.0"]),
         "trtllm-ci-rest": (None, ["pytest==1.0"]),
     }
+
+
+def test_its_own_index_is_asked_at_a_mirror_that_the_machine_has_for_it(locked: Catalogue) -> None:
+    request = asked(locked, Stage.RUNTIME)
+    mirrors = Mirrors(addresses={"https://pypi.nvidia.com/": "https://mirror.example/nvidia/"})
+    made = build.bake(request, replace(prepare.facts(request, dry_run=True), mirrors=mirrors))["target"]
+    assert made["trtllm-nvidia"]["args"]["INDEX"] == "https://mirror.example/nvidia"
 
 
 def test_its_runtime_stands_on_the_cuda_image_with_dynamo_above_its_engine(locked: Catalogue) -> None:

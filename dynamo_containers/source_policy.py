@@ -1,0 +1,106 @@
+"""Which sources may BuildKit use at all? Pure: the pins and the mirrors give its source policy, as a JSON document.
+
+https://github.com/moby/buildkit/blob/master/docs/build-repro.md: of ALLOW and DENY the last rule that fits a source
+wins; CONVERT replaces the source, and the rules then judge what it became (docs/adr/0015).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dynamo_containers import pulled
+from dynamo_containers.pins import ENGINE_IMAGES, ReleasePin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dynamo_containers.bases import RegistryRoot
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.model import Image
+    from dynamo_containers.pins import PinnedRoot
+
+    Rule: TypeAlias = dict[str, Any]
+
+VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+"""Where buildx finds the document."""
+
+
+def policy(request: Request, facts: Facts) -> dict[str, Any]:
+    """Return the policy of a request; without rules where everything is allowed and nothing is exchanged."""
+    rules = list(_only_local(facts)) if request.bases.strict else []
+    for name in dict.fromkeys(_images(request)):
+        rules += _rules(f"docker-image://{name}", f"docker-image://{facts.mirrors.image(name)}")
+    for pin in _archives(request):
+        checked = [{"key": "http.checksum", "value": f"sha256:{pin.sha256}", "condition": "EQUAL"}]
+        rules += _rules(pin.url, facts.mirrors.address(pin.url), checked)
+    for git, commit in _commits(request).items():
+        rules += _git_rules(git, facts.mirrors.address(git), commit)
+    if not request.bases.strict:
+        rules = [rule for rule in rules if rule["action"] == "CONVERT"]
+    return {"rules": rules} if rules else {}
+
+
+def _only_local(facts: Facts) -> Iterator[Rule]:
+    """Deny everything but folders of this machine and the root images that were made here."""
+    yield _rule("DENY", "*", kind="WILDCARD")
+    yield _rule("ALLOW", "local://*", kind="WILDCARD")
+    for digest in sorted(set(facts.roots.values())):
+        # Before the digest buildx names the layout by a number of its own, another one in each build.
+        yield _rule("ALLOW", f"oci-layout://*@{digest}", kind="WILDCARD")
+
+
+def _rules(public: str, used: str, constraints: list[dict[str, str]] | None = None) -> Iterator[Rule]:
+    """Allow one source, at the place where it is looked for."""
+    if used != public:
+        yield _rule("CONVERT", public, constraints) | {"updates": {"identifier": used}}
+    yield _rule("ALLOW", used, constraints)
+
+
+def _rule(
+    action: str, identifier: str, constraints: list[dict[str, str]] | None = None, *, kind: str = "EXACT"
+) -> Rule:
+    selector: dict[str, Any] = {"identifier": identifier, "matchType": kind}
+    return {"action": action, "selector": selector | ({"constraints": constraints} if constraints else {})}
+
+
+def _images(request: Request) -> Iterator[str]:
+    """Return every pinned image of the bases, and those of engines that an image stands on: HOST/NAME@DIGEST."""
+    pins = request.catalogue.pins.roots
+    for role, root in request.bases.pulled.items():
+        if pin := pins.get((request.bases.name, role)):
+            yield from _references(root, pin)
+    for image in request.images:
+        if engine := _engine(request, image):
+            yield from _references(*engine)
+
+
+def _engine(request: Request, image: Image) -> tuple[RegistryRoot, PinnedRoot] | None:
+    pin = request.catalogue.pins.roots.get((ENGINE_IMAGES, image.name))
+    return (image.engine_image, pin) if image.engine_image and pin else None
+
+
+def _references(root: RegistryRoot, pin: PinnedRoot) -> Iterator[str]:
+    for platform, digest in pin.platforms.items():
+        yield f"{pulled.repository(root.reference(platform))}@{digest}"
+    if pin.index:
+        yield f"{pulled.repository(root.image)}@{pin.index}"
+
+
+def _archives(request: Request) -> tuple[ReleasePin, ...]:
+    pins = request.catalogue.pins.programs.items()
+    found = (pin for key, pin in pins if key[0] == request.bases.name and isinstance(pin, ReleasePin))
+    return tuple({pin.url: pin for pin in found}.values())
+
+
+def _commits(request: Request) -> Mapping[str, str]:
+    """Return the pinned commit of each repository."""
+    pins = request.catalogue.pins.sources
+    return {source.git: pins[name].commit for name, source in request.catalogue.sources.items() if name in pins}
+
+
+def _git_rules(public: str, used: str, commit: str) -> Iterator[Rule]:
+    named, looked_for = (f"git://{address.partition('://')[2]}#{commit}" for address in (public, used))
+    for rule in _rules(named, looked_for):
+        if rule["action"] == "CONVERT":  # what is fetched says an attribute, not the name
+            rule["updates"]["attrs"] = {"git.fullurl": used}
+        yield rule

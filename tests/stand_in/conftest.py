@@ -1,0 +1,39 @@
+"""The stand-ins, and a copy of this project that was locked from them: made once for all tests of this folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import engine, model
+from tests.stand_in import project as projects
+from tests.stand_in.project import NATIVE, PART, Project
+from tests.stand_in.servers import StandIn, registry, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with stand_in(tmp_path_factory.mktemp("server")) as made:
+        projects.offer(made, "1.3.0", NATIVE.elf_machine)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def project(server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Return a copy of this project, locked, whose images are removed at the end."""
+    engine.up(model.ROOT, (NATIVE,))
+    folder = tmp_path_factory.mktemp("registry")
+    with registry(folder) as images:
+        projects.push_roots(images)
+        projects.offer_programs(server)
+        made = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, images, folder / "log")
+        done = made.invoke("lock", *PART)
+        assert done.returncode == 0, done.stderr
+        yield made
+    tags = made.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.bases=cuda")
+    if tags:
+        made.docker("image", "rm", "--force", *tags.split())
