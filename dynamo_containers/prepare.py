@@ -26,6 +26,8 @@ from dynamo_containers import (
     python_sizes,
     roots,
     run,
+    source_builds,
+    source_checkout,
 )
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
@@ -33,7 +35,7 @@ from dynamo_containers.graph import DEV_PACKAGES
 from dynamo_containers.model import IMAGES_FILE, Stage, Way
 from dynamo_containers.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer, layers
+from dynamo_containers.python_layers import BUILDER, COMPILE, backend_layer, ci_layer, engine_layer, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +107,7 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]]) -> Facts:
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         user=os.getuid() or ANYBODY,
         drift=(),
+        sources=source_checkout.read(request.sources, strict=bases.strict),
         secrets=host_secrets.secrets(folder, os.environ),
     )
 
@@ -130,7 +133,8 @@ def _served(request: Request) -> tuple[Drift, ...]:
 
 def _os_packages(request: Request) -> tuple[str, ...]:
     """Return the sets of OS packages that the images of a request get on top of their root image."""
-    return tuple(dict.fromkeys(name for image in request.images for name in os_sets(image, request.stage)))
+    above = (name for image in request.images for name in os_sets(image, request.stage))
+    return tuple(dict.fromkeys((*source_builds.os_sets(request.sources), *above)))
 
 
 def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
@@ -146,7 +150,11 @@ def _pieces(request: Request, texts: Mapping[str, Mapping[str, str]]) -> dict[st
     known = {path: text for each in texts.values() for path, text in each.items()}
     every = python_lock.locks(catalogue)  # once: they are derived anew at each call
     for layer in layers(catalogue):
-        if layer.name in (BUILDER, *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages)):
+        if layer.name in (
+            BUILDER,
+            COMPILE,
+            *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages),
+        ):
             continue  # the base stage installs none
         locks = {
             lock.target.platform: known[lock.path]
@@ -199,6 +207,7 @@ def check_locks(request: Request) -> dict[str, dict[str, str]]:
             raise UsageError(message)
     for image in request.images:
         _check_os_sets(request, image)
+    source_builds.check_os_sets(request.bases, request.sources)
     texts = {image.name: _image_locks(request, image) for image in request.images}
     paths = {lock.path for image in request.images for lock in _python_locks(request, image)}
     python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
@@ -221,7 +230,7 @@ def _check_os_sets(request: Request, image: Image) -> None:
 
 
 def _python_locks(request: Request, image: Image) -> list[LockFile]:
-    wanted = python_layers(image, request.stage)
+    wanted = (*python_layers(image, request.stage), *((COMPILE,) if request.sources else ()))
     every = python_lock.locks(request.catalogue)
     return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
@@ -241,7 +250,7 @@ def _image_locks(request: Request, image: Image) -> dict[str, str]:
     if image.way is Way.IMAGE:
         pin = pulled.pinned_engine(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
-    for name in os_sets(image, request.stage):
+    for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
         for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
             texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
     return texts
