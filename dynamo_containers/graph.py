@@ -44,7 +44,7 @@ def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
     built = _add_built(steps, request, facts)
     name = _add(steps, request, facts, "base", "base", {"builder": "builder", **{step: step for step in built}})
     if built:
-        packages = (package for name in facts.sources for package in source_builds.PACKAGES[name])
+        packages = (package for name in facts.sources for package in source_builds.PACKAGES.get(name, ()))
         steps[name]["args"] |= {"BUILT": " ".join(packages), "CUDA": request.bases.cuda}
     return name
 
@@ -57,13 +57,8 @@ def _add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
     if not facts.sources:
         return ()
     tools = _add(steps, request, facts, "compile-tools", "compile-tools", {"builder": "builder"})
-    return tuple(
-        step
-        for name in facts.sources
-        for step in {source_builds.DYNAMO: _add_dynamo, source_builds.NIXL: _add_nixl}[name](
-            steps, request, facts, tools
-        )
-    )
+    ways = {source_builds.DYNAMO: _add_dynamo, source_builds.NIXL: _add_nixl}
+    return tuple(step for name in ways if name in facts.sources for step in ways[name](steps, request, facts, tools))
 
 
 def _add_dynamo(steps: Steps, request: Request, facts: Facts, tools: str) -> tuple[str, ...]:
@@ -78,7 +73,8 @@ def _add_dynamo(steps: Steps, request: Request, facts: Facts, tools: str) -> tup
 def _add_nixl(steps: Steps, request: Request, facts: Facts, tools: str) -> tuple[str, ...]:
     source = _add_source(steps, request, facts, source_builds.NIXL)
     cxx = _add_os_packages(steps, request, facts, "compile-cxx", source_builds.CXX, tools)
-    ucx = _add(steps, request, facts, "ucx", "ucx", {"below": cxx, "source": source})
+    ucx_source = _add_source(steps, request, facts, source_builds.UCX)
+    ucx = _add(steps, request, facts, "ucx", "ucx", {"below": cxx, "source": ucx_source})
     _add(steps, request, facts, "nixl", "nixl", {"below": cxx, "source": source, "ucx": ucx})
     steps["nixl"]["args"]["CUDA"] = request.bases.cuda
     return ("nixl",)

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 DYNAMO = "dynamo"
 NIXL = "nixl"
+UCX = "ucx"
+"""What NIXL carries in its wheel: built with it, from its own row of images.toml."""
 PACKAGES = {DYNAMO: ("ai-dynamo", "ai-dynamo-runtime"), NIXL: ("nixl", "nixl-cu12", "nixl-cu13")}
 """Source -> the packages whose wheels are built from it."""
 RUST = "rust"
 CXX = "cxx"
-OS_SETS = {DYNAMO: RUST, NIXL: CXX}
+OS_SETS = {DYNAMO: RUST, NIXL: CXX, UCX: CXX}
 """Source -> the set of OS packages that compiles it."""
 WHEELS = "wheels"
 GIT = "git"
@@ -56,6 +58,9 @@ def chosen(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
         word = words.get(name, "") or (row.build if row else "")
         if word not in ("", WHEELS):
             found[name] = _source(catalogue, name, word)
+    if NIXL in found:
+        row = catalogue.sources.get(UCX)
+        found[UCX] = _source(catalogue, UCX, (row.build if row else "") or GIT)
     return found
 
 
@@ -91,7 +96,7 @@ def _pinned(catalogue: Catalogue, name: str) -> Source:
 
 def os_sets(sources: Mapping[str, Source]) -> tuple[str, ...]:
     """Return the sets of OS packages that compile some sources."""
-    return tuple(OS_SETS[name] for name in sources)
+    return tuple(dict.fromkeys(OS_SETS[name] for name in sources))
 
 
 def check_os_sets(bases: Bases, sources: Mapping[str, Source]) -> None:

@@ -36,7 +36,7 @@ def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
 def _read(name: str, source: Source, *, strict: bool) -> Source:
     folder = Path(source.context)
     found = project(folder)
-    if found not in PACKAGES[name]:
+    if name in PACKAGES and found not in PACKAGES[name]:
         message = (
             f"{folder} is no checkout of {name}: {_what(found)}.\n"
             f"Name the top folder of its repository: --{name}-source FOLDER"
