@@ -122,7 +122,7 @@ def engine_image(session: nox.Session) -> None:
 
 @nox.session(tags=["engine"])
 def source_builds(session: nox.Session) -> None:
-    """Build small sources of the shape of Dynamo's and NIXL's through the real Dockerfiles; minutes."""
+    """Build small sources of the shape of Dynamo's through the real Dockerfiles; minutes."""
     from dynamo_containers import engine
 
     with _messages(session):

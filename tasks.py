@@ -24,7 +24,7 @@ IMAGE = "an image of containers/images.toml; again for more; without it: all tha
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
 BASES = "the set of root images to build on"
 FROM = "where its wheels come from: `wheels` (the index), `git` (as pinned), URL#COMMIT, or the folder of a checkout"
-SOURCES = {"dynamo-source": FROM, "nixl-source": FROM}
+SOURCES = {"dynamo-source": FROM}
 
 
 @contextmanager
@@ -41,12 +41,12 @@ def _messages() -> Iterator[None]:
 
 
 def _build(  # noqa: PLR0913, PLR0917 - one for each flag
-    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, dynamo: str, nixl: str
+    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, dynamo: str
 ) -> None:
     from dynamo_containers import build, engine, prepare, run, size_check, step_inputs
 
     with _messages():
-        sources = {"dynamo": dynamo, "nixl": nixl}
+        sources = {"dynamo": dynamo}
         request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases, sources=sources)
         environment = engine.environment(model.ROOT)
         if not c.config.run.dry:
@@ -62,63 +62,57 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES, **SOURCES})
-def base(
-    c: Context, platform: list[str], bases: str = "debian", dynamo_source: str = "", nixl_source: str = ""
-) -> None:
+def base(c: Context, platform: list[str], bases: str = "debian", dynamo_source: str = "") -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
-    _build(c, model.Stage.BASE, [], platform, bases, dynamo_source, nixl_source)
+    _build(c, model.Stage.BASE, [], platform, bases, dynamo_source)
 
 
 @task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, **SOURCES})
-def backend(  # noqa: PLR0913, PLR0917 - one for each flag
+def backend(
     c: Context,
     image: list[str],
     platform: list[str],
     bases: str = "debian",
     dynamo_source: str = "",
-    nixl_source: str = "",
 ) -> None:
     """Build the images for backend developers: what has no wheel is compiled, on the devel image."""
-    _build(c, model.Stage.BACKEND, image, platform, bases, dynamo_source, nixl_source)
+    _build(c, model.Stage.BACKEND, image, platform, bases, dynamo_source)
 
 
 @task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, **SOURCES})
-def runtime(  # noqa: PLR0913, PLR0917 - one for each flag
+def runtime(
     c: Context,
     image: list[str],
     platform: list[str],
     bases: str = "debian",
     dynamo_source: str = "",
-    nixl_source: str = "",
 ) -> None:
     """Build the images for production."""
-    _build(c, model.Stage.RUNTIME, image, platform, bases, dynamo_source, nixl_source)
+    _build(c, model.Stage.RUNTIME, image, platform, bases, dynamo_source)
 
 
 @task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, **SOURCES})
-def ci(  # noqa: PLR0913, PLR0917 - one for each flag
+def ci(
     c: Context,
     image: list[str],
     platform: list[str],
     bases: str = "debian",
     dynamo_source: str = "",
-    nixl_source: str = "",
 ) -> None:
     """Build the images for CI: test tools on exactly the runtime's bytes."""
-    _build(c, model.Stage.CI, image, platform, bases, dynamo_source, nixl_source)
+    _build(c, model.Stage.CI, image, platform, bases, dynamo_source)
 
 
 @task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, **SOURCES})
-def dev(  # noqa: PLR0913, PLR0917 - one for each flag
+def dev(
     c: Context,
     image: list[str],
     platform: list[str],
     bases: str = "debian",
     dynamo_source: str = "",
-    nixl_source: str = "",
 ) -> None:
     """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
-    _build(c, model.Stage.DEV, image, platform, bases, dynamo_source, nixl_source)
+    _build(c, model.Stage.DEV, image, platform, bases, dynamo_source)
 
 
 @task(

@@ -43,7 +43,7 @@ class Request:
     bases: Bases
     platforms: tuple[Platform, ...]
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Dynamo, NIXL -> what its wheels are built from; what is not there is fetched as wheels."""
+    """Source (`dynamo`) -> what its wheels are built from; what is not there is fetched as wheels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,12 @@ class Facts:
     drift: tuple[str, ...]
     """`package=version` of what is not what its lock says."""
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Dynamo, NIXL -> what its wheels are built from, with the state that a checkout is in."""
+    """Source (`dynamo`) -> what its wheels are built from, with the state that a checkout is in."""
     secrets: tuple[str, ...]
     """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
 
 
-def request(
+def request(  # noqa: PLR0913 - the words of the command line
     catalogue: Catalogue,
     stage: Stage,
     *,
@@ -95,7 +95,7 @@ def request(
         images: their names.
         platforms: what they are built for.
         bases: what they stand on.
-        sources: Dynamo, NIXL -> what its wheels are built from (`source_builds.chosen`).
+        sources: Source (`dynamo`) -> what its wheels are built from (`source_builds.chosen`).
 
     Raises:
         LockError: a source is to be built that is not pinned.

@@ -44,8 +44,10 @@ def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
     built = _add_built(steps, request, facts)
     name = _add(steps, request, facts, "base", "base", {"builder": "builder", **{step: step for step in built}})
     if built:
-        packages = (package for name in facts.sources for package in source_builds.PACKAGES.get(name, ()))
-        steps[name]["args"] |= {"BUILT": " ".join(packages), "CUDA": request.bases.cuda}
+        packages = (package for source in facts.sources for package in source_builds.PACKAGES[source])
+        steps[name]["args"]["BUILT"] = " ".join(packages)
+    if request.bases.cuda:
+        steps[name]["args"]["CUDA"] = request.bases.cuda
     return name
 
 
@@ -57,27 +59,12 @@ def _add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
     if not facts.sources:
         return ()
     tools = _add(steps, request, facts, "compile-tools", "compile-tools", {"builder": "builder"})
-    ways = {source_builds.DYNAMO: _add_dynamo, source_builds.NIXL: _add_nixl}
-    return tuple(step for name in ways if name in facts.sources for step in ways[name](steps, request, facts, tools))
-
-
-def _add_dynamo(steps: Steps, request: Request, facts: Facts, tools: str) -> tuple[str, ...]:
     source = _add_source(steps, request, facts, source_builds.DYNAMO)
     rust = _add_os_packages(steps, request, facts, "compile-rust", source_builds.RUST, tools)
     _add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
     steps["dynamo-rust"]["args"]["TOOLCHAIN"] = facts.os_packages[source_builds.RUST].name
     _add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
     return "dynamo-rust", "dynamo-python"
-
-
-def _add_nixl(steps: Steps, request: Request, facts: Facts, tools: str) -> tuple[str, ...]:
-    source = _add_source(steps, request, facts, source_builds.NIXL)
-    cxx = _add_os_packages(steps, request, facts, "compile-cxx", source_builds.CXX, tools)
-    ucx_source = _add_source(steps, request, facts, source_builds.UCX)
-    ucx = _add(steps, request, facts, "ucx", "ucx", {"below": cxx, "source": ucx_source})
-    _add(steps, request, facts, "nixl", "nixl", {"below": cxx, "source": source, "ucx": ucx})
-    steps["nixl"]["args"]["CUDA"] = request.bases.cuda
-    return ("nixl",)
 
 
 def _add_source(steps: Steps, request: Request, facts: Facts, name: str) -> str:

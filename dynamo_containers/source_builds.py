@@ -20,14 +20,10 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Catalogue
 
 DYNAMO = "dynamo"
-NIXL = "nixl"
-UCX = "ucx"
-"""What NIXL carries in its wheel: built with it, from its own row of images.toml."""
-PACKAGES = {DYNAMO: ("ai-dynamo", "ai-dynamo-runtime"), NIXL: ("nixl", "nixl-cu12", "nixl-cu13")}
+PACKAGES = {DYNAMO: ("ai-dynamo", "ai-dynamo-runtime")}
 """Source -> the packages whose wheels are built from it."""
 RUST = "rust"
-CXX = "cxx"
-OS_SETS = {DYNAMO: RUST, NIXL: CXX, UCX: CXX}
+OS_SETS = {DYNAMO: RUST}
 """Source -> the set of OS packages that compiles it."""
 WHEELS = "wheels"
 GIT = "git"
@@ -58,9 +54,6 @@ def chosen(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
         word = words.get(name, "") or (row.build if row else "")
         if word not in ("", WHEELS):
             found[name] = _source(catalogue, name, word)
-    if NIXL in found:
-        row = catalogue.sources.get(UCX)
-        found[UCX] = _source(catalogue, UCX, (row.build if row else "") or GIT)
     return found
 
 

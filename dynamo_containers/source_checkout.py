@@ -23,7 +23,7 @@ def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
     """Return the sources with the states of the checkouts among them.
 
     Args:
-        sources: Dynamo, NIXL -> what is built.
+        sources: Source (`dynamo`) -> what is built.
         strict: refuse a checkout that is not exactly a commit.
 
     Raises:
@@ -36,7 +36,7 @@ def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
 def _read(name: str, source: Source, *, strict: bool) -> Source:
     folder = Path(source.context)
     found = project(folder)
-    if name in PACKAGES and found not in PACKAGES[name]:
+    if found not in PACKAGES[name]:
         message = (
             f"{folder} is no checkout of {name}: {_what(found)}.\n"
             f"Name the top folder of its repository: --{name}-source FOLDER"

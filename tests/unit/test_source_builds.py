@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,7 +60,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def test_without_a_word_wheels_are_fetched(catalogue: Catalogue) -> None:
-    assert source_builds.chosen(catalogue, {"dynamo": "", "nixl": "wheels"}) == {}
+    assert source_builds.chosen(catalogue, {"dynamo": ""}) == {}
 
 
 def test_a_row_of_the_images_file_is_the_word_that_nobody_said(checkout: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_pin_of_another_reference_is_no_pin(checkout: Path) -> None:
 
 
 def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match=r"has no sources[.]nixl"):
-        source_builds.chosen(catalogue, {"nixl": "git"})
+    with pytest.raises(UsageError, match=r"has no sources[.]dynamo"):
+        source_builds.chosen(catalogue, {"dynamo": "git"})
 
 
 @pytest.mark.parametrize("word", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
@@ -98,24 +98,16 @@ def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str)
 
 
 def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
-    sources = {"nixl": Source(context="/nixl", local=True)}
-    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]cxx, with which nixl is compiled"):
+    sources = {"dynamo": Source(context="/dynamo", local=True)}
+    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
         source_builds.check_os_sets(catalogue.bases["debian"], sources)
-
-
-def test_who_builds_nixl_builds_its_ucx_at_a_pinned_commit_too(checkout: Path) -> None:
-    rows = f"{ROW.replace('dynamo', 'ucx')}"
-    known = with_row(checkout, rows, pin_of("v1.4.2").replace("dynamo", "ucx"))
-    assert set(source_builds.chosen(known, {"nixl": "../nixl"})) == {"nixl", "ucx"}
-    with pytest.raises(UsageError, match=r"has no sources[.]ucx"):
-        source_builds.chosen(replace(known, sources={}), {"nixl": "../nixl"})
 
 
 # Checkouts
 
 
-def read(folder: Path, name: str = "dynamo", *, strict: bool = False) -> str:
-    return source_checkout.read({name: Source(context=str(folder), local=True)}, strict=strict)[name].state
+def read(folder: Path, *, strict: bool = False) -> str:
+    return source_checkout.read({"dynamo": Source(context=str(folder), local=True)}, strict=strict)["dynamo"].state
 
 
 def test_the_state_of_a_clean_checkout_is_its_commit(dynamo: Path) -> None:
@@ -141,8 +133,9 @@ def test_a_folder_without_history_has_no_commit_and_strict_bases_refuse_it(tmp_p
 
 
 def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
-    with pytest.raises(UsageError, match=r'no checkout of nixl: its pyproject[.]toml is of "ai-dynamo"'):
-        read(dynamo, "nixl")
+    (dynamo / "pyproject.toml").write_text('[project]\nname = "nixl"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r'no checkout of dynamo: its pyproject[.]toml is of "nixl"'):
+        read(dynamo)
 
 
 @pytest.mark.parametrize("content", [None, "not toml", "[tool.x]\n"])
@@ -158,44 +151,44 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | N
 
 @pytest.fixture
 def built(checkout: Path, facts: Facts) -> Facts:
-    """Return what the world says where both are built."""
-    sources = {
-        "dynamo": Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty"),
-        "nixl": Source(context=f"https://example.invalid/nixl#{COMMIT}", local=False, state=COMMIT),
-        "ucx": Source(context=f"https://example.invalid/ucx#{COMMIT}", local=False, state=COMMIT),
-    }
-    sets = {name: checkout / f".build/os-packages/debian-{name}-0123456789abcdef" for name in ("rust", "cxx")}
-    return replace(facts, sources=sources, os_packages=sets)
+    """Return what the world says where Dynamo is built from a checkout."""
+    source = Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty")
+    debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
+    return replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
 
 
-def steps(catalogue: Catalogue, facts: Facts, stage: Stage, *images: str) -> dict[str, dict[str, dict[str, str]]]:
-    targets: dict[str, dict[str, dict[str, str]]]
+def steps(catalogue: Catalogue, facts: Facts, stage: Stage, *images: str) -> dict[str, dict[str, Any]]:
+    targets: dict[str, dict[str, Any]]
     targets = build.bake(build.request(catalogue, stage, images=images, platforms=["linux/amd64"]), facts)["target"]
     return targets
 
 
-def targets_of(step: dict[str, dict[str, str]]) -> dict[str, str]:
+def targets_of(step: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in step["contexts"].items() if value.startswith("target:")}
 
 
-def test_no_step_of_dynamo_stands_on_one_of_nixl_nor_the_other_way_round(catalogue: Catalogue, built: Facts) -> None:
+def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: Facts) -> None:
     made = steps(catalogue, built, Stage.BASE)
     assert targets_of(made["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
     assert targets_of(made["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
-    assert targets_of(made["ucx"]) == {"below": "target:compile-cxx", "source": "target:ucx-source"}
-    assert targets_of(made["nixl"]) == {
-        "below": "target:compile-cxx",
-        "source": "target:nixl-source",
-        "ucx": "target:ucx",
-    }
     assert targets_of(made["compile-rust"]) == {"below": "target:compile-tools"}
-    assert targets_of(made["compile-cxx"]) == {"below": "target:compile-tools"}
+
+
+def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: Facts) -> None:
+    assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
 
 
 def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: Facts) -> None:
     base = steps(catalogue, built, Stage.BASE)["base"]
-    assert {"dynamo-rust", "dynamo-python", "nixl"} <= set(base["contexts"])
-    assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu12 nixl-cu13"
+    assert {"dynamo-rust", "dynamo-python"} <= set(base["contexts"])
+    assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime"
+
+
+def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: Facts) -> None:
+    source = Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
+    made = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
+    assert made["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
+    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
 
 
 def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
@@ -204,20 +197,17 @@ def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
     made = steps(catalogue, built, Stage.BASE)
     assert made["dynamo-source"]["context"] == "/src/dynamo"
     assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
-    assert made["nixl-source"]["context"] == f"https://example.invalid/nixl#{COMMIT}"
 
 
 def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: Facts) -> None:
     request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
     allowed = [word for word in build.plan(request, built, {}).commands[0].argv if word.startswith("--allow")]
     assert "--allow=fs.read=/src/dynamo" in allowed
-    assert not [word for word in allowed if "nixl" in word]
 
 
-def test_an_image_says_what_its_dynamo_and_nixl_were_built_from(catalogue: Catalogue, built: Facts) -> None:
+def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: Facts) -> None:
     labels = steps(catalogue, built, Stage.RUNTIME, "frontend")["frontend-runtime"]["labels"]
     assert labels["ai.dynamo.source.dynamo"] == f"{COMMIT}-dirty"
-    assert labels["ai.dynamo.source.nixl"] == COMMIT
 
 
 def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: Path) -> None:
