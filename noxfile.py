@@ -131,6 +131,16 @@ def engine_image(session: nox.Session) -> None:
     session.run("pytest", "tests/engine_image", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def source_builds(session: nox.Session) -> None:
+    """Build small sources of the shape of Dynamo's through the real Dockerfiles; minutes."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/source_builds", *session.posargs)
+
+
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""

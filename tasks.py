@@ -24,6 +24,8 @@ IMAGE = "an image of containers/images.toml; again for more; without it: all tha
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
 BASES = "the set of root images to build on"
 STRICT = "take nothing that is not pinned: no drift, and BuildKit denies every other source (cuda: always)"
+FROM = "where its wheels come from: `wheels` (the index), `git` (as pinned), URL#COMMIT, or the folder of a checkout"
+BUILD_FLAGS = {"bases": BASES, "strict": STRICT, "dynamo-source": FROM}
 
 
 @contextmanager
@@ -40,13 +42,21 @@ def _messages() -> Iterator[None]:
         raise Exit(message, INTERRUPTED) from None
 
 
-def _build(  # noqa: PLR0913 - one for each flag
-    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, *, strict: bool
+def _build(  # noqa: PLR0913, PLR0917 - one for each flag
+    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, dynamo: str, *, strict: bool
 ) -> None:
     from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
 
     with _messages():
-        request = build.request(model.load(), stage, images=image, platforms=platform, bases=bases, strict=strict)
+        request = build.request(
+            model.load(),
+            stage,
+            images=image,
+            platforms=platform,
+            bases=bases,
+            strict=strict,
+            sources={"dynamo": dynamo},
+        )
         environment = engine.environment(model.ROOT)
         if not c.config.run.dry:
             engine.ready_for(model.ROOT, request.platforms)
@@ -60,34 +70,68 @@ def _build(  # noqa: PLR0913 - one for each flag
             size_check.check(request, facts, environment, plan.documents[0])
 
 
-@task(iterable=["platform"], help={"platform": PLATFORM, "bases": BASES, "strict": STRICT})
-def base(c: Context, platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
+@task(iterable=["platform"], help={"platform": PLATFORM, **BUILD_FLAGS})
+def base(
+    c: Context, platform: list[str], bases: str = "debian", dynamo_source: str = "", *, strict: bool = False
+) -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
-    _build(c, model.Stage.BASE, [], platform, bases, strict=strict)
+    _build(c, model.Stage.BASE, [], platform, bases, dynamo_source, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
-def backend(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
+def backend(  # noqa: PLR0913 - one for each flag
+    c: Context,
+    image: list[str],
+    platform: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    *,
+    strict: bool = False,
+) -> None:
     """Build the images for backend developers: what has no wheel is compiled, on the devel image."""
-    _build(c, model.Stage.BACKEND, image, platform, bases, strict=strict)
+    _build(c, model.Stage.BACKEND, image, platform, bases, dynamo_source, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
-def runtime(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
+def runtime(  # noqa: PLR0913 - one for each flag
+    c: Context,
+    image: list[str],
+    platform: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    *,
+    strict: bool = False,
+) -> None:
     """Build the images for production."""
-    _build(c, model.Stage.RUNTIME, image, platform, bases, strict=strict)
+    _build(c, model.Stage.RUNTIME, image, platform, bases, dynamo_source, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
-def ci(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
+def ci(  # noqa: PLR0913 - one for each flag
+    c: Context,
+    image: list[str],
+    platform: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    *,
+    strict: bool = False,
+) -> None:
     """Build the images for CI: test tools on exactly the runtime's bytes."""
-    _build(c, model.Stage.CI, image, platform, bases, strict=strict)
+    _build(c, model.Stage.CI, image, platform, bases, dynamo_source, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, "bases": BASES, "strict": STRICT})
-def dev(c: Context, image: list[str], platform: list[str], bases: str = "debian", *, strict: bool = False) -> None:
+@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
+def dev(  # noqa: PLR0913 - one for each flag
+    c: Context,
+    image: list[str],
+    platform: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    *,
+    strict: bool = False,
+) -> None:
     """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
-    _build(c, model.Stage.DEV, image, platform, bases, strict=strict)
+    _build(c, model.Stage.DEV, image, platform, bases, dynamo_source, strict=strict)
 
 
 @task(

@@ -95,6 +95,8 @@ class GitSource:
 
     git: str
     ref: str
+    build: str = ""
+    """What wheels are built from, as on the command line (`source_builds.chosen`); '' for not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +242,6 @@ def _program(row: Table) -> Program | Release:
 
 def read_source(row: Table) -> GitSource:
     """Read a row `sources.NAME`."""
-    source = GitSource(git=row.string("git"), ref=row.string("ref"))
+    source = GitSource(git=row.string("git"), ref=row.string("ref"), build=row.string("build", optional=True))
     row.refuse_the_rest()
     return source

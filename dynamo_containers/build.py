@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import graph, source_policy
+from dynamo_containers import graph, source_builds, source_policy
 from dynamo_containers.errors import UsageError
 from dynamo_containers.labels import labels
 from dynamo_containers.mirrors import Mirrors
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.bases import Bases
     from dynamo_containers.python_pieces import Piece
+    from dynamo_containers.source_builds import Source
 
 DEFAULT_BASES = "debian"
 NO_PROVENANCE = {"BUILDX_METADATA_PROVENANCE": "disabled"}
@@ -46,6 +47,8 @@ class Request:
     images: tuple[Image, ...]
     bases: Bases
     platforms: tuple[Platform, ...]
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """Source (`dynamo`) -> what its wheels are built from; what is not there is fetched as wheels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +77,15 @@ class Facts:
     """The UID of the person who builds, which a dev image's user gets."""
     drift: tuple[str, ...]
     """`package=version` of what is not what its lock says."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """Source (`dynamo`) -> what its wheels are built from, with the state that a checkout is in."""
     secrets: tuple[str, ...]
     """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """Where this machine looks for what registries and release pages have."""
 
 
-def request(  # noqa: PLR0913 - one for each word of the command line
+def request(  # noqa: PLR0913 - the words of the command line
     catalogue: Catalogue,
     stage: Stage,
     *,
@@ -88,12 +93,21 @@ def request(  # noqa: PLR0913 - one for each word of the command line
     platforms: Sequence[str] = (),
     bases: str = DEFAULT_BASES,
     strict: bool = False,
+    sources: Mapping[str, str] | None = None,
 ) -> Request:
     """Check the words of the command line and return what they ask for; no word means every image, this platform.
 
-    `strict` makes bases strict that are not by themselves.
+    Args:
+        catalogue: what exists.
+        stage: the form of the images.
+        images: their names.
+        platforms: what they are built for.
+        bases: what they stand on.
+        strict: makes bases strict that are not by themselves.
+        sources: Source (`dynamo`) -> what its wheels are built from (`source_builds.chosen`).
 
     Raises:
+        LockError: a source is to be built that is not pinned.
         UsageError: a word is unknown, or a combination is not in the table; the message names what is.
     """
     if bases not in catalogue.bases:
@@ -114,6 +128,7 @@ def request(  # noqa: PLR0913 - one for each word of the command line
         images=chosen,
         bases=replace(catalogue.bases[bases], strict=strict or catalogue.bases[bases].strict),
         platforms=_platforms(chosen, platforms),
+        sources=source_builds.chosen(catalogue, sources or {}),
     )
 
 
@@ -173,6 +188,7 @@ def plan(
             "bake",
             *readable,
             f"--allow=fs.read={request.catalogue.folder}",
+            *(f"--allow=fs.read={each.context}" for each in facts.sources.values() if each.local),
             f"--metadata-file={metadata(path)}",
             "--file",
             str(path),

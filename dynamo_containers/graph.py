@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dynamo_containers import pulled, python_pieces
+from dynamo_containers import pulled, python_pieces, source_builds
 from dynamo_containers.model import Stage, Way
 from dynamo_containers.python_layers import ENGINE_IMAGE, backend_layer, ci_layer, engine_layer
 
@@ -41,7 +41,37 @@ def add_image(steps: Steps, request: Request, facts: Facts, image: Image, stage:
 
 def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
     _add_builder(steps, request, facts)
-    return _add(steps, request, facts, "base", "base", {"builder": "builder"})
+    built = _add_built(steps, request, facts)
+    name = _add(steps, request, facts, "base", "base", {"builder": "builder", **{step: step for step in built}})
+    if built:
+        packages = (package for source in facts.sources for package in source_builds.PACKAGES[source])
+        steps[name]["args"]["BUILT"] = " ".join(packages)
+    if request.bases.cuda:
+        steps[name]["args"]["CUDA"] = request.bases.cuda
+    return name
+
+
+def _add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
+    """Add what compiles the wheels that are not fetched; return the steps that end in a folder of them.
+
+    None of them stands on another one's wheels, so they run side by side, and a change does again what it is in.
+    """
+    if not facts.sources:
+        return ()
+    tools = _add(steps, request, facts, "compile-tools", "compile-tools", {"builder": "builder"})
+    source = _add_source(steps, request, facts, source_builds.DYNAMO)
+    rust = _add_os_packages(steps, request, facts, "compile-rust", source_builds.RUST, tools)
+    _add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
+    steps["dynamo-rust"]["args"]["TOOLCHAIN"] = facts.os_packages[source_builds.RUST].name
+    _add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
+    return "dynamo-rust", "dynamo-python"
+
+
+def _add_source(steps: Steps, request: Request, facts: Facts, name: str) -> str:
+    """Add the step whose build context is a checkout or a commit, and whose Dockerfile is ours all the same."""
+    step = _add(steps, request, facts, f"{name}-source", f"{name}-source", {})
+    steps[step] |= {"context": facts.sources[name].context, "dockerfile": f"{steps[step]['context']}/Dockerfile"}
+    return step
 
 
 def _add_builder(steps: Steps, request: Request, facts: Facts) -> str:
@@ -74,7 +104,9 @@ def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> 
     if image.backend:
         return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
     steps[dynamo]["args"]["NIXL"] = ""  # whose Python package needs torch: the image's own step does without (ADR 5)
-    return _add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo, "base": base})
+    return _add(
+        steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo, "below": below, "base": base}
+    )
 
 
 def _add_on_engine_image(steps: Steps, request: Request, facts: Facts, image: Image) -> str:

@@ -34,6 +34,7 @@ def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
         "org.opencontainers.image.title": image.title,
         "org.opencontainers.image.version": facts.version,
         **drift,
+        **{f"ai.dynamo.source.{name}": source.state for name, source in facts.sources.items()},
     }
 
 

@@ -25,13 +25,15 @@ from dynamo_containers import (
     request_locks,
     request_roots,
     run,
+    source_builds,
+    source_checkout,
 )
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.image_inputs import os_sets
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, layers
+from dynamo_containers.python_layers import BUILDER, COMPILE, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +108,7 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         user=os.getuid() or ANYBODY,
         drift=(),
+        sources=source_checkout.read(request.sources, strict=bases.strict),
         secrets=host_secrets.secrets(folder, os.environ),
         mirrors=mirrors.here(),
     )
@@ -125,7 +128,8 @@ def _served(request: Request) -> tuple[Drift, ...]:
 
 def _os_packages(request: Request) -> tuple[str, ...]:
     """Return the sets of OS packages that the images of a request get on top of their root image."""
-    return tuple(dict.fromkeys(name for image in request.images for name in os_sets(image, request.stage)))
+    above = (name for image in request.images for name in os_sets(image, request.stage))
+    return tuple(dict.fromkeys((*source_builds.os_sets(request.sources), *above)))
 
 
 def _pieces(
@@ -135,7 +139,11 @@ def _pieces(
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
     for layer in layers(catalogue):
-        if layer.name in (BUILDER, *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages)):
+        if layer.name in (
+            BUILDER,
+            COMPILE,
+            *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages),
+        ):
             continue  # the base stage installs none
         locks = {
             lock.target.platform: known[lock.path]

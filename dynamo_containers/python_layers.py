@@ -43,6 +43,8 @@ class Layer:
 
 TOOLS = Layer(name="tools", image=None)
 BUILDER = "builder"
+COMPILE = "compile"
+"""What the base stage's wheels are built with, where they are built from source."""
 DEVEL = "devel"
 ENGINE_IMAGE = "engine-image"
 """The name of the file in requirements/ that says what goes onto the published image of any engine."""
@@ -88,6 +90,7 @@ def _base(image: Image) -> tuple[Layer, ...]:
     return (
         Layer(name=image.name, image=image.name, named_only=True),
         Layer(name=BUILDER, image=image.name, root=BUILDER),
+        Layer(name=COMPILE, image=image.name, root=BUILDER),
     )
 
 

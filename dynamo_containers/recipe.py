@@ -40,13 +40,16 @@ class Recipe:
 
 def parse(text: str) -> Recipe:
     """Return what a Dockerfile of this project says."""
-    *_, last = FROM.finditer(text)
+    stages = list(FROM.finditer(text))
+    last = stages[-1]
+    # What an earlier stage runs on the same image may come out differently on another one.
+    also_below = any(stage["image"] == last["image"] for stage in stages[:-1])
     return Recipe(
         about=_first_sentence(text),
         arguments=frozenset(found["name"] for found in ARG.finditer(text)),
         mounts=tuple(mount for found in BIND.finditer(text) if (mount := _mount(found["words"])).context),
         stands_on=last["image"],
-        rests=not OWN_LAYER.search(text, last.end()),
+        rests=not also_below and not OWN_LAYER.search(text, last.end()),
     )
 
 

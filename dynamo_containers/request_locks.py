@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock, os_packages, pulled, python_cuda, python_lock, python_pins
+from dynamo_containers import os_lock, os_packages, pulled, python_cuda, python_lock, python_pins, source_builds
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.image_inputs import os_sets, python_layers, root_roles
 from dynamo_containers.model import IMAGES_FILE, Way
 from dynamo_containers.pins import ENGINE_IMAGES, render_root
+from dynamo_containers.python_layers import COMPILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ def check_with(request: Request, every: Sequence[LockFile]) -> dict[str, dict[st
             raise UsageError(message)
     for image in request.images:
         _check_os_sets(request, image)
+    source_builds.check_os_sets(request.bases, request.sources)
     python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
     texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
     paths = {lock.path for locks in python_locks.values() for lock in locks}
@@ -63,7 +65,7 @@ def _check_os_sets(request: Request, image: Image) -> None:
 
 
 def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
-    wanted = python_layers(image, request.stage)
+    wanted = (*python_layers(image, request.stage), *((COMPILE,) if request.sources else ()))
     return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
 
@@ -81,7 +83,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
     if image.way is Way.IMAGE:
         pin = pulled.pinned_engine(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
-    for name in os_sets(image, request.stage):
+    for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
         for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
             texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
     return texts

@@ -27,7 +27,7 @@ BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
 """Where dockerd with the containerd image store has the manifests, below its data root (containerd: content store)."""
 PACKAGES = "packages"
 """The folder of containers/ whose steps install Python packages that are not Dynamo."""
-TREES = (PACKAGES, "wheels", "dynamo")
+TREES = (PACKAGES, "wheels", "dynamo", "frontend")
 """The folders of containers/ whose steps put a `/tree` on the image."""
 INSIDE = Path(__file__).with_name("contents_inside.py")
 MOUNTED = "/run/contents.py"
@@ -72,7 +72,7 @@ def steps_of(targets: Mapping[str, Any], top: str) -> tuple[tuple[str, str], ...
     while name in targets:
         contexts, folder = targets[name]["contexts"], targets[name]["context"].rpartition("/")[2]
         found += [(name, folder)] if folder in TREES else []
-        name = (contexts.get("below") or contexts.get("dynamo") or "").removeprefix("target:")
+        name = (contexts.get("dynamo") or contexts.get("below") or "").removeprefix("target:")
     return tuple(reversed(found))
 
 

@@ -92,8 +92,13 @@ def now(
 def _inputs(
     request: Request, target: Mapping[str, Any], platform: Platform, digests: Digests
 ) -> Iterator[tuple[str, str]]:
-    checkout, folder = request.catalogue.folder, Path(target["context"])
+    checkout, folder = (
+        request.catalogue.folder,
+        Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent,
+    )
     said = digests.recipe(folder)
+    if "dockerfile" in target:  # what changed in a source is BuildKit's to find out, file by file
+        yield "the source", target["context"]
     yield from ((f"argument {key}", value) for key, value in target["args"].items() if key in said.arguments)
     yield from _tree(checkout, folder, digests)
     for name, value in target["contexts"].items():

@@ -187,7 +187,7 @@ def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:
     text = explain_read.one(request_of_own)
     assert "would rebuild: containers/os/entrypoint changed" in text
     assert "unchanged; its layer is kept, on new ones below" in text
-    assert "would rebuild: frontend-dynamo below changed" in text
+    assert "would rebuild: frontend-dynamo, frontend below changed" in text
 
 
 def test_a_file_that_a_step_does_not_read_decides_nothing(request_of_own: Request) -> None:

@@ -128,7 +128,7 @@ def test_a_target_without_a_platform_is_caught_where_it_is_used(catalogue: Catal
     document, _ = documents(catalogue, facts)
     del document["target"]["base"]["platforms"]
     rows = [(row.target, row.rule) for row in graph_rules.missing_platform(document, FILES)]
-        assert rows == [("frontend-dynamo", "missing-platform"), ("frontend-runtime", "missing-platform")]
+    assert rows == [("frontend-dynamo", "missing-platform"), ("frontend-runtime", "missing-platform")]
 
 
 def test_an_image_without_a_platform_is_caught(catalogue: Catalogue, facts: Facts) -> None:

@@ -49,6 +49,7 @@ def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogu
     assert size_measure.steps_of(targets, "frontend-ci") == (
         ("frontend", "packages"),
         ("frontend-dynamo", "dynamo"),
+        ("frontend-runtime", "frontend"),
         ("frontend-ci", "packages"),
     )
 

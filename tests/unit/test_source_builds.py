@@ -1,0 +1,220 @@
+"""What the wheels of the base stage are built from: words, checkouts and their state, and the steps that come of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import build, model, prepare, source_builds, source_checkout
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.model import Stage
+from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.source_builds import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.build import Facts
+    from dynamo_containers.model import Catalogue
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GIT = "https://github.com/ai-dynamo/dynamo"
+ROW = f'\n[sources.dynamo]\ngit = "{GIT}"\nref = "v1.4.2"\n'
+
+
+def with_row(checkout: Path, row: str, pin: str = "") -> Catalogue:
+    for file, text in ((model.IMAGES_FILE, row), (PINS_FILE, pin)):
+        with (checkout / file).open("a", encoding="utf-8") as data:
+            data.write(text)
+    return model.load(checkout)
+
+
+def pin_of(ref: str) -> str:
+    return f'\n[sources.dynamo]\nref = "{ref}"\ncommit = "{COMMIT}"\n'
+
+
+@pytest.fixture
+def dynamo(tmp_path: Path) -> Path:
+    """Return a repository with one commit that says it is Dynamo."""
+    folder = tmp_path / "dynamo"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[project]\nname = "ai-dynamo"\n', encoding="utf-8")
+    (folder / ".gitignore").write_text("/target/\n", encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message=first")
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    argv = ("git", "-C", str(folder), *words)
+    return subprocess.run(argv, check=True, env={**os.environ, **who}, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+# Words
+
+
+def test_without_a_word_wheels_are_fetched(catalogue: Catalogue) -> None:
+    assert source_builds.chosen(catalogue, {"dynamo": ""}) == {}
+
+
+def test_a_row_of_the_images_file_is_the_word_that_nobody_said(checkout: Path) -> None:
+    known = with_row(checkout, f'{ROW}build = "{GIT}#{COMMIT}"\n')
+    assert source_builds.chosen(known, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
+    assert source_builds.chosen(known, {"dynamo": "wheels"}) == {}
+
+
+def test_git_means_the_pinned_commit_of_the_repository(checkout: Path) -> None:
+    known = with_row(checkout, ROW, pin_of("v1.4.2"))
+    assert source_builds.chosen(known, {"dynamo": "git"}) == {
+        "dynamo": Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
+    }
+
+
+def test_git_without_a_pin_says_how_to_pin_it(checkout: Path) -> None:
+    with pytest.raises(LockError, match=r"never locked[.]\n.*invoke lock --only archives"):
+        source_builds.chosen(with_row(checkout, ROW), {"dynamo": "git"})
+
+
+def test_a_pin_of_another_reference_is_no_pin(checkout: Path) -> None:
+    with pytest.raises(LockError, match=r"v1[.]4[.]2 of .* is to be built, and it is pinned for v1[.]4[.]1"):
+        source_builds.chosen(with_row(checkout, ROW, pin_of("v1.4.1")), {"dynamo": "git"})
+
+
+def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"has no sources[.]dynamo"):
+        source_builds.chosen(catalogue, {"dynamo": "git"})
+
+
+@pytest.mark.parametrize("word", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
+def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str) -> None:
+    with pytest.raises(UsageError, match=r"is no commit, and a tag or branch moves[.]\n.*git ls-remote"):
+        source_builds.chosen(catalogue, {"dynamo": word})
+
+
+def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
+    sources = {"dynamo": Source(context="/dynamo", local=True)}
+    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
+        source_builds.check_os_sets(catalogue.bases["debian"], sources)
+
+
+# Checkouts
+
+
+def read(folder: Path, *, strict: bool = False) -> str:
+    return source_checkout.read({"dynamo": Source(context=str(folder), local=True)}, strict=strict)["dynamo"].state
+
+
+def test_the_state_of_a_clean_checkout_is_its_commit(dynamo: Path) -> None:
+    (dynamo / "target").mkdir()
+    (dynamo / "target" / "ignored").touch()
+    assert read(dynamo, strict=True) == git(dynamo, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "new.py"])
+def test_a_checkout_with_changes_is_dirty_and_strict_bases_refuse_it(dynamo: Path, file: str) -> None:
+    with (dynamo / file).open("a", encoding="utf-8") as changed:
+        changed.write("# changed\n")
+    assert read(dynamo) == git(dynamo, "rev-parse", "HEAD") + "-dirty"
+    with pytest.raises(LockError, match=r"changes that no commit has .*\n.*git -C .* status"):
+        read(dynamo, strict=True)
+
+
+def test_a_folder_without_history_has_no_commit_and_strict_bases_refuse_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "ai-dynamo"\n', encoding="utf-8")
+    assert read(tmp_path) == "no-commit"
+    with pytest.raises(LockError, match="no-commit"):
+        read(tmp_path, strict=True)
+
+
+def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
+    (dynamo / "pyproject.toml").write_text('[project]\nname = "nixl"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r'no checkout of dynamo: its pyproject[.]toml is of "nixl"'):
+        read(dynamo)
+
+
+@pytest.mark.parametrize("content", [None, "not toml", "[tool.x]\n"])
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "pyproject.toml").write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"there is no pyproject[.]toml with a name at its top"):
+        read(tmp_path)
+
+
+# Steps
+
+
+@pytest.fixture
+def built(checkout: Path, facts: Facts) -> Facts:
+    """Return what the world says where Dynamo is built from a checkout."""
+    source = Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty")
+    debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
+    return replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
+
+
+def steps(catalogue: Catalogue, facts: Facts, stage: Stage, *images: str) -> dict[str, dict[str, Any]]:
+    targets: dict[str, dict[str, Any]]
+    targets = build.bake(build.request(catalogue, stage, images=images, platforms=["linux/amd64"]), facts)["target"]
+    return targets
+
+
+def targets_of(step: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in step["contexts"].items() if value.startswith("target:")}
+
+
+def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: Facts) -> None:
+    made = steps(catalogue, built, Stage.BASE)
+    assert targets_of(made["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
+    assert targets_of(made["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
+    assert targets_of(made["compile-rust"]) == {"below": "target:compile-tools"}
+
+
+def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: Facts) -> None:
+    assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
+
+
+def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: Facts) -> None:
+    base = steps(catalogue, built, Stage.BASE)["base"]
+    assert {"dynamo-rust", "dynamo-python"} <= set(base["contexts"])
+    assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime"
+
+
+def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: Facts) -> None:
+    source = Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
+    made = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
+    assert made["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
+    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+
+
+def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
+    catalogue: Catalogue, built: Facts
+) -> None:
+    made = steps(catalogue, built, Stage.BASE)
+    assert made["dynamo-source"]["context"] == "/src/dynamo"
+    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+
+
+def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: Facts) -> None:
+    request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    allowed = [word for word in build.plan(request, built, {}).commands[0].argv if word.startswith("--allow")]
+    assert "--allow=fs.read=/src/dynamo" in allowed
+
+
+def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: Facts) -> None:
+    labels = steps(catalogue, built, Stage.RUNTIME, "frontend")["frontend-runtime"]["labels"]
+    assert labels["ai.dynamo.source.dynamo"] == f"{COMMIT}-dirty"
+
+
+def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: Path) -> None:
+    request = build.request(
+        model.load(own_checkout), Stage.BASE, platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}
+    )
+    known = prepare.stated(request)
+    assert known.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")
+    assert list(known.os_packages) == ["rust"]
+    assert known.locks["base"] != prepare.stated(replace(request, sources={})).locks["base"]
