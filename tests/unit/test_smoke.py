@@ -12,6 +12,7 @@ from dynamo_containers import smoke
 from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Catalogue, Stage, load
 from dynamo_containers.platforms import Platform
+from tests.smoke.locks import broken
 
 ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
 CHECKOUT = Path("/checkout")
@@ -136,3 +137,10 @@ def test_every_image_with_an_engine_can_be_tested_on_a_gpu(catalogue: Catalogue)
     for image in engines:
         assert smoke.wish(("--dry-run", "--gpu"), image) == smoke.Wish(dry_run=True, gpu=True)
         assert [word for word in image.worker_arguments if "{model}" in word]
+
+
+def test_a_wheel_whose_platform_does_not_exist_is_passed_over_by_name_alone(catalogue: Catalogue) -> None:
+    known = "nvidia-cusparselt-cu13 0.8.0 is not supported on this platform"
+    other = "torch 2.11.0 is not supported on this platform"
+    missing = "nvidia-cusparselt-cu13 0.8.0 requires nobody, which is not installed."
+    assert broken({"output": f"{known}\n{other}\n{missing}\n"}, catalogue) == [other, missing]
