@@ -169,17 +169,17 @@ for _row in smoke.matrix(CATALOGUE):
     _add_smoke_session(_row)
 
 
-BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends"}
+BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends", "compare": "compare"}
 """What is measured -> its module of benchmarks/."""
 
 
 @nox.session
 @nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends)."""
+    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends), or beside a Dockerfile per backend (compare)."""
     from dynamo_containers import engine
 
     with _messages(session):
-        if what in ("no_op", "backends"):
+        if what in ("no_op", "backends", "compare"):
             engine.up(model.ROOT, (NATIVE,))
         session.run("python", "-m", f"benchmarks.{what}", *session.posargs)
