@@ -176,7 +176,7 @@ BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "ba
 @nox.session
 @nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends), or beside a Dockerfile per backend (compare)."""
+    """Measure beside raw bake (no-op), pip-compile (lock) or a Dockerfile per backend (compare); cold; backends."""
     from dynamo_containers import engine
 
     with _messages(session):

@@ -53,10 +53,10 @@ def svg(chart: Chart) -> str:
     """
     row = BAR * len(chart.series) + GAP
     height = TOP + row * len(chart.bars) + 12
+    box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     described = f'role="img" aria-label="{_attribute(chart.title)}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'{described} {FONT} font-size="13" fill="#222">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} {described} {FONT} font-size="13" fill="#222">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="16" y="28" font-size="16" font-weight="bold">{escape(chart.title)}</text>',
         *_legend(chart.series),

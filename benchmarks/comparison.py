@@ -123,9 +123,8 @@ def table(found: Sequence[Row]) -> str:
     for row in found:
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         mark = "  promised: at most 1" if row.promised else ""
-        lines.append(
-            f"{row.what:<8} {row.name:<26} {said(row.ours):>10} {said(row.baseline):>10} {row.unit:<4} {ratio:>6}{mark}"
-        )
+        values = f"{said(row.ours):>10} {said(row.baseline):>10} {row.unit:<4} {ratio:>6}"
+        lines.append(f"{row.what:<8} {row.name:<26} {values}{mark}")
     return "\n".join(lines)
 
 
@@ -135,7 +134,7 @@ def dumped(ways: Mapping[str, Measured], machine: Mapping[str, str]) -> dict[str
 
 
 def kept(content: Mapping[str, Any], form: str, machine: Mapping[str, str]) -> dict[str, Measured]:
-    """Return what an earlier run found in the same form and on the same machine; nothing of another kind is mixed in."""
+    """Return what an earlier run found in the same form and on the same machine, and nothing else."""
     if content.get("machine") != dict(machine):
         return {}
     ways = {name: Measured(**row) for name, row in content.get("ways", {}).items()}

@@ -94,9 +94,11 @@ def with_hash(text: str, name: str, digest: str) -> str:
 def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
     """Let the index have this wheel of a package and no other; return its sha256."""
     digest = hashlib.sha256(content).hexdigest()
-    server.instead.files[f"{digest}/{file}"] = content
-    row: dict[str, object] = {"filename": file, "url": f"../../files/{digest}/{file}", "hashes": {"sha256": digest}}
-    server.instead.pages[name] = [row | {"size": len(content), "upload-time": OLD}]
+    # Each content has an address of its own: a cache must not take one for another.
+    server.nvidia.files[f"{file}?{digest}"] = content
+    row: dict[str, object] = {"filename": file, "url": f"../../files/{file}?{digest}", "hashes": {"sha256": digest}}
+    server.nvidia.pages[name] = [row | {"size": len(content), "upload-time": OLD}]
+    server.moved[name] = f"{server.address}/nvidia/simple/{name}/"
     return digest
 
 

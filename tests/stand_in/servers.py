@@ -48,8 +48,8 @@ class StandIn:
     """The index of `tensorrt-llm`, at /nvidia/."""
     machine: list[str] = field(default_factory=list)
     """The packages that the machine's own index, at /machine/, was asked for."""
-    instead: Index = field(default_factory=Index)
-    """What the machine's own index has in the place of the real one's; a file's name is its sha256 and its own."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Package -> the page that the machine's own index sends to instead of the real one's."""
     releases: dict[str, bytes] = field(default_factory=dict)
     """Release archives, at /releases/."""
 
@@ -90,14 +90,9 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             match self.path.strip("/").split("/"):
-                case ["machine", "simple", name] if name in made.instead.pages:
-                    page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.instead.pages[name]}
-                    self._answer(200, json.dumps(page).encode(), JSON)
-                case ["machine", "files", digest, name] if f"{digest}/{name}" in made.instead.files:
-                    self._answer(200, made.instead.files[f"{digest}/{name}"])
                 case ["machine", "simple", name]:
                     made.machine.append(name)
-                    self._answer(302, b"", location=f"{real}/{name}/")
+                    self._answer(302, b"", location=made.moved.get(name, f"{real}/{name}/"))
                 case ["nvidia", "simple", name] if name in made.nvidia.pages:
                     made.nvidia.asked.append(name)
                     page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.nvidia.pages[name]}
