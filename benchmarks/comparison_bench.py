@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.lock.test_registry import Registry
     from tests.stand_in.servers import StandIn
 
-NO_OPS = 5
+NO_OPS = 3
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
