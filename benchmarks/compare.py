@@ -2,8 +2,8 @@
 
 Both ways build the same backends on the same root images, with the same locks, index and engine, in a copy of this
 checkout; docs/benchmarks.md says what is measured, what is simulated and what is fair. The full form has the real vLLM
-and SGLang: an hour or more and 60 GB of disk. Images and build cache of the engine are removed before each way, and
-those of the baseline after it; downloads stay.
+and SGLang: an hour or more and 60 GB of disk. The images of both ways and all build cache of the engine are removed
+before and after each way; downloads stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from benchmarks import comparison, comparison_page, comparison_project, comparison_ways
 from benchmarks.bar_chart import svg
 from benchmarks.comparison import BASELINE, OURS, Measured
-from benchmarks.comparison_bench import Bench, forget, measure
+from benchmarks.comparison_bench import Bench, measure
 from dynamo_containers import engine, model, run
 from dynamo_containers.errors import FatalError, NoEngineError, NoSpaceError
 from tests.stand_in.servers import registry, stand_in
@@ -93,7 +93,6 @@ def measured(form: str, wanted: Sequence[str]) -> dict[str, Measured]:
                     measure(bench, ROUNDS[form])
                 found[name] = bench.found
                 keep(form, found)
-            forget(bench)
     return found
 
 

@@ -148,9 +148,12 @@ def changes(bench: Bench, rounds: int) -> None:
 
 
 def measure(bench: Bench, rounds: int) -> None:
-    """Measure one way from an empty engine on."""
-    first_and_second(bench)
-    taken = settled_bytes()
-    if taken is not None:
-        bench.say("disk", "images and build cache", taken - bench.empty[0])
-    changes(bench, rounds)
+    """Measure one way from an empty engine on, and leave it empty whatever happens."""
+    try:
+        first_and_second(bench)
+        taken = settled_bytes()
+        if taken is not None:
+            bench.say("disk", "images and build cache", taken - bench.empty[0])
+        changes(bench, rounds)
+    finally:
+        forget(bench)
