@@ -69,7 +69,8 @@ def lint(session: nox.Session) -> None:
     """Python, Dockerfiles, shell scripts, and whether every lock fits what it is made from."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("hadolint", *map(str, sorted(Path("containers").glob("*/Dockerfile"))))
+    dockerfiles = (*sorted(Path("containers").glob("*/Dockerfile")), "benchmarks/baseline/Dockerfile")
+    session.run("hadolint", *map(str, dockerfiles))
     session.run("shellcheck", *SHELL_SCRIPTS)
     # 10: nothing was found, and some images have no plan because they were never locked (docs/errors.md).
     session.run("invoke", "lint", success_codes=[0, 10])
@@ -197,17 +198,17 @@ for _row in smoke.matrix(CATALOGUE):
     _add_smoke_session(_row)
 
 
-BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends"}
+BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends", "compare": "compare"}
 """What is measured -> its module of benchmarks/."""
 
 
 @nox.session
 @nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
 def bench(session: nox.Session, what: str) -> None:
-    """Measure beside raw bake (no-op) or pip-compile (lock), from a fresh clone (cold), vLLM and SGLang (backends)."""
+    """Measure beside raw bake (no-op), pip-compile (lock) or a Dockerfile per backend (compare); cold; backends."""
     from dynamo_containers import engine
 
     with _messages(session):
-        if what in ("no_op", "backends"):
+        if what in ("no_op", "backends", "compare"):
             engine.up(model.ROOT, (NATIVE,))
         session.run("python", "-m", f"benchmarks.{what}", *session.posargs)

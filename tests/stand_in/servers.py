@@ -48,6 +48,8 @@ class StandIn:
     """The index of `tensorrt-llm`, at /nvidia/."""
     machine: list[str] = field(default_factory=list)
     """The packages that the machine's own index, at /machine/, was asked for."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Package -> the page that the machine's own index sends to instead of the real one's."""
     releases: dict[str, bytes] = field(default_factory=dict)
     """Release archives by their file's name, anywhere below /releases/."""
     archives: list[str] = field(default_factory=list)
@@ -92,7 +94,7 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
             match self.path.strip("/").split("/"):
                 case ["machine", "simple", name]:
                     made.machine.append(name)
-                    self._answer(302, b"", location=f"{real}/{name}/")
+                    self._answer(302, b"", location=made.moved.get(name, f"{real}/{name}/"))
                 case ["nvidia", "simple", name] if name in made.nvidia.pages:
                     made.nvidia.asked.append(name)
                     page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.nvidia.pages[name]}

@@ -1,0 +1,185 @@
+"""Is one graph better than a Dockerfile per backend? Run by `nox -s "bench(compare)"`; `-- --quick` for small packages.
+
+Both ways build the same backends on the same root images, with the same locks, index and engine, in a copy of this
+checkout; docs/benchmarks.md says what is measured, what is simulated and what is fair. The full form has the real vLLM
+and SGLang: an hour or more and 60 GB of disk. The images of both ways and all build cache of the engine are removed
+before and after each way; downloads stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from benchmarks import comparison, comparison_page, comparison_project, comparison_ways
+from benchmarks.bar_chart import svg
+from benchmarks.comparison import BASELINE, OURS, Measured
+from benchmarks.comparison_bench import Bench, measure
+from dynamo_containers import engine, model, run
+from dynamo_containers.errors import FatalError, NoEngineError, NoSpaceError
+from tests.stand_in.servers import registry, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.comparison_project import Project
+    from benchmarks.comparison_ways import Baseline, Ours
+    from tests.stand_in.servers import StandIn
+
+FULL_BYTES = 60 * 10**9
+"""What the full form needs: two engines of 5 GB packed and 12 GB unpacked, in two stages, and in a registry."""
+ROUNDS = {"quick": 1, "full": 3}
+"""How often each change is made."""
+RESULTS = model.ROOT / ".build" / "bench-compare.json"
+DOCS = model.ROOT / "docs"
+FRAME = model.ROOT / "benchmarks/compare_page.md"
+
+
+@contextmanager
+def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[Project, StandIn]]:
+    """Make the copy, and let it and its builds ask the index in which releases are simulated."""
+    project = comparison_project.copied(scratch / "copy", quick=quick)
+    comparison_project.fetch(project)
+    with stand_in(scratch) as server:
+        for name, (file, content) in project.wheels.items():
+            comparison_project.offer(server, name, file, content)
+        trusted = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        os.environ.update(dict.fromkeys(trusted, str(server.certificates)))
+        os.environ["PIP_INDEX_URL"] = f"{server.address}/machine/simple/"
+        yield project, server
+
+
+def measured(form: str, wanted: Sequence[str]) -> dict[str, Measured]:
+    """Measure the ways that are wanted; what was measured of one is kept where the other fails."""
+    environment = engine.environment(model.ROOT)
+    os.environ.update(environment)
+    found: dict[str, Measured] = {}
+    with TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent) as scratch:
+        place = Path(scratch)
+        with prepared(place, quick=form == "quick") as (project, server):
+            ways: dict[str, Ours | Baseline] = {
+                OURS: comparison_ways.Ours(project=project),
+                BASELINE: comparison_ways.baseline(project, environment),
+            }
+            start = time.perf_counter()
+            for command in ways[wanted[0]].commands(project.backends):
+                run.capture(command)
+            print(
+                f"\nFirst build, uncounted, with the downloads of both: {time.perf_counter() - start:.0f} s", flush=True
+            )
+            for name in wanted:
+                print(f"\n{name}", flush=True)
+                (place / name).mkdir()
+                with registry(place / name) as at:
+                    bench = Bench(
+                        way=ways[name],
+                        project=project,
+                        server=server,
+                        environment=environment,
+                        at=at,
+                        stored=place / name / "data",
+                        found=Measured(date=datetime.now(UTC).isoformat(" ", "minutes")[:16], form=form),
+                    )
+                    measure(bench, ROUNDS[form])
+                found[name] = bench.found
+                keep(form, found)
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Return what the numbers depend on."""
+    environment = engine.environment(model.ROOT)
+    version = ("docker", "version", "--format", "{{.Server.Version}}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "platform": f"{platform.system().lower()}/{platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "memory": f"{memory / 2**30:.0f} GiB",
+        "engine": run.capture(run.Command(argv=version, env=environment)).strip(),
+    }
+
+
+def keep(form: str, found: Mapping[str, Measured]) -> dict[str, Measured]:
+    """Write what was found beside what an earlier run of the same form found on this machine; return both."""
+    here = machine()
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    both = {**comparison.kept(earlier, form, here), **found}
+    text = json.dumps(comparison.dumped(both, here), indent=2) + "\n"
+    run.write(run.Document(path=RESULTS, text=text))
+    return both
+
+
+def publish(ways: Mapping[str, Measured]) -> None:
+    """Write the page and its charts."""
+    found = comparison.rows(ways)
+    for name, (what, title, unit) in comparison_page.CHARTS.items():
+        chart = comparison_page.chart(found, what, title, unit)
+        run.write(run.Document(path=DOCS / "bench" / f"{name}.svg", text=svg(chart)))
+    text = comparison_page.page(FRAME.read_text(encoding="utf-8"), found, ways, machine())
+    run.write(run.Document(path=DOCS / "benchmarks.md", text=text))
+
+
+def check_space(form: str) -> None:
+    """Refuse the full form where the disk is too small.
+
+    Raises:
+        NoSpaceError: with what is needed and what is there.
+    """
+    free = disk_usage(model.ROOT).free
+    if form == "full" and free < FULL_BYTES:
+        message = (
+            f"The full comparison needs about {FULL_BYTES / 1e9:.0f} GB of disk, and {free / 1e9:.0f} GB is free.\n"
+            "Free some, or compare small packages: -- --quick"
+        )
+        raise NoSpaceError(message)
+
+
+def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
+    """Print the table, write it as JSON and as a page; 1 where ours is worse than the design promises."""
+    parser = argparse.ArgumentParser(prog='nox -s "bench(compare)" --', description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two toy backends of small packages, minutes")
+    parser.add_argument("--only", choices=(OURS, BASELINE), help="measure this way; the other is taken as it was found")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md as it is")
+    wish = parser.parse_args(words)
+    form = "quick" if wish.quick else "full"
+    RESULTS.parent.mkdir(exist_ok=True)
+    try:
+        check_space(form)
+        found = keep(form, measured(form, (wish.only,) if wish.only else (OURS, BASELINE)))
+    except FatalError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return judge(found, page=not wish.no_page)
+
+
+def judge(found: Mapping[str, Measured], *, page: bool) -> int:
+    """Show the results and say what they mean."""
+    rows = comparison.rows(found)
+    print(
+        f"\n{comparison.table(rows)}\n\nSimulated: the changed wheels of Dynamo and of the package (docs/benchmarks.md)"
+    )
+    print(f"Written to {RESULTS.relative_to(model.ROOT)}")
+    if page:
+        publish(found)
+        print("and docs/benchmarks.md with docs/bench/*.svg")
+    for each in comparison.worse(rows):
+        print(f"worse than the baseline: {each}", file=sys.stderr)
+    for each in comparison.uncompared(rows):
+        print(f"not compared: {each}", file=sys.stderr)
+    if comparison.worse(rows):
+        return 1
+    return NoEngineError.exit_code if comparison.uncompared(rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""How is one way of building measured? Built, pushed to a registry on loopback, changed and built again."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+from benchmarks import comparison, comparison_ways
+from benchmarks.backends import folder_bytes
+from benchmarks.comparison import ADDED, BUMP, COLD, LINE, NO_OP, PACKAGE, Measured
+from dynamo_containers import engine, model, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks.comparison_project import Project
+    from benchmarks.comparison_ways import Baseline, Ours
+    from tests.lock.test_registry import Registry
+    from tests.stand_in.servers import StandIn
+
+NO_OPS = 3
+MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One way, what it is tried on, and what was found."""
+
+    way: Ours | Baseline
+    project: Project
+    server: StandIn
+    environment: Mapping[str, str]
+    at: Registry
+    stored: Path
+    """Where the registry keeps what it was sent."""
+    found: Measured
+    empty: list[int] = field(default_factory=list)
+    """Bytes of the engine's data without images and build cache."""
+
+    def docker(self, *words: str) -> str:
+        """Call docker."""
+        return run.capture(run.Command(argv=("docker", *words), env=self.environment))
+
+    def build(self, *backends: str) -> float:
+        """Build every stage of these backends; return the seconds."""
+        commands = self.way.commands(backends)
+        start = time.perf_counter()
+        for command in commands:
+            run.capture(command)
+        return time.perf_counter() - start
+
+    def push(self, backends: Sequence[str]) -> int:
+        """Push every image of these backends; return the new bytes of the registry."""
+        before = folder_bytes(self.stored)
+        for tag in dict.fromkeys(tag for name in backends for tag in self.way.tags(name)):
+            there = f"{self.at.address}/{tag}"
+            self.docker("tag", tag, there)
+            self.docker("push", "--quiet", there)
+            self.docker("rmi", there)
+        return folder_bytes(self.stored) - before
+
+    def layers(self, backend: str) -> dict[str, int]:
+        """Return digest -> bytes of the layers of a runtime that was pushed, as a node would pull them."""
+        name, _, tag = self.way.runtime(backend).rpartition(":")
+        address = f"http://{self.at.address}/v2/{name}/manifests/{tag}"
+        with urlopen(Request(address, headers={"Accept": MANIFESTS}), timeout=10) as answer:
+            content = json.load(answer)
+        return {layer["digest"]: int(layer["size"]) for layer in content["layers"]}
+
+    def say(self, what: str, name: str, value: float) -> None:
+        """Keep a value, and show that something goes on."""
+        self.found.add(what, name, value)
+        unit, scale = {"seconds": ("s", 1), "layers": ("", 1)}.get(what, ("MB", comparison.MB))
+        print(f"  {what:<8} {name:<26} {value / scale:9.2f} {unit}", flush=True)
+
+
+def forget(bench: Bench) -> None:
+    """Remove the images of both ways and all build cache but for downloads."""
+    images = bench.docker("images", "--quiet", "--no-trunc", f"--filter=label={comparison_ways.SOURCE}").split()
+    if images:
+        bench.docker("rmi", "--force", *dict.fromkeys(images))
+    words = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
+    run.capture(run.Command(argv=(*engine.buildx(bench.environment), *words), env=bench.environment))
+    if (taken := settled_bytes()) is not None:
+        bench.empty[:] = [taken]
+
+
+def settled_bytes() -> int | None:
+    """Return what the private engine's data takes on the disk once nothing more is removed; None of another engine."""
+    data = model.ROOT / ".engine/data"
+    if not engine.private(model.ROOT):
+        return None
+    taken = [-1]
+    for _ in range(20):
+        words = ("sh", "-c", 'du --summarize --one-file-system --block-size=1 "$0" 2>/dev/null || true', str(data))
+        taken.append(int(run.capture(run.Command(argv=words)).split()[0]))
+        if taken[-1] == taken[-2]:
+            break
+        time.sleep(2)
+    return taken[-1]
+
+
+def first_and_second(bench: Bench) -> None:
+    """Build one backend and then the other, and push both: what does the second one cost?"""
+    first, second = bench.project.backends
+    forget(bench)
+    alone = bench.build(first)
+    pushed = bench.push([first])
+    there = bench.layers(first)
+    bench.say("pulled", COLD, sum(there.values()))
+    added = bench.build(second)
+    bench.say("seconds", ADDED, added)
+    more = bench.push([second])
+    bench.say("pushed", ADDED, more)
+    bench.say("pushed", COLD, pushed + more)
+    bench.say("pulled", ADDED, missing(bench.layers(second), there))
+    for name in (first, second):
+        bench.say("layers", f"runtime, {name}", len(bench.layers(name)))
+    if not isinstance(bench.way, comparison_ways.Ours):
+        bench.say("seconds", COLD, alone + added)  # one after the other is what this way is
+        return
+    forget(bench)
+    bench.say("seconds", COLD, bench.build(first, second))
+
+
+def missing(image: Mapping[str, int], there: Mapping[str, int]) -> int:
+    """Return the bytes that a node pulls which has the layers of another image."""
+    return sum(size for digest, size in image.items() if digest not in there)
+
+
+def changes(bench: Bench, rounds: int) -> None:
+    """Build everything again after nothing changed, and after each kind of change."""
+    first, second = bench.project.backends
+    for _ in range(NO_OPS):
+        bench.say("seconds", NO_OP, bench.build(first, second))
+    kinds = {LINE: ("ai-dynamo",), BUMP: ("ai-dynamo", "ai-dynamo-runtime"), PACKAGE: (bench.project.package,)}
+    for number in range(rounds):
+        for kind, names in kinds.items():
+            there = bench.layers(first)
+            bench.project.change(bench.server, names, f"{bench.found.date} {kind} {number}")
+            bench.say("seconds", kind, bench.build(first, second))
+            bench.say("pushed", kind, bench.push([first, second]))
+            bench.say("pulled", kind, missing(bench.layers(first), there))
+
+
+def measure(bench: Bench, rounds: int) -> None:
+    """Measure one way from an empty engine on, and leave it empty whatever happens."""
+    try:
+        first_and_second(bench)
+        taken = settled_bytes()
+        if taken is not None:
+            bench.say("disk", "images and build cache", taken - bench.empty[0])
+        changes(bench, rounds)
+    finally:
+        forget(bench)

@@ -1,0 +1,153 @@
+"""What is built in both ways? A copy of this checkout, with an index in which releases of Dynamo can be simulated.
+
+No other release of Dynamo installs together with these engines, and none differs by one line. So the wheels that the
+locks name are offered with a line more in one of their modules, under the same number, and the locks of the copy get
+the new hash. The same holds for the package of one backend. The rest is as the index has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmarks.changed_wheel import changed
+from dynamo_containers import model, python_lock, run
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.python_lock_shared import parse
+from tests.lock.conftest import OLD
+from tests.toy.test_toy_backend import CACHES, FILE, PAGE, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
+    from tests.stand_in.servers import StandIn
+
+NATIVE = native_platform()
+BASES = model.load().bases["debian"]
+COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
+DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
+TOYS = {"toy": ("numpy", "pandas", "tabulate"), "toy2": ("numpy", "pandas", "humanize", "lxml")}
+"""The backends of the quick form: what they install. What both have is their shared layer."""
+SHARED = '\n[lock.shared.toys]\nmust-be-alike = ["numpy", "pandas"]\npieces = {}\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The copy."""
+
+    folder: Path
+    backends: tuple[str, str]
+    package: str
+    """A package of the first backend alone, written in Python."""
+    wheels: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Package -> file name and content of the wheel that the locks name now."""
+
+    def catalogue(self) -> Catalogue:
+        """Return the facts of the copy."""
+        return model.load(self.folder)
+
+    def lock(self, layer: str) -> Path:
+        """Return where the lock of a layer stands."""
+        return self.folder / "constraints" / f"{layer}-{BASES.name}-{NATIVE.arch}.txt"
+
+    def pins(self, *layers: str) -> str:
+        """Return what locks pin, without comments; a layer that is '' has nothing."""
+        entries = (entry for each in layers if each for entry in parse(self.lock(each).read_text()).entries.values())
+        return "".join("\n".join(entry.pin) + "\n" for entry in entries)
+
+    def change(self, server: StandIn, names: Iterable[str], line: str) -> None:
+        """Simulate another release of packages: one line more, and locks that name it."""
+        for name in names:
+            file, content = self.wheels[name]
+            self.wheels[name] = (file, changed(content, line))
+            digest = offer(server, name, *self.wheels[name])
+            for lock in (self.lock("base"), self.lock(self.backends[0])):
+                lock.write_text(with_hash(lock.read_text(encoding="utf-8"), name, digest), encoding="utf-8")
+        self._restate()
+
+    def _restate(self) -> None:
+        """Let the locks above say that they are made from those that changed."""
+        for lock in python_lock.locks(self.catalogue()):
+            file = self.folder / lock.path
+            texts = python_lock.texts_of(lock, self.folder)
+            if file.is_file() and not lock.parts and all(path in texts for path in lock.inputs):
+                line = f"# inputs: {python_lock.digest(lock, texts)}"
+                text = re.sub(r"^# inputs: .*$", line, texts[lock.path], flags=re.MULTILINE)
+                file.write_text(text, encoding="utf-8")
+
+
+def with_hash(text: str, name: str, digest: str) -> str:
+    """Return a lock whose pin of a package allows one file alone; unchanged where it does not pin it."""
+    entry = parse(text).entries.get(name)
+    if entry is None:
+        return text
+    return text.replace("\n".join(entry.pin), f"{entry.pin[0]}\n    --hash=sha256:{digest}")
+
+
+def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
+    """Let the index have this wheel of a package and no other; return its sha256."""
+    digest = hashlib.sha256(content).hexdigest()
+    # Each content has an address of its own: a cache must not take one for another.
+    server.nvidia.files[f"{file}?{digest}"] = content
+    row: dict[str, object] = {"filename": file, "url": f"../../files/{file}?{digest}", "hashes": {"sha256": digest}}
+    server.nvidia.pages[name] = [row | {"size": len(content), "upload-time": OLD}]
+    server.moved[name] = f"{server.address}/nvidia/simple/{name}/"
+    return digest
+
+
+def copied(folder: Path, *, quick: bool) -> Project:
+    """Make the copy, beside the caches that it takes over; in the quick form with two toy backends, locked."""
+    for name in COPIED:
+        shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(model.ROOT / "tasks.py", folder)
+    for name in CACHES:
+        if (model.ROOT / ".build" / name).is_dir():
+            cache = folder / ".build" / name
+            shutil.copytree(model.ROOT / ".build" / name, cache, copy_function=os.link, symlinks=True)
+    if not quick:
+        return Project(folder=folder, backends=("vllm", "sglang"), package="lark")
+    _add_toys(folder)
+    images = (word for name in TOYS for word in ("--image", name))
+    options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
+    run.capture(invoke(folder, "lock", *options, *images))
+    return Project(folder=folder, backends=("toy", "toy2"), package="tabulate")
+
+
+def invoke(folder: Path, *words: str) -> run.Command:
+    """Return an invoke of the copy: `python -m` looks in the working directory first, where its library is."""
+    return run.Command(argv=("env", f"--chdir={folder}", sys.executable, "-m", "invoke", *words))
+
+
+def _add_toys(folder: Path) -> None:
+    """Do what docs/add-a-backend.md says, twice, for this machine's platform and with a layer that both share."""
+    (row,) = blocks("toml")
+    files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
+    row = re.sub(r"(?m)^platforms = .*$", f'platforms = ["{NATIVE.value}"]\nshares = "toys"', row)
+    text = SHARED
+    for name, packages in TOYS.items():
+        text += "\n" + row.replace("toy", name).replace(f'shares = "{name}s"', 'shares = "toys"')
+        (folder / f"requirements/{name}.in").write_text("\n".join(packages) + "\n", encoding="utf-8")
+        (folder / f"containers/{name}").mkdir()
+        (folder / f"containers/{name}/Dockerfile").write_text(files["containers/toy/Dockerfile"], encoding="utf-8")
+    with (folder / model.IMAGES_FILE).open("a", encoding="utf-8") as images:
+        images.write(text)
+
+
+def fetch(project: Project) -> None:
+    """Download the wheels that will be changed, exactly as the locks name them."""
+    place = project.folder / ".build/wheels"
+    lock = project.folder / ".build/fetched.txt"
+    package = parse(project.lock(project.backends[0]).read_text(encoding="utf-8")).entries[project.package]
+    lock.write_text(project.pins("base") + "\n".join(package.pin) + "\n", encoding="utf-8")
+    env = {"TARGETARCH": NATIVE.arch, "GLIBC": BASES.glibc, "PYTHON_VERSION": BASES.python}
+    run.capture(run.Command(argv=(str(model.ROOT / "containers/base/fetch-wheels"), str(lock), str(place)), env=env))
+    for name in (*DYNAMO, project.package):
+        (file,) = place.glob(f"{name.replace('-', '_')}-[0-9]*.whl")
+        project.wheels[name] = (file.name, file.read_bytes())

@@ -1,0 +1,133 @@
+"""By which commands is everything built, in our way and in that of the baseline? And how does each call its images?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchmarks.comparison_project import BASES, NATIVE, invoke
+from dynamo_containers import build, engine, model, prepare, run
+from dynamo_containers.model import Stage
+from dynamo_containers.python_layers import ci_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from benchmarks.comparison_project import Project
+    from dynamo_containers.build import Facts
+    from dynamo_containers.model import Image
+
+OURS_STAGES = (Stage.BACKEND, Stage.RUNTIME, Stage.CI)
+BASELINE_STAGES = ("base", "devel", "runtime", "ci")
+TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
+SOURCE = "org.opencontainers.image.source"
+"""The label by which images that a benchmark made are found again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """One graph: four calls for whatever number of backends."""
+
+    project: Project
+
+    def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+        """Return what builds every stage of these backends."""
+        chosen = [word for name in backends for word in ("--image", name)]
+        words = [word for stage in OURS_STAGES for word in (f"build.{stage.value}", *chosen)]
+        return (invoke(self.project.folder, "build.base", *words),)
+
+    def tags(self, backend: str) -> tuple[str, ...]:
+        """Return the images of a backend."""
+        image = self.project.catalogue().images[backend]
+        base = self.project.catalogue().images["base"]
+        return (self._tag(base, Stage.BASE), *(self._tag(image, stage) for stage in OURS_STAGES))
+
+    def runtime(self, backend: str) -> str:
+        """Return the image that is deployed."""
+        return self._tag(self.project.catalogue().images[backend], Stage.RUNTIME)
+
+    def _tag(self, image: Image, stage: Stage) -> str:
+        file, _ = self.project.wheels["ai-dynamo"]
+        return build.tag(image, stage, BASES, (NATIVE,), file.split("-")[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A Dockerfile per backend: four calls for each."""
+
+    project: Project
+    facts: Facts
+    """What is the same for all backends: root images, programs, sets of OS packages, secrets."""
+    environment: Mapping[str, str]
+
+    def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+        """Return what builds every stage of these backends, one after the other."""
+        return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
+
+    def tags(self, backend: str) -> tuple[str, ...]:
+        """Return the images of a backend."""
+        return tuple(f"baseline-{backend}-{stage}:{BASES.name}" for stage in BASELINE_STAGES)
+
+    def runtime(self, backend: str) -> str:
+        """Return the image that is deployed."""
+        return f"baseline-{backend}-runtime:{BASES.name}"
+
+    def _command(self, backend: str, stage: str) -> run.Command:
+        folder = self._folder(backend)
+        contexts = {
+            **{f"root-{role}": self._root(role) for role in ("builder", "devel", "runtime")},
+            "containers": str(self.project.folder / "containers"),
+            "programs": str(self.facts.programs / NATIVE.arch),
+            "debs": str(self._debs(backend)),
+        }
+        words = [
+            *(f"--build-context={name}={value}" for name, value in contexts.items()),
+            *(f"--secret={secret}" for secret in self.facts.secrets),
+            f"--build-arg=PYTHON={BASES.interpreter_of('runtime')}",
+            f"--target={stage}",
+            f"--tag=baseline-{backend}-{stage}:{BASES.name}",
+            f"--label={SOURCE}={self.project.catalogue().source}",
+            f"--output={build.OUTPUT}",
+            "--provenance=false",
+            str(folder),
+        ]
+        return run.Command(argv=(*engine.buildx(self.environment), "build", *words), env=self.environment)
+
+    def _root(self, role: str) -> str:
+        return f"oci-layout://{self.facts.layout}@{self.facts.roots[role, NATIVE]}"
+
+    def _debs(self, backend: str) -> Path:
+        """Return the folder of the OS packages of a backend's runtime; an empty one where it has none."""
+        wanted = self.project.catalogue().images[backend].os_packages
+        for name in wanted:
+            return self.facts.os_packages[name] / NATIVE.arch
+        empty = self.project.folder / ".build/no-debs"
+        empty.mkdir(exist_ok=True)
+        return empty
+
+    def _folder(self, backend: str) -> Path:
+        """Write the folder of a backend's Dockerfile: the same pins as those of the graph."""
+        image = self.project.catalogue().images[backend]
+        folder = self.project.folder / ".build/baseline" / backend
+        texts = {
+            "Dockerfile": TEMPLATE.read_text(encoding="utf-8").replace("@BACKEND@", backend),
+            "builder.txt": self.project.pins("builder"),
+            "dynamo.txt": self.project.pins("base"),
+            "engine.txt": self.project.pins(image.shares, image.name),
+            "ci.txt": self.project.pins(ci_layer(image)),
+        }
+        for name, text in texts.items():
+            run.write(run.Document(path=folder / name, text=text))
+        return folder
+
+
+def baseline(project: Project, environment: Mapping[str, str]) -> Baseline:
+    """Make what both ways stand on, root images and programs, and return the baseline."""
+    catalogue = project.catalogue()
+    known = [
+        prepare.facts(build.request(catalogue, stage, images=project.backends))
+        for stage in (Stage.BACKEND, Stage.RUNTIME)
+    ]
+    roots = {key: digest for facts in known for key, digest in facts.roots.items()}
+    return Baseline(project=project, facts=replace(known[1], roots=roots), environment=environment)

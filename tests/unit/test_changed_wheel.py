@@ -1,0 +1,43 @@
+"""A wheel after a change of one line: valid, and the same but for that line."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from zipfile import ZipFile
+
+import pytest
+
+from benchmarks.changed_wheel import changed, recorded
+
+INFO = "thing-1.0.dist-info"
+RECORD = f"thing/__init__.py,sha256=old,4\nthing/lib.so,sha256=kept,3\n{INFO}/RECORD,,\n"
+
+
+def wheel(**files: str) -> bytes:
+    made = BytesIO()
+    with ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
+
+
+def test_one_module_has_a_line_more_and_the_record_says_so() -> None:
+    content = wheel(**{"thing/__init__.py": "x=1\n", "thing/lib.so": "ELF", f"{INFO}/RECORD": RECORD})
+    with ZipFile(BytesIO(changed(content, "round 1"))) as archive:
+        assert archive.read("thing/__init__.py") == b"x=1\n\n# round 1\n"
+        assert archive.read("thing/lib.so") == b"ELF"
+        assert archive.read(f"{INFO}/RECORD").decode().splitlines() == [
+            "thing/__init__.py,sha256=yibiYEye8hgS38s_o_EohqFEFBcRGHlBClAFZLe70gM,15",
+            "thing/lib.so,sha256=kept,3",
+            f"{INFO}/RECORD,,",
+        ]
+
+
+def test_a_file_whose_name_only_begins_so_keeps_its_line() -> None:
+    record = "a.py,sha256=x,1\na.pyi,sha256=y,2\n"
+    assert recorded(record, "a.py", b"").endswith("\na.pyi,sha256=y,2\n")
+
+
+def test_a_wheel_without_a_module_cannot_be_changed_so() -> None:
+    with pytest.raises(ValueError, match="no module"):
+        changed(wheel(**{f"{INFO}/RECORD": ""}), "round 1")

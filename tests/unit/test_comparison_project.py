@@ -1,0 +1,39 @@
+"""How a lock of the comparison is led to a changed wheel."""
+
+from __future__ import annotations
+
+from benchmarks.comparison_project import with_hash
+
+LOCK = """\
+#
+# inputs: sha256:00
+#
+alpha==1.0 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+    # via -r requirements/base.in
+alpha-runtime==1.0 \\
+    --hash=sha256:cc
+    # via alpha
+"""
+
+
+def test_a_pin_then_allows_the_one_file_and_its_neighbours_stay() -> None:
+    assert (
+        with_hash(LOCK, "alpha", "dd")
+        == """\
+#
+# inputs: sha256:00
+#
+alpha==1.0 \\
+    --hash=sha256:dd
+    # via -r requirements/base.in
+alpha-runtime==1.0 \\
+    --hash=sha256:cc
+    # via alpha
+"""
+    )
+
+
+def test_a_lock_without_the_package_stays_as_it_is() -> None:
+    assert with_hash(LOCK, "beta", "dd") == LOCK
