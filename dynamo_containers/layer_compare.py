@@ -1,0 +1,150 @@
+"""In what do two layers differ that should be the same? Pure: two lists of a tar's members give the first difference.
+
+What a member has: https://www.gnu.org/software/tar/manual/html_node/Standard.html (and docs/reproducible.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CHUNK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of a layer's tar."""
+
+    name: str
+    kind: str
+    """The type flag of the tar format: 0 a file, 1 a hard link, 2 a symbolic link, 5 a folder, ..."""
+    mode: int
+    owner: tuple[int, int]
+    """UID and GID."""
+    mtime: float
+    """Seconds since 1970."""
+    link: str = ""
+    """What a link points to."""
+    size: int = 0
+    """Bytes of the content."""
+    sha256: str = ""
+    """Of the content; '' for what has none."""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Extended attributes and what else stands in PAX headers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The first thing in which two layers differ."""
+
+    name: str
+    """The file; '' where no file but the tar as such differs."""
+    what: str
+    """For a person: `mode 0644 and 0664`."""
+
+
+def members(tar: IO[bytes]) -> tuple[Member, ...]:
+    """Return the members of an uncompressed or gzip-compressed tar in its order.
+
+    Raises:
+        tarfile.TarError: it is none.
+    """
+    with tarfile.open(fileobj=tar, mode="r|*") as archive:
+        return tuple(_member(archive, entry) for entry in archive)
+
+
+def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Member:
+    content = archive.extractfile(entry) if entry.isreg() else None
+    headers = {key: value for key, value in entry.pax_headers.items() if key not in {"path", "linkpath", "mtime"}}
+    return Member(
+        name=entry.name,
+        kind=entry.type.decode(),
+        mode=entry.mode,
+        owner=(entry.uid, entry.gid),
+        mtime=entry.mtime,
+        link=entry.linkname,
+        size=entry.size,
+        sha256=_sha256(content) if content else "",
+        extra=tuple(sorted(headers.items())),
+    )
+
+
+def _sha256(content: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := content.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def first_difference(one: Sequence[Member], other: Sequence[Member]) -> Difference | None:
+    """Return the first difference: a file that only one has, then what differs in a file, then the order; or None."""
+    left, right = _by_name(one), _by_name(other)
+    return _only_in_one(left, right) or _within(left, right) or _order(one, other)
+
+
+def _by_name(listing: Sequence[Member]) -> dict[str, Member]:
+    return {member.name: member for member in listing}
+
+
+def _only_in_one(left: Mapping[str, Member], right: Mapping[str, Member]) -> Difference | None:
+    lonely = sorted(left.keys() ^ right.keys())
+    if not lonely:
+        return None
+    build = "first" if lonely[0] in left else "second"
+    return Difference(name=lonely[0], what=f"only in the {build} build")
+
+
+def _within(left: Mapping[str, Member], right: Mapping[str, Member]) -> Difference | None:
+    for name in left:
+        said = [
+            f"{word} {one} and {other}"
+            for (word, one), (_, other) in zip(_said(left[name]), _said(right[name]), strict=True)
+            if one != other
+        ]
+        if said:
+            return Difference(name=name, what=", ".join(said))
+    return None
+
+
+def _said(member: Member) -> tuple[tuple[str, str], ...]:
+    """Return what a person is told of a member: (word, value)."""
+    content = f"of {member.size} bytes, sha256 {member.sha256[:12]}" if member.sha256 else "none"
+    return (
+        ("type", member.kind),
+        ("mode", f"{member.mode:04o}"),
+        ("owner", "{}:{}".format(*member.owner)),
+        ("mtime", f"{member.mtime:.9f}".rstrip("0").rstrip(".")),
+        ("link to", member.link),
+        ("content", content),
+        ("extra headers", " ".join(f"{key}={value}" for key, value in member.extra)),
+    )
+
+
+def _order(one: Sequence[Member], other: Sequence[Member]) -> Difference | None:
+    """Return where the order of equal members differs; also how often one that is there twice is."""
+    for place, (left, right) in enumerate(zip_longest(one, other), 1):
+        names = [member.name if member else "the end" for member in (left, right)]
+        if names[0] != names[1]:
+            return Difference(name=names[0], what=f"order in the tar: at place {place} stand {names[0]} and {names[1]}")
+        if left != right:  # of one name, there twice
+            return Difference(name=names[0], what=f"is there more than once, and differs at place {place} of the tar")
+    return None
+
+
+def first_offset(one: IO[bytes], other: IO[bytes]) -> int | None:
+    """Return the offset of the first byte in which two contents differ, counted from 0; None where they are equal."""
+    start = 0
+    while True:
+        left, right = one.read(CHUNK), other.read(CHUNK)
+        if left != right:
+            pairs = enumerate(zip_longest(left, right))
+            return start + next(place for place, (a, b) in pairs if a != b)
+        if not left:
+            return None
+        start += len(left)
