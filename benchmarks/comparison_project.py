@@ -19,8 +19,9 @@ from benchmarks.changed_wheel import changed
 from dynamo_containers import model, python_lock, run
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_lock_shared import parse
+from tests.copied import CACHES
 from tests.lock.conftest import OLD
-from tests.toy.test_toy_backend import CACHES, FILE, PAGE, blocks
+from tests.toy.test_toy_backend import FILE, PAGE, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
