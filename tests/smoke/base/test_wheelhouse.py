@@ -81,6 +81,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
     assert found == locked
     assert {file.name for file in wheelhouse.iterdir()} == {
         "manifest.json",
+        "locked.txt",
         *(wheel["file"] for wheel in manifest["wheels"]),
     }
 
