@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import no_op
-from dynamo_containers import build, engine, image_size, model, prepare, run, size_check
+from dynamo_containers import build, engine, image_size, model, prepare, run, size_measure
 from dynamo_containers.platforms import native_platform
 from tests.stand_in.servers import registry
 
@@ -87,7 +87,7 @@ def size(bench: Bench, image: str) -> ImageSize:
     """Return the layers of an image's runtime."""
     request, facts = of(image)
     text = build.plan(request, facts, bench.environment).documents[0].text
-    return size_check.measure(request, facts, bench.environment, text)[0].size
+    return size_measure.measure(request, facts, bench.environment, text)[0].size
 
 
 def forget_what_is_built(bench: Bench) -> None:
@@ -166,7 +166,7 @@ def push(bench: Bench, there: str, name: str) -> float:
 
 def share(image: ImageSize, there: ImageSize) -> float:
     """Return which part of an image is pulled where another one is."""
-    return image_size.to_pull(image, there) / image.packed
+    return image_size.to_pull(image, [layer.digest for layer in there.layers]) / image.packed
 
 
 def folder_bytes(folder: Path) -> int:
