@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import container, engine, image_diff, image_size, python_pins, run
+from dynamo_containers import container, engine, image_diff, image_size, python_pins, run, size_measure
 from dynamo_containers.errors import CommandFailedError, LockError, NoEngineError, UsageError
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.python_sizes import SIZES_FILE
@@ -178,13 +178,10 @@ def _engine(folder: Path, word: str) -> dict[str, str]:
         raise NoEngineError(message) from None
 
 
-def _ask(environment: Mapping[str, str], *words: str) -> str:
-    return run.capture(run.Command(argv=("docker", *words), env=environment))
-
-
 def _inspected(environment: Mapping[str, str], word: str) -> dict[str, Any]:
     with suppress(CommandFailedError):
-        (found,) = json.loads(_ask(environment, "image", "inspect", word))
+        command = run.Command(argv=("docker", "image", "inspect", word), env=environment)
+        (found,) = json.loads(run.capture(command))
         return dict(found)
     listed = run.capture(container.tags(environment)).split()
     having = sorted(tag for tag in listed if not tag.startswith("<none>"))
@@ -221,10 +218,7 @@ def _settings(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _size(environment: Mapping[str, str], found: Mapping[str, Any]) -> ImageSize | None:
     """Return the sizes of its layers, as files: the compressed ones are known to a registry, not to every engine."""
-    listed = _ask(environment, "history", "--no-trunc", "--human=false", "--format={{json .}}", found["Id"])
-    rows = [json.loads(line) for line in listed.splitlines()]
-    history = [(int(row["Size"]), row["CreatedBy"]) for row in reversed(rows)]
-    contents = found["RootFS"]["Layers"]
+    history, contents = size_measure.history(environment, found["Id"]), found["RootFS"]["Layers"]
     layers = [{"digest": digest, "size": 0} for digest in contents]
     try:
         return image_size.measured({"layers": layers}, contents, history)

@@ -106,8 +106,8 @@ def _measure(
         return None
     top = next(target for target, row in targets.items() if name in row.get("tags", ()))
     steps = steps_of(targets, top)
-    history = _history(environment, name)
-    size = image_size.measured(stored.manifest, stored.contents, history, [step for step, _ in steps])
+    lines = history(environment, name)
+    size = image_size.measured(stored.manifest, stored.contents, lines, [step for step, _ in steps])
     packages = [step for step, folder in steps if folder == PACKAGES]
     bump = image_size.above(size, packages[-1]) if packages else None
     besides = tuple(
@@ -138,8 +138,12 @@ def _stored(folder: Path, name: str, asked: str) -> Stored | None:
     return Stored(tag=name, manifest=manifest, contents=tuple(said["RootFS"]["Layers"]), origin=origin)
 
 
-def _history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str], ...]:
-    """Return (bytes, created by) of every line of an image's history, from below."""
+def history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str], ...]:
+    """Return (bytes, created by) of every line of an image's history, from below.
+
+    Raises:
+        CommandFailedError: the engine has no such image.
+    """
     argv = ("docker", "history", "--no-trunc", "--human=false", "--format={{json .}}", name)
     rows = [json.loads(line) for line in run.capture(run.Command(argv=argv, env=environment)).splitlines()]
     return tuple((int(row["Size"]), row["CreatedBy"]) for row in reversed(rows))
