@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import no_op
+from benchmarks import no_op, on_engine
 from dynamo_containers import build, engine, image_size, model, prepare, run, size_measure
 from dynamo_containers.platforms import native_platform
 from tests.stand_in.servers import registry
@@ -55,14 +55,6 @@ class Bench:
         if most is not None and found > most:
             self.failures.append(f"{name}: {found:.2f} {unit}, limit {most:g}")
 
-    def docker(self, *words: str) -> str:
-        """Call docker."""
-        return run.capture(run.Command(argv=("docker", *words), env=self.environment))
-
-    def buildx(self, *words: str) -> None:
-        """Call buildx, quietly."""
-        run.call(run.Command(argv=(*engine.buildx(self.environment), *words), env=self.environment, quiet=True))
-
 
 def seconds(*words: str) -> float:
     """Run one of our commands to its end, quietly, and time it."""
@@ -90,20 +82,11 @@ def size(bench: Bench, image: str) -> ImageSize:
     return size_measure.measure(request, facts, bench.environment, text)[0].size
 
 
-def forget_what_is_built(bench: Bench) -> None:
-    """Remove every image of ours and every step; downloads stay, which are cache mounts, and so do root images."""
-    label = "label=org.opencontainers.image.source"
-    images = bench.docker("images", "--quiet", "--no-trunc", "--filter", label).split()
-    if images:
-        bench.docker("rmi", "--force", *dict.fromkeys(images))
-    bench.buildx("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
-
-
 def cold_smoke(bench: Bench) -> None:
     """Time the whole session of the first backend, with a warm engine and download cache."""
     print(f"\n{FIRST}, nothing built, downloads there")
     seconds("invoke", "build.runtime", "--image", FIRST)
-    forget_what_is_built(bench)
+    on_engine.forget_what_is_built(bench.environment)
     took = seconds("nox", "--session", f"smoke-{FIRST}({native_platform().arch})")
     bench.say(f"nox -s smoke-{FIRST}", took, "s", COLD_SMOKE_SECONDS)
 
@@ -147,31 +130,16 @@ def second_backend(bench: Bench) -> None:
     with scratch as folder, registry(Path(folder)) as at:
         stored = [0]
         for image in (FIRST, SECOND):
-            bench.say(f"push of {image}", push(bench, tag(image), f"{at.address}/{tag(image)}"), "s")
-            stored.append(folder_bytes(Path(folder) / "data"))
+            bench.say(f"push of {image}", on_engine.push(bench.environment, tag(image), at.address), "s")
+            stored.append(on_engine.folder_bytes(Path(folder) / "data"))
             bench.say(f"new in the registry after {image}", (stored[-1] - stored[-2]) / MB, "MB")
     added = (stored[2] - stored[1]) / second.packed
     bench.say("the second backend adds, of its own size", added, "", SECOND_SHARE)
 
 
-def push(bench: Bench, there: str, name: str) -> float:
-    """Push an image under another name, which is gone afterwards; return the seconds."""
-    bench.docker("tag", there, name)
-    start = time.perf_counter()
-    bench.docker("push", "--quiet", name)
-    took = time.perf_counter() - start
-    bench.docker("rmi", name)
-    return took
-
-
 def share(image: ImageSize, there: ImageSize) -> float:
     """Return which part of an image is pulled where another one is."""
     return image_size.to_pull(image, [layer.digest for layer in there.layers]) / image.packed
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return how many bytes the files of a folder have."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def compressions(bench: Bench) -> None:
@@ -181,7 +149,7 @@ def compressions(bench: Bench) -> None:
     plan = build.plan(request, facts, bench.environment, engine.buildx(bench.environment))
     target = f"{FIRST}-runtime"
     for kind, level in (("gzip", None), ("zstd", 3), ("zstd", 1)):
-        bench.docker("rmi", "--force", tag(FIRST))
+        on_engine.docker(bench.environment, "rmi", "--force", tag(FIRST))
         # Blobs that were made once are kept as long as a step has them: another level or kind makes others.
         form = f"type=docker,compression={kind},force-compression=true" + (
             f",compression-level={level}" if level else ""

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from benchmarks import comparison, comparison_ways
-from benchmarks.backends import folder_bytes
+from benchmarks import comparison, comparison_ways, on_engine
 from benchmarks.comparison import ADDED, BUMP, COLD, LINE, NO_OP, PACKAGE, Measured
 from dynamo_containers import engine, model, run
 
@@ -41,10 +40,6 @@ class Bench:
     empty: list[int] = field(default_factory=list)
     """Bytes of the engine's data without images and build cache."""
 
-    def docker(self, *words: str) -> str:
-        """Call docker."""
-        return run.capture(run.Command(argv=("docker", *words), env=self.environment))
-
     def build(self, *backends: str) -> float:
         """Build every stage of these backends; return the seconds."""
         commands = self.way.commands(backends)
@@ -55,13 +50,10 @@ class Bench:
 
     def push(self, backends: Sequence[str]) -> int:
         """Push every image of these backends; return the new bytes of the registry."""
-        before = folder_bytes(self.stored)
+        before = on_engine.folder_bytes(self.stored)
         for tag in dict.fromkeys(tag for name in backends for tag in self.way.tags(name)):
-            there = f"{self.at.address}/{tag}"
-            self.docker("tag", tag, there)
-            self.docker("push", "--quiet", there)
-            self.docker("rmi", there)
-        return folder_bytes(self.stored) - before
+            on_engine.push(self.environment, tag, self.at.address)
+        return on_engine.folder_bytes(self.stored) - before
 
     def layers(self, backend: str) -> dict[str, int]:
         """Return digest -> bytes of the layers of a runtime that was pushed, as a node would pull them."""
@@ -80,11 +72,7 @@ class Bench:
 
 def forget(bench: Bench) -> None:
     """Remove the images of both ways and all build cache but for downloads."""
-    images = bench.docker("images", "--quiet", "--no-trunc", f"--filter=label={comparison_ways.SOURCE}").split()
-    if images:
-        bench.docker("rmi", "--force", *dict.fromkeys(images))
-    words = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
-    run.capture(run.Command(argv=(*engine.buildx(bench.environment), *words), env=bench.environment))
+    on_engine.forget_what_is_built(bench.environment)
     if (taken := settled_bytes()) is not None:
         bench.empty[:] = [taken]
 

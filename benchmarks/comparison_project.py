@@ -8,10 +8,8 @@ the new hash. The same holds for the package of one backend. The rest is as the 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,7 @@ from benchmarks.changed_wheel import changed
 from dynamo_containers import model, python_lock, run
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_lock_shared import parse
-from tests.copied import CACHES
+from tests.copied import invoke, take_over_caches
 from tests.lock.conftest import OLD
 from tests.toy.test_toy_backend import FILE, PAGE, blocks
 
@@ -108,10 +106,7 @@ def copied(folder: Path, *, quick: bool) -> Project:
     for name in COPIED:
         shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(model.ROOT / "tasks.py", folder)
-    for name in CACHES:
-        if (model.ROOT / ".build" / name).is_dir():
-            cache = folder / ".build" / name
-            shutil.copytree(model.ROOT / ".build" / name, cache, copy_function=os.link, symlinks=True)
+    take_over_caches(folder)
     if not quick:
         return Project(folder=folder, backends=("vllm", "sglang"), package="lark")
     _add_toys(folder)
@@ -119,11 +114,6 @@ def copied(folder: Path, *, quick: bool) -> Project:
     options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
     run.capture(invoke(folder, "lock", *options, *images))
     return Project(folder=folder, backends=("toy", "toy2"), package="tabulate")
-
-
-def invoke(folder: Path, *words: str) -> run.Command:
-    """Return an invoke of the copy: `python -m` looks in the working directory first, where its library is."""
-    return run.Command(argv=("env", f"--chdir={folder}", sys.executable, "-m", "invoke", *words))
 
 
 def _add_toys(folder: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.comparison_project import BASES, NATIVE, invoke
+from benchmarks import on_engine
+from benchmarks.comparison_project import BASES, NATIVE
 from dynamo_containers import build, engine, model, prepare, run
 from dynamo_containers.model import Stage
 from dynamo_containers.python_layers import ci_layer
+from tests.copied import invoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 OURS_STAGES = (Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
 TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
-SOURCE = "org.opencontainers.image.source"
-"""The label by which images that a benchmark made are found again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Baseline:
             f"--build-arg=PYTHON={BASES.interpreter_of('runtime')}",
             f"--target={stage}",
             f"--tag=baseline-{backend}-{stage}:{BASES.name}",
-            f"--label={SOURCE}={self.project.catalogue().source}",
+            f"--label={on_engine.SOURCE}={self.project.catalogue().source}",
             f"--output={build.OUTPUT}",
             "--provenance=false",
             str(folder),

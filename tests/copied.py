@@ -21,11 +21,16 @@ def clone(name: str) -> Path:
     place = model.ROOT / ".build" / name
     shutil.rmtree(place, ignore_errors=True)
     run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
+    take_over_caches(place)
+    return place
+
+
+def take_over_caches(place: Path) -> None:
+    """Let a copy have what this checkout's builds made, as links."""
     for cache in CACHES:
         if (model.ROOT / ".build" / cache).is_dir():
             to = place / ".build" / cache
             shutil.copytree(model.ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
-    return place
 
 
 def invoke(copy: Path, *words: str) -> run.Command:
