@@ -16,9 +16,10 @@ from dynamo_containers.errors import INTERRUPTED, FatalError
 gc.disable()  # these processes are short, and looking for garbage is a sixth of what our imports take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from invoke.context import Context
+    from invoke.tasks import Task
 
 IMAGE = "an image of containers/images.toml; again for more; without it: all that have the stage"
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
@@ -78,60 +79,33 @@ def base(
     _build(c, model.Stage.BASE, [], platform, bases, dynamo_source, strict=strict)
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
-def backend(  # noqa: PLR0913 - one for each flag
-    c: Context,
-    image: list[str],
-    platform: list[str],
-    bases: str = "debian",
-    dynamo_source: str = "",
-    *,
-    strict: bool = False,
-) -> None:
-    """Build the images for backend developers: what has no wheel is compiled, on the devel image."""
-    _build(c, model.Stage.BACKEND, image, platform, bases, dynamo_source, strict=strict)
+def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
+    """Make the task of a stage: all stages but the base have the same flags."""
+
+    def build(  # noqa: PLR0913 - one for each flag
+        c: Context,
+        image: list[str],
+        platform: list[str],
+        bases: str = "debian",
+        dynamo_source: str = "",
+        *,
+        strict: bool = False,
+    ) -> None:
+        _build(c, stage, image, platform, bases, dynamo_source, strict=strict)
+
+    build.__doc__ = text
+    flags = {"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS}
+    made: Task[Callable[..., None]] = task(name=stage.value, iterable=["image", "platform"], help=flags)(build)
+    return made
 
 
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
-def runtime(  # noqa: PLR0913 - one for each flag
-    c: Context,
-    image: list[str],
-    platform: list[str],
-    bases: str = "debian",
-    dynamo_source: str = "",
-    *,
-    strict: bool = False,
-) -> None:
-    """Build the images for production."""
-    _build(c, model.Stage.RUNTIME, image, platform, bases, dynamo_source, strict=strict)
-
-
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
-def ci(  # noqa: PLR0913 - one for each flag
-    c: Context,
-    image: list[str],
-    platform: list[str],
-    bases: str = "debian",
-    dynamo_source: str = "",
-    *,
-    strict: bool = False,
-) -> None:
-    """Build the images for CI: test tools on exactly the runtime's bytes."""
-    _build(c, model.Stage.CI, image, platform, bases, dynamo_source, strict=strict)
-
-
-@task(iterable=["image", "platform"], help={"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS})
-def dev(  # noqa: PLR0913 - one for each flag
-    c: Context,
-    image: list[str],
-    platform: list[str],
-    bases: str = "debian",
-    dynamo_source: str = "",
-    *,
-    strict: bool = False,
-) -> None:
-    """Build the images for daily work: toolchains, sudo and your own UID on the ci form."""
-    _build(c, model.Stage.DEV, image, platform, bases, dynamo_source, strict=strict)
+backend = _build_task(
+    model.Stage.BACKEND,
+    "Build the images for backend developers: what has no wheel is compiled, on the devel image.",
+)
+runtime = _build_task(model.Stage.RUNTIME, "Build the images for production.")
+ci = _build_task(model.Stage.CI, "Build the images for CI: test tools on exactly the runtime's bytes.")
+dev = _build_task(model.Stage.DEV, "Build the images for daily work: toolchains, sudo and your own UID on the ci form.")
 
 
 @task(
