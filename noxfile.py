@@ -47,6 +47,7 @@ SHELL_SCRIPTS = (
     "containers/backend/compile",
     "containers/bin/start-settling",
     "containers/base/fetch-wheels",
+    "containers/cuda-toolkit/lay-out",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
     "containers/os-packages/install-debs",

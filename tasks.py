@@ -26,7 +26,14 @@ PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this ma
 BASES = "the set of root images to build on"
 STRICT = "take nothing that is not pinned: no drift, and BuildKit denies every other source (cuda: always)"
 FROM = "where its wheels come from: `wheels` (the index), `git` (as pinned), URL#COMMIT, or the folder of a checkout"
-BUILD_FLAGS = {"bases": BASES, "strict": STRICT, "dynamo-source": FROM}
+UCX_FROM = "with nixl-source: where the UCX in its wheel comes from; without it: `git`"
+BUILD_FLAGS = {
+    "bases": BASES,
+    "strict": STRICT,
+    "dynamo-source": FROM,
+    "nixl-source": f"NIXL in the same way, and UCX with it: {FROM}",
+    "ucx-source": UCX_FROM,
+}
 
 
 @contextmanager
@@ -44,7 +51,14 @@ def _messages() -> Iterator[None]:
 
 
 def _build(  # noqa: PLR0913, PLR0917 - one for each flag
-    c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, dynamo: str, *, strict: bool
+    c: Context,
+    stage: model.Stage,
+    image: list[str],
+    platform: list[str],
+    bases: str,
+    sources: tuple[str, str, str],
+    *,
+    strict: bool,
 ) -> None:
     from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
 
@@ -56,7 +70,7 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
             platforms=platform,
             bases=bases,
             strict=strict,
-            sources={"dynamo": dynamo},
+            sources=dict(zip(("dynamo", "nixl", "ucx"), sources, strict=True)),
         )
         environment = engine.environment(model.ROOT)
         if not c.config.run.dry:
@@ -72,26 +86,35 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, **BUILD_FLAGS})
-def base(
-    c: Context, platform: list[str], bases: str = "debian", dynamo_source: str = "", *, strict: bool = False
+def base(  # noqa: PLR0913, PLR0917 - one for each flag
+    c: Context,
+    platform: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    nixl_source: str = "",
+    ucx_source: str = "",
+    *,
+    strict: bool = False,
 ) -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
-    _build(c, model.Stage.BASE, [], platform, bases, dynamo_source, strict=strict)
+    _build(c, model.Stage.BASE, [], platform, bases, (dynamo_source, nixl_source, ucx_source), strict=strict)
 
 
 def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
     """Make the task of a stage: all stages but the base have the same flags."""
 
-    def build(  # noqa: PLR0913 - one for each flag
+    def build(  # noqa: PLR0913, PLR0917 - one for each flag
         c: Context,
         image: list[str],
         platform: list[str],
         bases: str = "debian",
         dynamo_source: str = "",
+        nixl_source: str = "",
+        ucx_source: str = "",
         *,
         strict: bool = False,
     ) -> None:
-        _build(c, stage, image, platform, bases, dynamo_source, strict=strict)
+        _build(c, stage, image, platform, bases, (dynamo_source, nixl_source, ucx_source), strict=strict)
 
     build.__doc__ = text
     flags = {"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.bases import Bases
+    from dynamo_containers.graph_target import Steps
     from dynamo_containers.python_pieces import Piece
     from dynamo_containers.source_builds import Source
 
@@ -211,7 +212,7 @@ def _policy(request: Request, facts: Facts, bake_file: Path) -> tuple[tuple[Docu
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:
     """Return the bake document (https://docs.docker.com/build/bake/reference/) of a request."""
-    steps: graph.Steps = {}
+    steps: Steps = {}
     wanted = [graph.add_image(steps, request, facts, image, request.stage) for image in request.images]
     for name, image in zip(wanted, request.images, strict=True):
         steps[name] |= {

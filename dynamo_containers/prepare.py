@@ -33,7 +33,7 @@ from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.image_inputs import os_sets
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_layers import BUILDER, COMPILE, layers
+from dynamo_containers.python_layers import BUILDER, COMPILE, COMPILE_NIXL, layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,6 +142,7 @@ def _pieces(
         if layer.name in (
             BUILDER,
             COMPILE,
+            COMPILE_NIXL,
             *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages),
         ):
             continue  # the base stage installs none

@@ -44,7 +44,9 @@ class Layer:
 TOOLS = Layer(name="tools", image=None)
 BUILDER = "builder"
 COMPILE = "compile"
-"""What the base stage's wheels are built with, where they are built from source."""
+"""What the base stage's wheels are built with, where Dynamo is built from source."""
+COMPILE_NIXL = "compile-nixl"
+"""The same for NIXL and UCX: apart, so that a new version of a tool does only what it is used for again."""
 DEVEL = "devel"
 ENGINE_IMAGE = "engine-image"
 """The name of the file in requirements/ that says what goes onto the published image of any engine."""
@@ -91,6 +93,7 @@ def _base(image: Image) -> tuple[Layer, ...]:
         Layer(name=image.name, image=image.name, named_only=True),
         Layer(name=BUILDER, image=image.name, root=BUILDER),
         Layer(name=COMPILE, image=image.name, root=BUILDER),
+        Layer(name=COMPILE_NIXL, image=image.name, root=BUILDER),
     )
 
 

@@ -9,7 +9,6 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.image_inputs import os_sets, python_layers, root_roles
 from dynamo_containers.model import IMAGES_FILE, Way
 from dynamo_containers.pins import ENGINE_IMAGES, render_root
-from dynamo_containers.python_layers import COMPILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,7 @@ def check_with(request: Request, every: Sequence[LockFile]) -> dict[str, dict[st
             raise UsageError(message)
     for image in request.images:
         _check_os_sets(request, image)
-    source_builds.check_os_sets(request.bases, request.sources)
+    source_builds.check(request.bases, request.sources)
     python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
     texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
     paths = {lock.path for locks in python_locks.values() for lock in locks}
@@ -65,7 +64,7 @@ def _check_os_sets(request: Request, image: Image) -> None:
 
 
 def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
-    wanted = (*python_layers(image, request.stage), *((COMPILE,) if request.sources else ()))
+    wanted = (*python_layers(image, request.stage), *source_builds.layers(request.sources))
     return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
 
 

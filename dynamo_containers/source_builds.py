@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import IMAGES_FILE
+from dynamo_containers.python_layers import COMPILE, COMPILE_NIXL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +21,44 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Catalogue
 
 DYNAMO = "dynamo"
-PACKAGES = {DYNAMO: ("ai-dynamo", "ai-dynamo-runtime")}
-"""Source -> the packages whose wheels are built from it."""
-RUST = "rust"
-OS_SETS = {DYNAMO: RUST}
-"""Source -> the set of OS packages that compiles it."""
+NIXL = "nixl"
+UCX = "ucx"
 WHEELS = "wheels"
 GIT = "git"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REPOSITORY = re.compile(r"^git://|^https?://github[.]com/|[.]git$")
+"""What BuildKit takes for a repository; it would fetch any other address as one file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project whose sources can be built."""
+
+    packages: tuple[str, ...]
+    """The packages whose wheels are built from it; `{cuda}` is the CUDA major of the bases."""
+    names: tuple[str, ...]
+    """What a checkout of it may call itself."""
+    os_set: str
+    """The set of OS packages that compiles it."""
+    layer: str
+    """The layer of Python packages that does."""
+
+
+PROJECTS = {
+    DYNAMO: Project(
+        packages=("ai-dynamo", "ai-dynamo-runtime"),
+        names=("ai-dynamo", "ai-dynamo-runtime"),
+        os_set="rust",
+        layer=COMPILE,
+    ),
+    NIXL: Project(
+        packages=("nixl", "nixl-cu{cuda}"),
+        names=("nixl", "nixl-cu12", "nixl-cu13"),
+        os_set="cxx",
+        layer=COMPILE_NIXL,
+    ),
+    UCX: Project(packages=(), names=("ucx",), os_set="cxx", layer=COMPILE_NIXL),  # in NIXL's wheel
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +75,34 @@ class Source:
 def chosen(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
     """Return what is built from source; a word of the command line goes before the row of images.toml.
 
+    UCX is built where NIXL is, as pinned unless something else is said: NIXL's wheel holds the one that it was linked to.
+
     Raises:
-        UsageError: a git reference that is no commit.
+        UsageError: a git reference that is no commit, or UCX without NIXL.
         LockError: `git` without a pin.
     """
-    found = {}
-    for name in PACKAGES:
-        row = catalogue.sources.get(name)
-        word = words.get(name, "") or (row.build if row else "")
-        if word not in ("", WHEELS):
-            found[name] = _source(catalogue, name, word)
-    return found
+    said = {name: words.get(name, "") or _row(catalogue, name) for name in PROJECTS}
+    wanted = {name: word for name, word in said.items() if word not in ("", WHEELS)}
+    if NIXL in wanted:
+        wanted[UCX] = said[UCX] or GIT
+    elif words.get(UCX):
+        message = f"--{UCX}-source {words[UCX]}: UCX is built into NIXL's wheel, and NIXL is not built.\n"
+        raise UsageError(message + f"Say where NIXL comes from too: --{NIXL}-source FOLDER")
+    else:
+        wanted.pop(UCX, None)
+    return {name: _source(catalogue, name, word) for name, word in wanted.items()}
+
+
+def _row(catalogue: Catalogue, name: str) -> str:
+    return catalogue.sources[name].build if name in catalogue.sources else ""
 
 
 def _source(catalogue: Catalogue, name: str, word: str) -> Source:
     if word == GIT:
         return _pinned(catalogue, name)
+    if word == WHEELS:
+        message = f"--{name}-source {WHEELS}: UCX has no wheel of its own.\nBuild it as pinned: --{name}-source {GIT}"
+        raise UsageError(message)
     if "://" not in word:
         return Source(context=str((catalogue.folder / Path(word).expanduser()).resolve()), local=True)
     url, _, commit = word.partition("#")
@@ -69,6 +112,9 @@ def _source(catalogue: Catalogue, name: str, word: str) -> Source:
             f"Name the commit, URL#COMMIT with its 40 digits, which this prints: git ls-remote {url} {commit}".rstrip()
         )
         raise UsageError(message)
+    if not REPOSITORY.search(url):
+        message = f"--{name}-source {word}: an address that does not end in .git is taken for a file.\n"
+        raise UsageError(message + f"Write the repository's whole address: --{name}-source {url.rstrip('/')}.git#{commit}")
     return Source(context=word, local=False, state=commit)
 
 
@@ -81,27 +127,39 @@ def _pinned(catalogue: Catalogue, name: str) -> Source:
         was = f"it is pinned for {pin.ref}" if pin else "it was never locked"
         message = (
             f"sources.{name}: {row.ref} of {row.git} is to be built, and {was}.\n"
-            "Where that repository can be reached, run: invoke lock --only archives"
+            "Where that repository can be reached, run: invoke lock --only archives\n"
+            f"Or name a checkout: --{name}-source FOLDER"
         )
         raise LockError(message)
     return Source(context=f"{row.git}#{pin.commit}", local=False, state=pin.commit)
 
 
+def packages(bases: Bases, sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """Return the packages whose wheels are built from some sources."""
+    return tuple(each.format(cuda=bases.cuda) for name in sources for each in PROJECTS[name].packages)
+
+
 def os_sets(sources: Mapping[str, Source]) -> tuple[str, ...]:
     """Return the sets of OS packages that compile some sources."""
-    return tuple(dict.fromkeys(OS_SETS[name] for name in sources))
+    return tuple(dict.fromkeys(PROJECTS[name].os_set for name in sources))
 
 
-def check_os_sets(bases: Bases, sources: Mapping[str, Source]) -> None:
+def layers(sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """Return the layers of Python packages that compile some sources."""
+    return tuple(dict.fromkeys(PROJECTS[name].layer for name in sources))
+
+
+def check(bases: Bases, sources: Mapping[str, Source]) -> None:
     """Refuse sources that nothing can compile on some bases.
 
     Raises:
-        UsageError: there is no set of OS packages for it.
+        UsageError: there is no set of OS packages for it, or nothing says for which CUDA.
     """
     for name in sources:
-        if OS_SETS[name] not in bases.packages:
-            message = (
-                f"{IMAGES_FILE}: bases.{bases.name} has no packages.{OS_SETS[name]}, with which {name} is compiled.\n"
-                f"Take its wheels: --{name}-source {WHEELS}"
-            )
-            raise UsageError(message)
+        wanted, remedy = PROJECTS[name].os_set, f"Take its wheels: --{NIXL if name == UCX else name}-source {WHEELS}"
+        if wanted not in bases.packages:
+            message = f"{IMAGES_FILE}: bases.{bases.name} has no packages.{wanted}, with which {name} is compiled."
+            raise UsageError(f"{message}\n{remedy}")
+        if name == NIXL and not bases.cuda:
+            message = f"{IMAGES_FILE}: bases.{bases.name} does not say its `cuda`, for which {name} is compiled."
+            raise UsageError(f"{message}\n{remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import run
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
-from dynamo_containers.source_builds import PACKAGES
+from dynamo_containers.source_builds import PROJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dynamo_containers.source_builds import Source
 
 NO_COMMIT = "no-commit"
+AUTOCONF = re.compile(r"^AC_INIT\(\[([^]]*)\]", re.MULTILINE)
 
 
 def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
@@ -36,7 +38,7 @@ def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
 def _read(name: str, source: Source, *, strict: bool) -> Source:
     folder = Path(source.context)
     found = project(folder)
-    if found not in PACKAGES[name]:
+    if found not in PROJECTS[name].names:
         message = (
             f"{folder} is no checkout of {name}: {_what(found)}.\n"
             f"Name the top folder of its repository: --{name}-source FOLDER"
@@ -53,16 +55,24 @@ def _read(name: str, source: Source, *, strict: bool) -> Source:
 
 
 def project(folder: Path) -> str:
-    """Return the name of the Python project at the top of a folder, '' where there is none."""
+    """Return the name of the Python or autoconf project at the top of a folder, '' where there is none."""
     try:
         content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return ""
+        return _autoconf(folder)
     return str(content.get("project", {}).get("name", ""))
 
 
+def _autoconf(folder: Path) -> str:
+    try:
+        found = AUTOCONF.search((folder / "configure.ac").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
+
+
 def _what(found: str) -> str:
-    return f'its pyproject.toml is of "{found}"' if found else "there is no pyproject.toml with a name at its top"
+    return f'it is the project "{found}"' if found else "there is no pyproject.toml or configure.ac with a name at its top"
 
 
 def state_of(folder: Path) -> str:

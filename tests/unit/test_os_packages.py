@@ -16,7 +16,7 @@ import pytest
 from dynamo_containers import (
     build,
     drift_record,
-    graph,
+    graph_target,
     lock,
     lock_check,
     lock_part,
@@ -321,7 +321,7 @@ def test_the_target_installs_a_set_on_the_target_below(stacked: Catalogue, facts
     debs = stacked.folder / ".build/os-packages/debian-compiler-0123456789abcdef"
     steps: dict[str, dict[str, Any]] = {}
     known = replace(facts, os_packages={"compiler": debs})
-    assert graph._add_os_packages(steps, request, known, "vllm-os", "compiler", "os") == "vllm-os"
+    assert graph_target.add_os_packages(steps, request, known, "vllm-os", "compiler", "os") == "vllm-os"
     target = steps["vllm-os"]
     assert target["context"] == f"{stacked.folder}/containers/os-packages"
     assert target["contexts"] == {

@@ -100,7 +100,7 @@ def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str)
 def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
     sources = {"dynamo": Source(context="/dynamo", local=True)}
     with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
-        source_builds.check_os_sets(catalogue.bases["debian"], sources)
+        source_builds.check(catalogue.bases["debian"], sources)
 
 
 # Checkouts
@@ -134,7 +134,7 @@ def test_a_folder_without_history_has_no_commit_and_strict_bases_refuse_it(tmp_p
 
 def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
     (dynamo / "pyproject.toml").write_text('[project]\nname = "nixl"\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r'no checkout of dynamo: its pyproject[.]toml is of "nixl"'):
+    with pytest.raises(UsageError, match=r'no checkout of dynamo: it is the project "nixl"'):
         read(dynamo)
 
 
@@ -142,7 +142,7 @@ def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "pyproject.toml").write_text(content, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"there is no pyproject[.]toml with a name at its top"):
+    with pytest.raises(UsageError, match=r"there is no pyproject[.]toml or configure[.]ac with a name at its top"):
         read(tmp_path)
 
 

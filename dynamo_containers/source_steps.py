@@ -1,0 +1,64 @@
+"""Which steps make wheels from sources? Pure: from what is built the targets that stand below the base stage.
+
+None of the projects stands on another one's wheels, so they are built side by side, and a change in one does the steps
+of that one again. Only NIXL is linked to something that is built here: UCX, a step of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_containers.graph_target import add, add_os_packages
+from dynamo_containers.source_builds import DYNAMO, NIXL, PROJECTS, UCX
+
+if TYPE_CHECKING:
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.graph_target import Steps
+
+
+def add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
+    """Add what compiles the wheels that are not fetched; return the steps that end in a folder of them."""
+    built: tuple[str, ...] = ()
+    if DYNAMO in facts.sources:
+        built += _add_dynamo(steps, request, facts)
+    if NIXL in facts.sources:
+        built += _add_nixl(steps, request, facts)
+    return built
+
+
+def _add_dynamo(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
+    tools = _add_tools(steps, request, facts, "compile-tools", DYNAMO)
+    source = _add_source(steps, request, facts, DYNAMO)
+    rust = add_os_packages(steps, request, facts, "compile-rust", PROJECTS[DYNAMO].os_set, tools)
+    add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
+    steps["dynamo-rust"]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[DYNAMO].os_set].name
+    add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
+    return "dynamo-rust", "dynamo-python"
+
+
+def _add_nixl(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
+    tools = _add_tools(steps, request, facts, "nixl-tools", NIXL)
+    compiler = add_os_packages(steps, request, facts, "nixl-cxx", PROJECTS[NIXL].os_set, tools)
+    below = add(steps, request, facts, "nixl-cuda", "cuda-toolkit", {"below": compiler})
+    for name in (UCX, NIXL):
+        contexts = {"below": below, "source": _add_source(steps, request, facts, name)}
+        add(steps, request, facts, name, name, contexts | ({UCX: UCX} if name == NIXL else {}))
+        steps[name]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[name].os_set].name
+    for name in (below, NIXL):
+        steps[name]["args"]["CUDA"] = request.bases.cuda
+    return (NIXL,)
+
+
+def _add_tools(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> str:
+    """Add the builder with the build backends of a project."""
+    builder = add(steps, request, facts, "builder", "builder", {}, root="builder")
+    add(steps, request, facts, step, "compile-tools", {"builder": builder})
+    steps[step]["args"]["LAYER"] = PROJECTS[project].layer
+    return step
+
+
+def _add_source(steps: Steps, request: Request, facts: Facts, name: str) -> str:
+    """Add the step whose build context is a checkout or a commit, and whose Dockerfile is ours all the same."""
+    step = add(steps, request, facts, f"{name}-source", f"{name}-source", {})
+    steps[step] |= {"context": facts.sources[name].context, "dockerfile": f"{steps[step]['context']}/Dockerfile"}
+    return step

@@ -1,0 +1,3 @@
+"""A stand-in for NIXL's interface."""
+
+WORD = "first"

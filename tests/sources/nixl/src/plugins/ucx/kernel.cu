@@ -1,0 +1,4 @@
+__global__ void stand_in(int *count)
+{
+    ++*count;
+}
