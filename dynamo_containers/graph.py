@@ -73,7 +73,7 @@ def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> 
     if image.backend:
         return add(steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo})
     steps[dynamo]["args"]["NIXL"] = ""  # whose Python package needs torch: the image's own step does without (ADR 5)
-    return _add(
+    return add(
         steps, request, facts, f"{image.name}-runtime", image.name, {"dynamo": dynamo, "below": below, "base": base}
     )
 
