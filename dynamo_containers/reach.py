@@ -1,4 +1,4 @@
-"""Did a build fail because an image could not be had? Asked of the registries, once, when a build has failed.
+"""Did a build fail because an image or a source could not be had? Asked once, when a build has failed.
 
 What the engine says of it ends in a socket's error. Here is said which registry, why it is needed, and what to do.
 """
@@ -9,7 +9,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers import image_inputs, mirrors, pulled, registry
+from dynamo_containers import image_inputs, mirrors, pulled, registry, source_reach
 from dynamo_containers.errors import CommandFailedError, DownloadError, UnreachedError
 from dynamo_containers.model import Way
 from dynamo_containers.platforms import native_platform
@@ -27,25 +27,26 @@ HOW = "Build where it can be reached, or name a mirror that has the same image: 
 
 @contextmanager
 def explained(request: Request, buildx: Callable[[], tuple[str, ...]]) -> Iterator[None]:
-    """Tell a build that failed from one whose root images no registry handed out.
+    """Tell a build that failed from one whose root images no registry, or whose sources no repository handed out.
 
     Args:
         request: what is built.
         buildx: returns the words that call buildx; only called when something failed.
 
     Raises:
-        DownloadError: a command failed, and an image is not to be had or is not the pinned one.
+        DownloadError: a command failed, and an image or a commit is not to be had, or an image is not the pinned one.
     """
     try:
         yield
     except CommandFailedError as error:
         needed = images(request)
-        if not needed:
-            raise
-        faults = _faults(Client(buildx=buildx()), needed)
-        if not faults:
-            raise
-        raise DownloadError("\n".join((str(error), *faults, HOW))) from None
+        faults = _faults(Client(buildx=buildx()), needed) if needed else []
+        if faults:
+            raise DownloadError("\n".join((str(error), *faults, HOW))) from None
+        faults = source_reach.faults(request.sources)
+        if faults:
+            raise DownloadError("\n".join((str(error), *faults))) from None
+        raise
 
 
 def _faults(client: Client, needed: Mapping[str, str]) -> list[str]:

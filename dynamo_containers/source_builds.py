@@ -75,7 +75,7 @@ class Source:
 def chosen(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
     """Return what is built from source; a word of the command line goes before the row of images.toml.
 
-    UCX is built where NIXL is, as pinned unless something else is said: NIXL's wheel holds the one that it was linked to.
+    UCX is built where NIXL is, as pinned unless something else is said: NIXL's wheel holds the one it was linked to.
 
     Raises:
         UsageError: a git reference that is no commit, or UCX without NIXL.
@@ -114,7 +114,8 @@ def _source(catalogue: Catalogue, name: str, word: str) -> Source:
         raise UsageError(message)
     if not REPOSITORY.search(url):
         message = f"--{name}-source {word}: an address that does not end in .git is taken for a file.\n"
-        raise UsageError(message + f"Write the repository's whole address: --{name}-source {url.rstrip('/')}.git#{commit}")
+        message += f"Write the repository's whole address: --{name}-source {url.rstrip('/')}.git#{commit}"
+        raise UsageError(message)
     return Source(context=word, local=False, state=commit)
 
 
@@ -158,8 +159,8 @@ def check(bases: Bases, sources: Mapping[str, Source]) -> None:
     for name in sources:
         wanted, remedy = PROJECTS[name].os_set, f"Take its wheels: --{NIXL if name == UCX else name}-source {WHEELS}"
         if wanted not in bases.packages:
-            message = f"{IMAGES_FILE}: bases.{bases.name} has no packages.{wanted}, with which {name} is compiled."
-            raise UsageError(f"{message}\n{remedy}")
+            message = f"{IMAGES_FILE}: bases.{bases.name} has no packages.{wanted}, with which {name} is compiled.\n"
+            raise UsageError(message + remedy)
         if name == NIXL and not bases.cuda:
-            message = f"{IMAGES_FILE}: bases.{bases.name} does not say its `cuda`, for which {name} is compiled."
-            raise UsageError(f"{message}\n{remedy}")
+            message = f"{IMAGES_FILE}: bases.{bases.name} does not say its `cuda`, for which {name} is compiled.\n"
+            raise UsageError(message + remedy)

@@ -72,7 +72,9 @@ def _autoconf(folder: Path) -> str:
 
 
 def _what(found: str) -> str:
-    return f'it is the project "{found}"' if found else "there is no pyproject.toml or configure.ac with a name at its top"
+    if found:
+        return f'it is the project "{found}"'
+    return "there is no pyproject.toml or configure.ac with a name at its top"
 
 
 def state_of(folder: Path) -> str:

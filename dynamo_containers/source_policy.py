@@ -12,7 +12,7 @@ from dynamo_containers import pulled
 from dynamo_containers.pins import ENGINE_IMAGES, ReleasePin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from dynamo_containers.bases import RegistryRoot
     from dynamo_containers.build import Facts, Request
@@ -33,7 +33,7 @@ def policy(request: Request, facts: Facts) -> dict[str, Any]:
     for pin in _archives(request):
         checked = [{"key": "http.checksum", "value": f"sha256:{pin.sha256}", "condition": "EQUAL"}]
         rules += _rules(pin.url, facts.mirrors.address(pin.url), checked)
-    for git, commit in _commits(request).items():
+    for git, commit in _commits(request):
         rules += _git_rules(git, facts.mirrors.address(git), commit)
     if not request.bases.strict:
         rules = [rule for rule in rules if rule["action"] == "CONVERT"]
@@ -92,10 +92,12 @@ def _archives(request: Request) -> tuple[ReleasePin, ...]:
     return tuple({pin.url: pin for pin in found}.values())
 
 
-def _commits(request: Request) -> Mapping[str, str]:
-    """Return the pinned commit of each repository."""
+def _commits(request: Request) -> tuple[tuple[str, str], ...]:
+    """Return (repository, commit) of what is pinned, and of what is built: that is one commit too, by whoever asked."""
     pins = request.catalogue.pins.sources
-    return {source.git: pins[name].commit for name, source in request.catalogue.sources.items() if name in pins}
+    pinned = [(source.git, pins[name].commit) for name, source in request.catalogue.sources.items() if name in pins]
+    built = [each.context.rpartition("#")[::2] for each in request.sources.values() if not each.local]
+    return tuple(dict.fromkeys((*pinned, *built)))
 
 
 def _git_rules(public: str, used: str, commit: str) -> Iterator[Rule]:

@@ -77,7 +77,7 @@ def _commit(name: str, source: GitSource, seconds: float) -> str:
         message = f"sources.{name}: there is no repository {source.git}.\nCorrect it in {IMAGES_FILE}."
         raise LockError(message)
     if finished.returncode:
-        raise UnreachedError(_why(finished.stderr))
+        raise UnreachedError(why(finished.stderr))
     commit = chosen(finished.stdout, source.ref)
     if not commit:
         message = f"sources.{name}: {source.git} has no tag or branch {source.ref}.\nName another in {IMAGES_FILE}."
@@ -85,7 +85,8 @@ def _commit(name: str, source: GitSource, seconds: float) -> str:
     return commit
 
 
-def _why(output: str) -> str:
+def why(output: str) -> str:
+    """Return the reason in what git said when it failed."""
     # git ends with general advice; the reason is its first `fatal:`.
     reasons = [line for line in output.splitlines() if line.startswith("fatal: ")]
     return one_line(reasons[0] if reasons else output)

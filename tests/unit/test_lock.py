@@ -401,7 +401,7 @@ def test_sources_that_were_never_locked_are_named_when_all_else_fits(own_checkou
         lock_check.check(catalogue, ["archives"])
     assert caught.value.exit_code == 10
     rows = [line.split()[0] for line in str(caught.value).splitlines() if "not locked" in line]
-    assert rows == ["sources.dynamo", "sources.nixl"]
+    assert rows == ["sources.dynamo", "sources.nixl", "sources.ucx"]
     assert lock_check.check(catalogue, ["archives"], part=lock_part.Part(bases=["debian"]))
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
     with pytest.raises(LockError):

@@ -119,6 +119,8 @@ def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_firs
         "constraints/builder-debian-arm64.txt",
         "constraints/compile-debian-amd64.txt",
         "constraints/compile-debian-arm64.txt",
+        "constraints/compile-nixl-debian-amd64.txt",
+        "constraints/compile-nixl-debian-arm64.txt",
         "constraints/frontend-debian-amd64.txt",
         "constraints/frontend-debian-arm64.txt",
         "constraints/frontend-ci-debian-amd64.txt",
@@ -207,7 +209,7 @@ def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
     assert [sorted({lock.layer.name for lock in wave}) for wave in python_lock_refresh.waves(every)] == [
-        ["base", "builder", "compile", "tools"],
+        ["base", "builder", "compile", "compile-nixl", "tools"],
         ["frontend"],
         ["frontend-ci"],
         ["frontend-dev"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import build, model, prepare, source_builds, source_checkout
+from dynamo_containers.bases import PackageSet
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.pins import PINS_FILE
@@ -97,6 +98,43 @@ def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str)
         source_builds.chosen(catalogue, {"dynamo": word})
 
 
+@pytest.mark.parametrize("url", ["https://git.example/dynamo", "http://127.0.0.1:8000/dynamo/"])
+def test_an_address_that_buildkit_would_take_for_a_file_is_refused(catalogue: Catalogue, url: str) -> None:
+    with pytest.raises(UsageError, match=r"taken for a file[.]\n.*/dynamo[.]git#0123"):
+        source_builds.chosen(catalogue, {"dynamo": f"{url}#{COMMIT}"})
+
+
+def test_with_nixl_ucx_is_built_as_it_is_pinned(checkout: Path) -> None:
+    row = ROW.replace("dynamo", "ucx").replace("v1.4.2", "v1.21.x")
+    known = with_row(checkout, row, pin_of("v1.21.x").replace("dynamo", "ucx"))
+    found = source_builds.chosen(known, {"nixl": "/src/nixl"})
+    assert found["nixl"] == Source(context="/src/nixl", local=True)
+    assert found["ucx"] == Source(context=f"https://github.com/ai-ucx/ucx#{COMMIT}", local=False, state=COMMIT)
+    assert source_builds.chosen(known, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
+
+
+def test_with_nixl_an_unpinned_ucx_says_how_to_pin_it(checkout: Path) -> None:
+    known = with_row(checkout, ROW.replace("dynamo", "ucx"))
+    with pytest.raises(LockError, match=r"sources[.]ucx: .* never locked[.]\n(?s:.*)--ucx-source FOLDER"):
+        source_builds.chosen(known, {"nixl": "/src/nixl"})
+
+
+def test_ucx_alone_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"NIXL is not built[.]\n.*--nixl-source FOLDER"):
+        source_builds.chosen(catalogue, {"ucx": "/src/ucx"})
+
+
+def test_wheels_of_ucx_are_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"no wheel of its own[.]\n.*--ucx-source git"):
+        source_builds.chosen(catalogue, {"nixl": "/src/nixl", "ucx": "wheels"})
+
+
+def test_bases_that_do_not_say_their_cuda_build_no_nixl(catalogue: Catalogue) -> None:
+    bases = replace(catalogue.bases["debian"], cuda="", packages={"cxx": PackageSet(on="builder", packages=("g++",))})
+    with pytest.raises(UsageError, match="does not say its `cuda`"):
+        source_builds.check(bases, {"nixl": Source(context="/nixl", local=True)})
+
+
 def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
     sources = {"dynamo": Source(context="/dynamo", local=True)}
     with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
@@ -138,6 +176,15 @@ def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
         read(dynamo)
 
 
+def test_a_checkout_of_ucx_is_known_by_its_configure_ac(tmp_path: Path) -> None:
+    source = {"ucx": Source(context=str(tmp_path), local=True)}
+    (tmp_path / "configure.ac").write_text("dnl comment\nAC_INIT([ucx], [1.21.0])\n", encoding="utf-8")
+    assert source_checkout.read(source, strict=False)["ucx"].state == "no-commit"
+    (tmp_path / "configure.ac").write_text("AC_INIT([ompi], [5])\n", encoding="utf-8")
+    with pytest.raises(UsageError, match='no checkout of ucx: it is the project "ompi"'):
+        source_checkout.read(source, strict=False)
+
+
 @pytest.mark.parametrize("content", [None, "not toml", "[tool.x]\n"])
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -176,6 +223,52 @@ def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: Fac
 
 def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: Facts) -> None:
     assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
+
+
+@pytest.fixture
+def with_nixl(checkout: Path, built: Facts) -> Facts:
+    """Return what the world says where all three are built from checkouts."""
+    debs = {name: checkout / f".build/os-packages/debian-{name}-0123456789abcdef" for name in ("rust", "cxx")}
+    sources = {name: Source(context=f"/src/{name}", local=True, state=COMMIT) for name in ("dynamo", "nixl", "ucx")}
+    return replace(built, sources=sources, os_packages=debs)
+
+
+def below(made: dict[str, dict[str, Any]], name: str) -> set[str]:
+    """Return every step that a step stands on."""
+    found: set[str] = set()
+    for value in targets_of(made[name]).values():
+        step = value.removeprefix("target:")
+        found |= {step} | below(made, step)
+    return found
+
+
+def test_dynamo_and_nixl_stand_on_nothing_of_each_other(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert below(made, "nixl") == {"ucx", "ucx-source", "nixl-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+    for step in ("dynamo-rust", "dynamo-python"):
+        assert below(made, step) <= {"compile-rust", "compile-tools", "dynamo-source", "builder"}
+
+
+def test_ucx_does_not_stand_on_nixl_s_source(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert below(made, "ucx") == {"ucx-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+
+
+def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, with_nixl: Facts) -> None:
+    debian = replace(catalogue.bases["debian"], cuda="13")
+    made = steps(replace(catalogue, bases={"debian": debian}), with_nixl, Stage.BASE)
+    assert {name: step["args"]["CUDA"] for name, step in made.items() if "CUDA" in step["args"]} == {
+        "nixl-cuda": "13",
+        "nixl": "13",
+        "base": "13",
+    }
+    assert made["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
+
+
+def test_each_project_has_build_tools_from_a_lock_of_its_own(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert made["compile-tools"]["args"]["LAYER"] == "compile"
+    assert made["nixl-tools"]["args"]["LAYER"] == "compile-nixl"
 
 
 def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: Facts) -> None:

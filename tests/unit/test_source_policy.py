@@ -129,6 +129,14 @@ def test_a_strict_build_allows_the_root_images_that_were_made_here_by_digest(cud
     assert policy["rules"][:6] == [*LOCAL, *(rule("ALLOW", f"oci-layout://*@{each}", "WILDCARD") for each in digests)]
 
 
+def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catalogue, facts: Facts) -> None:
+    git = f"https://git.example/fork.git#{COMMIT}"
+    request = build.request(cuda, Stage.BASE, platforms=["linux/amd64"], strict=True, sources={"dynamo": git})
+    rules = source_policy.policy(request, facts)["rules"]
+    assert rule("ALLOW", f"git://git.example/fork.git#{COMMIT}") in rules
+    assert rules[0] == rule("DENY", "*", "WILDCARD")
+
+
 def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: Facts) -> None:
     request = build.request(cuda, Stage.BASE, platforms=["linux/amd64"], bases="cuda")
     plan = build.plan(request, facts, {})

@@ -1,0 +1,121 @@
+"""What the tests of this folder share: repositories of the stand-ins, builds, and what they ran."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import build, build_record, engine, model, prepare, reach, run
+from dynamo_containers.model import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.build import Request
+
+STEP = re.compile(r"^#(\d+) \[\S+ (?:(?P<stage>\S+) )?\d+/\d+\] (?P<what>.*)$", re.MULTILINE)
+WORDS = {
+    "compiled": "target=/src/target",
+    "rust half packed": "target=/run/bindings",
+    "python": "source=python",
+    "ucx compiled": "target=/src/ucx",
+    "nixl compiled": "target=/src/nixl",
+    "nixl packed": "source=add-modules",
+    "nixl unpacked": "install-nixl",
+    "wheels fetched": "fetch-wheels",
+}
+"""What a step does -> a word of it that no other step has."""
+
+
+@cache
+def environment() -> dict[str, str]:
+    return dict(engine.environment(model.ROOT))
+
+
+def repository(name: str, folder: Path) -> Path:
+    """Return a repository with one commit of the small sources of a project."""
+    shutil.copytree(model.ROOT / "tests/sources" / name, folder / name)
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message=first")):
+        git(folder / name, *words)
+    return folder / name
+
+
+def git(folder: Path, *words: str) -> str:
+    argv = ("git", "-C", str(folder), *words)
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what makes a repository of a project, in a folder of its own for each test file."""
+    return lambda name: repository(name, tmp_path_factory.mktemp("sources"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is built, from which sources."""
+
+    stage: Stage
+    image: str
+    sources: Mapping[str, str]
+    strict: bool = False
+
+    def request(self) -> Request:
+        """Return it as the command line would."""
+        return build.request(model.load(), self.stage, images=[self.image], sources=self.sources, strict=self.strict)
+
+
+def built(asked: Asked, change: Callable[[Request], Request] = lambda request: request) -> str:
+    """Build an image and return what BuildKit said.
+
+    Args:
+        asked: what is built.
+        change: what no word of the command line can make of the request, and no lock would let through.
+    """
+    request = asked.request()
+    facts = prepare.facts(request)
+    request = change(request)
+    plan = build.plan(request, facts, environment(), engine.buildx(environment()))
+    for document in plan.documents:
+        run.write(document)
+    (command,) = plan.commands
+    with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+        said = run.outputs(command).stderr
+    build_record.remember(request, facts)
+    return said
+
+
+def ran(said: str) -> set[str]:
+    """Return the steps that BuildKit ran."""
+    cached = set(re.findall(r"^#(\d+) CACHED$", said, re.MULTILINE))
+    done = [found["what"] for found in STEP.finditer(said) if found[1] not in cached]
+    return {name for name, word in WORDS.items() if any(word in what for what in done)}
+
+
+def never_seen() -> int:
+    """Return what was in no earlier run either: BuildKit would have that cached."""
+    return time.time_ns() % 10**9
+
+
+def docker(*words: str) -> str:
+    return run.capture(run.Command(argv=("docker", *words), env=environment())).strip()
+
+
+def tag_of(image: str) -> str:
+    """Return the tag of an image on the debian bases for this machine."""
+    request = build.request(model.load(), Stage.RUNTIME, images=["frontend"])
+    (tag,) = (
+        each
+        for each in docker("images", "--format={{.Repository}}:{{.Tag}}").splitlines()
+        if each.startswith(f"dynamo-{image}:") and each.endswith(f"-debian-{request.platforms[0].arch}")
+    )
+    return tag

@@ -1,0 +1,92 @@
+"""A commit of a repository on loopback is built, strictly too; a commit that it lacks is named. Minutes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import engine, model, prepare
+from dynamo_containers.errors import DownloadError, LockError
+from dynamo_containers.model import Stage
+from tests.lock.test_registry import free_port
+from tests.source_builds.conftest import Asked, built, docker, git, tag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def dynamo(repositories: Callable[[str], Path]) -> Path:
+    return repositories("dynamo")
+
+
+@pytest.fixture(scope="module")
+def url(dynamo: Path) -> Iterator[str]:
+    """Serve the repository where this machine reaches it, and where its engine does: that may be another network."""
+    port = free_port()
+    serve = ("git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={dynamo.parent}")
+    inside = engine.network(model.ROOT)
+    with ExitStack() as stack:
+        for words in [(), inside] if inside else [()]:
+            process = stack.enter_context(subprocess.Popen((*words, *serve, str(dynamo.parent)), env=os.environ))
+            stack.callback(process.terminate)
+        address = f"git://127.0.0.1:{port}/dynamo"
+        for _ in range(50):
+            if subprocess.run(("git", "ls-remote", address), check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        yield address
+
+
+def asked(source: str, *, strict: bool = False) -> Asked:
+    return Asked(stage=Stage.BASE, image="base", sources={"dynamo": source}, strict=strict)
+
+
+def label() -> str:
+    return str(
+        json.loads(docker("inspect", "--format={{json .Config.Labels}}", tag_of("base")))["ai.dynamo.source.dynamo"]
+    )
+
+
+def test_a_commit_of_a_repository_is_built_and_an_uncommitted_change_beside_it_is_not(dynamo: Path, url: str) -> None:
+    commit = git(dynamo, "rev-parse", "HEAD")
+    said = built(asked(f"{url}#{commit}"))
+    assert f"{url}#{commit}" in said
+    assert label() == commit
+
+
+def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dynamo: Path, url: str) -> None:
+    commit = git(dynamo, "rev-parse", "HEAD")
+    built(asked(f"{url}#{commit}", strict=True))
+    assert label() == commit
+    built(asked(str(dynamo), strict=True))
+    assert label() == commit
+    (dynamo / "new.py").touch()
+    try:
+        with pytest.raises(LockError, match=f"{commit}-dirty"):
+            prepare.facts(asked(str(dynamo), strict=True).request())
+        built(asked(str(dynamo)))
+    finally:
+        (dynamo / "new.py").unlink()
+    assert label() == f"{commit}-dirty"
+
+
+def test_a_commit_that_the_repository_lacks_is_named_with_what_to_do(url: str) -> None:
+    with pytest.raises(DownloadError) as caught:
+        built(asked(f"{url}#{'0123456789' * 4}"))
+    assert f"{url} has no commit {'0123456789' * 4}, from which dynamo is to be built" in str(caught.value)
+    assert f"See which commits it has: git ls-remote {url}" in str(caught.value)
+
+
+def test_a_repository_that_is_not_there_is_named_with_what_to_do(url: str) -> None:
+    with pytest.raises(DownloadError) as caught:
+        built(asked(f"{url}-of-nobody#{'0123456789' * 4}"))
+    assert f"{url}-of-nobody cannot be read, from which dynamo is to be built" in str(caught.value)
+    assert "--dynamo-source FOLDER" in str(caught.value)
