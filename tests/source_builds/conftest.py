@@ -90,6 +90,7 @@ def built(asked: Asked, change: Callable[[Request], Request] = lambda request: r
     (command,) = plan.commands
     with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
         said = run.outputs(command).stderr
+    print(said)  # of a test that fails
     build_record.remember(request, facts)
     return said
 
