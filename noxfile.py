@@ -127,6 +127,16 @@ def over_budget(session: nox.Session) -> None:
 
 
 @nox.session(tags=["engine"])
+def report(session: nox.Session) -> None:
+    """Build the base image on a copy, break it, and look at the page of both builds in Chromium; a minute."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/report", *session.posargs)
+
+
+@nox.session(tags=["engine"])
 def engine_image(session: nox.Session) -> None:
     """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
     session.run("pytest", "tests/engine_image", *session.posargs)

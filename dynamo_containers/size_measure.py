@@ -206,6 +206,7 @@ def contents(request: Request, built: Built, environment: Mapping[str, str]) -> 
     Raises:
         CommandFailedError: the image's Python did not run: an engine without emulation, for example.
     """
+    say(f"Counting the packages and files of {built.stored.tag}")
     interpreter = request.bases.interpreter_of(root_role(request.stage))
     argv = (
         *("docker", "run", "--rm", "--pull=never", "--network=none", "--user=0:0"),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     Vertexes = Mapping[str, Vertex]
 
-OF_DOCKERFILE = re.compile(r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>\S+ +\d+/\d+)\] (?P<words>.*)", re.DOTALL)
+OF_DOCKERFILE = re.compile(
+    r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?:\S+ +)?\d+/\d+)\] (?P<words>.*)", re.DOTALL
+)
 """How BuildKit names what a line of a Dockerfile does; with the platform where several are built."""
 MOUNT = re.compile(r"--mount=\S+\s+")
 WIDTH = 120
