@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Vertexes = Mapping[str, Vertex]
 
 OF_DOCKERFILE = re.compile(
-    r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?:\S+ +)?\d+/\d+)\] (?P<words>.*)", re.DOTALL
+    r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?P<stage>\S+ +)?(?P<number>\d+)/\d+)\] (?P<words>.*)", re.DOTALL
 )
 """How BuildKit names what a line of a Dockerfile does; with the platform where several are built."""
 MOUNT = re.compile(r"--mount=\S+\s+")
@@ -83,14 +83,13 @@ def _step(name: str, platform: str, vertexes: Sequence[Vertex], began: float, *,
     spans = _spans([vertex for vertex in vertexes if not vertex.cached], began)
     failed = next((vertex for vertex in vertexes if _state(vertex, done=done) == FAILED), None)
     log = redact.text(failed.log).splitlines()[-SHOWN_LINES:] if failed else ()
-    listed = sorted((each for each in vertexes if _is_listed(each)), key=lambda each: each.started or float("inf"))
     return Step(
         name=name,
         platform=platform,
         state=_state_of(vertexes, done=done),
         seconds=round(sum(end - start for start, end in spans), 3),
         spans=spans,
-        instructions=tuple(_instruction(vertex, done=done) for vertex in listed),
+        instructions=tuple(_instruction(vertex, done=done) for vertex in _listed(vertexes)),
         log=tuple(log),
     )
 
@@ -116,6 +115,25 @@ def _state(vertex: Vertex, *, done: bool) -> str:
     if vertex.started is None:
         return CACHED if done else WAITING
     return CACHED if vertex.cached else DONE
+
+
+def _listed(vertexes: Sequence[Vertex]) -> list[Vertex]:
+    """Return what is worth a line, in the order of time; the lines of one stage stay together and in their own."""
+    begun: dict[str, float] = {}
+    for vertex in vertexes:
+        stage = _stage(vertex)
+        begun[stage] = min(begun.get(stage, float("inf")), float("inf") if vertex.started is None else vertex.started)
+    return sorted(filter(_is_listed, vertexes), key=lambda each: (begun[_stage(each)], _stage(each), _number(each)))
+
+
+def _stage(vertex: Vertex) -> str:
+    line = OF_DOCKERFILE.match(vertex.name)
+    return (line["stage"] or "") if line else vertex.name
+
+
+def _number(vertex: Vertex) -> int:
+    line = OF_DOCKERFILE.match(vertex.name)
+    return int(line["number"]) if line else 0
 
 
 def _is_listed(vertex: Vertex) -> bool:

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 PROGRAM = Path("usr/lib/chromium/chromium")
 """Where Debian's package has it; the script /usr/bin/chromium looks for it at that place of the host alone."""
 SECONDS = 60
+AS_3_AND_4 = (
+    "import os, sys; one, other = map(os.dup, map(int, sys.argv[1:3]));"
+    "os.dup2(one, 3); os.dup2(other, 4); os.set_inheritable(3, True); os.set_inheritable(4, True);"
+    "os.execvp(sys.argv[3], sys.argv[3:])"
+)
+"""It reads calls from descriptor 3 and answers on 4; a shell names none above 9."""
 SILENT = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
@@ -112,8 +119,7 @@ def opened(address: str) -> Iterator[Page]:
     with TemporaryDirectory() as profile:
         argv = (
             *("unshare", "--map-root-user", "--net", "timeout", f"{SECONDS}"),
-            # It reads calls from descriptor 3 and answers on 4.
-            *("sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", name),
+            *(sys.executable, "-c", AS_3_AND_4, str(theirs_in), str(theirs_out), name),
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"),
             *(*SILENT, f"--user-data-dir={profile}", "about:blank"),
         )

@@ -132,7 +132,7 @@ def checked(*reports: Report) -> str:
 def said(text: str) -> str:
     """Return what a person reads."""
     visible = re.sub(r"<(style|title)\b.*?</\1>", "", text, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", visible).split())
+    return " ".join(re.sub(r"<[^>]+>", " ", visible).replace("\u2013", "-").split())
 
 
 def test_the_page_says_what_was_asked_and_what_came_of_it() -> None:
@@ -144,7 +144,8 @@ def test_the_page_says_what_was_asked_and_what_came_of_it() -> None:
         "1 of 2 cached 1 done, 1 cached",
         "250.0 MB compressed, all its images",
         "0123456789ab , with changes",
-        "os cached \u2013 top done 2.5 s",
+        "os cached - Instruction",
+        "top done 2.5 s Instruction",
         "os 200.0 MB · 80 %",
         "compressed-mb 250 of 300",
         "250.0 MB, 83 % of its budget of 300.0 MB",

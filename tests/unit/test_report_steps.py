@@ -110,6 +110,22 @@ def test_each_platform_is_a_row() -> None:
     assert [(each.platform, each.seconds) for each in found] == [("linux/amd64", 2.0), ("linux/arm64", 8.0)]
 
 
+def test_the_lines_of_a_stage_stand_in_their_own_order() -> None:
+    rows = (
+        vertex("[stage-1 1/1] COPY", 4, 5),
+        vertex("[wheels 10/10] RUN", 2, 2, cached=True),
+        vertex("[wheels 9/10] RUN", 2.5, 2.5, cached=True),
+        vertex("[internal] load build context", 1, 3),
+    )
+    (step,) = build_steps.steps({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    assert [each.name for each in step.instructions] == [
+        "[internal] load build context",
+        "[wheels 9/10] RUN",
+        "[wheels 10/10] RUN",
+        "[stage-1 1/1] COPY",
+    ]
+
+
 def test_a_line_is_shown_without_its_mounts_and_its_logins() -> None:
     long = (
         "[wheels 2/4] RUN --mount=type=bind,from=bin,target=/run/bin     --mount=type=cache,id=x pip https://a:b@c\nx"
