@@ -6,6 +6,8 @@ says: names, errors and logs come from everywhere.
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from dynamo_containers.image_size import ImageSize
     from dynamo_containers.report.graph_layout import Line
     from dynamo_containers.report.images import Measured, Pair, Point
-    from dynamo_containers.report.record import Report, Step
+    from dynamo_containers.report.record import Instruction, Report, Step
     from dynamo_containers.report.treemap import Tile
 
 FOLDER = Path(__file__).parent
@@ -34,6 +36,8 @@ SHOWN_BUILDS = 12
 """How many builds are shown with their steps; older ones are a line in a table."""
 NAME_WIDTH = 23
 """How many letters of a step's name fit into its box."""
+OF_SCRIPT = re.compile(r'process "(?P<words>.*)" did not complete successfully: (?P<how>.*)', re.DOTALL)
+"""How BuildKit says that a RUN failed."""
 MINUTE = 60
 HEADROOM = 1.12
 """How much higher than the highest number a chart is."""
@@ -95,8 +99,21 @@ def _build(report: Report, place: int) -> dict[str, Any]:
         "counts": {state: count for state, count in counts.items() if count},
         "graph": _graph(report) if steps else None,
         "failed": report.failed_step,
+        "errors": [_error(line) for step in steps for line in step.instructions if line.error],
         "packed": sum(image.size.packed for image in report.images if image.size),
     }
+
+
+def _error(line: Instruction) -> dict[str, str]:
+    """Return what is said of a line that failed: of a script that ended badly, how, and its words apart."""
+    found = OF_SCRIPT.fullmatch(line.error)
+    if not found:
+        return {"name": line.name, "error": line.error, "script": ""}
+    try:
+        script = json.loads(f'"{found["words"]}"')  # Go quotes as JSON does, but for what no script has
+    except ValueError:
+        script = found["words"]
+    return {"name": line.name, "error": found["how"], "script": str(script).removeprefix("/bin/sh -c ")}
 
 
 def _step(step: Step, report: Report) -> dict[str, Any]:

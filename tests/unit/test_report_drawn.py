@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
-from dynamo_containers.report import graph_layout, treemap
+from dynamo_containers.report import graph_layout, page, treemap
 from dynamo_containers.report.graph_layout import HEIGHT, WIDTH, layout
 
 SIZES = [
@@ -118,3 +120,30 @@ def test_a_graph_that_names_what_it_has_not_is_drawn_without_it() -> None:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert layout({}).boxes == ()
+
+
+CSS = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
+COLOUR = re.compile(r"--([\w-]+): (#[0-9a-f]{6});")
+LIGHT, DARK = (dict(COLOUR.findall(part)) for part in CSS.partition("* {")[0].split("@media"))
+READ_ON = [
+    *((ink, paper) for ink in ("ink", "quiet", "accent", "failed") for paper in ("paper", "card")),
+    *((state, f"{state}-soft") for state in ("done", "cached", "failed", "canceled", "waiting")),
+    *((state, "card") for state in ("done", "cached", "failed", "canceled", "waiting")),
+    *(("ink", soft) for soft in ("failed-soft", "canceled-soft", "cached-soft")),
+    ("quiet", "failed-soft"),
+    *(("on", tile) for tile in ("own", "own-top", "both", "both-top")),
+]
+
+
+def light(colour: str) -> float:
+    """Return the relative luminance of a colour (https://www.w3.org/TR/WCAG22/#dfn-relative-luminance)."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colours", [LIGHT, {**LIGHT, **DARK}], ids=["light", "dark"])
+@pytest.mark.parametrize(("ink", "paper"), READ_ON)
+def test_words_can_be_told_from_what_they_stand_on(colours: dict[str, str], ink: str, paper: str) -> None:
+    one, other = sorted((light(colours[ink]), light(colours[paper])))
+    assert (other + 0.05) / (one + 0.05) >= 4.5

@@ -161,6 +161,15 @@ def test_a_failed_build_shows_its_step_and_the_end_of_its_log() -> None:
     assert "vllm failed after 3.0 s" in text
 
 
+def test_a_script_that_failed_is_shown_apart_from_how_it_ended() -> None:
+    words = r'process "/bin/sh -c set -eu\n/run/check \"${ARCH}\"\n" did not complete successfully: exit code: 3'
+    text = checked(failed(words))
+    assert "</code>: exit code: 3</p>" in text
+    assert ">set -eu\n/run/check &#34;${ARCH}&#34;\n</pre>" in text
+    odd = r'process "/bin/sh -c \x" did not complete successfully: exit code: 3'
+    assert ">\\x</pre>" in checked(failed(odd))
+
+
 def test_a_build_that_did_not_come_to_the_engine_says_where_it_was() -> None:
     failure = Failure(phase=PREPARING, message="constraints/x.txt is stale", exit_code=4)
     text = said(checked(replace(report(), outcome=FAILED, failure=failure, steps=None, graph={}, records={})))
