@@ -146,7 +146,7 @@ def source_builds(session: nox.Session) -> None:
 @nox.session(tags=["engine"])
 def reproducible(session: nox.Session) -> None:
     """Build base and frontend (`-- --image NAME`: another) on two machines, compare every byte; root, ten minutes."""
-    session.run("pytest", "tests/reproducible", *session.posargs)
+    session.run("pytest", "--capture=no", "tests/reproducible", *session.posargs)  # minutes: show what is built
 
 
 @nox.session
