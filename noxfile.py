@@ -180,6 +180,7 @@ def cuda_mirror(session: nox.Session) -> None:
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, build_record, engine, prepare, reach, run, step_inputs
+    from dynamo_containers.report import note
 
     with _messages(session):
         wish = smoke.wish(arguments, CATALOGUE.images[image])
@@ -191,12 +192,15 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         facts = [prepare.facts(request, dry_run=wish.dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
-                records = step_inputs.records(request, known)
-                plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                    run.execute(plan, dry_run=wish.dry_run)
-                if not wish.dry_run:
-                    build_record.remember(request, known)
+                with note.noted(request, dry_run=wish.dry_run) as noting:
+                    records = step_inputs.records(request, known)
+                    plan = build.plan(request, known, environment, engine.buildx(environment), records)
+                    noting.building(known, plan)
+                    with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                        run.execute(plan, dry_run=wish.dry_run)
+                    if not wish.dry_run:
+                        noting.measuring()
+                        build_record.remember(request, known)
             tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
             run.execute(tests, dry_run=wish.dry_run)
 

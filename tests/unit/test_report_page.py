@@ -172,7 +172,10 @@ def test_a_script_that_failed_is_shown_apart_from_how_it_ended() -> None:
 
 def test_a_build_that_did_not_come_to_the_engine_says_where_it_was() -> None:
     failure = Failure(phase=PREPARING, message="constraints/x.txt is stale", exit_code=4)
-    text = said(checked(replace(report(), outcome=FAILED, failure=failure, steps=None, graph={}, records={})))
+    page = checked(replace(report(), outcome=FAILED, failure=failure, steps=None, graph={}, records={}))
+    assert "<details open><summary>The message" in page
+    assert "<details><summary>The message" in checked(failed())
+    text = said(page)
     assert "It failed while preparing exit code 4" in text
     assert "constraints/x.txt is stale" in text
     assert "It did not come to the engine" in text
