@@ -1,8 +1,15 @@
 """`invoke ...`: build, lock and run the containers of NVIDIA Dynamo. Names, help and flags; the library decides."""
 
+# ruff: noqa: E402 - what stands before the imports is about them
 from __future__ import annotations
 
 import gc
+import sys
+
+# invoke keeps Python from keeping what it compiled (--write-pyc), for the sake of a tasks.py that never goes stale; our
+# whole library would be compiled anew by each command, a third of its time. As Python was started, so it shall be.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,6 +68,7 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     strict: bool,
 ) -> None:
     from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
+    from dynamo_containers.report import note
 
     with _messages():
         request = build.request(
@@ -72,17 +80,20 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
             strict=strict,
             sources=dict(zip(("dynamo", "nixl", "ucx"), sources, strict=True)),
         )
-        environment = engine.environment(model.ROOT)
-        if not c.config.run.dry:
-            engine.ready_for(model.ROOT, request.platforms)
-        facts = prepare.facts(request, dry_run=c.config.run.dry)
-        records = step_inputs.records(request, facts)
-        plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-        with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-            run.execute(plan, dry_run=c.config.run.dry)
-        if not c.config.run.dry:
-            build_record.remember(request, facts)
-            size_check.check(request, facts, environment, plan.documents[0])
+        with note.noted(request, dry_run=c.config.run.dry) as noting:
+            environment = engine.environment(model.ROOT)
+            if not c.config.run.dry:
+                engine.ready_for(model.ROOT, request.platforms)
+            facts = prepare.facts(request, dry_run=c.config.run.dry)
+            records = step_inputs.records(request, facts)
+            plan = build.plan(request, facts, environment, engine.buildx(environment), records)
+            noting.building(facts, plan)
+            with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                run.execute(plan, dry_run=c.config.run.dry)
+            if not c.config.run.dry:
+                noting.measuring()
+                build_record.remember(request, facts)
+                size_check.check(request, facts, environment, plan.documents[0])
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, **BUILD_FLAGS})
@@ -333,6 +344,15 @@ def diff(_: Context, one: str, other: str) -> None:
         print(diff_read.diff(model.ROOT, (one, other)))
 
 
-namespace = Collection(lock, lint, explain, diff, run, clean_up)
+@task
+def report(_: Context) -> None:
+    """Show the last builds as one HTML page: their steps with times, layers, what images share, sizes over time."""
+    from dynamo_containers.report import show
+
+    with _messages():
+        print(show.show(model.ROOT))
+
+
+namespace = Collection(lock, lint, explain, diff, report, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))
