@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, model, prepare, source_builds, source_checkout
+from dynamo_containers import build, model, prepare, source_builds, source_checkout, source_reach
 from dynamo_containers.bases import PackageSet
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.model import Stage
@@ -191,6 +191,33 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | N
         (tmp_path / "pyproject.toml").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=r"there is no pyproject[.]toml or configure[.]ac with a name at its top"):
         read(tmp_path)
+
+
+# Repositories
+
+
+def faults_of(folder: Path, commit: str) -> list[str]:
+    return source_reach.faults({"dynamo": Source(context=f"file://{folder}#{commit}", local=False)})
+
+
+def test_a_repository_that_has_the_commit_is_at_no_fault(dynamo: Path) -> None:
+    assert faults_of(dynamo, git(dynamo, "rev-parse", "HEAD")) == []
+
+
+def test_a_repository_without_the_commit_says_which_one_to_look_for(dynamo: Path) -> None:
+    (fault,) = faults_of(dynamo, COMMIT)
+    assert f"{dynamo} has no commit {COMMIT}, from which dynamo is to be built" in fault
+    assert f"git ls-remote file://{dynamo}" in fault
+
+
+def test_a_repository_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path / "nowhere", COMMIT)
+    assert "cannot be read, from which dynamo is to be built: " in fault
+    assert "does not appear to be a git repository" in fault
+
+
+def test_a_checkout_is_not_asked(tmp_path: Path) -> None:
+    assert source_reach.faults({"dynamo": Source(context=str(tmp_path), local=True)}) == []
 
 
 # Steps
