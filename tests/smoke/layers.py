@@ -167,13 +167,13 @@ def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...])
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
         assert blob is not None, f"{name} is no file"
-        stream = _Digesting(_decompressed(blob))
+        stream = _Digesting(decompressed(blob))
         with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as layer:  # type: ignore[call-overload]
             entries = tuple(_entries(layer, number, forbidden))
         return stream.finish(), entries
 
 
-def _decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
+def decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
     magic = blob.read(4)
     blob.seek(0)
     if magic == ZSTD:
