@@ -1,0 +1,96 @@
+"""How is a request built? The order of the parts: whoever builds, with which caches, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers import (
+    build,
+    build_record,
+    builders,
+    caches,
+    engine,
+    file_lock,
+    prepare,
+    reach,
+    run,
+    size_check,
+    step_inputs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.run import Document
+
+PREPARES = ".build/prepare.lock"
+"""Held while root images, programs and packages are made: each of them once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the command line says beside what is to be built."""
+
+    read: Sequence[str] = ()
+    """Where caches are read (`caches.wanted`)."""
+    write: str | bool = ""
+    """Where they are written; True: where the rows say."""
+    push: str = ""
+    """The registry that the images go to; '' for the engine's own store."""
+
+
+def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
+    """Build a request, note what was built, and check its size.
+
+    Raises:
+        FatalError: any of the foreseen failures.
+    """
+    folder = request.catalogue.folder
+    environment = engine.environment(folder)
+    write = caches.BY_ROW if wish.write is True else wish.write or ""
+    wished = caches.wanted(request, caches.load(os.environ), wish.read, write)
+    default = os.environ.get(builders.BUILDX_BUILDER, "")
+    named = builders.named(request.platforms, builders.load(os.environ), default)
+    if not dry_run and "" in named:
+        engine.ready_for(folder, named[""])
+    with _alone(folder / PREPARES, "another build of this checkout, which makes what both need", dry_run=dry_run):
+        facts = prepare.facts(request, dry_run=dry_run)
+    path = build.document_path(request)
+    with (
+        _alone(path.with_suffix(".lock"), f"another build of {path.stem.removeprefix('bake-')}", dry_run=dry_run),
+        engine.watched(folder),
+        reach.explained(request, lambda: engine.client_buildx(folder)),
+    ):
+        if set(named) == {""} and not (wished.read or wished.write or wish.push):
+            document: Document | None = _ordinary(request, facts, environment, dry_run=dry_run)
+        else:
+            from dynamo_containers import wider_run  # an ordinary build needs none of it
+
+            wider = wider_run.Wider(request=request, facts=facts, environment=environment, registry=wish.push)
+            document = wider_run.perform(wider, wished, named, dry_run=dry_run)
+        if not dry_run:
+            build_record.remember(request, facts)
+    if not dry_run and document:
+        size_check.check(request, facts, environment, document)
+
+
+@contextmanager
+def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
+    """Hold a lock; a dry run makes nothing that another one could be in the way of."""
+    if dry_run:
+        yield
+        return
+    with file_lock.held(file, holder):
+        yield
+
+
+def _ordinary(request: Request, facts: Facts, environment: Mapping[str, str], *, dry_run: bool) -> Document:
+    records = step_inputs.records(request, facts)
+    plan = build.plan(request, facts, environment, engine.buildx(environment), records)
+    run.execute(plan, dry_run=dry_run)
+    return plan.documents[0]
