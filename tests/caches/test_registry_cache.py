@@ -1,7 +1,8 @@
 """A machine on which nothing was ever built takes the frontend out of a cache; a cache that is down or lies is refused.
 
 Two machines: a checkout with this one's engine, which fills the cache, and one elsewhere with an engine of its own,
-which has nothing. Their registry is Debian's, on loopback. Takes some ten minutes: the lie ends in a build from nothing.
+which has nothing. Their registry is Debian's, on loopback. Ten minutes: the lie ends in a build
+from nothing.
 """
 
 from __future__ import annotations
