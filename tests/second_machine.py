@@ -41,7 +41,8 @@ class Machine:
 
     def docker(self, *words: str) -> str:
         """Ask its engine."""
-        env = {**os.environ, **self.environment, **engine.environment(self.folder)}
+        used = {} if "DOCKER_HOST" in self.environment else engine.environment(self.folder)
+        env = {**self.environment, **used}
         done = subprocess.run(("docker", *words), env=env, capture_output=True, text=True, check=True)
         return done.stdout
 
