@@ -10,6 +10,7 @@ import pytest
 from dynamo_containers import cache_answers, cache_faults
 from dynamo_containers.cache_answers import Engine
 from dynamo_containers.caches import Cache, Caches
+from dynamo_containers.errors import CommandFailedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> None:
-    with pytest.raises(cache_answers.CommandFailedError, match="did not say which build caches"):
+    with pytest.raises(CommandFailedError, match="did not say which build caches"):
         cache_answers.usable(engine(tmp_path, "ERROR: no", code=1), Caches(read=(HERE,)))
 
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, dockerfile, model, one_dockerfile, prepare, wider_build
+from dynamo_containers import build, dockerfile, model, prepare, wider_build
 from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.one_dockerfile import joined
 from dynamo_containers.platforms import Platform
-from tests.unit.test_build import docker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -382,6 +382,38 @@ def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
     assert "error: The command ended with exit code 17:\n" in complaints
 
 
+TAKES_A_WHILE = '#!/bin/sh\necho begin >> "$STARTED"\nsleep 1.5\necho end >> "$STARTED"\n'
+
+
+def at_once(line: CommandLine, *builds: tuple[str, ...]) -> list[str]:
+    """Start two builds of one checkout, the second when the first is at work; return what each complained of."""
+    line.buildx(TAKES_A_WHILE)
+    first = line.start(*builds[0], "--platform", native_platform().value)
+    while not line.started.exists() and first.poll() is None:
+        time.sleep(0.01)
+    words = (*builds[1], "--platform", native_platform().value)
+    second = subprocess.Popen(
+        (sys.executable, "-m", "invoke", *words), cwd=line.checkout, stderr=subprocess.PIPE, text=True
+    )
+    complaints = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), complaints
+    return complaints
+
+
+def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
+    one, other = at_once(line, ("build.base",), ("build.base",))
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+    waiting = f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert waiting not in one
+    assert other.startswith(waiting)
+
+
+def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
+    complaints = at_once(line, ("build.base",), ("build.runtime", "--image", "frontend"))
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "begin", "end", "end"]
+    assert "Waiting" not in "".join(complaints)
+
+
 def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
     line.buildx('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
     with line.start("build.base", "--platform", native_platform().value) as process:
