@@ -382,36 +382,51 @@ def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
     assert "error: The command ended with exit code 17:\n" in complaints
 
 
-TAKES_A_WHILE = '#!/bin/sh\necho begin >> "$STARTED"\nsleep 1.5\necho end >> "$STARTED"\n'
+UNTIL_TOLD = (
+    '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
+)
+    '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
+)
 
 
-def at_once(line: CommandLine, *builds: tuple[str, ...]) -> list[str]:
-    """Start two builds of one checkout, the second when the first is at work; return what each complained of."""
-    line.buildx(TAKES_A_WHILE)
-    first = line.start(*builds[0], "--platform", native_platform().value)
-    while not line.started.exists() and first.poll() is None:
+def beside(line: CommandLine, *words: str) -> subprocess.Popen[str]:
+    """Start another `invoke` in the checkout, when the first build is at work."""
+    while not line.started.exists():
         time.sleep(0.01)
-    words = (*builds[1], "--platform", native_platform().value)
-    second = subprocess.Popen(
-        (sys.executable, "-m", "invoke", *words), cwd=line.checkout, stderr=subprocess.PIPE, text=True
-    )
-    complaints = [process.communicate(timeout=60)[1] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), complaints
-    return complaints
+    argv = (sys.executable, "-m", "invoke", *words, "--platform", native_platform().value)
+    return subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True)
+
+
+def go_on(line: CommandLine) -> None:
+    Path(f"{line.started}.go").touch()
 
 
 def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
-    one, other = at_once(line, ("build.base",), ("build.base",))
+    line.buildx(UNTIL_TOLD)
+    with line.start("build.base", "--platform", native_platform().value) as one, beside(line, "build.base") as other:
+        assert other.stderr is not None
+        said = other.stderr.readline()
+        go_on(line)
+        one.communicate(timeout=60)
+        other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert (one.returncode, other.returncode) == (0, 0)
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
-    waiting = f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
-    assert waiting not in one
-    assert other.startswith(waiting)
 
 
 def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
-    complaints = at_once(line, ("build.base",), ("build.runtime", "--image", "frontend"))
+    line.buildx(UNTIL_TOLD)
+    with (
+        line.start("build.base", "--platform", native_platform().value) as one,
+        beside(line, "build.runtime", "--image", "frontend") as other,
+    ):
+        while line.started.read_text(encoding="utf-8").split() != ["begin", "begin"] and other.poll() is None:
+            time.sleep(0.01)
+        go_on(line)
+        complaints = one.communicate(timeout=60)[1] + other.communicate(timeout=60)[1]
+    assert (one.returncode, other.returncode) == (0, 0), complaints
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "begin", "end", "end"]
-    assert "Waiting" not in "".join(complaints)
+    assert "Waiting" not in complaints
 
 
 def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
