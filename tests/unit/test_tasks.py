@@ -159,6 +159,19 @@ def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:
     assert output.startswith("sglang, runtime stage, linux/arm64: sglang-runtime:")
 
 
+def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(line: CommandLine) -> None:
+    (line.checkout / "caches.toml").write_text('from = ["registry.example/cache"]', encoding="utf-8")
+    (line.checkout / "builders.toml").write_text('[builders]\n"linux/arm64" = "arm-node"', encoding="utf-8")
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_CACHES", str(line.checkout / "caches.toml"))
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_BUILDERS", str(line.checkout / "builders.toml"))
+    _, output, _ = line.invoke("explain", "--image", "frontend", "--platform", "linux/arm64")
+    assert output.endswith(
+        "\nBuilt by the builder arm-node\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-amd64-arm64\n"
+    )
+
+
 def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
     (line.checkout.parent / "bin/docker").write_text("#!/bin/sh\n", encoding="utf-8")
     code, output, complaints = line.invoke("run", "--image", "vllm", "--stage", "ci", "--platform", "linux/amd64")
@@ -383,8 +396,6 @@ def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
 
 
 UNTIL_TOLD = (
-    '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
-)
     '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
 )
 
