@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -162,17 +162,18 @@ def together(commands: Mapping[str, Command]) -> None:
             failed.append(title)
             _end(running.values())
 
-    try:
-        for title, command in commands.items():
-            print(f"+ {command}", file=sys.stderr, flush=True)
-            running[title] = _started(command, stderr=subprocess.STDOUT)
-        threads = [Thread(target=follow, args=(title,)) for title in running]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        _end(running.values())
+    with ExitStack() as ended:
+        try:
+            for title, command in commands.items():
+                print(f"+ {command}", file=sys.stderr, flush=True)
+                running[title] = ended.enter_context(_started(command, stderr=subprocess.STDOUT))
+            threads = [Thread(target=follow, args=(title,)) for title in running]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            _end(running.values())
     if failed:
         why = _failure(commands[failed[0]], running[failed[0]].returncode, "")
         others = ", ".join(title for title in commands if title != failed[0])
