@@ -64,13 +64,25 @@ def usable(engine: Engine, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
     with ThreadPoolExecutor(len(asked) or 1) as pool:
         answers = dict(zip(asked, pool.map(lambda found: _answers(engine, found), asked.values()), strict=True))
     why = {place: reason for place, found in answers.items() if (reason := _unreached(found))}
+    why |= _not_made(cache.place for cache in caches.write.values() if cache.local)
     there = {reference for found in answers.values() for reference, reason in found.items() if not reason}
     kept = replace(
         caches,
-        read=tuple(cache for cache in caches.read if cache.reference in there),
+        read=tuple(cache for cache in caches.read if cache.reference in there and cache.place not in why),
         write={image: cache for image, cache in caches.write.items() if cache.place not in why},
     )
     return kept, tuple(_lines(caches, kept, why))
+
+
+def _not_made(places: Iterable[str]) -> dict[str, str]:
+    """Make the folders that caches are written to, which bake wants to be there; return why one could not be made."""
+    why = {}
+    for place in places:
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why[place] = str(error.strerror).lower()
+    return why
 
 
 def _unreached(answers: Mapping[str, str]) -> str:

@@ -254,5 +254,6 @@ def added(document: dict[str, Any], targets: Mapping[str, str], caches: Caches) 
 
 def allowed(caches: Caches) -> tuple[str, ...]:
     """Return the flags by which bake is allowed to read and write the folders of caches."""
-    reads = (f"--allow=fs.read={cache.reference}" for cache in caches.read if cache.local)
-    return (*reads, *(f"--allow=fs.write={cache.reference}" for cache in caches.write.values() if cache.local))
+    reads = dict.fromkeys(f"--allow=fs.read={cache.place}" for cache in caches.read if cache.local)
+    writes = dict.fromkeys(f"--allow=fs.write={cache.place}" for cache in caches.write.values() if cache.local)
+    return (*reads, *writes)

@@ -76,6 +76,16 @@ def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
     assert lines == (f"The build cache at {tmp_path}/empty has nothing for this yet.",)
 
 
+def test_a_folder_that_is_written_to_is_made_and_one_that_cannot_be_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    good, bad = Cache(place=f"{tmp_path}/new/cache", name="a"), Cache(place=f"{tmp_path}/file", name="a")
+    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
+    usable, lines = cache_answers.usable(asked, Caches(write={"one": good, "other": bad}))
+    assert usable == Caches(write={"one": good})
+    assert (tmp_path / "new/cache").is_dir()
+    assert lines == (f"The build cache at {tmp_path}/file is not used: file exists. The build goes on without it.",)
+
+
 def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> None:
     with pytest.raises(CommandFailedError, match="did not say which build caches"):
         cache_answers.usable(engine(tmp_path, "ERROR: no", code=1), Caches(read=(HERE,)))
