@@ -224,3 +224,12 @@ def _refuse_emulation(made: Mapping[tuple[str, Platform], tuple[Platform, ...]])
                     f'Let that one build it: a row "{platform.value}" in {USER_FILE} (docs/builders.md)'
                 )
                 raise UsageError(message)
+
+
+def gone(shares: Iterable[Share], known: Mapping[str, Builder]) -> str:
+    """Return the builder that no longer serves its share, as a message begins with it; '' if all of them do."""
+    for share in shares:
+        now = known.get(share.builder.name) if share.builder else None
+        if share.builder and not (now and all(now.serving(platform) for platform in share.platforms)):
+            return f"The builder {share.builder.name}"
+    return ""

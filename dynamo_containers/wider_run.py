@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,13 @@ from dynamo_containers import (
 from dynamo_containers.builders import DOCKER, Share
 from dynamo_containers.cache_answers import Engine
 from dynamo_containers.caches import Caches, name_of
-from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.run import Plan
 from dynamo_containers.wider_build import Pushed, Wide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.platforms import Platform
@@ -64,10 +65,11 @@ def perform(
     works = [_work(wider, wide) for wide in every]
     for document in (each for work in works for each in work.documents):
         run.write(document)
-    if len(works) > 1:
-        _together(works, dry_run=dry_run)
-    else:
-        _alone(wider, every[0], works[0], dry_run=dry_run)
+    with _watched(wider, shares):
+        if len(works) > 1:
+            _together(works, dry_run=dry_run)
+        else:
+            _alone(wider, every[0], works[0], dry_run=dry_run)
     if not dry_run:
         for wide, work in zip(every, works, strict=True):
             _said_of_caches(wider, wide, work)
@@ -82,6 +84,24 @@ def _noted(work: Work) -> Document:
     """Return the document of a build under the name by which its metadata are found, where those are of one file."""
     first = work.parts[0].metadata
     return replace(work.document, path=first if len(work.parts) == 1 else work.document.path.with_suffix(".wide"))
+
+
+@contextmanager
+def _watched(wider: Wider, shares: tuple[Share, ...]) -> Iterator[None]:
+    """Tell a build that failed from a builder that went away in the middle of it."""
+    try:
+        yield
+    except CommandFailedError as error:
+        used = [share.builder.name for share in shares if share.builder]
+        known = builders.parse(run.capture(_ask(wider, builders.LIST))) if used else {}
+        gone = builders.gone(shares, known)
+        if not gone:
+            raise
+        message = (
+            f"{error}\n{gone} does not answer any more. Nothing got a tag in a registry, and what the others built is "
+            f"kept.\nWhen it is back, run the same command again. Look at it with: docker buildx inspect {used[0]}"
+        )
+        raise NoEngineError(message) from None
 
 
 def _ask(wider: Wider, words: tuple[str, ...]) -> run.Command:

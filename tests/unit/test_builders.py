@@ -167,6 +167,17 @@ def test_what_buildx_says_of_its_builders_is_read() -> None:
     }
 
 
+def test_a_builder_that_went_away_is_named() -> None:
+    shares = (
+        Share(builder=None, platforms=(AMD64,), native=AMD64),
+        Share(builder=ARM, platforms=(ARM64,), native=ARM64),
+    )
+    dead = Builder(name="arm", driver="remote", nodes=(Node(name="arm0", platforms=(), error="refused"),))
+    assert builders.gone(shares, {"arm": ARM}) == ""
+    assert builders.gone(shares, {"arm": dead}) == "The builder arm"
+    assert builders.gone(shares, {}) == "The builder arm"
+
+
 def test_an_engine_is_named_as_a_context_and_any_other_builder_by_its_name() -> None:
     assert builder("arm").variables == {"BUILDX_BUILDER": "arm"}
     assert builder("node", driver="docker").variables == {
