@@ -43,9 +43,9 @@ class Site:
     node: Machine
     registry: str
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        return ("build.base", "--platform", "all", "--push", f"{self.registry}/team")
+    def words(self, team: str) -> tuple[str, ...]:
+        """Return the words that build the pair and push it for a team."""
+        return ("build.base", "--platform", "all", "--push", f"{self.registry}/{team}")
 
     def ask(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Ask the registry."""
@@ -53,11 +53,11 @@ class Site:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
-    def tags(self) -> list[str]:
-        """Return the tags of the image that somebody could pull."""
-        if "team/" + IMAGE not in self.ask("_catalog")["repositories"]:
+    def tags(self, team: str) -> list[str]:
+        """Return the tags of a team's image that somebody could pull."""
+        if f"{team}/{IMAGE}" not in self.ask("_catalog")["repositories"]:
             return []
-        return [tag for tag in self.ask(f"team/{IMAGE}/tags/list")["tags"] or () if not tag.startswith("part-")]
+        return [tag for tag in self.ask(f"{team}/{IMAGE}/tags/list")["tags"] or () if not tag.startswith("part-")]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +91,33 @@ def test_a_pair_without_a_registry_to_meet_in_is_refused_before_anything_is_buil
     assert "--push HOST[:PORT][/PATH], or build one platform at a time" in done.stderr
 
 
+def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Site) -> None:
+    done = site.one.invoke(*site.words("team"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    (tag,) = site.tags("team")
+    assert tag.endswith("-debian")
+    index = site.ask(f"team/{IMAGE}/manifests/{tag}")
+    platforms = {row["platform"]["architecture"]: row["digest"] for row in index["manifests"]}
+    assert set(platforms) == {"amd64", "arm64"}
+    for arch, digest in platforms.items():
+        manifest = site.ask(f"team/{IMAGE}/manifests/{digest}")
+        config = site.ask(f"team/{IMAGE}/blobs/{manifest['config']['digest']}")
+        assert config["architecture"] == arch
+    named = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.stage")
+    here, there = site.one.docker(*named), site.node.docker(*named)
+    assert f"part-debian-{NATIVE.arch}" in here
+    assert f"part-debian-{FOREIGN.arch}" not in here
+    assert f"part-debian-{FOREIGN.arch}" in there
+    assert f"part-debian-{NATIVE.arch}" not in there
+
+
 def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:
+    """Last: the engine does not come back, and with it goes the network in which its registry is."""
+    site.node.empty()
     said: list[str] = []
     killed = threading.Event()
     process = subprocess.Popen(
-        site.one.command(*site.words),
+        site.one.command(*site.words("elsewhere")),
         cwd=site.one.folder,
         env=site.one.environment,
         stdout=subprocess.DEVNULL,
@@ -114,25 +136,4 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     assert f"The builder {NODE} does not answer any more. Nothing got a tag in a registry" in text
     assert f"error: the builder {NODE}: The command ended with exit code" in text
     assert "What ran beside it was ended: the engine of this machine." in text
-    assert site.tags() == []
-
-
-def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Site) -> None:
-    assert site.node.invoke("engine.up", "--platform", FOREIGN.value).returncode == 0
-    done = site.one.invoke(*site.words)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (tag,) = site.tags()
-    assert tag.endswith("-debian")
-    index = site.ask(f"team/{IMAGE}/manifests/{tag}")
-    platforms = {row["platform"]["architecture"]: row["digest"] for row in index["manifests"]}
-    assert set(platforms) == {"amd64", "arm64"}
-    for arch, digest in platforms.items():
-        manifest = site.ask(f"team/{IMAGE}/manifests/{digest}")
-        config = site.ask(f"team/{IMAGE}/blobs/{manifest['config']['digest']}")
-        assert config["architecture"] == arch
-    named = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.stage")
-    here, there = site.one.docker(*named), site.node.docker(*named)
-    assert f"part-debian-{NATIVE.arch}" in here
-    assert f"part-debian-{FOREIGN.arch}" not in here
-    assert f"part-debian-{FOREIGN.arch}" in there
-    assert f"part-debian-{NATIVE.arch}" not in there
+    assert site.tags("elsewhere") == []
