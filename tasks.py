@@ -334,6 +334,15 @@ def diff(_: Context, one: str, other: str) -> None:
         print(diff_read.diff(model.ROOT, (one, other)))
 
 
-namespace = Collection(lock, lint, explain, diff, run, clean_up)
+@task
+def report(_: Context) -> None:
+    """Show the last builds as one HTML page: their steps with times, layers, what images share, sizes over time."""
+    from dynamo_containers.report import show
+
+    with _messages():
+        print(show.show(model.ROOT))
+
+
+namespace = Collection(lock, lint, explain, diff, report, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

@@ -20,12 +20,14 @@ from dynamo_containers import (
     size_check,
     step_inputs,
 )
+from dynamo_containers.report import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.build import Facts, Request
+    from dynamo_containers.report.note import Note
     from dynamo_containers.run import Document
 
 PREPARES = ".build/prepare.lock"
@@ -50,6 +52,11 @@ def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
     Raises:
         FatalError: any of the foreseen failures.
     """
+    with note.noted(request, dry_run=dry_run) as noting:
+        _perform(request, wish, noting, dry_run=dry_run)
+
+
+def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> None:
     folder = request.catalogue.folder
     environment = engine.environment(folder)
     write = caches.BY_ROW if wish.write is True else wish.write or ""
@@ -67,15 +74,18 @@ def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
         reach.explained(request, lambda: engine.client_buildx(folder)),
     ):
         if set(named) == {""} and not (wished.read or wished.write or wish.push):
-            document: Document | None = _ordinary(request, facts, environment, dry_run=dry_run)
+            document: Document | None = _ordinary(request, facts, environment, noting, dry_run=dry_run)
         else:
             from dynamo_containers import wider_run  # an ordinary build needs none of it
 
             wider = wider_run.Wider(request=request, facts=facts, environment=environment, registry=wish.push)
-            document = wider_run.perform(wider, wished, named, dry_run=dry_run)
-        if not dry_run:
-            build_record.remember(request, facts)
-    if not dry_run and document:
+            document = wider_run.perform(wider, wished, named, noting, dry_run=dry_run)
+    if dry_run:
+        return
+    if document:
+        noting.measuring()
+    build_record.remember(request, facts)
+    if document:
         size_check.check(request, facts, environment, document)
 
 
@@ -89,8 +99,11 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def _ordinary(request: Request, facts: Facts, environment: Mapping[str, str], *, dry_run: bool) -> Document:
+def _ordinary(
+    request: Request, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool
+) -> Document:
     records = step_inputs.records(request, facts)
     plan = build.plan(request, facts, environment, engine.buildx(environment), records)
+    noting.building(facts, plan)
     run.execute(plan, dry_run=dry_run)
     return plan.documents[0]

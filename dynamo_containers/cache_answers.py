@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import run
 from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.report import buildkit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -146,14 +147,11 @@ def document(folder: Path, caches: Iterable[Cache]) -> dict[str, object]:
 
 def reasons(progress: str) -> dict[str, str]:
     """Read what buildx says with --progress=rawjson: reference -> '' for a cache that is there, or why it is not."""
-    found: dict[str, str] = {}
-    for line in progress.splitlines():
-        for vertex in (json.loads(line).get("vertexes") or ()) if line.startswith("{") else ():
-            name = str(vertex.get("name", ""))
-            if name.startswith(PREFIX) and vertex.get("completed"):
-                reference = name.removeprefix(PREFIX)
-                found[reference] = reason(str(vertex.get("error", "")), reference)
-    return found
+    return {
+        reference: reason(vertex.error, reference)
+        for vertex in buildkit.parse(progress).values()
+        if vertex.completed and (reference := vertex.name.removeprefix(PREFIX)) != vertex.name
+    }
 
 
 def reason(error: str, reference: str) -> str:

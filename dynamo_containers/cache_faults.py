@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import run
 from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.report import buildkit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,15 +69,12 @@ def of_writing(engine: Engine, reference: str) -> str:
     argv = engine.words("history", "logs", "--progress", "rawjson", reference.rpartition("/")[2])
     try:
         said = run.outputs(run.Command(argv=argv, env=engine.environment))
-    except CommandFailedError:
+        return failure(said.stdout + said.stderr)
+    except (CommandFailedError, ValueError):
         return ""
-    return failure(said.stdout + said.stderr)
 
 
 def failure(progress: str) -> str:
     """Return the error of the vertex that writes a cache."""
-    for line in progress.splitlines():
-        for vertex in (json.loads(line).get("vertexes") or ()) if line.startswith("{") else ():
-            if str(vertex.get("name", "")).startswith(WRITING) and vertex.get("error"):
-                return str(vertex["error"]).splitlines()[0]
-    return ""
+    errors = (each.error for each in buildkit.parse(progress).values() if each.name.startswith(WRITING))
+    return next((error.splitlines()[0] for error in errors if error), "")

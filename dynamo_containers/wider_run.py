@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.report.note import Note
     from dynamo_containers.run import Document
     from dynamo_containers.wider_build import Part, Work
 
@@ -51,7 +52,7 @@ class Wider:
 
 
 def perform(
-    wider: Wider, wished: Caches, named: Mapping[str, tuple[Platform, ...]], *, dry_run: bool
+    wider: Wider, wished: Caches, named: Mapping[str, tuple[Platform, ...]], noting: Note, *, dry_run: bool
 ) -> Document | None:
     """Build; return the bake document of what is in the engine's own store, None where nothing is.
 
@@ -65,6 +66,8 @@ def perform(
     works = [_work(wider, wide) for wide in every]
     for document in (each for work in works for each in work.documents):
         run.write(document)
+    # Of several machines the report has what was asked for and how it ended, not the steps of each.
+    noting.building(wider.facts, Plan(documents=(_noted(works[0]),), commands=(works[0].parts[0].command,)))
     with _watched(wider, shares):
         if len(works) > 1:
             _together(works, dry_run=dry_run)

@@ -26,7 +26,8 @@ REFUSED = (
 
 def said(cache: Cache, error: str = "") -> str:
     """Return the line of JSON in which buildx says what became of a cache."""
-    vertex = {"name": f"importing cache manifest from {cache.reference}", "completed": "2026-11-24T18:00:00Z"}
+    name = f"importing cache manifest from {cache.reference}"
+    vertex = {"digest": name, "name": name, "started": "2026-11-24T18:00:00Z", "completed": "2026-11-24T18:00:01Z"}
     return json.dumps({"vertexes": [{**vertex, **({"error": error} if error else {})}]})
 
 
@@ -132,7 +133,9 @@ def test_a_buildx_without_a_history_knows_of_no_fault(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_was_not_written_is_found_in_the_log_of_the_build() -> None:
-    vertex = {"name": "exporting cache to registry", "error": "error writing layer blob: denied\nmore"}
-    log = f"{json.dumps({'vertexes': [{'name': '[os 1/2] RUN'}]})}\n{json.dumps({'vertexes': [vertex]})}\n"
+    vertex = {"digest": "2", "name": "exporting cache to registry", "error": "error writing layer blob: denied\nmore"}
+    log = (
+        f"{json.dumps({'vertexes': [{'digest': '1', 'name': '[os 1/2] RUN'}]})}\n{json.dumps({'vertexes': [vertex]})}\n"
+    )
     assert cache_faults.failure(log) == "error writing layer blob: denied"
     assert cache_faults.failure(log.partition("\n")[0]) == ""
