@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from dynamo_containers import (
     build,
     build_record,
-    builders,
-    caches,
     engine,
     file_lock,
+    machine_file,
     prepare,
     reach,
     run,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.report.note import Note
     from dynamo_containers.run import Document
+    from dynamo_containers.wider_run import Ways
 
 PREPARES = ".build/prepare.lock"
 """Held while root images, programs and packages are made: each of them once."""
@@ -59,12 +59,10 @@ def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
 def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> None:
     folder = request.catalogue.folder
     environment = engine.environment(folder)
-    write = caches.BY_ROW if wish.write is True else wish.write or ""
-    wished = caches.wanted(request, caches.load(os.environ), wish.read, write)
-    default = os.environ.get(builders.BUILDX_BUILDER, "")
-    named = builders.named(request.platforms, builders.load(os.environ), default)
-    if not dry_run and "" in named:
-        engine.ready_for(folder, named[""])
+    ways = _ways(request, wish)
+    here = request.platforms if ways is None else ways.here
+    if not dry_run and here:
+        engine.ready_for(folder, here)
     with _alone(folder / PREPARES, "another build of this checkout, which makes what both need", dry_run=dry_run):
         facts = prepare.facts(request, dry_run=dry_run)
     path = build.document_path(request)
@@ -73,13 +71,10 @@ def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> No
         engine.watched(folder),
         reach.explained(request, lambda: engine.client_buildx(folder)),
     ):
-        if set(named) == {""} and not (wished.read or wished.write or wish.push):
+        if ways is None:
             document: Document | None = _ordinary(request, facts, environment, noting, dry_run=dry_run)
         else:
-            from dynamo_containers import wider_run  # an ordinary build needs none of it
-
-            wider = wider_run.Wider(request=request, facts=facts, environment=environment, registry=wish.push)
-            document = wider_run.perform(wider, wished, named, noting, dry_run=dry_run)
+            document = ways.perform(facts, environment, noting, dry_run=dry_run)
     if dry_run:
         return
     if document:
@@ -87,6 +82,17 @@ def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> No
     build_record.remember(request, facts)
     if document:
         size_check.check(request, facts, environment, document)
+
+
+def _ways(request: Request, wish: Wish) -> Ways | None:
+    """Return what is other than in an ordinary build, which imports none of it; None for such a one."""
+    said = wish.read or wish.write or wish.push or os.environ.get(machine_file.BUILDX_BUILDER)
+    files = (machine_file.CACHES, machine_file.BUILDERS)
+    if not said and not any(machine_file.there(os.environ, *file) for file in files):
+        return None
+    from dynamo_containers import wider_run
+
+    return wider_run.ways(request, wish, os.environ)
 
 
 @contextmanager

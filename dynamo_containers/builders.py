@@ -18,12 +18,7 @@ from dynamo_containers.toml_table import any_of, wrong
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-VARIABLE = "DYNAMO_CONTAINERS_BUILDERS"
-"""The file's path; without it a file of the user's own is read, where there is one."""
-USER_FILE = "builders.toml"
-"""Its name among the user's own."""
-BUILDX_BUILDER = "BUILDX_BUILDER"
-"""buildx's own variable: the builder of every platform without a row."""
+VARIABLE, USER_FILE = machine_file.BUILDERS
 DOCKER = "docker"
 """The driver of a builder that is a Docker Engine."""
 LIST = ("ls", "--format", "{{json .}}")
@@ -63,9 +58,9 @@ class Builder:
     def variables(self) -> dict[str, str]:
         """Return what the environment of a docker call must have for it; a Docker Engine is named as a context."""
         if self.driver != DOCKER:
-            return {BUILDX_BUILDER: self.name}
+            return {machine_file.BUILDX_BUILDER: self.name}
         # Set, DOCKER_HOST would win over the context, and BUILDX_BUILDER be refused.
-        return {"DOCKER_CONTEXT": self.name, "DOCKER_HOST": "", BUILDX_BUILDER: ""}
+        return {"DOCKER_CONTEXT": self.name, "DOCKER_HOST": "", machine_file.BUILDX_BUILDER: ""}
 
 
 @dataclass(frozen=True, kw_only=True)

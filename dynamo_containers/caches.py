@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Image
     from dynamo_containers.toml_table import Table
 
-VARIABLE = "DYNAMO_CONTAINERS_CACHES"
-"""The file's path; without it a file of the user's own is read, where there is one."""
-USER_FILE = "caches.toml"
-"""Its name among the user's own."""
+VARIABLE, USER_FILE = machine_file.CACHES
 NONE = "none"
 """The word that reads or writes no cache, whatever the rows say."""
 BY_ROW = "by row"

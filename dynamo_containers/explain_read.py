@@ -12,6 +12,7 @@ from dynamo_containers import (
     caches,
     container,
     explain,
+    machine_file,
     os_lock,
     os_packages,
     prepare,
@@ -92,7 +93,7 @@ def one(request: Request) -> str:
 def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
     """Return lines about what this machine's files say of building it: another builder, and build caches."""
     read = caches.wanted(request, caches.load(os.environ)).read
-    builder = builders.load(os.environ).get(platform) or os.environ.get(builders.BUILDX_BUILDER)
+    builder = builders.load(os.environ).get(platform) or os.environ.get(machine_file.BUILDX_BUILDER)
     if builder:
         yield f"Built by the builder {builder}"
     yield from (f"Read where it is there: the build cache {cache.reference}" for cache in read)

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USER_FOLDER = "dynamo-containers"
+CACHES = ("DYNAMO_CONTAINERS_CACHES", "caches.toml")
+"""Where build caches are (caches.py): the variable that may name the file, and the name of the user's own."""
+BUILDERS = ("DYNAMO_CONTAINERS_BUILDERS", "builders.toml")
+"""Which builder builds what (builders.py)."""
+BUILDX_BUILDER = "BUILDX_BUILDER"
+"""buildx's own variable: the builder of every platform without a row."""
 
 
 def read(environment: Mapping[str, str], variable: str, name: str) -> Table | None:
@@ -27,8 +33,17 @@ def read(environment: Mapping[str, str], variable: str, name: str) -> Table | No
     Raises:
         UsageError: the file that the variable names is missing, or one is no TOML.
     """
+    file = _file(environment, variable, name)
+    return Table.read(file.parent, file.name) if file else None
+
+
+def there(environment: Mapping[str, str], variable: str, name: str) -> bool:
+    """Say whether there is a file, or one is named."""
+    return _file(environment, variable, name) is not None
+
+
+def _file(environment: Mapping[str, str], variable: str, name: str) -> Path | None:
     if named := environment.get(variable, ""):
-        file = Path(named).absolute()
-        return Table.read(file.parent, file.name)
-    folder = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FOLDER
-    return Table.read(folder, name) if (folder / name).is_file() else None
+        return Path(named).absolute()
+    file = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FOLDER / name
+    return file if file.is_file() else None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dynamo_containers.builders import Share
     from dynamo_containers.model import Image
 
-PUSHED = "type=image,push=true,compression=zstd,compression-level=1,force-compression=true"
-"""The bytes of `build.OUTPUT`, to a registry."""
+PUSHED = "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true"
+"""The layers of `build.OUTPUT`, to a registry; only the OCI's manifests know of zstd, so they are of that kind."""
 BY_DIGEST = "push-by-digest=true,name-canonical=true"
 """Without any tag; the docker driver has no such push."""
 PART = "part"

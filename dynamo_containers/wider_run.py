@@ -13,7 +13,9 @@ from dynamo_containers import (
     builders,
     cache_answers,
     cache_faults,
+    caches,
     engine,
+    machine_file,
     run,
     step_inputs,
     wider_build,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamo_containers.build import Facts, Request
+    from dynamo_containers.build_run import Wish
     from dynamo_containers.platforms import Platform
     from dynamo_containers.report.note import Note
     from dynamo_containers.run import Document
@@ -49,6 +52,42 @@ class Wider:
     def buildx(self) -> tuple[str, ...]:
         """Return the words that call buildx."""
         return engine.buildx(self.environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """What is other than in an ordinary build."""
+
+    request: Request
+    caches: Caches
+    builders: Mapping[str, tuple[Platform, ...]]
+    """Builder -> what it builds; '' for the engine in use."""
+    registry: str
+
+    @property
+    def here(self) -> tuple[Platform, ...]:
+        """Return what the engine in use builds."""
+        return self.builders.get("", ())
+
+    def perform(self, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool) -> Document | None:
+        """Build; see `perform`."""
+        wider = Wider(request=self.request, facts=facts, environment=environment, registry=self.registry)
+        return perform(wider, self.caches, self.builders, noting, dry_run=dry_run)
+
+
+def ways(request: Request, wish: Wish, variables: Mapping[str, str]) -> Ways | None:
+    """Return what words and files of this machine say of a request; None: it is an ordinary build after all.
+
+    Raises:
+        UsageError: a word or a file is wrong.
+    """
+    write = caches.BY_ROW if wish.write is True else wish.write or ""
+    wished = caches.wanted(request, caches.load(variables), wish.read, write)
+    default = variables.get(machine_file.BUILDX_BUILDER, "")
+    named = builders.named(request.platforms, builders.load(variables), default)
+    if set(named) == {""} and not (wished.read or wished.write or wish.push):
+        return None
+    return Ways(request=request, caches=wished, builders=named, registry=wish.push)
 
 
 def perform(

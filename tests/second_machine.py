@@ -54,11 +54,11 @@ class Machine:
         self.docker("buildx", "prune", "--all", "--force")
 
 
-def checkout(place: Path) -> None:
-    """Clone the last commit, and link what a new machine would download again."""
+def checkout(place: Path, taken_over: tuple[str, ...] = TAKEN_OVER) -> None:
+    """Clone the last commit, and link what need not be made again: without a word, what is only downloaded."""
     shutil.rmtree(place, ignore_errors=True)
     run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
-    for cache in TAKEN_OVER:
+    for cache in taken_over:
         source = model.ROOT / ".build" / cache
         if source.is_dir():
             shutil.copytree(source, place / ".build" / cache, copy_function=os.link, symlinks=True)

@@ -19,6 +19,7 @@ import pytest
 from dynamo_containers import builders, engine, model, run
 from dynamo_containers.engine.place import Place
 from dynamo_containers.platforms import Platform, native_platform
+from tests.copied import CACHES
 from tests.second_machine import CLEAN, Machine, checkout, second
 from tests.stand_in.servers import registry
 
@@ -68,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         second(PLACE / "node", FOREIGN.value) as node,
         registry(folder, [engine.network(node.folder)]) as running,
     ):
-        checkout(PLACE / "one")
+        checkout(PLACE / "one", CACHES)
         own = Place(folder=model.ROOT)
         (folder / "docker").mkdir()
         (folder / "docker/config.json").write_bytes((own.docker_config / "config.json").read_bytes())
@@ -98,6 +99,7 @@ def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Sit
     assert tag.endswith("-debian")
     index = site.ask(f"team/{IMAGE}/manifests/{tag}")
     platforms = {row["platform"]["architecture"]: row["digest"] for row in index["manifests"]}
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
     assert set(platforms) == {"amd64", "arm64"}
     for arch, digest in platforms.items():
         manifest = site.ask(f"team/{IMAGE}/manifests/{digest}")

@@ -60,7 +60,7 @@ def test_a_part_is_pushed_by_digest_without_a_tag(catalogue: Catalogue, facts: F
     assert made["tags"] == []
     assert made["output"] == [
         (
-            "type=image,push=true,compression=zstd,compression-level=1,force-compression=true,"
+            "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true,"
             "name=registry.example/team/dynamo-frontend,push-by-digest=true,name-canonical=true"
         )
     ]
@@ -74,7 +74,9 @@ def test_an_engine_which_cannot_push_by_digest_gives_its_part_a_tag_that_nobody_
         assert made["tags"] == [
             f"registry.example/team/dynamo-frontend:part-debian-{share.platforms[0].arch}-bbbbbbbbbbbb"
         ]
-        assert made["output"] == ["type=image,push=true,compression=zstd,compression-level=1,force-compression=true"]
+        assert made["output"] == [
+            "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true"
+        ]
 
 
 def test_a_builder_is_named_by_variables_that_win_over_the_engine_in_use(catalogue: Catalogue, facts: Facts) -> None:
