@@ -161,7 +161,7 @@ def together(commands: Mapping[str, Command]) -> None:
     def follow(title: str) -> None:
         process = running[title]
         for line in process.stdout or ():
-            print(f"{title} | {line.rstrip()}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{title} | {line.rstrip()}\n")  # at once: print would let others in before the end
         if process.wait() and not failed:
             failed.append(title)
             _end(running.values())
