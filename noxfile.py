@@ -160,6 +160,26 @@ def reproducible(session: nox.Session) -> None:
     session.run("pytest", "--capture=no", "tests/reproducible", *session.posargs)  # minutes: show what is built
 
 
+@nox.session(tags=["engine"])
+def registry_cache(session: nox.Session) -> None:
+    """Build the frontend on an empty machine out of a cache, which then lies; needs the private engine, ten minutes."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "--capture=no", "tests/caches", *session.posargs)  # minutes: show the seconds
+
+
+@nox.session(tags=["engine"])
+def builders(session: nox.Session) -> None:
+    """Build the base image for two platforms on two engines, one of which dies; needs the private engine, minutes."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "--capture=no", "tests/builders", *session.posargs)
+
+
 @nox.session
 def lock_os(session: nox.Session) -> None:
     """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""

@@ -34,12 +34,18 @@ BASES = "the set of root images to build on"
 STRICT = "take nothing that is not pinned: no drift, and BuildKit denies every other source (cuda: always)"
 FROM = "where its wheels come from: `wheels` (the index), `git` (as pinned), URL#COMMIT, or the folder of a checkout"
 UCX_FROM = "with nixl-source: where the UCX in its wheel comes from; without it: `git`"
+CACHE_FROM = "read a build cache: HOST/NAME or a folder; again for more; without it: the rows of caches.toml; `none`"
+CACHE_TO = "write a build cache: HOST/NAME or a folder; without a word: where the rows of caches.toml say"
+PUSH = "into this registry (HOST[:PORT][/PATH]): by digest from each machine, then one tag over all platforms"
 BUILD_FLAGS = {
     "bases": BASES,
     "strict": STRICT,
     "dynamo-source": FROM,
     "nixl-source": f"NIXL in the same way, and UCX with it: {FROM}",
     "ucx-source": UCX_FROM,
+    "cache-from": CACHE_FROM,
+    "cache-to": CACHE_TO,
+    "push": PUSH,
 }
 
 
@@ -64,11 +70,11 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     platform: list[str],
     bases: str,
     sources: tuple[str, str, str],
+    how: tuple[list[str], str, str],
     *,
     strict: bool,
 ) -> None:
-    from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
-    from dynamo_containers.report import note
+    from dynamo_containers import build, build_run
 
     with _messages():
         request = build.request(
@@ -80,35 +86,28 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
             strict=strict,
             sources=dict(zip(("dynamo", "nixl", "ucx"), sources, strict=True)),
         )
-        with note.noted(request, dry_run=c.config.run.dry) as noting:
-            environment = engine.environment(model.ROOT)
-            if not c.config.run.dry:
-                engine.ready_for(model.ROOT, request.platforms)
-            facts = prepare.facts(request, dry_run=c.config.run.dry)
-            records = step_inputs.records(request, facts)
-            plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-            noting.building(facts, plan)
-            with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                run.execute(plan, dry_run=c.config.run.dry)
-            if not c.config.run.dry:
-                noting.measuring()
-                build_record.remember(request, facts)
-                size_check.check(request, facts, environment, plan.documents[0])
+        read, write, push = how
+        wish = build_run.Wish(read=read, write=write, push=push)
+        build_run.perform(request, wish, dry_run=c.config.run.dry)
 
 
-@task(iterable=["platform"], help={"platform": PLATFORM, **BUILD_FLAGS})
+@task(iterable=["platform", "cache_from"], optional=["cache_to"], help={"platform": PLATFORM, **BUILD_FLAGS})
 def base(  # noqa: PLR0913, PLR0917 - one for each flag
     c: Context,
     platform: list[str],
+    cache_from: list[str],
     bases: str = "debian",
     dynamo_source: str = "",
     nixl_source: str = "",
     ucx_source: str = "",
+    cache_to: str = "",
+    push: str = "",
     *,
     strict: bool = False,
 ) -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
-    _build(c, model.Stage.BASE, [], platform, bases, (dynamo_source, nixl_source, ucx_source), strict=strict)
+    sources, how = (dynamo_source, nixl_source, ucx_source), (cache_from, cache_to, push)
+    _build(c, model.Stage.BASE, [], platform, bases, sources, how, strict=strict)
 
 
 def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
@@ -118,18 +117,25 @@ def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
         c: Context,
         image: list[str],
         platform: list[str],
+        cache_from: list[str],
         bases: str = "debian",
         dynamo_source: str = "",
         nixl_source: str = "",
         ucx_source: str = "",
+        cache_to: str = "",
+        push: str = "",
         *,
         strict: bool = False,
     ) -> None:
-        _build(c, stage, image, platform, bases, (dynamo_source, nixl_source, ucx_source), strict=strict)
+        sources, how = (dynamo_source, nixl_source, ucx_source), (cache_from, cache_to, push)
+        _build(c, stage, image, platform, bases, sources, how, strict=strict)
 
     build.__doc__ = text
     flags = {"image": IMAGE, "platform": PLATFORM, **BUILD_FLAGS}
-    made: Task[Callable[..., None]] = task(name=stage.value, iterable=["image", "platform"], help=flags)(build)
+    iterable = ["image", "platform", "cache_from"]
+    made: Task[Callable[..., None]] = task(name=stage.value, iterable=iterable, optional=["cache_to"], help=flags)(
+        build
+    )
     return made
 
 

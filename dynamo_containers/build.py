@@ -175,40 +175,67 @@ def plan(
         buildx: how buildx is called.
         records: what is to be written down when it succeeded.
     """
+    path = document_path(request)
+    document = Document(path=path, text=text_of(bake(request, facts)))
+    policies, policed = policy(request, facts, path)
+    command = command_of(request, facts, buildx, path)
+    command = replace(command, env={**environment, **command.env, **policed})
+    return Plan(documents=(document, *policies), commands=(command,), records=records)
+
+
+def document_path(request: Request) -> Path:
+    """Return where the bake document of a request is written: two that differ do not overwrite each other's."""
     names = "-".join(image.name for image in request.images)
     architectures = "-".join(platform.arch for platform in request.platforms)
     file = f"bake-{request.stage.value}-{names}-{request.bases.name}-{architectures}.json"
-    path = request.catalogue.folder / ".build" / file
-    document = Document(path=path, text=json.dumps(bake(request, facts), indent=2, sort_keys=True) + "\n")
+    return request.catalogue.folder / ".build" / file
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """Return a document as it is written."""
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def command_of(
+    request: Request, facts: Facts, buildx: tuple[str, ...], path: Path, allowed: tuple[str, ...] = ()
+) -> Command:
+    """Return the command that builds a bake document.
+
+    Args:
+        request: what is asked for.
+        facts: what the world says.
+        buildx: how buildx is called.
+        path: the bake document.
+        allowed: flags by which more is allowed.
+    """
     # bake wants to be told which files outside of this folder it may read (buildx 0.18 and newer).
     readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in facts.secrets]
-    policies, policed = _policy(request, facts, path)
-    command = Command(
+    return Command(
         argv=(
             *buildx,
             "bake",
             *readable,
             f"--allow=fs.read={request.catalogue.folder}",
             *(f"--allow=fs.read={each.context}" for each in facts.sources.values() if each.local),
+            *allowed,
             f"--metadata-file={metadata(path)}",
             "--file",
             str(path),
         ),
-        env={**environment, **NO_PROVENANCE, **policed},
+        env=NO_PROVENANCE,
         hint="The step that failed stands above, and on the page of: invoke report\n"
         "What was done is kept: to go on, run the same command.\n"
         "To give that up and free its space: invoke clean" + (DENIED if request.bases.strict else ""),
     )
-    return Plan(documents=(document, *policies), commands=(command,), records=records)
 
 
-def _policy(request: Request, facts: Facts, bake_file: Path) -> tuple[tuple[Document, ...], dict[str, str]]:
+def policy(request: Request, facts: Facts, bake_file: Path) -> tuple[tuple[Document, ...], dict[str, str]]:
     """Return the policy's document, if it has any rule, and the variable by which buildx finds it."""
-    policy = source_policy.policy(request, facts)
-    if not policy:
+    rules = source_policy.policy(request, facts)
+    if not rules:
         return (), {}
     path = bake_file.with_name(f"policy-{bake_file.name}")
-    return (Document(path=path, text=json.dumps(policy, indent=2) + "\n"),), {source_policy.VARIABLE: str(path)}
+    return (Document(path=path, text=json.dumps(rules, indent=2) + "\n"),), {source_policy.VARIABLE: str(path)}
 
 
 def bake(request: Request, facts: Facts) -> dict[str, Any]:

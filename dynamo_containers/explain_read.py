@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import (
     build,
+    builders,
+    caches,
     container,
     explain,
+    machine_file,
     os_lock,
     os_packages,
     prepare,
@@ -77,12 +81,22 @@ def one(request: Request) -> str:
     }
     layers = explain.chain(steps, recipes, target)
     tag = build.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
-    return explain.text(
+    text = explain.text(
         f"{request.images[0].name}, {request.stage.value} stage, {platform.value}: {tag}",
         _root(request, root_role(request.stage), platform),
         (rows[name] for name in layers),
         (row for name, row in rows.items() if name not in layers),
     )
+    return "\n".join((text, *_elsewhere(request, platform)))
+
+
+def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
+    """Return lines about what this machine's files say of building it: another builder, and build caches."""
+    read = caches.wanted(request, caches.load(os.environ)).read
+    builder = builders.load(os.environ).get(platform) or os.environ.get(machine_file.BUILDX_BUILDER)
+    if builder:
+        yield f"Built by the builder {builder}"
+    yield from (f"Read where it is there: the build cache {cache.reference}" for cache in read)
 
 
 def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.toml_table import Table, wrong
+from dynamo_containers import machine_file
+from dynamo_containers.toml_table import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamo_containers.toml_table import Table
+
 VARIABLE = "DYNAMO_CONTAINERS_MIRRORS"
 """The file's path; without it a file of the user's own is read, where there is one."""
-USER_FILE = "dynamo-containers/mirrors.toml"
-"""Below $XDG_CONFIG_HOME or ~/.config."""
+USER_FILE = "mirrors.toml"
+"""Its name among the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +63,20 @@ def here() -> Mirrors:
 
 def load(environment: Mapping[str, str]) -> Mirrors:
     """Return the mirrors that an environment names; the same errors as `here`."""
-    if named := environment.get(VARIABLE, ""):
-        return _read(Path(named).absolute())
-    file = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FILE
-    return _read(file) if file.is_file() else Mirrors()
+    table = machine_file.read(environment, VARIABLE, USER_FILE)
+    return _read(table) if table else Mirrors()
 
 
-def _read(file: Path) -> Mirrors:
-    table = Table.read(file.parent, file.name)
+def _read(table: Table) -> Mirrors:
     registries = _strings(table.table("registries", optional=True))
     addresses = _strings(table.table("addresses", optional=True))
     table.refuse_the_rest()
     for public, mirror in registries.items():
         if any("://" in name or "@" in name or name.endswith("/") for name in (public, mirror)):
-            raise wrong(file.name, f"registries.{public}", f'"{mirror}"', '"HOST[:PORT][/PATH]" on both sides')
+            raise wrong(table.file, f"registries.{public}", f'"{mirror}"', '"HOST[:PORT][/PATH]" on both sides')
     for public, mirror in addresses.items():
         if not all("://" in name and name.endswith("/") for name in (public, mirror)):
-            raise wrong(file.name, f"addresses.{public}", f'"{mirror}"', '"https://HOST/[PATH/]" on both sides')
+            raise wrong(table.file, f"addresses.{public}", f'"{mirror}"', '"https://HOST/[PATH/]" on both sides')
     return Mirrors(registries=registries, addresses=addresses)
 
 

@@ -10,6 +10,7 @@ from dynamo_containers.errors import LockError
 from dynamo_containers.image_inputs import root_roles
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.python_pieces import compiles
 
 if TYPE_CHECKING:
     from dynamo_containers.build import Request
@@ -27,7 +28,8 @@ def locks(request: Request) -> list[OsLock]:
         for image in request.images
         for platform in request.platforms
         for role in root_roles(image, request.stage)
-        if role != "devel" or request.stage is Stage.BACKEND or image.compiles.get(platform)
+        # What compiles for one platform is a step for all that are built with it, even where it has nothing to do.
+        if role != "devel" or request.stage is Stage.BACKEND or compiles(image, request.platforms)
     }
     wanted |= {("builder", native_platform())}
     made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)

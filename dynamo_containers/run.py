@@ -11,17 +11,18 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Thread
 from typing import IO, TYPE_CHECKING
 
 from dynamo_containers import progress
 from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dynamo_containers.errors import FatalError
 
@@ -148,6 +149,67 @@ def _error(command: Command, returncode: int) -> type[FatalError]:
     return kind_of(returncode) if command.ours else CommandFailedError
 
 
+def together(commands: Mapping[str, Command]) -> None:
+    """Run commands at the same time, what each one says behind its title; the first that fails ends the others.
+
+    Raises:
+        CommandFailedError: one failed, or could not be started.
+    """
+    running: dict[str, subprocess.Popen[str]] = {}
+    failed: list[str] = []
+
+    def follow(title: str) -> None:
+        process = running[title]
+        for line in process.stdout or ():
+            sys.stderr.write(f"{title} | {line.rstrip()}\n")  # at once: print would let others in before the end
+        if process.wait() and not failed:
+            failed.append(title)
+            _end(running.values())
+
+    with ExitStack() as ended:
+        try:
+            for title, command in commands.items():
+                print(f"+ {command}", file=sys.stderr, flush=True)
+                running[title] = ended.enter_context(_started(command, stderr=subprocess.STDOUT))
+            threads = [Thread(target=follow, args=(title,)) for title in running]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            _end(running.values())
+    if failed:
+        why = _failure(commands[failed[0]], running[failed[0]].returncode, "")
+        others = ", ".join(title for title in commands if title != failed[0])
+        beside = f"\nWhat ran beside it was ended: {others}." if others else ""
+        message = f"{failed[0]}: {why}{beside}"
+        raise CommandFailedError(message)
+
+
+def _started(command: Command, *, stderr: int) -> subprocess.Popen[str]:
+    """Start a command in a group of its own, so that it can be ended with all that it started."""
+    try:
+        return subprocess.Popen(
+            command.argv,
+            env={**os.environ, **command.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+    except OSError as error:
+        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
+        raise CommandFailedError(message) from None
+
+
+def _end(processes: Iterable[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def capture(command: Command) -> str:
     """Run one command without printing it and return what it wrote to standard output.
 
@@ -212,21 +274,7 @@ def ask(command: Command, *, seconds: float) -> Finished:
         TooSlowError: it did not end within `seconds`.
         CommandFailedError: it could not be found.
     """
-    environment = {**os.environ, **command.env}
-    try:
-        process = subprocess.Popen(
-            command.argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            process_group=0,
-        )
-    except OSError as error:
-        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
-        raise CommandFailedError(message) from None
+    process = _started(command, stderr=subprocess.PIPE)
     with process:
         try:
             stdout, stderr = process.communicate(timeout=seconds)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-import time
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from dynamo_containers import file_lock
 from dynamo_containers.engine import daemon, emulation, endpoint, host, report
-from dynamo_containers.errors import BusyError, NoEngineError
+from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dynamo_containers.engine.place import Place
     from dynamo_containers.platforms import Platform
@@ -30,33 +28,8 @@ def locked(place: Place) -> Iterator[None]:
     Raises:
         BusyError: another one did not end in time.
     """
-    with _open(place.lock) as file:
-        if not _lock(file.fileno()):
-            _say("Waiting for another `invoke engine...` of this checkout")
-            end = time.monotonic() + BUSY_SECONDS
-            while not _lock(file.fileno()):
-                if time.monotonic() > end:
-                    message = "Another `invoke engine...` of this checkout is still at work.\nWait for it, or end it."
-                    raise BusyError(message)
-                time.sleep(0.1)
+    with file_lock.held(place.lock, "another `invoke engine...` of this checkout", seconds=BUSY_SECONDS):
         yield
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab")
-    except PermissionError:
-        message = f"{path} cannot be written by you.\nRun this as the user to whom the checkout belongs."
-        raise NoEngineError(message) from None
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def up(place: Place, platforms: tuple[Platform, ...]) -> None:

@@ -27,7 +27,7 @@ SCRIPTS = ("--volume", f"{INSIDE}:{MOUNTED}:ro")
 ARBITRARY_USER = ("--user", "1000790000:0")
 """A UID that has no name in the image, with GID 0: what OpenShift gives a container."""
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp")
-ENGINE_SECONDS = 60
+ENGINE_SECONDS = 180
 """What a call of the engine itself may take, emulated or not."""
 
 

@@ -26,7 +26,7 @@ from tests.lock.conftest import JSON, Index
 from tests.lock.test_registry import Registry, free_port, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -130,8 +130,11 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[Registry]:
-    """Run a registry on the loopback of the host, and of the engine where that is another one."""
+def registry(folder: Path, networks: Iterable[tuple[str, ...]] = ()) -> Iterator[Registry]:
+    """Run a registry on the loopback of the host, of the engine where that is another one, and of other `networks`.
+
+    Each of these is the words that run a command there (`engine.network`).
+    """
     port = free_port()
     settings = {
         "version": "0.1",
@@ -144,7 +147,7 @@ def registry(folder: Path) -> Iterator[Registry]:
     serve = ("docker-registry", "serve", str(folder / "settings.yml"))
     inside = engine.network(model.ROOT)
     with ExitStack() as stack, (folder / "log").open("wb") as log:
-        for words in [(), inside] if inside else [()]:
+        for words in dict.fromkeys(((), inside, *networks)):
             process = stack.enter_context(subprocess.Popen((*words, *serve), env=program, stdout=log, stderr=log))
             stack.callback(process.terminate)
             if not words:

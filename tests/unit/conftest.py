@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import pytest
 
 from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, roots
 from dynamo_containers.build import Facts
+from dynamo_containers.engine import endpoint
+from dynamo_containers.engine.place import Place
 from dynamo_containers.model import REST
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import Platform
@@ -319,3 +322,18 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a .deb that holds usr/bin/etcd."""
     return build_package(tmp_path_factory.mktemp("etcd") / "tree", "etcd-server", "3.5.16-4", ("usr/bin/etcd",))
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a docker CLI with buildx: this checkout's private one, or the user's."""
+    place = Place(folder=model.ROOT)
+    plugins = place.client / endpoint.PRIVATE_PLUGINS
+    variables = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"}  # nothing listens: --print asks no engine
+    if (plugins / endpoint.BUILDX).exists():
+        (tmp_path / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(plugins)]}), encoding="utf-8")
+        path = f"{place.client / endpoint.PRIVATE_PROGRAMS}:{os.environ['PATH']}"
+        return {**variables, "DOCKER_CONFIG": str(tmp_path), "PATH": path}
+    if endpoint.has_tools(os.environ):
+        return variables
+    pytest.fail("There is no docker CLI with buildx to judge the documents. Run these tests with: nox -s unit")

@@ -6,7 +6,6 @@ A golden document is what `plan` writes for the small data files of conftest.py.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, labels, model
-from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.place import Place
+from dynamo_containers import build, labels
 from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import Platform
@@ -222,21 +219,6 @@ def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: Facts) -> No
     request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
     created = labels.labels(request, facts, catalogue.images["base"])["org.opencontainers.image.created"]
     assert created == "2023-11-14T22:13:20Z"
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of a docker CLI with buildx: this checkout's private one, or the user's."""
-    place = Place(folder=model.ROOT)
-    plugins = place.client / endpoint.PRIVATE_PLUGINS
-    variables = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"}  # nothing listens: --print asks no engine
-    if (plugins / endpoint.BUILDX).exists():
-        (tmp_path / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(plugins)]}), encoding="utf-8")
-        path = f"{place.client / endpoint.PRIVATE_PROGRAMS}:{os.environ['PATH']}"
-        return {**variables, "DOCKER_CONFIG": str(tmp_path), "PATH": path}
-    if endpoint.has_tools(os.environ):
-        return variables
-    pytest.fail("There is no docker CLI with buildx to judge the documents. Run these tests with: nox -s unit")
 
 
 @pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS[1:])  # the first differs in one word

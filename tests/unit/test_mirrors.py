@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import fetch, mirrors, registry
+from dynamo_containers import fetch, machine_file, mirrors, registry
 from dynamo_containers.errors import DownloadError, UsageError
 from dynamo_containers.mirrors import Mirrors
 
@@ -40,8 +40,10 @@ def test_without_a_file_everything_is_asked_for_where_it_is(tmp_path: Path) -> N
 
 
 def test_the_user_s_own_file_is_read_without_the_variable(tmp_path: Path) -> None:
-    (tmp_path / "dynamo-containers").mkdir()
-    (tmp_path / mirrors.USER_FILE).write_text('[registries]\n"quay.io" = "mirror.example"\n', encoding="utf-8")
+    (tmp_path / machine_file.USER_FOLDER).mkdir()
+    (tmp_path / machine_file.USER_FOLDER / mirrors.USER_FILE).write_text(
+        '[registries]\n"quay.io" = "mirror.example"\n', encoding="utf-8"
+    )
     assert mirrors.load({"XDG_CONFIG_HOME": str(tmp_path)}).image("quay.io/pypa/a@sha256:1") == (
         "mirror.example/pypa/a@sha256:1"
     )

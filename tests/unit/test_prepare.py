@@ -194,3 +194,12 @@ def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs(
     assert "dynamo_containers.prepare" in loaded
     only_then = {"dynamo_containers.fetch", "dynamo_containers.host_tools", "concurrent.futures", "urllib.request"}
     assert only_then.isdisjoint(loaded)
+
+
+def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_that_is_built(
+    own_checkout: Path,
+) -> None:
+    both = build.request(model.load(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["all"])
+    one = build.request(model.load(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["linux/amd64"])
+    assert {lock.platform for lock in request_roots.locks(both) if lock.role == "devel"} == set(both.platforms)
+    assert not [lock for lock in request_roots.locks(one) if lock.role == "devel"]

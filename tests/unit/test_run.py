@@ -199,3 +199,37 @@ def test_a_started_command_writes_into_its_log(tmp_path: Path) -> None:
     process = run.start(Command(argv=("sh", "-c", "echo out; echo err >&2")), log=log)
     os.waitpid(process, 0)
     assert log.read_text(encoding="utf-8") == "out\nerr\n"
+
+
+def test_commands_at_the_same_time_say_who_speaks(capfd: pytest.CaptureFixture[str]) -> None:
+    both = {
+        "one": run.Command(argv=("sh", "-c", "echo first; echo second >&2")),
+        "other": run.Command(argv=("sh", "-c", "echo third")),
+    }
+    run.together(both)
+    said = capfd.readouterr().err.splitlines()
+    assert sorted(line for line in said if " | " in line) == ["one | first", "one | second", "other | third"]
+
+
+def test_the_first_that_fails_ends_the_others_and_all_that_they_started(capfd: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    both = {
+        "slow": run.Command(argv=("sh", "-c", "sleep 60; echo never")),
+        "broken": run.Command(argv=("sh", "-c", "echo no; exit 17"), hint="Mend it."),
+    }
+    with pytest.raises(CommandFailedError) as caught:
+        run.together(both)
+    assert time.monotonic() - began < 30
+    assert str(caught.value) == (
+        "broken: The command ended with exit code 17:\n  sh -c 'echo no; exit 17'\nMend it.\n"
+        "What ran beside it was ended: slow."
+    )
+    assert "slow | never" not in capfd.readouterr().err
+
+
+def test_a_command_that_cannot_be_started_ends_those_that_were() -> None:
+    began = time.monotonic()
+    both = {"slow": run.Command(argv=("sleep", "60")), "none": run.Command(argv=("/no/such/program",))}
+    with pytest.raises(CommandFailedError, match="cannot be started"):
+        run.together(both)
+    assert time.monotonic() - began < 30

@@ -160,6 +160,19 @@ def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:
     assert output.startswith("sglang, runtime stage, linux/arm64: sglang-runtime:")
 
 
+def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(line: CommandLine) -> None:
+    (line.checkout / "caches.toml").write_text('from = ["registry.example/cache"]', encoding="utf-8")
+    (line.checkout / "builders.toml").write_text('[builders]\n"linux/arm64" = "arm-node"', encoding="utf-8")
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_CACHES", str(line.checkout / "caches.toml"))
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_BUILDERS", str(line.checkout / "builders.toml"))
+    _, output, _ = line.invoke("explain", "--image", "frontend", "--platform", "linux/arm64")
+    assert output.endswith(
+        "\nBuilt by the builder arm-node\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-amd64-arm64\n"
+    )
+
+
 def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
     (line.checkout.parent / "bin/docker").write_text("#!/bin/sh\n", encoding="utf-8")
     code, output, complaints = line.invoke("run", "--image", "vllm", "--stage", "ci", "--platform", "linux/amd64")
@@ -381,6 +394,51 @@ def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
     assert code == 7
     assert 'ERROR: process "/bin/false" did not complete' in complaints
     assert "error: The command ended with exit code 17:\n" in complaints
+
+
+UNTIL_TOLD = (
+    '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
+)
+
+
+def beside(line: CommandLine, *words: str) -> subprocess.Popen[str]:
+    """Start another `invoke` in the checkout, when the first build is at work."""
+    while not line.started.exists():
+        time.sleep(0.01)
+    argv = (sys.executable, "-m", "invoke", *words, "--platform", native_platform().value)
+    return subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True)
+
+
+def go_on(line: CommandLine) -> None:
+    Path(f"{line.started}.go").touch()
+
+
+def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    with line.start("build.base", "--platform", native_platform().value) as one, beside(line, "build.base") as other:
+        assert other.stderr is not None
+        said = other.stderr.readline()
+        go_on(line)
+        one.communicate(timeout=60)
+        other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+
+
+def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    with (
+        line.start("build.base", "--platform", native_platform().value) as one,
+        beside(line, "build.runtime", "--image", "frontend") as other,
+    ):
+        while line.started.read_text(encoding="utf-8").split() != ["begin", "begin"] and other.poll() is None:
+            time.sleep(0.01)
+        go_on(line)
+        complaints = one.communicate(timeout=60)[1] + other.communicate(timeout=60)[1]
+    assert (one.returncode, other.returncode) == (0, 0), complaints
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "begin", "end", "end"]
+    assert "Waiting" not in complaints
 
 
 def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:

@@ -1,0 +1,259 @@
+"""How is a build done that reads or writes caches, is shared by builders, or ends in a registry?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dynamo_containers import (
+    build,
+    builders,
+    cache_answers,
+    cache_faults,
+    caches,
+    engine,
+    machine_file,
+    run,
+    step_inputs,
+    wider_build,
+)
+from dynamo_containers.builders import DOCKER, Share
+from dynamo_containers.cache_answers import Engine
+from dynamo_containers.caches import Caches, name_of
+from dynamo_containers.errors import CommandFailedError, NoEngineError
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.run import Plan
+from dynamo_containers.wider_build import Pushed, Wide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.build_run import Wish
+    from dynamo_containers.platforms import Platform
+    from dynamo_containers.report.note import Note
+    from dynamo_containers.run import Document
+    from dynamo_containers.wider_build import Part, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wider:
+    """What is built, and with what."""
+
+    request: Request
+    facts: Facts
+    environment: Mapping[str, str]
+    registry: str
+
+    @property
+    def buildx(self) -> tuple[str, ...]:
+        """Return the words that call buildx."""
+        return engine.buildx(self.environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """What is other than in an ordinary build."""
+
+    request: Request
+    caches: Caches
+    builders: Mapping[str, tuple[Platform, ...]]
+    """Builder -> what it builds; '' for the engine in use."""
+    registry: str
+
+    @property
+    def here(self) -> tuple[Platform, ...]:
+        """Return what the engine in use builds."""
+        return self.builders.get("", ())
+
+    def perform(self, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool) -> Document | None:
+        """Build; see `perform`."""
+        wider = Wider(request=self.request, facts=facts, environment=environment, registry=self.registry)
+        return perform(wider, self.caches, self.builders, noting, dry_run=dry_run)
+
+
+def ways(request: Request, wish: Wish, variables: Mapping[str, str]) -> Ways | None:
+    """Return what words and files of this machine say of a request; None: it is an ordinary build after all.
+
+    Raises:
+        UsageError: a word or a file is wrong.
+    """
+    write = caches.BY_ROW if wish.write is True else wish.write or ""
+    wished = caches.wanted(request, caches.load(variables), wish.read, write)
+    default = variables.get(machine_file.BUILDX_BUILDER, "")
+    named = builders.named(request.platforms, builders.load(variables), default)
+    if set(named) == {""} and not (wished.read or wished.write or wish.push):
+        return None
+    return Ways(request=request, caches=wished, builders=named, registry=wish.push)
+
+
+def perform(
+    wider: Wider, wished: Caches, named: Mapping[str, tuple[Platform, ...]], noting: Note, *, dry_run: bool
+) -> Document | None:
+    """Build; return the bake document of what is in the engine's own store, None where nothing is.
+
+    Raises:
+        FatalError: any of the foreseen failures; then nothing has a tag in the registry.
+    """
+    known = builders.parse(run.capture(_ask(wider, builders.LIST))) if set(named) != {""} else {}
+    shares = builders.shares(named, known, native_platform())
+    wider_build.check(shares, wider.registry)
+    every = [_wide(wider, share, wished, dry_run=dry_run) for share in shares]
+    works = [_work(wider, wide) for wide in every]
+    for document in (each for work in works for each in work.documents):
+        run.write(document)
+    # Of several machines the report has what was asked for and how it ended, not the steps of each.
+    noting.building(wider.facts, Plan(documents=(_noted(works[0]),), commands=(works[0].parts[0].command,)))
+    with _watched(wider, shares):
+        if len(works) > 1:
+            _together(works, dry_run=dry_run)
+        else:
+            _alone(wider, every[0], works[0], dry_run=dry_run)
+    if not dry_run:
+        for wide, work in zip(every, works, strict=True):
+            _said_of_caches(wider, wide, work)
+        for record in step_inputs.records(wider.request, wider.facts):
+            run.write(record)
+    if wider.registry:
+        _merge(wider, works, dry_run=dry_run)
+    return None if wider.registry or shares[0].builder else _noted(works[0])
+
+
+def _noted(work: Work) -> Document:
+    """Return the document of a build under the name by which its metadata are found, where those are of one file."""
+    first = work.parts[0].metadata
+    return replace(work.document, path=first if len(work.parts) == 1 else work.document.path.with_suffix(".wide"))
+
+
+@contextmanager
+def _watched(wider: Wider, shares: tuple[Share, ...]) -> Iterator[None]:
+    """Tell a build that failed from a builder that went away in the middle of it."""
+    try:
+        yield
+    except CommandFailedError as error:
+        used = [share.builder.name for share in shares if share.builder]
+        known = builders.parse(run.capture(_ask(wider, builders.LIST))) if used else {}
+        gone = builders.gone(shares, known)
+        if not gone:
+            raise
+        message = (
+            f"{error}\n{gone} does not answer any more. Nothing got a tag in a registry, and what the others built is "
+            f"kept.\nWhen it is back, run the same command again. Look at it with: docker buildx inspect {used[0]}"
+        )
+        raise NoEngineError(message) from None
+
+
+def _ask(wider: Wider, words: tuple[str, ...]) -> run.Command:
+    return run.Command(argv=(*wider.buildx, *words), env=dict(wider.environment))
+
+
+def _wide(wider: Wider, share: Share, wished: Caches, *, dry_run: bool) -> Wide:
+    """Return what one machine builds, with the caches that answer it."""
+    request = replace(wider.request, platforms=share.platforms)
+    facts = replace(wider.facts, native=share.native)
+    wide = Wide(request=request, facts=facts, share=share, registry=wider.registry)
+    own = caches_of(wished, wider.request, request)
+    if dry_run or not (own.read or own.write):
+        return replace(wide, caches=own)
+    usable, lines = cache_answers.usable(_engine(wider, share), own)
+    for line in lines:
+        _say(line)
+    return replace(wide, caches=usable)
+
+
+def caches_of(wished: Caches, every: Request, one: Request) -> Caches:
+    """Return the caches of one machine's share: what it writes is named by its own platforms."""
+    if every.platforms == one.platforms:
+        return wished
+    images = {image.name: image for image in one.images}
+    write = {
+        name: replace(cache, name=name_of(images[name], one.stage, one.bases, one.platforms))
+        for name, cache in wished.write.items()
+    }
+    return replace(wished, write=write)
+
+
+def _engine(wider: Wider, share: Share) -> Engine:
+    variables = share.builder.variables if share.builder else {}
+    environment = {**wider.environment, **variables}
+    return Engine(buildx=wider.buildx, environment=environment, folder=wider.request.catalogue.folder)
+
+
+def _work(wider: Wider, wide: Wide) -> Work:
+    content = build.bake(wide.request, wide.facts)
+    texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
+    return wider_build.work(wide, texts, wider.environment, wider.buildx)
+
+
+def _together(works: list[Work], *, dry_run: bool) -> None:
+    """Let every machine build at the same time, image by image."""
+    for parts in zip(*(work.parts for work in works), strict=True):
+        commands = {work.name: part.command for work, part in zip(works, parts, strict=True)}
+        if dry_run:
+            run.execute(Plan(commands=tuple(commands.values())), dry_run=True)
+        else:
+            run.together(commands)
+
+
+def _alone(wider: Wider, wide: Wide, work: Work, *, dry_run: bool) -> None:
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    try:
+        run.execute(Plan(commands=tuple(part.command for part in work.parts)), dry_run=dry_run)
+    except CommandFailedError:
+        fault = cache_faults.of_reading(_engine(wider, wide.share), wide.caches.read, since)
+        if not fault:
+            raise
+        _say(f"{fault} The build goes on without it.")
+        _forget(wider, wide)
+        again = _work(wider, replace(wide, caches=replace(wide.caches, read=())))
+        run.execute(Plan(documents=again.documents, commands=tuple(part.command for part in again.parts)))
+
+
+def _forget(wider: Wider, wide: Wide) -> None:
+    """Take the tags of images that came half from a cache: the engine names an image before it has all of it."""
+    if wide.share.builder and wide.share.builder.driver != DOCKER:
+        return
+    request = wide.request
+    tags = (
+        build.tag(image, request.stage, request.bases, request.platforms, wide.facts.version)
+        for image in request.images
+    )
+    environment = _engine(wider, wide.share).environment
+    for tag in tags:
+        run.finish(run.Command(argv=("docker", "image", "rm", "--force", tag), env=environment), seconds=60)
+
+
+def _said_of_caches(wider: Wider, wide: Wide, work: Work) -> None:
+    """Say it in one line when a cache was not written; a build does not fail for that."""
+    for part in work.parts:
+        cache = wide.caches.write.get(part.image.name)
+        made = wider_build.made(part, part.metadata.read_text(encoding="utf-8"))
+        reference = str(made.get("buildx.build.ref", ""))
+        why = cache_faults.of_writing(_engine(wider, wide.share), reference) if cache and reference else ""
+        if cache and why:
+            _say(f"The build cache {cache.reference} was not written: {why}. The image is built all the same.")
+
+
+def _merge(wider: Wider, works: list[Work], *, dry_run: bool) -> None:
+    """Give what every machine pushed one index and its tag, now that all of it is there."""
+    digests = {
+        image.name: tuple(_digest(image.name, work, dry_run=dry_run) for work in works)
+        for image in wider.request.images
+    }
+    pushed = Pushed(request=wider.request, version=wider.facts.version, registry=wider.registry, digests=digests)
+    commands = wider_build.merges(pushed, wider.buildx, wider.environment)
+    run.execute(Plan(commands=commands), dry_run=dry_run)
+
+
+def _digest(image: str, work: Work, *, dry_run: bool) -> str:
+    part: Part = next(part for part in work.parts if part.image.name == image)
+    if dry_run:
+        return f"(the digest in {part.metadata.name})"
+    return str(wider_build.made(part, part.metadata.read_text(encoding="utf-8"))["containerimage.digest"])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,141 @@
+"""The base image for two platforms on two engines, its parts by digest, one tag; and an engine that dies in the middle.
+
+This checkout's engine builds linux/amd64, a second one, named as a docker context, linux/arm64: emulated here, where no
+such machine is. The registry is Debian's, on loopback. There is no standalone BuildKit in Debian: of remote and
+Kubernetes drivers only the plans are tested.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import builders, engine, model, run
+from dynamo_containers.engine.place import Place
+from dynamo_containers.platforms import Platform, native_platform
+from tests.copied import CACHES
+from tests.second_machine import CLEAN, Machine, checkout, second
+from tests.stand_in.servers import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.engine
+
+NATIVE = native_platform()
+FOREIGN = next(platform for platform in Platform if platform is not NATIVE)
+NODE = "node"
+IMAGE = "dynamo-base"
+ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+PLACE = model.ROOT / ".build" / "two-engines"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A checkout whose foreign platform has a builder, that builder's machine, and the registry where both meet."""
+
+    one: Machine
+    node: Machine
+    registry: str
+
+    def words(self, team: str) -> tuple[str, ...]:
+        """Return the words that build the pair and push it for a team."""
+        return ("build.base", "--platform", "all", "--push", f"{self.registry}/{team}")
+
+    def ask(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Ask the registry."""
+        request = urllib.request.Request(f"http://{self.registry}/v2/{path}", headers={"Accept": ACCEPT})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def tags(self, team: str) -> list[str]:
+        """Return the tags of a team's image that somebody could pull."""
+        if f"{team}/{IMAGE}" not in self.ask("_catalog")["repositories"]:
+            return []
+        return [tag for tag in self.ask(f"{team}/{IMAGE}/tags/list")["tags"] or () if not tag.startswith("part-")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    engine.up(model.ROOT, (NATIVE, FOREIGN))
+    with (
+        second(PLACE / "node", FOREIGN.value) as node,
+        registry(folder, [engine.network(node.folder)]) as running,
+    ):
+        checkout(PLACE / "one", CACHES)
+        own = Place(folder=model.ROOT)
+        (folder / "docker").mkdir()
+        (folder / "docker/config.json").write_bytes((own.docker_config / "config.json").read_bytes())
+        variables = {**CLEAN, "DOCKER_CONFIG": str(folder / "docker"), "PATH": engine.environment(model.ROOT)["PATH"]}
+        address = engine.environment(node.folder)["DOCKER_HOST"]
+        argv = ("docker", "context", "create", NODE, "--docker", f"host={address}")
+        subprocess.run(argv, env=variables, check=True, capture_output=True)
+        (folder / "builders.toml").write_text(f'[builders]\n"{FOREIGN.value}" = "{NODE}"\n', encoding="utf-8")
+        one = Machine(
+            folder=PLACE / "one",
+            environment={**variables, "DOCKER_HOST": own.host, builders.VARIABLE: str(folder / "builders.toml")},
+        )
+        yield Site(one=one, node=node, registry=running.address)
+
+
+def test_a_pair_without_a_registry_to_meet_in_is_refused_before_anything_is_built(site: Site) -> None:
+    done = site.one.invoke("-R", "build.base", "--platform", "all")
+    assert done.returncode == 2
+    assert f"linux/arm64: the builder {NODE}" in done.stderr
+    assert "--push HOST[:PORT][/PATH], or build one platform at a time" in done.stderr
+
+
+def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Site) -> None:
+    done = site.one.invoke(*site.words("team"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    (tag,) = site.tags("team")
+    assert tag.endswith("-debian")
+    index = site.ask(f"team/{IMAGE}/manifests/{tag}")
+    platforms = {row["platform"]["architecture"]: row["digest"] for row in index["manifests"]}
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert set(platforms) == {"amd64", "arm64"}
+    for arch, digest in platforms.items():
+        manifest = site.ask(f"team/{IMAGE}/manifests/{digest}")
+        config = site.ask(f"team/{IMAGE}/blobs/{manifest['config']['digest']}")
+        assert config["architecture"] == arch
+    named = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.stage")
+    here, there = site.one.docker(*named), site.node.docker(*named)
+    assert f"part-debian-{NATIVE.arch}" in here
+    assert f"part-debian-{FOREIGN.arch}" not in here
+    assert f"part-debian-{FOREIGN.arch}" in there
+    assert f"part-debian-{NATIVE.arch}" not in there
+
+
+def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:
+    """Last: the engine does not come back, and with it goes the network in which its registry is."""
+    site.node.empty()
+    said: list[str] = []
+    killed = threading.Event()
+    process = subprocess.Popen(
+        site.one.command(*site.words("elsewhere")),
+        cwd=site.one.folder,
+        env=site.one.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        for line in process.stderr or ():
+            said.append(line)
+            if not killed.is_set() and line.startswith(f"the builder {NODE} | ") and "] RUN " in line:
+                killed.set()
+                run.call(run.Command(argv=("env", f"--chdir={site.node.folder}", *site.node.command("engine.down"))))
+    text = "".join(said)
+    assert killed.is_set(), text[-3000:]
+    assert process.returncode == 3, text[-3000:]
+    assert f"The builder {NODE} does not answer any more. Nothing got a tag in a registry" in text
+    assert f"error: the builder {NODE}: The command ended with exit code" in text
+    assert "What ran beside it was ended: the engine of this machine." in text
+    assert site.tags("elsewhere") == []

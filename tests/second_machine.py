@@ -1,0 +1,79 @@
+"""A second machine, as far as one can be had here: a checkout elsewhere, with an engine of its own that has nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers import engine, model, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+TAKEN_OVER = ("downloads", "tools")
+"""What is judged by its sha256, and programs that make things. All else is made again."""
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "DYNAMO_", "BUILDX_"))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A checkout of the last commit, and what its commands see."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """Return the command that runs a task of it."""
+        return (sys.executable, "-m", "invoke", *words)
+
+    def invoke(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a task of it."""
+        env = {**self.environment, **variables}
+        return subprocess.run(
+            self.command(*words), cwd=self.folder, env=env, capture_output=True, text=True, check=False
+        )
+
+    def docker(self, *words: str) -> str:
+        """Ask its engine."""
+        used = {} if "DOCKER_HOST" in self.environment else engine.environment(self.folder)
+        env = {**self.environment, **used}
+        done = subprocess.run(("docker", *words), env=env, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def empty(self) -> None:
+        """Take from its engine all that was built or pulled."""
+        images = self.docker("image", "ls", "--quiet", "--no-trunc").split()
+        if images:
+            self.docker("image", "rm", "--force", *dict.fromkeys(images))
+        self.docker("buildx", "prune", "--all", "--force")
+
+
+def checkout(place: Path, taken_over: tuple[str, ...] = TAKEN_OVER) -> None:
+    """Clone the last commit, and link what need not be made again: without a word, what is only downloaded."""
+    shutil.rmtree(place, ignore_errors=True)
+    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
+    for cache in taken_over:
+        source = model.ROOT / ".build" / cache
+        if source.is_dir():
+            shutil.copytree(source, place / ".build" / cache, copy_function=os.link, symlinks=True)
+
+
+@contextmanager
+def second(place: Path, *platforms: str) -> Iterator[Machine]:
+    """Make the machine; at the end of the block nothing is left of it."""
+    checkout(place)
+    machine = Machine(folder=place, environment=CLEAN)
+    words = [word for platform in platforms for word in ("--platform", platform)]
+    try:
+        done = machine.invoke("engine.up", *words)
+        assert done.returncode == 0, done.stderr
+        yield machine
+    finally:
+        machine.invoke("engine.down", "--purge")
+        shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,142 @@
+"""The plans of builds with caches, of pairs on several builders, and of what goes to a registry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import build, caches, wider_build, wider_run
+from dynamo_containers.builders import Builder, Node, Share
+from dynamo_containers.errors import UsageError
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import Platform
+from dynamo_containers.wider_build import Pushed, Wide
+
+if TYPE_CHECKING:
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.model import Catalogue
+    from dynamo_containers.wider_build import Work
+
+AMD64, ARM64 = Platform.AMD64, Platform.ARM64
+HERE = Share(builder=None, platforms=(AMD64,), native=AMD64)
+NODE = Builder(name="node", driver="docker", nodes=(Node(name="node", platforms=("linux/arm64",)),))
+REMOTE = Builder(name="far", driver="remote", nodes=(Node(name="far0", platforms=("linux/arm64",)),))
+RECIPE = "FROM scratch\nCOPY file /file\n"
+REGISTRY = "registry.example/team"
+
+
+def both(catalogue: Catalogue) -> Request:
+    return build.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["all"])
+
+
+def planned(request: Request, facts: Facts, share: Share, cache: str = "", registry: str = REGISTRY) -> Work:
+    own = replace(request, platforms=share.platforms)
+    wanted = caches.wanted(own, caches.Rows(), [cache] if cache else [], cache)
+    wide = Wide(request=own, facts=replace(facts, native=share.native), share=share, caches=wanted, registry=registry)
+    texts = dict.fromkeys(build.bake(wide.request, wide.facts)["target"], RECIPE)
+    return wider_build.work(wide, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
+
+
+def target(work: Work) -> dict[str, Any]:
+    """Return the target of the one image of a machine's work."""
+    content: dict[str, Any] = json.loads(work.documents[-1].text)
+    (name,) = content["group"]["default"]["targets"]
+    found: dict[str, Any] = content["target"][name]
+    return found
+
+
+def test_each_machine_builds_its_own_platform_with_the_tools_of_its_own(catalogue: Catalogue, facts: Facts) -> None:
+    there = Share(builder=REMOTE, platforms=(ARM64,), native=ARM64)
+    steps = json.loads(planned(both(catalogue), facts, there).documents[-1].text)["target"]
+    assert {tuple(step["platforms"]) for name, step in steps.items() if name != "tools"} == {("linux/arm64",)}
+    assert [key for key in steps["tools"]["contexts"] if key.startswith("root-")] == ["root-arm64"]
+
+
+def test_a_part_is_pushed_by_digest_without_a_tag(catalogue: Catalogue, facts: Facts) -> None:
+    made = target(planned(both(catalogue), facts, Share(builder=REMOTE, platforms=(ARM64,), native=ARM64)))
+    assert made["tags"] == []
+    assert made["output"] == [
+        (
+            "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true,"
+            "name=registry.example/team/dynamo-frontend,push-by-digest=true,name-canonical=true"
+        )
+    ]
+
+
+def test_an_engine_which_cannot_push_by_digest_gives_its_part_a_tag_that_nobody_pulls(
+    catalogue: Catalogue, facts: Facts
+) -> None:
+    for share in (HERE, Share(builder=NODE, platforms=(ARM64,), native=ARM64)):
+        made = target(planned(both(catalogue), facts, share))
+        assert made["tags"] == [
+            f"registry.example/team/dynamo-frontend:part-debian-{share.platforms[0].arch}-bbbbbbbbbbbb"
+        ]
+        assert made["output"] == [
+            "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true"
+        ]
+
+
+def test_a_builder_is_named_by_variables_that_win_over_the_engine_in_use(catalogue: Catalogue, facts: Facts) -> None:
+    ways = {
+        builder: planned(both(catalogue), facts, Share(builder=builder, platforms=(ARM64,), native=ARM64))
+        for builder in (NODE, REMOTE)
+    }
+    variables = {builder: work.parts[0].command.env for builder, work in ways.items()}
+    assert variables[NODE]["DOCKER_HOST"] == ""
+    assert variables[NODE]["DOCKER_CONTEXT"] == "node"
+    assert variables[REMOTE]["DOCKER_HOST"] == "unix:///run/engine.sock"
+    assert variables[REMOTE]["BUILDX_BUILDER"] == "far"
+
+
+def test_the_index_over_all_platforms_is_made_of_digests_and_tagged_by_one_command(
+    catalogue: Catalogue, facts: Facts
+) -> None:
+    digests = (f"sha256:{'1' * 64}", f"sha256:{'2' * 64}")
+    pushed = Pushed(request=both(catalogue), version=facts.version, registry=REGISTRY, digests={"frontend": digests})
+    (command,) = wider_build.merges(pushed, ("buildx",), {})
+    assert command.argv == (
+        *("buildx", "imagetools", "create", "--tag", "registry.example/team/dynamo-frontend:1.4.2-debian"),
+        *(f"registry.example/team/dynamo-frontend@{digest}" for digest in digests),
+    )
+
+
+def test_several_machines_without_a_registry_are_refused_with_who_builds_what() -> None:
+    shares = (HERE, Share(builder=REMOTE, platforms=(ARM64,), native=ARM64))
+    with pytest.raises(UsageError, match=r"linux/amd64: the engine of this machine\n  linux/arm64: the builder far\n"):
+        wider_build.check(shares, "")
+    wider_build.check(shares, REGISTRY)
+    wider_build.check(shares[:1], "")
+
+
+def test_with_caches_an_image_is_one_dockerfile_that_reads_and_writes_them(catalogue: Catalogue, facts: Facts) -> None:
+    work = planned(both(catalogue), facts, HERE, cache="registry.example/cache", registry="")
+    recipe, document = work.documents
+    made = target(work)
+    assert list(json.loads(document.text)["target"]) == ["frontend-runtime"]
+    assert made["dockerfile"] == str(recipe.path)
+    assert "AS frontend-runtime\n" in recipe.text
+    assert made["cache-from"][0] == "type=registry,ref=registry.example/cache:frontend-runtime-debian-amd64"
+    assert made["cache-to"][0].startswith(
+        "type=registry,ref=registry.example/cache:frontend-runtime-debian-amd64,mode=max"
+    )
+    assert made["tags"] == ["dynamo-frontend:1.4.2-debian-amd64"]
+    assert made["output"] == [build.OUTPUT]
+    assert work.document.text == build.plan(replace(both(catalogue), platforms=(AMD64,)), facts, {}).documents[0].text
+
+
+def test_without_caches_the_graph_is_built_as_ever(catalogue: Catalogue, facts: Facts) -> None:
+    work = planned(both(catalogue), facts, HERE)
+    ordinary = json.loads(work.document.text)["target"]
+    pushed = json.loads(work.documents[-1].text)["target"]
+    assert {name for name in ordinary if ordinary[name] != pushed[name]} == {"frontend-runtime"}
+
+
+def test_each_machine_of_a_pair_writes_the_cache_of_its_own_platform(catalogue: Catalogue) -> None:
+    request = both(catalogue)
+    wished = caches.wanted(request, caches.Rows(), write="registry.example/cache")
+    own = wider_run.caches_of(wished, request, replace(request, platforms=(ARM64,)))
+    assert wished.write["frontend"].name == "frontend-runtime-debian-amd64-arm64"
+    assert own.write["frontend"].name == "frontend-runtime-debian-arm64"
