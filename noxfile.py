@@ -43,6 +43,7 @@ SHELL_SCRIPTS = (
     "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
+    "containers/bin/require-python",
     "containers/bin/settle",
     "containers/backend/compile",
     "containers/bin/start-settling",

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers import os_archive
 from dynamo_containers.toml_table import any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamo_containers.os_archive import Archive
     from dynamo_containers.platforms import Platform
     from dynamo_containers.toml_table import Table
+
+
+BUILDER = "builder"
+"""The role of the root image that wheels are fetched and installed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,10 @@ class RegistryRoot:
 
     image: str
     """Its readable reference, with {machine} (`x86_64`) where each platform has a repository of its own."""
+    suite: str = ""
+    """The suite of its bases' archive that it is made of ('' where nothing is installed on it)."""
+    packages: tuple[str, ...] = ()
+    """What whatever stands on it needs and it may lack: installed before anything else."""
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
@@ -124,6 +134,8 @@ class Bases:
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
+    archive: Archive | None = None
+    """Where packages come from that go on root images of registries."""
     sources: Sources = Sources()
 
     @property
@@ -135,6 +147,11 @@ class Bases:
     def pulled(self) -> dict[str, RegistryRoot]:
         """Return the root images that registries have."""
         return {role: root for role, root in self.roots.items() if isinstance(root, RegistryRoot)}
+
+    @property
+    def extended(self) -> dict[str, RegistryRoot]:
+        """Return the root images of registries that OS packages are installed on."""
+        return {role: root for role, root in self.pulled.items() if root.suite}
 
     @property
     def packaged(self) -> dict[str, Program]:
@@ -158,7 +175,8 @@ class Bases:
 
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
-    roots = {role: _root(root) for role, root in row.tables("roots", optional=True).items()}
+    archive = os_archive.read(row.table("archive")) if "archive" in row.keys_left() else None
+    roots = {role: _root(role, root, archive) for role, root in row.tables("roots", optional=True).items()}
     bases = Bases(
         name=name,
         description=row.string("description"),
@@ -170,23 +188,43 @@ def read(name: str, row: Table) -> Bases:
         roots=roots,
         programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         packages=_package_sets(row.tables("packages", optional=True), roots),
+        archive=archive,
         sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()
     return bases
 
 
-def _root(row: Table) -> Root | RegistryRoot:
-    row.refuse_both("image", ("suite", "packages"))
+def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot:
     interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
     root: Root | RegistryRoot
     if "image" in row.keys_left():
-        root = RegistryRoot(image=_tagged(row, row.string("image")), interpreter=interpreter, glibc=glibc)
+        root = RegistryRoot(
+            image=_tagged(row, row.string("image")),
+            suite=row.string("suite", optional=True),
+            packages=row.strings("packages", optional=True),
+            interpreter=interpreter,
+            glibc=glibc,
+        )
+        _check_extended(role, row, root, archive)
     else:
         packages = row.strings("packages")
         root = Root(suite=row.string("suite"), packages=packages, interpreter=interpreter, glibc=glibc)
     row.refuse_the_rest()
     return root
+
+
+def _check_extended(role: str, row: Table, root: RegistryRoot, archive: Archive | None) -> None:
+    """Refuse OS packages on a root image of a registry that nobody could lock or install."""
+    if bool(root.suite) is not bool(root.packages):
+        lacks, has = ("packages", "suite") if root.suite else ("suite", "packages")
+        raise wrong(
+            row.file, row.path, f"{has} without {lacks}", "both: what is installed on the image, and of which suite"
+        )
+    if root.suite and archive is None:
+        raise wrong(row.file, f"{row.path}.suite", f'"{root.suite}"', "no suite: the bases have no row `archive`")
+    if root.suite and role == BUILDER:  # its steps also run for the machine that builds, whatever is asked for
+        raise wrong(row.file, f"{row.path}.packages", "packages", "none: a builder of a registry is taken as it is")
 
 
 def _tagged(row: Table, image: str, key: str = "image") -> str:
@@ -203,8 +241,7 @@ def engine_image(row: Table) -> RegistryRoot | None:
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
-    # What a registry's root image has installed is in no lock, so nothing can be locked on top of it yet.
-    made = [role for role, root in roots.items() if isinstance(root, Root)]
+    made = [role for role, root in roots.items() if root.suite]
     sets = {}
     for name, row in rows.items():
         if name in roots:  # their locks would be one file
@@ -212,11 +249,15 @@ def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | Registry
         on, packages = row.string("on"), row.strings("packages")
         row.refuse_the_rest()
         if on not in made:
-            raise wrong(row.file, f"{row.path}.on", f'"{on}"', any_of(made) or "no set: no root image is bootstrapped")
+            raise wrong(row.file, f"{row.path}.on", f'"{on}"', _on(made))
         if not packages:
             raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
         sets[name] = PackageSet(on=on, packages=packages)
     return sets
+
+
+def _on(roles: list[str]) -> str:
+    return any_of(roles) if roles else "no set: no root image has a suite to take packages of"
 
 
 def _sources(row: Table) -> Sources:

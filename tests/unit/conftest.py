@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, roots
+from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, pulled, roots
+from dynamo_containers.apt import Package
 from dynamo_containers.build import Facts
 from dynamo_containers.model import REST
 from dynamo_containers.pins import PINS_FILE
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dynamo_containers.apt import Package
     from dynamo_containers.model import Catalogue
     from dynamo_containers.os_lock import OsLock
 
@@ -177,6 +177,23 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
         (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def leave_locks_on_images(catalogue: Catalogue) -> None:
+    """Leave a lock of one package for all that is installed on root images of registries: none can be made here."""
+    for lock in lock_part.os_locks(catalogue):
+        if lock.image and lock.bases.archive:
+            package = Package(
+                name=f"on-{lock.name}",
+                version="1-1",
+                architecture="all",
+                archive=lock.bases.archive.name(lock.platform),
+                path=f"pool/main/o/on-{lock.name}/on-{lock.name}_1-1_all.deb",
+                size=1000,
+                sha256="9" * 64,
+            )
+            on = pulled.digest(catalogue.pins, lock.bases, lock.role, lock.platform)
+            os_lock.write(lock, catalogue.folder, (package,), "20261124T180000Z", on)
 
 
 def leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:

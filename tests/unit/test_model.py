@@ -89,8 +89,9 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
-            "containers/images.toml: bases.debian.roots.runtime has both image and suite; a row has one or the other.",
-            id="a root image of two kinds",
+            'containers/images.toml: bases.debian.roots.runtime.suite: found "bookworm", '
+            "allowed is no suite: the bases have no row `archive`.",
+            id="packages on a root image of a registry without an archive to take them from",
         ),
         pytest.param(
             ETCD_ROW,
@@ -137,7 +138,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
             "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are "
-            "glibc, image, interpreter.",
+            "glibc, image, interpreter, packages, suite.",
             id="an unknown key of a root image of a registry",
         ),
         pytest.param(
