@@ -309,10 +309,10 @@ esac
     apt.host_mirrors.cache_clear()
 
 
-def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = ()) -> bytes:
-    """Return a .deb with these files."""
+def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = (), more: str = "") -> bytes:
+    """Return a .deb with these files; `more` is added to what it says of itself."""
     (folder / "DEBIAN").mkdir(parents=True)
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\nDescription: none\n"
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\n{more}Description: none\n"
     (folder / "DEBIAN/control").write_text(control, encoding="utf-8")
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -389,3 +389,33 @@ def test_what_drifted_may_move_what_the_image_has(debs: Path) -> None:
     (debs / "drift").write_text("libc6 2.36-9 2.36-10\n", encoding="utf-8")
     done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
     assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+
+
+@needs_dpkg
+def test_what_the_lock_renews_may_move_what_the_image_has(debs: Path) -> None:
+    (debs / "renews").write_text("g++\nlibc6\n", encoding="utf-8")
+    done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
+    assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+
+
+@needs_dpkg
+def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_path: Path) -> None:
+    folder = tmp_path / "debs"
+    folder.mkdir()
+    before = {"b": "", "a": "b (>= 1), other | another", "c": "a:any"}
+    for name, others in before.items():
+        more = f"Pre-Depends: {others}\n" if others else ""
+        (folder / f"{name}.deb").write_bytes(build_package(tmp_path / name, name, "1", more=more))
+    (folder / "drift").touch()
+    done = install(folder)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            f"dpkg --force-confold --unpack {folder}/b.deb",
+            "dpkg --force-confold --configure --pending",
+            f"dpkg --force-confold --unpack {folder}/a.deb",
+            "dpkg --force-confold --configure --pending",
+            f"dpkg --force-confold --install {folder}/c.deb",
+            "dpkg --force-confold --configure --pending",
+        ],
+    )
