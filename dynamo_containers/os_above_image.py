@@ -75,7 +75,7 @@ def configured(folder: Path, lock: OsLock, installed: os_installed.Installed) ->
     archive, platform = _archive(lock), lock.platform
     name, suite = archive.name(platform), lock.root.suite
     return apt.Apt(
-        folder=folder / ".build" / "apt" / f"{lock.layer}-{installed.status.parent.name}",
+        folder=folder / ".build" / "apt" / f"{name}-{suite}-{platform.arch}",  # lists that all such images share
         suite=suite,
         architecture=platform.arch,
         mirrors={name: mirrors.here().address(archive.addresses[platform])},

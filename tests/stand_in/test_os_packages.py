@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
@@ -99,8 +100,10 @@ def version(project: Project, tag: str, package: str) -> str:
 def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
     project: Project, tags: dict[str, str]
 ) -> None:
-    asks = "import sys; print(sys._base_executable, sys.prefix); import dynamo.frontend"
-    assert said(project, tags["frontend"], "python", "-c", asks) == "/usr/bin/python3 /opt/dynamo/venv"
+    asks = "import sys; print(sys.executable, sys._base_executable); import dynamo.frontend"
+    python = f"python{model.load(project.folder).bases['cuda'].python}"
+    assert said(project, tags["frontend"], "python", "-c", asks) == f"/opt/dynamo/venv/bin/python /usr/bin/{python}"
+    assert said(project, tags["frontend"], "readlink", "/opt/dynamo/venv/bin/python") == "/usr/bin/python3"
     assert "home = /usr/bin" in said(project, tags["frontend"], "cat", "/opt/dynamo/venv/pyvenv.cfg").splitlines()
 
 
@@ -118,31 +121,34 @@ def test_an_image_has_every_package_of_its_locks_and_all_are_configured(
 
 def test_only_what_needs_it_gets_the_newer_package(project: Project, tags: dict[str, str]) -> None:
     assert version(project, tags["trtllm"], RENEWED) == "installed 9999-1"
-    # The dev set has it too: its build-essential and libpython3-dev stand-ins need nothing newer.
     assert version(project, tags["frontend"], RENEWED) != "installed 9999-1"
 
 
-@pytest.mark.usefixtures("tags")
-def test_packages_came_from_the_snapshot_of_the_moment_of_their_lock(project: Project, packages: Archive) -> None:
-    fetched = {path for path in packages.asked if path.endswith(".deb")}
-    for name in ("runtime", "compiler", "mpi", "dev"):
-        moment = stated(project, name, LOCKED)
-        lines = lock_of(project, name).read_text(encoding="utf-8").splitlines()
-        paths = (line.split()[4] for line in lines if not line.startswith("#"))
-        new = {Path(path).name for path in paths if "pool/" in path}
-        there = {path for path in fetched if path.startswith(f"/snapshot/{moment}/pool/")}
-        assert new & {Path(path).name for path in there}, name
+def moments(project: Project) -> dict[str, set[str]]:
+    """Return the path of each locked package -> when its locks say that they were made."""
+    found: dict[str, set[str]] = {}
+    for file in (project.folder / "constraints").glob("os-cuda-*"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        moment = next(line.removeprefix(LOCKED) for line in lines if line.startswith(LOCKED))
+        for line in lines:
+            if not line.startswith("#"):
+                found.setdefault(line.split()[4], set()).add(moment)
+    return found
 
 
 @pytest.mark.usefixtures("tags")
-def test_the_archive_was_asked_for_the_lists_of_the_suites_and_for_locked_packages_alone(
+def test_packages_come_from_the_snapshot_of_the_moment_of_a_lock_that_has_them_and_nothing_else_is_asked_for(
     project: Project, packages: Archive
 ) -> None:
-    pools = "".join(file.read_text(encoding="utf-8") for file in (project.folder / "constraints").glob("os-cuda-*"))
-    lists = re.compile(rf"/ubuntu/dists/({'|'.join(SUITES)})/")
+    known, fetched = moments(project), set()
     for path in packages.asked:
-        deb = re.fullmatch(r"/snapshot/\d{8}T\d{6}Z/(pool/\S+\.deb)", path)
-        assert lists.match(path) or (deb and f" {deb[1].replace('%25', '%')} " in pools), path
+        if deb := re.fullmatch(r"/snapshot/(\d{8}T\d{6}Z)/(pool/\S+\.deb)", path):
+            assert deb[1] in known.get(unquote(deb[2]), ()), path
+            fetched.add(unquote(deb[2]))
+        else:
+            assert re.match(rf"/ubuntu/dists/({'|'.join(SUITES)})/", path), path
+    assert {f"pool/{name}_1000-1_{NATIVE.arch}.deb" for name in ("g++", "openmpi-bin", "sudo")} <= fetched
+    assert any(path.startswith("pool/python3-minimal_") for path in fetched)
 
 
 # What is not believed, or not reached

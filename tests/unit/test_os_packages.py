@@ -419,3 +419,23 @@ def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_pat
             "dpkg --force-confold --configure --pending",
         ],
     )
+
+
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        pytest.param("echo 3.12", "", id="the right one"),
+        pytest.param("echo 3.11", "has Python 3.11 at", id="another version"),
+        pytest.param("exit 1", "has Python none at", id="one that does not start"),
+        pytest.param("", "has Python none at", id="none"),
+    ],
+)
+def test_a_root_image_without_the_python_of_its_bases_is_refused(tmp_path: Path, says: str, refused: str) -> None:
+    interpreter = tmp_path / "python"
+    if says:
+        interpreter.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
+        interpreter.chmod(0o755)
+    argv = (str(model.ROOT / "containers/bin/require-python"), str(interpreter), "3.12")
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == (1 if refused else 0)
+    assert (f"{refused} {interpreter}, and its bases say 3.12" in done.stderr) is bool(refused)
