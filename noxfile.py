@@ -52,6 +52,7 @@ SHELL_SCRIPTS = (
     "containers/os/entrypoint",
     "containers/os-packages/install-debs",
     "dynamo_containers/engine/init.sh",
+    "tests/reproducible/elsewhere.sh",
     "tests/smoke/inside/editable.sh",
 )
 
@@ -141,6 +142,12 @@ def source_builds(session: nox.Session) -> None:
     with _messages(session):
         engine.up(model.ROOT, (NATIVE,))
     session.run("pytest", "tests/source_builds", *session.posargs)
+
+
+@nox.session(tags=["engine"])
+def reproducible(session: nox.Session) -> None:
+    """Build base and frontend (`-- --image NAME`: another) on two machines, compare every byte; root, ten minutes."""
+    session.run("pytest", "--capture=no", "tests/reproducible", *session.posargs)  # minutes: show what is built
 
 
 @nox.session

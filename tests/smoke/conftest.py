@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, 
 from tests.smoke.layers import Saved, saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dynamo_containers.bases import Bases
     from dynamo_containers.model import Catalogue, Image
@@ -135,18 +136,41 @@ def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
     return forbidden.of_this_machine(model.ROOT)
 
 
-@pytest.fixture(scope="session")
-def saved_images(
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that ask for the content of layers last: it is read while containers are tested."""
+    asking = {item.path for item in items if _asks_for_layers(item)}
+    items.sort(key=lambda item: item.path in asking)
+
+
+def _asks_for_layers(item: pytest.Item) -> bool:
+    return "saved_images" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def layers_that_are_read(
     request: pytest.FixtureRequest, engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]
-) -> dict[str, Saved]:
-    """Read the image and its ci form together: they share their layers."""
-    file = engine.logs / "images.tar"
+) -> Iterator[Future[dict[str, Saved]] | None]:
+    """Begin to read the image and its ci form, where a test asks for them; together, as they share their layers."""
+    if not any(_asks_for_layers(item) for item in request.session.items):
+        yield None
+        return
     tags = (image, request.config.getoption("--ci-image"))
-    try:
-        engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=300)
-        return saved(file, must_not_leak)
-    finally:
-        file.unlink(missing_ok=True)
+
+    def read() -> dict[str, Saved]:
+        file = engine.logs / "images.tar"
+        try:
+            engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=600)
+            return saved(file, must_not_leak)
+        finally:
+            file.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        yield thread.submit(read)
+
+
+@pytest.fixture(scope="session")
+def saved_images(layers_that_are_read: Future[dict[str, Saved]]) -> dict[str, Saved]:
+    return layers_that_are_read.result()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -119,9 +120,12 @@ def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, Saved]:
     with tarfile.open(file) as archive:
         manifests = json.loads(_read(archive, "manifest.json"))
         texts = {each["Config"]: _read(archive, each["Config"]) for each in manifests}
+        sizes = {member.name: member.size for member in archive}
     numbers = {name: number for each in reversed(manifests) for number, name in enumerate(each["Layers"])}
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        parts = {name: pool.submit(_layer, file, name, number, forbidden) for name, number in numbers.items()}
+    # The largest first, so that no process is left alone with it. Not forked: the caller may have threads.
+    largest_first = sorted(numbers, key=lambda name: -sizes[name])
+    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
+        parts = {name: pool.submit(_layer, file, name, numbers[name], forbidden) for name in largest_first}
         read = {name: part.result() for name, part in parts.items()}
     return {
         tag: _saved(texts[each["Config"]], [read[name] for name in each["Layers"]], forbidden)
@@ -167,13 +171,13 @@ def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...])
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
         assert blob is not None, f"{name} is no file"
-        stream = _Digesting(_decompressed(blob))
+        stream = _Digesting(decompressed(blob))
         with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as layer:  # type: ignore[call-overload]
             entries = tuple(_entries(layer, number, forbidden))
         return stream.finish(), entries
 
 
-def _decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
+def decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
     magic = blob.read(4)
     blob.seek(0)
     if magic == ZSTD:

@@ -1,0 +1,64 @@
+"""The same commit gives the same image on another machine: other folder, host name, umask, order of files, engine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import build, model, prepare, run
+from tests.reproducible.conftest import targets
+from tests.reproducible.saved import difference, manifest_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dynamo_containers.model import Stage
+
+FOLDER = model.ROOT / ".build" / "reproducible"
+MACHINES = {"one": ("builder", "0022"), "elsewhere/deeper/two": ("another.example", "0077")}
+"""Place of the checkout -> host name and umask."""
+
+
+@pytest.fixture(scope="session")
+def saved(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
+    """Build everything on one machine, then on the other, and give the folders of what was saved; kept on failure."""
+    words = [f"{stage.value}={image}={tag(stage, image)}" for stage, image in targets(request.config)]
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    one, two = (_build(place, *machine, words) for place, machine in MACHINES.items())
+    yield one, two
+    if not request.session.testsfailed:
+        shutil.rmtree(FOLDER)
+
+
+def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
+    kept = FOLDER / "saved" / place
+    kept.mkdir(parents=True)
+    script = str(Path(__file__).with_name("elsewhere.sh"))
+    checkout = FOLDER / place
+    where = (str(model.ROOT), str(checkout), name, mask, sys.executable, str(kept))
+    try:
+        run.call(run.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
+    finally:
+        shutil.rmtree(checkout, ignore_errors=True)
+    return kept
+
+
+@cache
+def tag(stage: Stage, image: str) -> str:
+    """Return the tag under which an image is built."""
+    request = build.request(model.load(), stage, images=[image])
+    version = prepare.facts(request, dry_run=True).version
+    return build.tag(request.images[0], stage, request.bases, request.platforms, version)
+
+
+@pytest.mark.engine
+def test_another_machine_makes_the_same_image(saved: tuple[Path, Path], stage: Stage, image: str) -> None:
+    name = f"{tag(stage, image).translate(str.maketrans('/:', '__'))}.tar"
+    one, two = (folder / name for folder in saved)
+    print(f"{tag(stage, image)}: {manifest_digest(one)}")
+    assert difference(one, two) == ""
