@@ -129,6 +129,16 @@ def over_budget(session: nox.Session) -> None:
 
 
 @nox.session(tags=["engine"])
+def report(session: nox.Session) -> None:
+    """Build the base image on a copy, break it, and look at the page of both builds in Chromium; a minute."""
+    from dynamo_containers import engine
+
+    with _messages(session):
+        engine.up(model.ROOT, (NATIVE,))
+    session.run("pytest", "tests/report", *session.posargs)
+
+
+@nox.session(tags=["engine"])
 def engine_image(session: nox.Session) -> None:
     """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
     session.run("pytest", "tests/engine_image", *session.posargs)
@@ -171,6 +181,7 @@ def cuda_mirror(session: nox.Session) -> None:
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build, build_record, engine, prepare, reach, run, step_inputs
+    from dynamo_containers.report import note
 
     with _messages(session):
         wish = smoke.wish(arguments, CATALOGUE.images[image])
@@ -182,12 +193,15 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         facts = [prepare.facts(request, dry_run=wish.dry_run) for request in requests]
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
-                records = step_inputs.records(request, known)
-                plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                    run.execute(plan, dry_run=wish.dry_run)
-                if not wish.dry_run:
-                    build_record.remember(request, known)
+                with note.noted(request, dry_run=wish.dry_run) as noting:
+                    records = step_inputs.records(request, known)
+                    plan = build.plan(request, known, environment, engine.buildx(environment), records)
+                    noting.building(known, plan)
+                    with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                        run.execute(plan, dry_run=wish.dry_run)
+                    if not wish.dry_run:
+                        noting.measuring()
+                        build_record.remember(request, known)
             tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
             run.execute(tests, dry_run=wish.dry_run)
 

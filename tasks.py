@@ -47,6 +47,7 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     c: Context, stage: model.Stage, image: list[str], platform: list[str], bases: str, dynamo: str, *, strict: bool
 ) -> None:
     from dynamo_containers import build, build_record, engine, prepare, reach, run, size_check, step_inputs
+    from dynamo_containers.report import note
 
     with _messages():
         request = build.request(
@@ -58,17 +59,20 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
             strict=strict,
             sources={"dynamo": dynamo},
         )
-        environment = engine.environment(model.ROOT)
-        if not c.config.run.dry:
-            engine.ready_for(model.ROOT, request.platforms)
-        facts = prepare.facts(request, dry_run=c.config.run.dry)
-        records = step_inputs.records(request, facts)
-        plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-        with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-            run.execute(plan, dry_run=c.config.run.dry)
-        if not c.config.run.dry:
-            build_record.remember(request, facts)
-            size_check.check(request, facts, environment, plan.documents[0])
+        with note.noted(request, dry_run=c.config.run.dry) as noting:
+            environment = engine.environment(model.ROOT)
+            if not c.config.run.dry:
+                engine.ready_for(model.ROOT, request.platforms)
+            facts = prepare.facts(request, dry_run=c.config.run.dry)
+            records = step_inputs.records(request, facts)
+            plan = build.plan(request, facts, environment, engine.buildx(environment), records)
+            noting.building(facts, plan)
+            with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
+                run.execute(plan, dry_run=c.config.run.dry)
+            if not c.config.run.dry:
+                noting.measuring()
+                build_record.remember(request, facts)
+                size_check.check(request, facts, environment, plan.documents[0])
 
 
 @task(iterable=["platform"], help={"platform": PLATFORM, **BUILD_FLAGS})
@@ -310,6 +314,15 @@ def diff(_: Context, one: str, other: str) -> None:
         print(diff_read.diff(model.ROOT, (one, other)))
 
 
-namespace = Collection(lock, lint, explain, diff, run, clean_up)
+@task
+def report(_: Context) -> None:
+    """Show the last builds as one HTML page: their steps with times, layers, what images share, sizes over time."""
+    from dynamo_containers.report import show
+
+    with _messages():
+        print(show.show(model.ROOT))
+
+
+namespace = Collection(lock, lint, explain, diff, report, run, clean_up)
 namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

@@ -194,7 +194,8 @@ def plan(
             str(path),
         ),
         env={**environment, **NO_PROVENANCE, **policed},
-        hint="The step that failed stands above. What was done is kept: to go on, run the same command.\n"
+        hint="The step that failed stands above, and on the page of: invoke report\n"
+        "What was done is kept: to go on, run the same command.\n"
         "To give that up and free its space: invoke clean" + (DENIED if request.bases.strict else ""),
     )
     return Plan(documents=(document, *policies), commands=(command,), records=records)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from dynamo_containers import mirrors
+from dynamo_containers import mirrors, progress
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.run import replacing
 
@@ -38,6 +39,19 @@ class Download:
     size: int = 0
 
 
+class Received:
+    """How much came so far, of several files at once."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        """Count some bytes."""
+        with self._lock:
+            self.size += size
+
+
 class GoneError(DownloadError):
     """The server answers, and says that it has no such file (any more)."""
 
@@ -54,23 +68,25 @@ def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...
         DownloadError: a server could not be reached, or a file's content is not the pinned one.
     """
     missing = [download for download in downloads if not stored(store, download).exists()]
-    if missing:
-        size = sum(download.size for download in missing) / 1e6
-        print(f"Fetching {len(missing)} files ({size:.0f} MB)", file=sys.stderr, flush=True)
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        return tuple(gone for gone in pool.map(lambda download: _fetch_if_there(store, download), missing) if gone)
+    if not missing:
+        return ()
+    size, received = sum(download.size for download in missing) / 1e6, Received()
+    print(f"Fetching {len(missing)} files ({size:.0f} MB)", file=sys.stderr, flush=True)
+    with progress.said(lambda: f"{received.size / 1e6:.0f} of {size:.0f} MB"), ThreadPoolExecutor(CONNECTIONS) as pool:
+        each = pool.map(lambda download: _fetch_if_there(store, download, received), missing)
+        return tuple(gone for gone in each if gone)
 
 
-def _fetch_if_there(store: Path, download: Download) -> Download | None:
+def _fetch_if_there(store: Path, download: Download, received: Received) -> Download | None:
     try:
-        fetch(store, download)
+        fetch(store, download, received)
     except GoneError:
         return download
     return None
 
 
-def fetch(store: Path, download: Download) -> Path:
-    """Fetch one file into the store, unless it is there, and return its path.
+def fetch(store: Path, download: Download, received: Received | None = None) -> Path:
+    """Fetch one file into the store, unless it is there, and return its path; `received` counts what comes.
 
     Raises:
         GoneError: the server says that there is no such file.
@@ -81,7 +97,7 @@ def fetch(store: Path, download: Download) -> Path:
         return path
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _download(download, path)
+            _download(download, path, received or Received())
         except HTTPError as error:
             error.close()
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
@@ -138,15 +154,16 @@ def learn(store: Path, url: str, *, seconds: float) -> Download:
 
 def _receive(url: str, path: Path, seconds: float) -> Download:
     with urlopen(mirrors.here().address(url), timeout=seconds) as response, replacing(path) as file:
-        return _copy(response, file, url)
+        return _copy(response, file, url, Received())
 
 
-def _copy(response: Any, file: IO[bytes], url: str) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
+def _copy(response: Any, file: IO[bytes], url: str, count: Received) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
     """Write what comes to a file, and return what it was."""
     digest, size = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         digest.update(chunk)
         size += len(chunk)
+        count.add(len(chunk))
         file.write(chunk)
     promised = int(response.headers.get("Content-Length", size))
     if size < promised:  # read() with a size says nothing when the connection ends early
@@ -155,9 +172,9 @@ def _copy(response: Any, file: IO[bytes], url: str) -> Download:  # noqa: ANN401
     return Download(url=url, sha256=digest.hexdigest(), size=size)
 
 
-def _download(download: Download, path: Path) -> None:
+def _download(download: Download, path: Path, count: Received) -> None:
     with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
-        received = _copy(response, file, download.url)
+        received = _copy(response, file, download.url, count)
         if received.sha256 != download.sha256:
             message = (
                 f"{_asked(download.url)} is not the pinned file; nothing was kept.\n"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 TREE = "COPY /tree /"
 """By what every step that installs Python packages puts its layer on the image (containers/*/Dockerfile)."""
@@ -51,6 +51,15 @@ class ImageSize:
     def largest(self) -> Layer:
         """Return the layer that takes longest to pull."""
         return max(self.layers, key=lambda layer: layer.packed)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> ImageSize:
+    """Return the size that some layers as JSON has them are.
+
+    Raises:
+        TypeError: a row has other keys than a layer.
+    """
+    return ImageSize(layers=tuple(Layer(**row) for row in rows))
 
 
 def measured(

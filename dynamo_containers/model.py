@@ -143,6 +143,8 @@ class Catalogue:
     oldest_glibc: str
     cooldown_days: int
     """How old a release must be on its index before a lock takes it."""
+    reports_kept: int
+    """How many builds `invoke report` looks back."""
     cooldown_exempt: Mapping[str, str]
     """Package -> the reason why its releases are taken at once."""
     left_out: Mapping[str, str]
@@ -176,6 +178,7 @@ def load(folder: Path = ROOT) -> Catalogue:
     table = Table.read(folder, IMAGES_FILE)
     project = table.table("project")
     lock = table.table("lock")
+    reports = table.table("reports")
     catalogue = Catalogue(
         folder=folder,
         source=project.string("source"),
@@ -183,6 +186,7 @@ def load(folder: Path = ROOT) -> Catalogue:
         version_of=project.string("version-of"),
         oldest_glibc=project.string("oldest-glibc"),
         cooldown_days=lock.integer("cooldown-days"),
+        reports_kept=_count(reports, "keep"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         left_out=_reasons(lock, "left-out"),
         cuda_exempt=_reasons(lock, "cuda-exempt"),
@@ -194,9 +198,17 @@ def load(folder: Path = ROOT) -> Catalogue:
     )
     project.refuse_the_rest()
     lock.refuse_the_rest()
+    reports.refuse_the_rest()
     table.refuse_the_rest()
     _check_references(catalogue)
     return catalogue
+
+
+def _count(table: Table, key: str) -> int:
+    count = table.integer(key)
+    if count < 1:
+        raise wrong(table.file, f"{table.path}.{key}", str(count), "1 or more")
+    return count
 
 
 def _reasons(table: Table, key: str) -> Mapping[str, str]:

@@ -52,6 +52,7 @@ def judges(lock: LockFile, folder: Path) -> tuple[Command, ...]:
             ),
             env=WITHOUT_DOWNLOADS,
             quiet=True,
+            title=f"judging {lock.path}",
             hint=f"uv refuses {lock.path} for {target}. Renew it with: {COMMAND}",
         )
         for target in _judged_for(lock)

@@ -52,6 +52,7 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
         ours=True,
         quiet=True,
+        title=lock.path,
         hint=f"{lock.path} is as it was. Edit {lock.layer.requirements} or {EVERYWHERE}, then run: {COMMAND}",
     )
 

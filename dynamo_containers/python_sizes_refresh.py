@@ -142,6 +142,7 @@ def plan(folder: Path, questions: Mapping[LockFile, list[str]], asked: Path, ans
         env={"PYTHONPATH": str(folder)},  # as for python_lock_refresh.plan
         ours=True,
         quiet=True,
+        title=SIZES_FILE,
         hint=f"The locks are made; {SIZES_FILE} is as it was. {REMEDY}",
     )
     return Plan(documents=(Document(path=asked, text=text),), commands=(command,))

@@ -11,12 +11,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class Command:
     ours: bool = False
     """Whether it runs this library in another process, whose exit code says which kind of failure it was."""
     quiet: bool = False
-    """Keep the program's output to itself unless it fails."""
+    """Keep the program's output to itself unless it fails; that it still runs is said every few seconds."""
+    title: str = ""
+    """What is said then; '' for the program's name."""
     hint: str = ""
     """What to run next when it fails."""
 
@@ -135,7 +138,8 @@ def execute(plan: Plan, *, dry_run: bool = False) -> None:
 
 def call(command: Command) -> None:
     """Run one command to its end, its output going to the terminal (or, when quiet, to the message if it fails)."""
-    finished = _finish(command, stdout=subprocess.PIPE if command.quiet else None, stderr_to_stdout=command.quiet)
+    with progress.said(lambda: command.title or Path(command.argv[0]).name) if command.quiet else nullcontext():
+        finished = _finish(command, stdout=subprocess.PIPE if command.quiet else None, stderr_to_stdout=command.quiet)
     if finished.returncode:
         raise _error(command, finished.returncode)(_failure(command, finished.returncode, finished.stdout))
 

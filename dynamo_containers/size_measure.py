@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import accepted_sizes, budgets, image_contents, image_size, prepare, run, second_backend
+from dynamo_containers import (
+    accepted_sizes,
+    budgets,
+    image_contents,
+    image_size,
+    prepare,
+    run,
+    second_backend,
+    size_memory,
+)
 from dynamo_containers.accepted_sizes import Accepted
 from dynamo_containers.build import tag
 from dynamo_containers.errors import LockError
@@ -17,7 +26,7 @@ from dynamo_containers.model import Way
 from dynamo_containers.second_backend import Beside, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.image_size import ImageSize
@@ -40,6 +49,8 @@ class Stored:
     """What the engine says of an image."""
 
     tag: str
+    digest: str
+    """Of its manifest, by which the engine knows it."""
     manifest: Mapping[str, Any]
     contents: tuple[str, ...]
     """The digests of its layers before they were compressed."""
@@ -106,19 +117,40 @@ def _measure(
         return None
     top = next(target for target, row in targets.items() if name in row.get("tags", ()))
     steps = steps_of(targets, top)
-    lines = history(environment, name)
-    size = image_size.measured(stored.manifest, stored.contents, lines, [step for step, _ in steps])
+    size = _size(request.catalogue.folder, environment, stored, [step for step, _ in steps])
     packages = [step for step, folder in steps if folder == PACKAGES]
     bump = image_size.above(size, packages[-1]) if packages else None
     besides = tuple(
         beside(request, facts, other, stored.origin, environment) for other in second_backend.others(request, image)
     )
     numbers = budgets.numbers(size, bump=bump, second=second_backend.to_pull(size, besides))
-    key = _key(request, image)
-    return Built(name=key, image=image, stored=stored, size=size, numbers=numbers, besides=besides)
+    name = key(request, image)
+    return Built(name=name, image=image, stored=stored, size=size, numbers=numbers, besides=besides)
 
 
-def _key(request: Request, image: Image) -> str:
+def size_of(
+    folder: Path, environment: Mapping[str, str], name: str, trees: Sequence[str]
+) -> tuple[str, ImageSize] | None:
+    """Return the digest and the size of the image that has a tag; None where the engine keeps that elsewhere.
+
+    Raises:
+        CommandFailedError: the engine has no such image.
+    """
+    stored = _stored(folder, name, run.capture(_inspect(environment, name)))
+    return (stored.digest, _size(folder, environment, stored, trees)) if stored else None
+
+
+def _size(folder: Path, environment: Mapping[str, str], stored: Stored, trees: Sequence[str]) -> ImageSize:
+    known = size_memory.recall(folder, stored.digest)
+    if known:
+        return known
+    size = image_size.measured(stored.manifest, stored.contents, history(environment, stored.tag), trees)
+    size_memory.remember(folder, stored.digest, size)
+    return size
+
+
+def key(request: Request, image: Image) -> str:
+    """Return the name under which the sizes of an image are accepted, and compared from one build to the next."""
     return f"{image.name}-{request.stage.value}-{request.bases.name}-{request.platforms[0].arch}"
 
 
@@ -135,7 +167,8 @@ def _stored(folder: Path, name: str, asked: str) -> Stored | None:
         return None
     labels = said["Config"].get("Labels") or {}
     origin = Origin(lock=labels.get("ai.dynamo.lock", ""), drift=labels.get("ai.dynamo.drift", ""))
-    return Stored(tag=name, manifest=manifest, contents=tuple(said["RootFS"]["Layers"]), origin=origin)
+    contents = tuple(said["RootFS"]["Layers"])
+    return Stored(tag=name, digest=said["Id"], manifest=manifest, contents=contents, origin=origin)
 
 
 def history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str], ...]:
@@ -163,7 +196,7 @@ def beside(request: Request, facts: Facts, other: Image, own: Origin, environmen
         other.name,
         Origin(lock=f"sha256:{lock}", drift=own.drift),
         (stored.origin, stored.digests) if stored else None,
-        accepted_sizes.read(folder).get(_key(theirs, other), Accepted()),
+        accepted_sizes.read(folder).get(key(theirs, other), Accepted()),
     )
 
 
@@ -173,6 +206,7 @@ def contents(request: Request, built: Built, environment: Mapping[str, str]) -> 
     Raises:
         CommandFailedError: the image's Python did not run: an engine without emulation, for example.
     """
+    say(f"Counting the packages and files of {built.stored.tag}")
     interpreter = request.bases.interpreter_of(root_role(request.stage))
     argv = (
         *("docker", "run", "--rm", "--pull=never", "--network=none", "--user=0:0"),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GENERATED = ("pieces/*-*", "programs/*-*", "os-packages/*-*", "roots/*-*.json")
 """Below .build: what has its locks in its name."""
+SIZES = "sizes/*.json"
+"""Sizes of images by their digest (size_memory.py): what is asked for again is measured again."""
 OLD_SECONDS = 7 * 24 * 3600
 """What is younger may be wanted again by another branch: as for the engine's cache (clean.UNUSED)."""
 
@@ -33,11 +35,11 @@ def paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
     build, present = catalogue.folder / ".build", frozenset(named(catalogue))
     found = [
         path
-        for pattern in GENERATED
+        for pattern in (*GENERATED, SIZES)
         for path in sorted(build.glob(pattern))
         if path not in present and now - path.lstat().st_mtime > OLD_SECONDS
     ]
-    records = [path for path in found if path.suffix == ".json"]
+    records = [path for path in found if path.parent == build / "roots"]
     others = set(build.glob("roots/*-*.json")) - set(records)
     store = oci_layout.layout(catalogue.folder)
     return (*found, *sorted(set(_blobs(store, records)) - set(_blobs(store, others))))

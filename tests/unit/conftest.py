@@ -35,6 +35,9 @@ licenses = "Apache-2.0"
 version-of = "ai-dynamo"
 oldest-glibc = "2.35"
 
+[reports]
+keep = 3
+
 [lock]
 cooldown-days = 7
 

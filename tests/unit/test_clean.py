@@ -7,7 +7,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from dynamo_containers import build, clean, model, oci_layout, prepare, stale
+from dynamo_containers import build, clean, model, oci_layout, prepare, size_memory, stale
+from dynamo_containers.image_size import ImageSize
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import Platform
 from dynamo_containers.run import Plan
@@ -121,3 +122,14 @@ def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_c
     assert old in gone
     assert layer not in gone
     assert len(gone & of_old) == len({"manifest", "config"})
+
+
+def test_what_was_measured_is_forgotten_after_a_week(own_checkout: Path) -> None:
+    sizes = own_checkout / ".build/sizes"
+    size_memory.remember(own_checkout, "sha256:old", ImageSize(layers=()))
+    size_memory.remember(own_checkout, "sha256:young", ImageSize(layers=()))
+    aged(sizes / "old.json", WEEK + 1)
+    aged(sizes / "young.json", WEEK)
+    assert stale.paths(model.load(own_checkout), NOW) == (sizes / "old.json",)
+    assert size_memory.recall(own_checkout, "sha256:young") == ImageSize(layers=())
+    assert size_memory.recall(own_checkout, "sha256:never") is None

@@ -84,7 +84,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[images.small]\n",
             "[image.small]\n",
             "containers/images.toml: image: unknown key, allowed here are "
-            "bases, images, indexes, lock, project, sources.",
+            "bases, images, indexes, lock, project, reports, sources.",
             id="a misspelt table",
         ),
         pytest.param(
@@ -218,6 +218,12 @@ def test_this_project_s_own_data_files_are_right() -> None:
             'cooldown-days = "7"\n',
             "containers/images.toml: lock.cooldown-days: found '7', allowed is a whole number.",
             id="a string for a number",
+        ),
+        pytest.param(
+            "keep = 3\n",
+            "keep = 0\n",
+            "containers/images.toml: reports.keep: found 0, allowed is 1 or more.",
+            id="no report at all",
         ),
         pytest.param(
             "cooldown-days = 7\n",

@@ -36,7 +36,9 @@ def built(catalogue: Catalogue, *besides: Beside, **numbers: int) -> Built:
     return Built(
         name=VLLM,
         image=replace(catalogue.images["small"], shares="common"),
-        stored=Stored(tag="small:1", manifest={}, contents=("sha256:os", "sha256:vllm"), origin=ORIGIN),
+        stored=Stored(
+            tag="small:1", digest="sha256:1", manifest={}, contents=("sha256:os", "sha256:vllm"), origin=ORIGIN
+        ),
         size=ImageSize(layers=layers),
         numbers={name.replace("_", "-"): number for name, number in numbers.items()},
         besides=besides,

@@ -20,6 +20,7 @@ from invoke.main import program
 from dynamo_containers import model, run
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.report import record, store
 from tests.unit.conftest import leave_free
 
 BUILDX = """\
@@ -396,6 +397,7 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
     json.loads(
         (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
     )
+    assert (report_of(line).outcome, report_of(line).seconds > 0) == ("interrupted", True)
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
 
 
@@ -422,3 +424,95 @@ def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
 def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
     code, output, complaints = line.invoke("diff", "constraints", "constraints/tools.txt")
     assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNothing differs.\n", "")
+
+
+def report_of(line: CommandLine) -> record.Report:
+    found = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
+    assert found is not None
+    return found
+
+
+def test_a_build_leaves_a_report(line: CommandLine) -> None:
+    line.buildx(
+        """#!/bin/sh
+for word in "$@"; do
+    case $word in --metadata-file=*) printf '%s' "$METADATA" > "${word#*=}" ;; esac
+done
+"""
+    )
+    made = {"base": {"buildx.build.ref": "default/default/x1", "containerimage.digest": "sha256:12"}}
+    line.monkeypatch.setenv("METADATA", json.dumps(made))
+    assert line.invoke("build.base", "--strict")[0] == 0
+    report = report_of(line)
+    assert (report.outcome, report.failure) == ("done", None)
+    assert report.asked.command == "invoke build.base --strict"
+    assert report.records == {"default/default/x1": "base"}
+    assert report.graph == {"base": ("builder", "tools"), "builder": (), "tools": ()}
+    assert [(each.tag.partition(":")[0], each.digest) for each in report.images] == [("dynamo-base", "sha256:12")]
+    assert report.seconds > 0
+    assert len(store.read(line.checkout)) == 1
+
+
+def test_a_build_that_fails_leaves_a_report_too(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke("build.base")[0] == 7
+    report = report_of(line)
+    assert report.outcome == "failed"
+    assert report.failure is not None
+    assert (report.failure.phase, report.failure.exit_code) == ("building", 7)
+    assert report.failure.message.startswith("The command ended with exit code 17:\n")
+
+
+def test_a_failed_build_takes_no_record_of_the_one_before(line: CommandLine) -> None:
+    document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.metadata"
+    document.parent.mkdir(exist_ok=True)
+    document.write_text('{"base": {"buildx.build.ref": "default/default/old"}}', encoding="utf-8")
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke("build.base")[0] == 7
+    assert report_of(line).records == {}
+
+
+def test_a_build_that_never_came_to_the_engine_leaves_a_report_too(line: CommandLine) -> None:
+    line.append("requirements/base.in", "one-more==1\n")
+    assert line.invoke("build.base")[0] == 4
+    failure = report_of(line).failure
+    assert failure is not None
+    assert (failure.phase, failure.exit_code) == ("preparing", 4)
+
+
+def test_a_dry_run_and_a_word_that_means_nothing_leave_no_report(line: CommandLine) -> None:
+    assert line.invoke("-R", "build.base")[0] == 0
+    assert line.invoke("build.runtime", "--image", "fronted")[0] == 2
+    assert not (line.checkout / store.LAST).exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_build_as_it_is(line: CommandLine) -> None:
+    (line.checkout / store.FOLDER).parent.mkdir(exist_ok=True)
+    (line.checkout / store.FOLDER).write_text("a file", encoding="utf-8")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 0
+    assert "No report of this build was written: " in complaints
+
+
+def test_the_last_builds_are_shown_as_a_page(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    line.invoke("build.base")
+    code, output, _ = line.invoke("report")
+    assert (code, output) == (0, f"{line.checkout}/.build/report.html\n")
+    assert "invoke build.base" in (line.checkout / store.PAGE).read_text(encoding="utf-8")
+
+
+def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("report")
+    assert (code, output) == (2, "")
+    assert complaints == (
+        "error: There is no report of a build below .build/reports, so there is nothing to show.\n"
+        "Build something: invoke build.base\n"
+    )
+    assert not (line.checkout / store.PAGE).exists()
+
+
+def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
+    code, output, _ = line.invoke("report", "--help")
+    assert code == 0
+    assert "Show the last builds as one HTML page" in output

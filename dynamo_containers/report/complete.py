@@ -1,0 +1,131 @@
+"""What does the engine still know of builds whose reports lack it? Their steps, and the sizes of their images.
+
+BuildKit keeps the records of the last 50 builds of targets, two days long (moby/buildkit: docs/buildkitd.toml.md), and
+an image has a name until the next one gets it: what is gone by then stays unknown, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dynamo_containers import engine, run, size_measure, size_memory
+from dynamo_containers.errors import CommandFailedError, NoEngineError
+from dynamo_containers.report import build_refs, build_steps, buildkit, redact, store
+from dynamo_containers.report.record import DONE, MEASURING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from dynamo_containers.report.buildkit import Vertex
+    from dynamo_containers.report.record import Image, Report
+
+AT_ONCE = 4
+"""How many records are asked for side by side."""
+SECONDS = 60
+"""How long the engine may take for an answer."""
+GONE = "the engine no longer has BuildKit's records of this build"
+OTHER_BYTES = "its tag names another image by now"
+
+
+def of(folder: Path, reports: Sequence[Report]) -> tuple[Report, ...]:
+    """Return reports with what could still be learned; what was learned is written down."""
+    lacking = [each for each in reports if _lacks_steps(each) or any(map(_lacks_size, each.images))]
+    if not lacking:
+        return tuple(reports)
+    try:
+        environment = engine.environment(folder)
+    except NoEngineError as error:
+        print(f"What the engine knows of {len(lacking)} builds was NOT ASKED: {error}", file=sys.stderr, flush=True)
+        return tuple(reports)
+    print(f"Asking the engine about {len(lacking)} builds", file=sys.stderr, flush=True)
+    there = _there(environment)
+    found = {each.name: _completed(folder, each, environment, there) for each in lacking}
+    return tuple(found.get(each.name, each) for each in reports)
+
+
+def _lacks_steps(report: Report) -> bool:
+    return report.steps is None and bool(report.records) and not report.unknown
+
+
+def _lacks_size(image: Image) -> bool:
+    return image.size is None and not image.unmeasured
+
+
+def _there(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the records that the engine has; none where it keeps none."""
+    argv = (*engine.buildx(environment), "history", "ls", "--format=json")
+    listed = run.finish(run.Command(argv=argv, env=environment), seconds=SECONDS)
+    lines = [line for line in listed.stdout.splitlines() if line.startswith("{")]
+    return frozenset(str(json.loads(line).get("ref")) for line in lines)
+
+
+def _completed(folder: Path, report: Report, environment: Mapping[str, str], there: frozenset[str]) -> Report:
+    known = report
+    if _lacks_steps(report):
+        known = with_steps(known, environment) if there & set(known.records) else replace(known, unknown=GONE)
+    known = replace(known, images=tuple(_measured(folder, environment, image) for image in known.images))
+    if known != report:
+        store.renew(folder, known)
+    return known
+
+
+def with_steps(report: Report, environment: Mapping[str, str]) -> Report:
+    """Return a report with its steps, or with the reason why they are not known."""
+    records = build_refs.with_nodes(build_refs.state_folder(environment), report.records)
+    words = engine.buildx(environment)
+    commands = [
+        run.Command(argv=(*words, "history", "logs", "--progress=rawjson", ref.rpartition("/")[2]), env=environment)
+        for ref in records
+    ]
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            said = list(pool.map(_vertexes, commands))
+    except (CommandFailedError, ValueError) as error:
+        return replace(report, unknown=redact.text(str(error)))
+    of_step: dict[str, list[Mapping[str, Vertex]]] = {}
+    for step, vertexes in zip(records.values(), said, strict=True):
+        of_step.setdefault(step, []).append(vertexes)
+    # What is over its budget was built whole.
+    whole = report.outcome == DONE or (report.failure is not None and report.failure.phase == MEASURING)
+    steps = build_steps.steps(report.graph, of_step, report.asked.platforms, report.started, done=whole)
+    return replace(report, steps=steps, records=records)
+
+
+def _vertexes(command: run.Command) -> dict[str, Vertex]:
+    """Ask for one record.
+
+    Raises:
+        CommandFailedError: the engine has no such record, or does not answer.
+        ValueError: it is of another form than known here.
+    """
+    finished = run.finish(command, seconds=SECONDS)
+    if finished.returncode:
+        message = f"{GONE}: {_last_line(finished.stderr.splitlines())}"
+        raise CommandFailedError(message)
+    return buildkit.parse(f"{finished.stdout}\n{finished.stderr}")  # it prints its progress on either, by version
+
+
+def _last_line(lines: Iterable[str]) -> str:
+    return next((line for line in reversed([*lines]) if line.strip()), "no reason given")
+
+
+def _measured(folder: Path, environment: Mapping[str, str], image: Image) -> Image:
+    if not _lacks_size(image):
+        return image
+    size = size_memory.recall(folder, image.digest)
+    if size:
+        return replace(image, size=size)
+    try:
+        found = size_measure.size_of(folder, environment, image.tag, image.trees)
+    except CommandFailedError:
+        return replace(image, unmeasured="the engine no longer has it")
+    except ValueError:
+        return replace(image, unmeasured="its history has not one line for each of its layers")
+    if found is None:
+        return replace(image, unmeasured="only the private engine shows the sizes of compressed layers")
+    return replace(image, size=found[1]) if found[0] == image.digest else replace(image, unmeasured=OTHER_BYTES)

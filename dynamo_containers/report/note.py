@@ -1,0 +1,192 @@
+"""What is written down of a build while it runs? Its report, however the build ends: well, badly or by Ctrl-C.
+
+A build that was quick asks the engine nothing: it keeps the names of BuildKit's records, and who reads the report asks
+(docs/adr/0017).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import build, container, size_check, size_measure, size_memory
+from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
+from dynamo_containers.errors import FatalError, NoSpaceError
+from dynamo_containers.model import Way
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.report import build_refs, record, redact, store
+from dynamo_containers.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
+from dynamo_containers.step_inputs import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.model import Image
+    from dynamo_containers.run import Plan
+
+BUG = 1
+"""The exit code of a traceback."""
+SECONDS_PER_RECORD = 1.0
+"""What a build must have taken for each of BuildKit's records to have them asked for at once: that takes a tenth."""
+
+
+@contextmanager
+def noted(request: Request, *, dry_run: bool) -> Iterator[Note]:
+    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report."""
+    note = Note(request)
+    try:
+        yield note
+    except BaseException as error:
+        note.failed(error)
+        raise
+    else:
+        note.done()
+    finally:
+        if not dry_run:
+            note.write()
+
+
+class Note:
+    """The report of a build that runs."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._began = time.perf_counter()
+        now = time.time()
+        self._phase = PREPARING
+        self._at: float | None = None
+        self._made_file: Path | None = None
+        self._made: Mapping[str, Any] = {}
+        self._targets: Mapping[str, Any] = {}
+        self._facts: Facts | None = None
+        self._environment: Mapping[str, str] = {}
+        self.report = Report(
+            name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
+            asked=_asked(request),
+            started=now,
+        )
+
+    def building(self, facts: Facts, plan: Plan) -> None:
+        """Say that the engine begins."""
+        self._phase, self._facts, self._at = BUILDING, facts, time.time()
+        self._environment = plan.commands[0].env
+        self._made_file = build.metadata(plan.documents[0].path)
+        self._targets = json.loads(plan.documents[0].text)["target"]
+        asked = replace(self.report.asked, revision=facts.revision)
+        self.report = replace(self.report, asked=asked, graph=graph_of(self._targets))
+
+    def measuring(self) -> None:
+        """Say that the images are made."""
+        self._phase = MEASURING
+        self._made = json.loads(self._made_file.read_bytes()) if self._made_file and self._made_file.is_file() else {}
+
+    def done(self) -> None:
+        """Say that the build ended well."""
+        self.report = replace(self.report, outcome=DONE)
+
+    def failed(self, error: BaseException) -> None:
+        """Say why the build did not end well."""
+        if isinstance(error, KeyboardInterrupt):
+            failure = Failure(phase=self._phase, message="It was interrupted.", exit_code=BY_CTRL_C)
+            self.report = replace(self.report, outcome=record.INTERRUPTED, failure=failure)
+            return
+        foreseen = isinstance(error, FatalError)
+        message = redact.text(str(error) if foreseen else f"a bug: {type(error).__name__}: {error}")
+        code = error.exit_code if isinstance(error, FatalError) else BUG
+        failure = Failure(phase=self._phase, message=message, exit_code=code)
+        self.report = replace(self.report, outcome=FAILED, failure=failure)
+
+    def write(self) -> None:
+        """Write the report; where that cannot be done, say so, and let the build be what it is."""
+        folder = self._request.catalogue.folder
+        self.report = replace(self.report, seconds=round(time.perf_counter() - self._began, 3))
+        try:
+            self.report = replace(self.report, records=self._records(), images=self._images())
+            if self._is_worth_asking():
+                from dynamo_containers.report import complete  # a no-op has no need of it
+
+                self.report = complete.with_steps(self.report, self._environment)
+            store.keep(folder, self.report, self._request.catalogue.reports_kept)
+        except (NoSpaceError, OSError, ValueError) as error:
+            print(f"No report of this build was written: {error}", file=sys.stderr, flush=True)
+
+    def _is_worth_asking(self) -> bool:
+        """Say whether asking for the steps is little beside what the build took, or tells why it failed."""
+        broke = self.report.outcome == FAILED and self._phase == BUILDING
+        return bool(self.report.records) and (
+            broke or self.report.seconds >= SECONDS_PER_RECORD * len(self.report.records)
+        )
+
+    def _records(self) -> dict[str, str]:
+        if self._at is None:
+            return {}
+        if self._made:
+            return build_refs.of_metadata(self._made)
+        contexts = {name: row["context"] for name, row in self._targets.items()}
+        return build_refs.begun(build_refs.state_folder(self._environment), self._at, contexts)
+
+    def _images(self) -> tuple[record.Image, ...]:
+        if self._facts is None or not self._made:
+            return ()
+        return tuple(self._image(image, self._facts) for image in self._request.images)
+
+    def _image(self, image: Image, facts: Facts) -> record.Image:
+        request = self._request
+        tag = build.tag(image, request.stage, request.bases, request.platforms, facts.version)
+        target = next(name for name, row in self._targets.items() if tag in row.get("tags", ()))
+        digest = str(self._made.get(target, {}).get("containerimage.digest", ""))
+        trees = size_measure.steps_of(self._targets, target)
+        return record.Image(
+            name=size_measure.key(request, image),
+            tag=tag,
+            digest=digest,
+            trees=tuple(step for step, _ in trees),
+            budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
+            size=size_memory.recall(request.catalogue.folder, digest),
+            unmeasured=_why_not(request, image),
+        )
+
+
+def _why_not(request: Request, image: Image) -> str:
+    if len(request.platforms) > 1:
+        return "an image of several platforms is measured when one of them is built alone"
+    return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
+
+
+def _asked(request: Request) -> Asked:
+    return Asked(
+        command=redact.text(_command(request)),
+        stage=request.stage.value,
+        images=tuple(image.name for image in request.images),
+        bases=request.bases.name,
+        platforms=tuple(platform.value for platform in request.platforms),
+    )
+
+
+def _command(request: Request) -> str:
+    """Return the line that asks for the same on this machine, without what goes without saying."""
+    line = container.build_line(request).removesuffix(f" --bases {build.DEFAULT_BASES}")
+    if request.platforms == (native_platform(),):
+        line = line.replace(f" --platform {request.platforms[0].value}", "")
+    strict = request.bases.strict and not request.catalogue.bases[request.bases.name].strict
+    sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in request.sources.items()]
+    return " ".join([line, *(["--strict"] if strict else []), *sources])
+
+
+def graph_of(targets: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return step -> the steps that it needs, given the targets of a bake document."""
+    return {
+        name: tuple(
+            dict.fromkeys(each.removeprefix(TARGET) for each in row["contexts"].values() if each.startswith(TARGET))
+        )
+        for name, row in targets.items()
+    }

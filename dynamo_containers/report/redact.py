@@ -1,0 +1,14 @@
+"""What must not stand in a report that people pass on? The logins of addresses, in whatever a program wrote."""
+
+from __future__ import annotations
+
+import re
+
+LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?=\n)|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""What colours a terminal and moves its cursor; a page has no use for it."""
+
+
+def text(words: str) -> str:
+    """Return a text without logins and without control characters."""
+    return LOGIN.sub("***@", COLOUR.sub("", words))

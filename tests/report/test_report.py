@@ -1,0 +1,182 @@
+"""Real builds, their reports, and the page of both in a real browser without a network; pictures stay in .build."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import engine, model, run
+from dynamo_containers.report import record, store
+from dynamo_containers.report.record import CACHED, DONE, FAILED, WAITING
+from tests import copied
+from tests.report import browser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynamo_containers.report.record import Report
+
+pytestmark = pytest.mark.engine
+
+REPOSITORY = "report-base"
+PICTURES = model.ROOT / ".build/report-test"
+MINUTES = 15
+WORDS = "<b>this wheelhouse</b> is bad"
+BROKEN = f'#!/usr/bin/env python3\nimport sys\n\nprint("{WORDS}")\nsys.exit(3)\n'
+SCREENS = [(1200, 900), (360, 800)]
+SCHEMES = ["light", "dark"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """Three builds of a copy of this checkout, the last one bad, and the page of them."""
+
+    good: Report
+    again: Report
+    """The second build, which found everything done."""
+    bad: Report
+    page: Path
+
+
+def invoke(copy: Path, *words: str) -> run.Finished:
+    return run.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+
+
+def last(copy: Path) -> Report:
+    report = record.read((copy / store.LAST).read_text(encoding="utf-8"))
+    assert report is not None
+    return report
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Built]:
+    copy = copied.clone("report-copy")
+    (copy / ".engine").mkdir()
+    (copy / ".engine/data").symlink_to(model.ROOT / ".engine/data")  # where sizes are read
+    rows = (copy / model.IMAGES_FILE).read_text(encoding="utf-8")
+    (copy / model.IMAGES_FILE).write_text(rows.replace('"dynamo-base"', f'"{REPOSITORY}"'), encoding="utf-8")
+    first = invoke(copy, "build.base")
+    assert first.returncode == 0, first.stderr[-4000:]
+    good = last(copy)
+    assert invoke(copy, "build.base").returncode == 0
+    (copy / "containers/base/check-wheels").write_text(BROKEN, encoding="utf-8")
+    broken = invoke(copy, "build.base")
+    assert broken.returncode == 7, broken.stderr[-4000:]
+    bad = last(copy)
+    shown = invoke(copy, "report")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout == f"{copy / store.PAGE}\n"
+    known = {report.name: report for report in store.read(copy)}
+    again = next(report for name, report in known.items() if name not in {good.name, bad.name})
+    yield Built(good=known[good.name], again=again, bad=bad, page=copy / store.PAGE)
+    environment = engine.environment(model.ROOT)
+    argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)
+    tags = run.capture(run.Command(argv=argv, env=environment)).split()
+    run.capture(run.Command(argv=("docker", "image", "rm", *tags), env=environment))
+    shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="module")
+def page(built: Built) -> Iterator[browser.Page]:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with browser.opened(built.page.as_uri()) as opened:
+        yield opened
+
+
+def test_a_build_says_which_steps_it_did_and_what_its_image_weighs(built: Built) -> None:
+    assert built.good.outcome == DONE
+    steps = built.good.steps or ()
+    assert [step.name for step in steps] == ["builder", "tools", "base"]
+    assert {step.state for step in steps} <= {DONE, CACHED}
+    wheels = [each.name.partition("]")[0] for each in steps[-1].instructions if each.name.startswith("[wheels ")]
+    assert wheels == ["[wheels 1/4", "[wheels 2/4", "[wheels 3/4"]
+    (image,) = built.good.images
+    assert image.size is not None
+    assert image.size.packed > 100 * 10**6
+    assert image.tag.startswith(f"{REPOSITORY}:")
+
+
+def test_a_build_that_changes_nothing_is_all_cached_and_is_not_asked_while_it_runs(built: Built) -> None:
+    assert built.again.seconds < len(built.again.records)
+    assert {step.state for step in built.again.steps or ()} == {CACHED}
+    assert built.again.images == built.good.images
+
+
+def test_a_failed_build_says_which_step_failed_and_with_which_words(built: Built) -> None:
+    assert built.bad.failure is not None
+    assert (built.bad.outcome, built.bad.failure.phase, built.bad.failure.exit_code) == (FAILED, "building", 7)
+    step = built.bad.failed_step
+    assert step is not None
+    assert step.name == "base"
+    assert WORDS in step.log
+    (line,) = (each for each in step.instructions if each.state == FAILED)
+    assert line.error.endswith("exit code: 3")
+    assert WAITING in {each.state for each in step.instructions}
+
+
+def test_the_page_asks_for_nothing_and_complains_of_nothing(built: Built, page: browser.Page) -> None:
+    assert (page.asked, page.complaints) == ([built.page.as_uri()], [])
+
+
+def test_the_page_says_what_failed_without_a_click_and_without_a_script(page: browser.Page) -> None:
+    text = str(page.value("document.body.innerText"))
+    assert "It failed while building, in the step base" in text
+    assert WORDS in text
+    assert page.value("document.scripts.length") == 0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("width", "height"), SCREENS, ids=["screen", "telephone"])
+def test_the_page_fits_its_screen(page: browser.Page, width: int, height: int, scheme: str) -> None:
+    page.look(width, height, scheme)
+    assert int(str(page.value("document.documentElement.scrollWidth"))) <= width
+    dark = page.value("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 15)"
+    assert dark == (scheme == "dark")
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('body *')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert float(str(page.value(smallest))) >= 11
+    picture = page.screenshot(PICTURES / f"{width}-{scheme}.png")
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 50_000
+
+
+OVER = """(() => {
+  const shown = [...document.querySelectorAll('.card, .build, .panel, .steps li, .failure, .facts div')]
+    .filter(e => e.checkVisibility());
+  const over = [];
+  for (const one of shown) for (const other of shown) {
+    if (one === other || one.contains(other) || other.contains(one)) continue;
+    const a = one.getBoundingClientRect(), b = other.getBoundingClientRect();
+    const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (x > 1 && y > 1) over.push([one.className, other.className]);
+  }
+  return JSON.stringify(over);
+})()"""
+"""Which parts of the page lie over each other."""
+CUT = """(() => {
+  const right = e => e.getBBox().x + e.getBBox().width;
+  const cut = [...document.querySelectorAll('.graph text')].filter(e => right(e) > right(e.parentNode.children[1]));
+  return JSON.stringify(cut.map(e => e.textContent));
+})()"""
+"""Which words of the graph do not fit into their boxes."""
+
+
+@pytest.mark.parametrize(("width", "height"), SCREENS, ids=["screen", "telephone"])
+def test_nothing_lies_over_another_and_words_fit_into_their_boxes(page: browser.Page, width: int, height: int) -> None:
+    page.look(width, height, "light")
+    assert (page.value(OVER), page.value(CUT)) == ("[]", "[]")
+
+
+def test_what_opens_or_scrolls_is_reached_by_the_keyboard_and_has_a_name(page: browser.Page) -> None:
+    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    roles = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
+    assert [role for role, name in roles if role in {"image", "region", "link"} and not name] == []
+    boxes = "[...document.querySelectorAll('.scroll, .log, pre')].filter(e => !e.parentNode.closest('.log'))"
+    hidden = f"{boxes}.filter(e => e.tabIndex !== 0).length"
+    assert page.value(hidden) == 0
