@@ -1,8 +1,15 @@
 """`invoke ...`: build, lock and run the containers of NVIDIA Dynamo. Names, help and flags; the library decides."""
 
+# ruff: noqa: E402 - what stands before the imports is about them
 from __future__ import annotations
 
 import gc
+import sys
+
+# invoke keeps Python from keeping what it compiled (--write-pyc), for the sake of a tasks.py that never goes stale; our
+# whole library would be compiled anew by each command, a third of its time. As Python was started, so it shall be.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 

@@ -516,3 +516,12 @@ def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
     code, output, _ = line.invoke("report", "--help")
     assert code == 0
     assert "Show the last builds as one HTML page" in output
+
+
+def test_what_was_compiled_of_the_library_is_kept_as_python_was_started(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    for told, kept in (({"PYTHONDONTWRITEBYTECODE": "1"}, False), ({}, True)):
+        words = (sys.executable, "-m", "invoke", "--list")
+        prefixed = {**environment, **told, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+        subprocess.run(words, check=True, capture_output=True, cwd=model.ROOT, env=prefixed)
+        assert any(tmp_path.rglob("dynamo_containers/model.*.pyc")) is kept
