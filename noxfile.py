@@ -43,6 +43,7 @@ SHELL_SCRIPTS = (
     "containers/bin/compile-python",
     "containers/bin/install-locked",
     "containers/bin/online",
+    "containers/bin/require-python",
     "containers/bin/settle",
     "containers/backend/compile",
     "containers/bin/start-settling",
@@ -195,7 +196,7 @@ def stand_in_trtllm(session: nox.Session) -> None:
 @nox.session(tags=["engine"])
 def cuda_mirror(session: nox.Session) -> None:
     """Lock and build the cuda bases through mirrors that have stand-ins under the real names; minutes."""
-    session.run("pytest", "tests/stand_in/test_mirror.py", *session.posargs)
+    session.run("pytest", "tests/stand_in/test_mirror.py", "tests/stand_in/test_os_packages.py", *session.posargs)
 
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:

@@ -1,8 +1,8 @@
-"""Which Debian packages, of which version and content, does a request mean? Asked of Debian's own apt, privately.
+"""Which .debs, of which version and content, does a request mean? Asked of Debian's own apt, privately.
 
 apt reads only the configuration written here (its own folder, its own lists, its own dpkg status), so the host's
-packages and lists are never touched. Release files are verified by signature against Debian's archive keyring.
-The mirror is the host's own, as its apt configuration has it: no host name stands in this project.
+packages and lists are never touched. Release files are verified by signature against the archive's keyring.
+Debian's mirror is the host's own, as its apt configuration has it: no host name of one stands in this project.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECURITY = "debian-security"
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Package:
-    """One .deb, by content. `path` is relative to the root of `archive` (`debian` or `debian-security`)."""
+    """One .deb, by content. `path` is relative to the root of `archive` (`debian`, `debian-security`, `ubuntu`)."""
 
     name: str
     version: str
@@ -49,6 +49,11 @@ class Apt:
     mirrors: dict[str, str]
     status: Path | None = None
     """A dpkg status file: what it says is installed is not asked for. None: nothing is installed."""
+    keyring: Path | None = None
+    """With which keys the archives are signed. None: with Debian's."""
+    suites: tuple[tuple[str, str], ...] = ()
+    """(archive, suite) of all that is read for `suite`. Nothing: what Debian has for it."""
+    components: tuple[str, ...] = ("main",)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,9 +91,10 @@ def host_mirrors() -> dict[str, str]:
 
 def configuration(apt: Apt) -> tuple[run.Document, ...]:
     """Return the files that make `apt.folder` a private apt configuration."""
+    signed = f"arch={apt.architecture} signed-by={apt.keyring or KEYRING}"
     lines = [
-        f"deb [arch={apt.architecture} signed-by={KEYRING}] {apt.mirrors[archive]} {suite} main"
-        for archive, suite in _suites(apt.suite)
+        f"deb [{signed}] {apt.mirrors[archive]} {suite} {' '.join(apt.components)}"
+        for archive, suite in apt.suites or _suites(apt.suite)
     ]
     status = apt.status or apt.folder / "status"
     settings = f"""\
@@ -134,7 +140,8 @@ def update(apt: Apt) -> None:
     """Fetch the suite's signed lists into the private folder."""
     for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d"):
         (apt.folder / name).mkdir(parents=True, exist_ok=True)
-    hint = f"apt could not read the suite {apt.suite}. Is the mirror in your apt sources reachable?"
+    place = "mirror in your apt sources" if not apt.suites else "archive"
+    hint = f"apt could not read the suite {apt.suite}. Is the {place} reachable?"
     argv = ("apt-get", "update", "--error-on=any")
     run.execute(
         run.Plan(
@@ -149,7 +156,9 @@ def resolve(apt: Apt, requested: tuple[str, ...]) -> tuple[Package, ...]:
 
     `update` must have run.
     """
-    argv = ("apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *requested)
+    # Of what is there already, nothing is renewed but what the rest cannot do without.
+    kept = ("--no-upgrade",) if apt.status else ()
+    argv = ("apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *kept, *requested)
     hint = f"Not every package exists in {apt.suite}: see the names above."
     return parse_uris(run.capture(run.Command(argv=argv, env=apt.environment, hint=hint)), apt.mirrors)
 

@@ -1,17 +1,19 @@
-"""What can the build graph stand on? The rows `bases.*` and `sources.*` of containers/images.toml, and their reader."""
+"""What can the build graph stand on? The nouns of the rows `bases.*` and `sources.*` of containers/images.toml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.toml_table import any_of, wrong
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamo_containers.os_archive import Archive
     from dynamo_containers.platforms import Platform
-    from dynamo_containers.toml_table import Table
+
+
+BUILDER = "builder"
+"""The role of the root image that wheels are fetched and installed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,10 @@ class RegistryRoot:
 
     image: str
     """Its readable reference, with {machine} (`x86_64`) where each platform has a repository of its own."""
+    suite: str = ""
+    """The suite of its bases' archive that it is made of ('' where nothing is installed on it)."""
+    packages: tuple[str, ...] = ()
+    """What whatever stands on it needs and it may lack: installed before anything else."""
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
@@ -124,6 +130,8 @@ class Bases:
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
+    archive: Archive | None = None
+    """Where packages come from that go on root images of registries."""
     sources: Sources = Sources()
 
     @property
@@ -135,6 +143,11 @@ class Bases:
     def pulled(self) -> dict[str, RegistryRoot]:
         """Return the root images that registries have."""
         return {role: root for role, root in self.roots.items() if isinstance(root, RegistryRoot)}
+
+    @property
+    def extended(self) -> dict[str, RegistryRoot]:
+        """Return the root images of registries that OS packages are installed on."""
+        return {role: root for role, root in self.pulled.items() if root.suite}
 
     @property
     def packaged(self) -> dict[str, Program]:
@@ -154,94 +167,3 @@ class Bases:
         """Return the glibc of a root image."""
         root = self.roots.get(role)
         return (root.glibc if root else "") or self.glibc
-
-
-def read(name: str, row: Table) -> Bases:
-    """Read a row `bases.NAME`."""
-    roots = {role: _root(root) for role, root in row.tables("roots", optional=True).items()}
-    bases = Bases(
-        name=name,
-        description=row.string("description"),
-        strict=row.boolean("strict"),
-        python=row.string("python"),
-        interpreter=row.string("interpreter"),
-        glibc=row.string("glibc"),
-        cuda=row.string("cuda", optional=True),
-        roots=roots,
-        programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
-        packages=_package_sets(row.tables("packages", optional=True), roots),
-        sources=_sources(row.table("sources", optional=True)),
-    )
-    row.refuse_the_rest()
-    return bases
-
-
-def _root(row: Table) -> Root | RegistryRoot:
-    row.refuse_both("image", ("suite", "packages"))
-    interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
-    root: Root | RegistryRoot
-    if "image" in row.keys_left():
-        root = RegistryRoot(image=_tagged(row, row.string("image")), interpreter=interpreter, glibc=glibc)
-    else:
-        packages = row.strings("packages")
-        root = Root(suite=row.string("suite"), packages=packages, interpreter=interpreter, glibc=glibc)
-    row.refuse_the_rest()
-    return root
-
-
-def _tagged(row: Table, image: str, key: str = "image") -> str:
-    # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
-    if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
-        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
-    return image
-
-
-def engine_image(row: Table) -> RegistryRoot | None:
-    """Read what an image's row says of the published image of its engine; None where it names none."""
-    image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
-    return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
-
-
-def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
-    # What a registry's root image has installed is in no lock, so nothing can be locked on top of it yet.
-    made = [role for role, root in roots.items() if isinstance(root, Root)]
-    sets = {}
-    for name, row in rows.items():
-        if name in roots:  # their locks would be one file
-            raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
-        on, packages = row.string("on"), row.strings("packages")
-        row.refuse_the_rest()
-        if on not in made:
-            raise wrong(row.file, f"{row.path}.on", f'"{on}"', any_of(made) or "no set: no root image is bootstrapped")
-        if not packages:
-            raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
-        sets[name] = PackageSet(on=on, packages=packages)
-    return sets
-
-
-def _sources(row: Table) -> Sources:
-    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
-    row.refuse_the_rest()
-    if sources.snapshot and "{timestamp}" not in sources.snapshot:
-        raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
-    return sources
-
-
-def _program(row: Table) -> Program | Release:
-    row.refuse_both("url", ("suite", "package"))
-    row.refuse_both("version", ("suite", "package"))
-    files = row.string_table("files")
-    program: Program | Release
-    if {"url", "version"} & set(row.keys_left()):
-        program = Release(url=row.string("url"), version=row.string("version"), files=files)
-    else:
-        program = Program(suite=row.string("suite"), package=row.string("package"), files=files)
-    row.refuse_the_rest()
-    return program
-
-
-def read_source(row: Table) -> GitSource:
-    """Read a row `sources.NAME`."""
-    source = GitSource(git=row.string("git"), ref=row.string("ref"), build=row.string("build", optional=True))
-    row.refuse_the_rest()
-    return source

@@ -50,10 +50,10 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tupl
     if not gone:
         return locked
     names = ", ".join(Path(package.path).name for package in gone)
-    if lock.bases.strict:
+    if lock.bases.strict or lock.image:
         message = (
             f"{sources.who_lacks(lock.bases.sources)} what {lock.file} asks for: {names}.\n"
-            f"The {lock.bases.name} bases are strict. Lock the current versions: invoke lock --only os"
+            f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)
     from dynamo_containers import host_tools
@@ -61,6 +61,12 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tupl
     packages = os_suite.current(lock, folder)
     host_tools.fetched(packages, apt.host_mirrors(), sources.downloads(folder))
     return packages
+
+
+def _no_other(lock: OsLock) -> str:
+    if lock.bases.strict:
+        return f"The {lock.bases.name} bases are strict."
+    return f"Nothing else is taken for it: {lock.image} decides what fits it."
 
 
 def tree(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int, scratch: Path) -> Path:

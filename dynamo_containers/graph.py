@@ -82,6 +82,7 @@ def _add_on_engine_image(steps: Steps, request: Request, facts: Facts, image: Im
     """Add what stands on the published image of the engine instead of the runtime's root image."""
     below = _add_os(steps, request, facts, f"{image.name}-os")
     pins = request.catalogue.pins
+    steps[below]["args"]["PYTHON"] = ""  # which the row of the image may say
     steps[below]["contexts"] |= {
         f"root-{each.arch}": pulled.engine_source(pins, image, each) for each in request.platforms
     }

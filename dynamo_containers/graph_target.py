@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Steps: TypeAlias = dict[str, dict[str, Any]]
 
 BUILDER_STEPS = ("builder", "base", "compile-tools")
-"""The folders of containers/ whose steps run in the builder's root image."""
+"""The folders of containers/ whose steps use the Python of the builder's root image."""
 INSTALL_STEPS = ("base", "packages", "wheels", "dynamo")
 """The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
 
@@ -36,7 +36,7 @@ def add(  # noqa: PLR0913, PLR0917 - the parts of a target
     """Add one target; it stands on a root image or on other targets."""
     contexts = {context: f"target:{step}" for context, step in below.items()}
     if root:
-        contexts |= _roots(request, facts, root, request.platforms)
+        contexts |= _add_root(steps, request, facts, root)
     if folder in INSTALL_STEPS:
         contexts["tools"] = _add_tools(steps, request, facts)
     steps[name] = _target(request, facts, folder, contexts)
@@ -44,6 +44,16 @@ def add(  # noqa: PLR0913, PLR0917 - the parts of a target
     # then be used for all of them.
     steps[name]["platforms"] = [platform.value for platform in request.platforms]
     return name
+
+
+def _add_root(steps: Steps, request: Request, facts: Facts, role: str) -> dict[str, str]:
+    """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
+    if role not in request.bases.extended:
+        return _roots(request, facts, role, request.platforms)
+    below = add(steps, request, facts, f"root-{role}", "root", {})
+    steps[below]["contexts"] |= _roots(request, facts, role, request.platforms)
+    extended = add_os_packages(steps, request, facts, f"{below}-packages", role, below)
+    return {f"root-{each.arch}": f"target:{extended}" for each in request.platforms}
 
 
 def _add_tools(steps: Steps, request: Request, facts: Facts) -> str:

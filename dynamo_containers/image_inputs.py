@@ -9,7 +9,15 @@ from dynamo_containers.model import Stage, Way
 from dynamo_containers.python_layers import BUILDER, backend_layer, ci_layer, engine_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dynamo_containers.bases import Bases
     from dynamo_containers.model import Image
+    from dynamo_containers.platforms import Platform
+
+
+DEVEL = "devel"
+"""The role of the root image that backends compile on."""
 
 
 def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
@@ -40,3 +48,11 @@ def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
         return ()
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
+
+
+def extended_roots(bases: Bases, image: Image, stage: Stage, platforms: Iterable[Platform]) -> tuple[str, ...]:
+    """Return the root images of registries that get OS packages before an image of a stage stands on them."""
+    # What compiles is a step for all platforms of a build as soon as one of them needs it.
+    compiles = stage is Stage.BACKEND or any(image.compiles.get(platform) for platform in platforms)
+    roles = (role for role in root_roles(image, stage) if role != DEVEL or compiles)
+    return tuple(role for role in roles if role in bases.extended)

@@ -13,7 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import lock_report, oci_layout, os_lock, os_refresh, outside, roots, run, unreached
+from dynamo_containers import (
+    lock_report,
+    oci_layout,
+    os_above_image,
+    os_lock,
+    os_refresh,
+    outside,
+    roots,
+    run,
+    unreached,
+)
 from dynamo_containers.errors import LockError, UnreachedError, UsageError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds, os_locks, platforms, root_locks
 from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, Pins, load_pins, render
@@ -56,6 +66,10 @@ def refresh(
     learnt = outside.refresh(catalogue, asked, part, _pins(catalogue.folder), upgrade_all=upgrade_all)
     missing = list(learnt.unreached)
     moved = _refresh_system(catalogue, asked, part, learnt.pins)
+    if "os" in asked:
+        # On root images as they are pinned by now; nothing is bootstrapped from these locks.
+        above, unasked = os_above_image.refresh(catalogue.folder, _on_images(catalogue, part), _pins(catalogue.folder))
+        moved, missing = (*moved, *above), [*missing, *unasked]
     terminal = ["\n".join(learnt.said)] if learnt.said else []
     markdown = ["".join(f"- {line}\n" for line in learnt.said).rstrip()] if learnt.said else []
     if {"os", "archives"} & set(asked):
@@ -96,18 +110,28 @@ def _check_the_rest(catalogue: Catalogue, asked: Collection[str], part: Part) ->
 
     When a package moves, so does the epoch, and all root images are made anew: those that are meant, and the rest.
     """
-    meant = part.os_locks(catalogue) if "os" in asked else ()
+    meant = _of_roots(catalogue, part) if "os" in asked else ()
     if meant or ("archives" in asked and any(bases.packaged for bases, _ in part.targets(catalogue))):
         for lock in root_locks(catalogue):
             if lock not in meant:
                 os_lock.read(lock, catalogue.folder)
 
 
+def _of_roots(catalogue: Catalogue, part: Part) -> tuple[OsLock, ...]:
+    """Return what is meant of the locks that root images are bootstrapped from, and of the sets on those."""
+    return tuple(lock for lock in part.os_locks(catalogue) if not lock.image)
+
+
+def _on_images(catalogue: Catalogue, part: Part) -> tuple[OsLock, ...]:
+    """Return what is meant of the locks on root images of registries."""
+    return tuple(lock for lock in part.os_locks(catalogue) if lock.image)
+
+
 def _refresh_system(catalogue: Catalogue, asked: Collection[str], part: Part, old: Pins) -> tuple[Move, ...]:
     """Take what the mirror has of what is meant, make the root images that depend on it, and write the pins."""
     targets = part.targets(catalogue)
     now = os_refresh.programs_now(catalogue.folder, targets, old.programs) if "archives" in asked else {}
-    moved_os = os_refresh.refresh(catalogue.folder, part.os_locks(catalogue)) if "os" in asked else ()
+    moved_os = os_refresh.refresh(catalogue.folder, _of_roots(catalogue, part)) if "os" in asked else ()
     moved = (*moved_os, *os_refresh.program_moves(old.programs, {**old.programs, **now}))
     pins = _named(catalogue, asked, replace(old, programs={**old.programs, **now}))
     wanted: tuple[OsLock, ...] = ()
@@ -161,7 +185,8 @@ def keep_pool(catalogue: Catalogue, folder: str) -> str:
     if not folder:
         message = "--keep-pool names no folder."
         raise UsageError(message)
-    return pool.keep(catalogue, os_locks(catalogue), Path(folder).absolute())
+    made = [lock for lock in os_locks(catalogue) if not os_lock.never_made(lock, catalogue.folder)]
+    return pool.keep(catalogue, made, Path(folder).absolute())
 
 
 def _pins(folder: Path) -> Pins:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_above, os_lock, programs, pulled, python_cuda, python_lock, python_sizes, unreached
+from dynamo_containers import (
+    os_above,
+    os_lock,
+    programs,
+    pulled,
+    python_cuda,
+    python_lock,
+    python_sizes,
+    unreached,
+)
 from dynamo_containers.errors import LockError, UnreachedError
 from dynamo_containers.lock_part import EVERYTHING, Part, kinds
 from dynamo_containers.model import IMAGES_FILE
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.bases import Bases
     from dynamo_containers.model import Catalogue
+    from dynamo_containers.os_lock import OsLock
     from dynamo_containers.platforms import Platform
     from dynamo_containers.python_lock import LockFile
 
@@ -44,6 +54,8 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     unlocked = [_unlocked(lock) for lock in missing]
     if "archives" in asked and not part.named:
         unlocked += _unlocked_sources(catalogue)
+    if "os" in asked:
+        unlocked += [_never(lock.file, f"{lock.image}, {lock.origin}") for lock in _never_made(catalogue, part)]
     if "images" in asked:
         unlocked += _unlocked_engines(catalogue, part)
     if unlocked:
@@ -51,6 +63,10 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
         message = f"{fits}\nThese were never locked:\n{unreached.table(unlocked)}\n{remedy}"
         raise UnreachedError(message)
     return fits
+
+
+def _never_made(catalogue: Catalogue, part: Part) -> list[OsLock]:
+    return [lock for lock in part.os_locks(catalogue) if os_lock.never_made(lock, catalogue.folder)]
 
 
 def _unlocked(lock: LockFile) -> Unreached:
@@ -91,7 +107,8 @@ def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[Loc
             yield from python_sizes.faults(locked, catalogue.folder)
         case "os":
             for lock in part.os_locks(catalogue):
-                yield from _reason(partial(os_lock.read, lock, catalogue.folder))
+                if not os_lock.never_made(lock, catalogue.folder):
+                    yield from _reason(partial(_check_os, catalogue, lock))
             yield from os_above.disagreements(part.os_locks(catalogue), catalogue.folder)
         case "archives":
             for bases, platform in part.targets(catalogue):
@@ -117,6 +134,11 @@ def _reason(question: Callable[[], object]) -> list[str]:
     except LockError as error:
         return [str(error)]
     return []
+
+
+def _check_os(catalogue: Catalogue, lock: OsLock) -> None:
+    os_lock.read(lock, catalogue.folder)
+    os_above.check_image(lock, catalogue.folder, catalogue.pins)
 
 
 def _check_programs(catalogue: Catalogue, bases: Bases, platform: Platform) -> None:

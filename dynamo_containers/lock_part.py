@@ -120,4 +120,14 @@ def root_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
 def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
     """Return every lock of OS packages that must exist: of root images, then of what is installed on them."""
     roots = root_locks(catalogue)
-    return (*roots, *(lock for root in roots for lock in root.sets))
+    extended = tuple(
+        os_lock.OsLock(bases=bases, role=role, platform=platform)
+        for bases in catalogue.bases.values()
+        for role in bases.extended
+        for platform in platforms(catalogue, bases.name)
+    )
+    return (
+        *roots,
+        *(lock for root in roots for lock in root.sets),
+        *(lock for root in extended for lock in (root, *root.sets)),
+    )

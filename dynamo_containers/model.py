@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bases, budgets
+from dynamo_containers import bases_reader, budgets
 from dynamo_containers.errors import UsageError
 from dynamo_containers.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform, native_platform
@@ -192,8 +192,8 @@ def load(folder: Path = ROOT) -> Catalogue:
         cuda_exempt=_reasons(lock, "cuda-exempt"),
         shared={name: _shared(row) for name, row in lock.tables("shared", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
-        sources={name: bases.read_source(row) for name, row in table.tables("sources", optional=True).items()},
-        bases={name: bases.read(name, row) for name, row in table.tables("bases").items()},
+        sources={name: bases_reader.read_source(row) for name, row in table.tables("sources", optional=True).items()},
+        bases={name: bases_reader.read(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
     )
     project.refuse_the_rest()
@@ -275,7 +275,7 @@ def _image(name: str, row: Table) -> Image:
         compiles=_compiles(row.table("compiles", optional=True)),
         indexes=row.strings("indexes", optional=True),
         way=way,
-        engine_image=bases.engine_image(row),
+        engine_image=bases_reader.engine_image(row),
         budget=_budget(row.table("budget", optional=True)),
     )
     row.refuse_the_rest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock
+from dynamo_containers import os_lock, pulled
 from dynamo_containers.errors import LockError
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.apt import Package
     from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.pins import Pins
 
 REMEDY = "Renew them with: invoke lock --only os"
 
@@ -40,6 +41,23 @@ def only(lock: OsLock, everything: tuple[Package, ...], below: tuple[Package, ..
         )
         raise LockError(message)
     return added
+
+
+def check_image(lock: OsLock, folder: Path, pins: Pins) -> None:
+    """Refuse a lock on a registry's root image that was made on another one than the pinned.
+
+    Raises:
+        LockError: it was, or the image is not pinned.
+    """
+    if not lock.image:
+        return
+    digest, made_on = pulled.digest(pins, lock.bases, lock.role, lock.platform), os_lock.on(lock, folder)
+    if made_on != digest:
+        message = (
+            f"{lock.file} is stale: it was made on {lock.image} by {made_on or 'no digest'}, and that is pinned to "
+            f"{digest}.\nRefresh it with: invoke lock --only os --bases {lock.bases.name}"
+        )
+        raise LockError(message)
 
 
 def beyond(everything: tuple[Package, ...], below: tuple[Package, ...]) -> tuple[Package, ...]:

@@ -17,11 +17,13 @@ from dynamo_containers.errors import LockError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.bases import Bases, Root
+    from dynamo_containers.bases import Bases, RegistryRoot, Root
     from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
 INPUTS = "# inputs: sha256:"
+ON = "# on: "
+"""Followed by the digest of a registry's root image, what of it is installed decides the lock."""
 LOCKED = "# locked: "
 """Followed by when the packages last moved, as snapshot services write a time."""
 # What mmdebstrap's variant `essential` installs. Not what Debian calls `required`: its two archives disagree on that,
@@ -63,9 +65,19 @@ class OsLock:
         return tuple(replace(self, above=name) for name in on)
 
     @property
-    def root(self) -> Root:
-        """Return the row of images.toml that the root image is made from."""
-        return self.bases.bootstrapped[self.role]
+    def root(self) -> Root | RegistryRoot:
+        """Return the row of images.toml that the root image is made from, or that says what is installed on it."""
+        return self.bases.roots[self.role] if self.role in self.bases.bootstrapped else self.bases.extended[self.role]
+
+    @property
+    def image(self) -> str:
+        """Return the readable reference of the root image where a registry has it; '' where it is bootstrapped."""
+        return self.bases.extended[self.role].image if self.role in self.bases.extended else ""
+
+    @property
+    def origin(self) -> str:
+        """Return the public address of the archive whose packages go on a registry's image; '' for Debian's mirror."""
+        return self.bases.archive.addresses[self.platform] if self.image and self.bases.archive else ""
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -87,7 +99,8 @@ class OsLock:
     def inputs(self) -> str:
         """Return the digest of what decides the lock besides the mirror: when it changes, the lock is stale."""
         above = ("above:", *sorted(self.added)) if self.above else ()  # no package's name has a colon
-        words = (self.root.suite, self.platform.value, *MINIMAL_SYSTEM, *sorted(self.root.packages), *above)
+        below = ("image:", self.image) if self.image else MINIMAL_SYSTEM
+        words = (self.root.suite, self.platform.value, *below, *sorted(self.root.packages), *above)
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
@@ -100,13 +113,20 @@ class Drift:
     used: str
 
 
-def render(lock: OsLock, packages: tuple[apt.Package, ...], moment: str = "") -> str:
-    """Return the lock's text, sorted by name so that a change is a small diff."""
+def render(lock: OsLock, packages: tuple[apt.Package, ...], moment: str = "", on: str = "") -> str:
+    """Return the lock's text, sorted by name so that a change is a small diff.
+
+    Args:
+        lock: what it is of.
+        packages: what it holds.
+        moment: when they last moved.
+        on: the digest of the registry's root image that they are installed on; '' where it is bootstrapped.
+    """
     lines = (
         f"{each.name} {each.version} {each.architecture} {each.archive} {each.path} {each.size} sha256:{each.sha256}\n"
         for each in sorted(packages)
     )
-    stated = f"{LOCKED}{moment}\n" if moment else ""
+    stated = (f"{ON}{on}\n" if on else "") + (f"{LOCKED}{moment}\n" if moment else "")
     return HEADER + f"{INPUTS}{lock.inputs}\n" + stated + "".join(lines)
 
 
@@ -118,8 +138,7 @@ def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
     """
     path = folder / lock.file
     if not path.is_file():
-        what = f"{lock.file} is missing"
-        raise _refresh_needed(what)
+        raise _missing(lock)
     return parse(lock, path.read_text(encoding="utf-8"))
 
 
@@ -160,6 +179,23 @@ def _package(lock: OsLock, line: str) -> apt.Package:
     )
 
 
+def never_made(lock: OsLock, folder: Path) -> bool:
+    """Say whether a lock is missing that takes a registry and an archive which this machine may not reach."""
+    return bool(lock.image) and not (folder / lock.file).is_file()
+
+
+def _missing(lock: OsLock) -> LockError:
+    if not lock.image:
+        return _refresh_needed(f"{lock.file} is missing")
+    message = (
+        f"{lock.file} was never made: which packages are installed on {lock.image} ({lock.rows} in images.toml).\n"
+        f"It takes the registry of that image and {lock.origin}, or mirrors of both "
+        "(docs/mirrors.md).\n"
+        f"Where they can be reached, run: invoke lock --only os --bases {lock.bases.name}"
+    )
+    return LockError(message)
+
+
 def _refresh_needed(what: str) -> LockError:
     return LockError(f"{what}.\nRefresh it with: invoke lock --only os")
 
@@ -185,11 +221,20 @@ def drift_table(what: str, rows: tuple[Drift, ...]) -> str:
 
 def moment_of(lock: OsLock, folder: Path) -> str:
     """Return when the lock says that its packages last moved, or '' when it does not say."""
+    return _stated(lock, folder, LOCKED)
+
+
+def on(lock: OsLock, folder: Path) -> str:
+    """Return the digest of the registry's root image that the lock was made on, or '' when it does not say."""
+    return _stated(lock, folder, ON)
+
+
+def _stated(lock: OsLock, folder: Path, what: str) -> str:
     path = folder / lock.file
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.removeprefix(LOCKED) for line in lines if line.startswith(LOCKED)), "")
+    return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
 
 
-def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...], moment: str = "") -> None:
-    """Write the lock, whole or not at all."""
-    run.write(run.Document(path=folder / lock.file, text=render(lock, packages, moment)))
+def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...], moment: str = "", on: str = "") -> None:
+    """Write the lock, whole or not at all; see `render`."""
+    run.write(run.Document(path=folder / lock.file, text=render(lock, packages, moment, on)))

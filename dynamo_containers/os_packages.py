@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from dynamo_containers.apt import Package
     from dynamo_containers.bases import Bases
 
+RENEWS = "renews"
+"""The file beside the .debs that names what may move in the image below, although nothing drifted: a line each."""
 RECORD = "drift"
 """The file beside the .debs that says what drifted: these packages may move what the image has."""
 
 
 def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
-    """Return the lock of a set of packages."""
+    """Return the lock of a set of packages, or of what is installed on a registry's root image by the role's name."""
+    if name in bases.extended:
+        return OsLock(bases=bases, role=name, platform=platform)
     return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
 
 
@@ -54,7 +58,7 @@ def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[o
 
         packages = bootstrap.fetched(folder, lock, locked)
         drifted = _drifted(folder, lock, locked, packages)
-        host_tools.provide(target, lambda partial: _lay_out(folder, packages, drifted, partial))
+        host_tools.provide(target, lambda partial: _lay_out(folder, lock, packages, drifted, partial))
     return drift_record.read(target / RECORD)
 
 
@@ -69,9 +73,16 @@ def _drifted(
     return os_lock.drifts((*below, *locked), used)
 
 
-def _lay_out(folder: Path, packages: tuple[Package, ...], drifted: tuple[os_lock.Drift, ...], partial: Path) -> None:
+def _lay_out(
+    folder: Path, lock: OsLock, packages: tuple[Package, ...], drifted: tuple[os_lock.Drift, ...], partial: Path
+) -> None:
     from dynamo_containers import sources
 
     for package in packages:
         os.link(sources.stored(folder, package), partial / f"{package.name}.deb")
+    # A lock on a registry's image was made from what that has: a newer package of its own is in it because others need
+    # exactly that one, and was looked at with the lock.
+    if lock.image:
+        names = "".join(f"{package.name}\n" for package in packages)
+        run.write(run.Document(path=partial / RENEWS, text=names))
     run.write(drift_record.document(partial / RECORD, drifted))

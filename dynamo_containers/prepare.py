@@ -30,7 +30,7 @@ from dynamo_containers import (
 )
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
-from dynamo_containers.image_inputs import os_sets
+from dynamo_containers.image_inputs import extended_roots, os_sets
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_layers import BUILDER, COMPILE, COMPILE_NIXL, layers
@@ -127,8 +127,15 @@ def _served(request: Request) -> tuple[Drift, ...]:
 
 
 def _os_packages(request: Request) -> tuple[str, ...]:
-    """Return the sets of OS packages that the images of a request get on top of their root image."""
-    above = (name for image in request.images for name in os_sets(image, request.stage))
+    """Return the sets of OS packages that the images of a request get, and what is installed on registries' images."""
+    above = (
+        name
+        for image in request.images
+        for name in (
+            *extended_roots(request.bases, image, request.stage, request.platforms),
+            *os_sets(image, request.stage),
+        )
+    )
     return tuple(dict.fromkeys((*source_builds.os_sets(request.sources), *above)))
 
 

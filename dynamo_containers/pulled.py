@@ -63,6 +63,11 @@ def source(pins: Pins, bases: Bases, role: str, platform: Platform) -> str:
     return _context(bases.pulled[role], platform, pins.root(bases.name, role, platform))
 
 
+def digest(pins: Pins, bases: Bases, role: str, platform: Platform) -> str:
+    """Return by which digest a root image is pulled: its manifest's, or its index's where only that is known."""
+    return source(pins, bases, role, platform).rpartition("@")[2]
+
+
 def engine_source(pins: Pins, image: Image, platform: Platform) -> str:
     """Return the published image of an engine for a platform as a context of bake; the same errors."""
     pinned_engine(pins, image)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import mirrors
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.platforms import Platform
 from dynamo_containers.python_lock import ANY_HOST
@@ -46,7 +47,7 @@ def judges(lock: LockFile, folder: Path) -> tuple[Command, ...]:
                 *("--require-hashes", "--only-binary", ":all:"),
                 *(word for name in lock.compiled for word in ("--no-binary", name)),
                 *(("--no-deps",) if alone else ()),
-                *(word for address in sorted({url for _, url in lock.indexes}) for word in ("--index", address)),
+                *_own_indexes(lock),
                 *(word for path in (*shared, *files) for word in ("-r", str(folder / path))),
             ),
             env=WITHOUT_DOWNLOADS,
@@ -56,6 +57,17 @@ def judges(lock: LockFile, folder: Path) -> tuple[Command, ...]:
         )
         for target in _judged_for(lock)
     )
+
+
+def _own_indexes(lock: LockFile) -> tuple[str, ...]:
+    """Return the words by which uv also asks the indexes of their own that packages of a lock have.
+
+    uv takes a package from the first index that has any release of it, and such an index has other packages too. What
+    is looked for is in the lock by hash, so any index may have it.
+    """
+    addresses = sorted({mirrors.here().address(url) for _, url in lock.indexes})
+    words = (word for address in addresses for word in ("--index", address))
+    return (*words, "--index-strategy", "unsafe-best-match") if addresses else ()
 
 
 def _uv_target(target: Target) -> tuple[str, ...]:
@@ -68,28 +80,34 @@ def _judged_for(lock: LockFile) -> tuple[Target, ...]:
     return tuple(replace(lock.target, platform=platform) for platform in Platform)
 
 
-def packs(locks: Mapping[LockFile, str]) -> tuple[tuple[Target, dict[str, str]], ...]:
-    """Return what the locks pin in as few sets as there can be: for one target, and no package in two versions."""
-    made: list[tuple[Target, dict[str, str]]] = []
+def packs(locks: Mapping[LockFile, str]) -> tuple[tuple[Target, str, dict[str, str]], ...]:
+    """Return what the locks pin in as few sets as there can be.
+
+    A set is for one target and one index ('' for the machine's own), and has no package in two versions.
+    """
+    made: list[tuple[Target, str, dict[str, str]]] = []
     for lock, text in locks.items():
+        own = dict(lock.indexes)
         for pin in read(text, lock.path):
+            asked = lock.target, own.get(pin.name, "")
             fits = (
-                pack for target, pack in made if target == lock.target and pack.get(pin.name) in (None, pin.version)
+                pack for *place, pack in made if tuple(place) == asked and pack.get(pin.name) in (None, pin.version)
             )
             pack = next(fits, None)
             if pack is None:
                 pack = {}
-                made.append((lock.target, pack))
+                made.append((*asked, pack))
             pack[pin.name] = pin.version
     return tuple(made)
 
 
-def restate(target: Target, pins: Mapping[str, str], file: Path) -> Plan:
-    """Return the plan by which uv states, from the index, the hashes of pinned packages (on standard output)."""
+def restate(target: Target, pins: Mapping[str, str], file: Path, index: str = "") -> Plan:
+    """Return the plan by which uv states, from an index, the hashes of pinned packages (on standard output)."""
     text = "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
+    place = ("--default-index", mirrors.here().address(index)) if index else ()
     argv = (
         *("uv", "pip", "compile", "--no-deps", "--generate-hashes", "--no-header"),
-        *("--no-annotate", *_uv_target(target), str(file)),
+        *("--no-annotate", *_uv_target(target), *place, str(file)),
     )
     return Plan(documents=(Document(path=file, text=text),), commands=(Command(argv=argv, env=WITHOUT_DOWNLOADS),))
 
@@ -146,8 +164,8 @@ def judge_all(every: Iterable[LockFile], folder: Path) -> None:
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         numbered = enumerate(packs(texts))
         asked = [
-            (target, pool.submit(_state, target, pins, folder / f".build/lock/judged-{number}.in"))
-            for number, (target, pins) in numbered
+            (target, pool.submit(_state, target, pins, folder / f".build/lock/judged-{number}.in", index))
+            for number, (target, index, pins) in numbered
         ]
         try:
             known = [(target, future.result()) for target, future in asked]
@@ -160,8 +178,8 @@ def judge_all(every: Iterable[LockFile], folder: Path) -> None:
             raise
 
 
-def _state(target: Target, pins: Mapping[str, str], file: Path) -> Stated:
-    plan = restate(target, pins, file)
+def _state(target: Target, pins: Mapping[str, str], file: Path, index: str) -> Stated:
+    plan = restate(target, pins, file, index)
     write(plan.documents[0])
     said = outputs(plan.commands[0])
     return stated(said.stdout, said.stderr)

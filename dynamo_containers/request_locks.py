@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_lock, os_packages, pulled, python_cuda, python_lock, python_pins, source_builds
+from dynamo_containers import (
+    os_above,
+    os_lock,
+    os_packages,
+    pulled,
+    python_cuda,
+    python_lock,
+    python_pins,
+    source_builds,
+)
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.image_inputs import os_sets, python_layers, root_roles
+from dynamo_containers.image_inputs import extended_roots, os_sets, python_layers, root_roles
 from dynamo_containers.model import IMAGES_FILE, Way
+from dynamo_containers.os_lock import OsLock
 from dynamo_containers.pins import ENGINE_IMAGES, render_root
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dynamo_containers.build import Request
     from dynamo_containers.model import Image
@@ -83,8 +93,15 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
         pin = pulled.pinned_engine(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
-        for system in (os_packages.lock_of(bases, name, platform) for platform in image.platforms):
-            texts[system.file] = os_lock.render(system, os_lock.read(system, folder))
+        texts |= _os_texts(request, (os_packages.lock_of(bases, name, platform) for platform in image.platforms))
+    return texts
+
+
+def _os_texts(request: Request, locks: Iterable[OsLock]) -> dict[str, str]:
+    folder, texts = request.catalogue.folder, {}
+    for lock in locks:
+        texts[lock.file] = os_lock.render(lock, os_lock.read(lock, folder))
+        os_above.check_image(lock, folder, request.catalogue.pins)
     return texts
 
 
@@ -103,9 +120,12 @@ def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> st
 
 
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
-    """Return what decides a root image: the locks of its packages, or its pin where a registry has it."""
-    folder, bases = request.catalogue.folder, request.bases
+    """Return what decides a root image: its pin where a registry has it, and the locks of its packages."""
+    bases, texts = request.bases, {}
     if role in bases.pulled:
-        return {f"roots.{bases.name}.{role}": render_root(pulled.pinned(request.catalogue.pins, bases, role))}
-    systems = [os_lock.OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms]
-    return {system.file: os_lock.render(system, os_lock.read(system, folder)) for system in systems}
+        texts[f"roots.{bases.name}.{role}"] = render_root(pulled.pinned(request.catalogue.pins, bases, role))
+        if role not in extended_roots(bases, image, request.stage, image.platforms):
+            return texts
+    return texts | _os_texts(
+        request, (OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms)
+    )

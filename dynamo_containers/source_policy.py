@@ -12,7 +12,7 @@ from dynamo_containers import pulled
 from dynamo_containers.pins import ENGINE_IMAGES, ReleasePin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dynamo_containers.bases import RegistryRoot
     from dynamo_containers.build import Facts, Request
@@ -27,7 +27,7 @@ VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 def policy(request: Request, facts: Facts) -> dict[str, Any]:
     """Return the policy of a request; without rules where everything is allowed and nothing is exchanged."""
-    rules = list(_only_local(facts)) if request.bases.strict else []
+    rules = list(_only_local(facts.roots.values())) if request.bases.strict else []
     for name in dict.fromkeys(_images(request)):
         rules += _rules(f"docker-image://{name}", f"docker-image://{facts.mirrors.image(name)}")
     for pin in _archives(request):
@@ -40,11 +40,16 @@ def policy(request: Request, facts: Facts) -> dict[str, Any]:
     return {"rules": rules} if rules else {}
 
 
-def _only_local(facts: Facts) -> Iterator[Rule]:
+def of_image(name: str, used: str) -> dict[str, Any]:
+    """Return the policy of reading one image (HOST/NAME@DIGEST) at the place where it is looked for."""
+    return {"rules": [*_only_local(()), *_rules(f"docker-image://{name}", f"docker-image://{used}")]}
+
+
+def _only_local(roots: Iterable[str]) -> Iterator[Rule]:
     """Deny everything but folders of this machine and the root images that were made here."""
     yield _rule("DENY", "*", kind="WILDCARD")
     yield _rule("ALLOW", "local://*", kind="WILDCARD")
-    for digest in sorted(set(facts.roots.values())):
+    for digest in sorted(set(roots)):
         # Before the digest buildx names the layout by a number of its own, another one in each build.
         yield _rule("ALLOW", f"oci-layout://*@{digest}", kind="WILDCARD")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.bases import Bases, Sources
     from dynamo_containers.fetch import Download
+    from dynamo_containers.os_archive import Archive
 
 File: TypeAlias = apt.Package | Pin
 AnyFile = TypeVar("AnyFile", apt.Package, Pin)
@@ -51,7 +52,8 @@ def fetch_all(folder: Path, bases: Bases, files: tuple[AnyFile, ...], moment: st
     for place in places(bases.sources, folder):
         if left:
             _check_moment(bases, place, moment)
-            gone = fetch.fetch_all(downloads(folder), [_download(file, url(place, file, moment)) for file in left])
+            wanted = [_download(file, url(place, file, moment, bases.archive)) for file in left]
+            gone = fetch.fetch_all(downloads(folder), wanted)
             left = tuple(file for file in left if file.sha256 in {each.sha256 for each in gone})
     return left
 
@@ -79,10 +81,11 @@ def places(sources: Sources, folder: Path) -> tuple[str, ...]:
     return (*pools, *snapshots, MIRROR)
 
 
-def url(place: str, file: File, moment: str) -> str:
-    """Return the address of a file at a place."""
+def url(place: str, file: File, moment: str, archive: Archive | None = None) -> str:
+    """Return the address of a file at a place; `archive` is that of the bases, where they have one."""
+    known = archive.by_name if archive else {}
     # Which mirror the host has is asked only when it is needed: with a whole pool it may have none.
-    mirror = apt.host_mirrors()[file.archive] if place == MIRROR else ""
+    mirror = (known.get(file.archive) or apt.host_mirrors()[file.archive]) if place == MIRROR else ""
     words = {"mirror": mirror, "archive": file.archive, "timestamp": moment, "sha256": file.sha256}
     for key, value in words.items():
         place = place.replace(f"{{{key}}}", value)

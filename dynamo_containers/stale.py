@@ -51,7 +51,7 @@ def named(catalogue: Catalogue) -> Iterator[Path]:
     yield from _pieces(catalogue)
     for bases in catalogue.bases.values():
         yield programs.folder_of(folder, bases, catalogue.pins)
-        yield from (os_packages.folder_of(folder, bases, name) for name in bases.packages)
+        yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended, *bases.packages))
         yield from _roots(catalogue, bases)
 
 

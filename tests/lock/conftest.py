@@ -172,6 +172,16 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
     server.server_close()
 
 
+@pytest.fixture
+def other() -> Iterator[Index]:
+    """Serve a second index."""
+    made = Index()
+    server = serve(made)
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Project:
     """A checkout with one lock that needs no image: that of the tools."""

@@ -8,12 +8,9 @@ import pytest
 
 from dynamo_containers import lock_check, lock_part, model
 from dynamo_containers.errors import UnreachedError
-from tests.lock.conftest import Index, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.lock.conftest import Backends
+    from tests.lock.conftest import Backends, Index
 
 
 def offer(index: Index) -> None:
@@ -115,16 +112,6 @@ def test_sizes_are_those_of_the_targets_own_wheels(index: Index, backends: Backe
 
 
 # An index of its own
-
-
-@pytest.fixture
-def other() -> Iterator[Index]:
-    """Serve a second index."""
-    made = Index()
-    server = serve(made)
-    yield made
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import python_lock_judge, python_pins
+from dynamo_containers import mirrors, model, python_lock, python_lock_judge, python_pins
 from dynamo_containers.errors import CheckFailedError, CommandFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dynamo_containers.python_lock import LockFile
-    from tests.lock.conftest import Index, Project
+    from tests.lock.conftest import Backends, Index, Project
 
 FOREIGN = "sha256:" + "f" * 64
 
@@ -92,3 +94,51 @@ def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, proj
     project.path.write_text(text.partition("beta==")[0], encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"(?s)beta.*uv refuses {lock.path} for any linux/amd64"):
         python_lock_judge.judge_all([lock], project.catalogue.folder)
+
+
+@pytest.fixture
+def mirrored(other: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """Let a machine have a mirror of an index that it does not reach; return that one's address."""
+    table = tmp_path / "mirrors.toml"
+    table.write_text(f'[addresses]\n"https://index.example.invalid/" = "{other.address}"\n', encoding="utf-8")
+    monkeypatch.setenv(mirrors.VARIABLE, str(table))
+    mirrors.here.cache_clear()
+    yield "https://index.example.invalid"
+    mirrors.here.cache_clear()
+
+
+@pytest.fixture
+def own(index: Index, other: Index, backends: Backends, mirrored: str) -> LockFile:
+    """Make a lock of a package with an index of its own, which the machine has a mirror of, and of one without."""
+    index.add("torch", "2.11.0")
+    index.add("tensorrt-llm", "99.0")
+    other.add("tensorrt-llm", "1.3.0", requires=("torch",))
+    other.add("torch", "99.0")  # such an index has other packages too
+    backends.own_index("nvidia", mirrored, "tensorrt-llm")
+    backends.image("trtllm", more='indexes = ["nvidia"]')
+    backends.require("trtllm", "tensorrt_llm")
+    assert backends.make(also=("trtllm",)).unreached == ()
+    every = python_lock.locks(model.load(backends.folder))
+    return next(each for each in every if each.path == "constraints/trtllm-debian-amd64.txt")
+
+
+def test_a_package_with_an_index_of_its_own_is_judged_there_and_at_its_mirror(
+    own: LockFile, other: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    other.asked.clear()
+    python_lock_judge.judge_all([own], backends.folder)
+    assert capfd.readouterr().err.splitlines() == ["Judged constraints/trtllm-debian-amd64.txt"]
+    assert any("tensorrt-llm" in path for path in other.asked)
+
+
+def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
+    own: LockFile, index: Index, backends: Backends
+) -> None:
+    foreign = index.add("tensorrt-llm", "1.3.0", tag="py2-none-any")  # another file of that name and version
+    file = backends.folder / own.path
+    text = file.read_text(encoding="utf-8")
+    (right,) = (each.hashes[0] for each in python_pins.read(text) if each.name == "tensorrt-llm")
+    file.write_text(text.replace(right, f"sha256:{foreign}"), encoding="utf-8")
+    with pytest.raises(CheckFailedError, match=r"the index does not know the hashes of tensorrt-llm==1\.3\.0"):
+        python_lock_judge.judge_all([own], backends.folder)

@@ -40,6 +40,9 @@ licenses = "Apache-2.0"
 version-of = "ai-dynamo"
 oldest-glibc = "2.35"
 
+[reports]
+keep = 50
+
 [lock]
 cooldown-days = 7
 

@@ -8,6 +8,7 @@ import pytest
 
 from dynamo_containers import engine, model
 from tests.stand_in import project as projects
+from tests.stand_in.archive import Archive, archive
 from tests.stand_in.project import NATIVE, PART, Project
 from tests.stand_in.servers import StandIn, registry, stand_in
 
@@ -23,14 +24,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="session")
-def project(server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """Return the stand-in of Ubuntu's archive."""
+    with archive(tmp_path_factory.mktemp("archive")) as made:
+        projects.offer_packages(made)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def project(server: StandIn, packages: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Return a copy of this project, locked, whose images are removed at the end."""
     engine.up(model.ROOT, (NATIVE,))
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder) as images:
-        projects.push_roots(images)
+        projects.push_roots(images, packages, folder / "store")
         projects.offer_programs(server)
-        made = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, images, folder / "log")
+        made = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
         done = made.invoke("lock", *PART)
         assert done.returncode == 0, done.stderr
         yield made

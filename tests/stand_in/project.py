@@ -17,25 +17,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from dynamo_containers import engine, mirrors, model, programs, roots
-from dynamo_containers.oci_layout import layout
+from dynamo_containers import bootstrap, engine, mirrors, model, os_lock, programs, sources
 from dynamo_containers.os_lock import OsLock
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
+from tests.stand_in import roots
+from tests.stand_in.archive import SmallDeb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.stand_in.archive import Archive
     from tests.stand_in.servers import StandIn
 
 NATIVE = native_platform()
 PART = ("--image", "base", "--image", "frontend", "--image", "trtllm", "--bases", "cuda", "--platform", NATIVE.value)
 """The part of the locks that the stand-ins are enough for."""
 COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
-ROOTS = {"builder": "builder", "devel": "runtime", "runtime": "runtime"}
-"""Root image of the cuda bases -> the bootstrapped one that stands in for it; nothing is compiled here."""
+RENEWED = "tzdata"
+"""A package that the stand-in for NVIDIA's images has, and of which the archive's compiler needs a newer one."""
 
 
 def elf(machine: int) -> bytes:
@@ -84,20 +86,35 @@ def offer(server: StandIn, version: str, machine: int) -> None:
     )
 
 
-def push_roots(registry: Registry) -> None:
-    """Put the bootstrapped root images into the registry, under the names of those that they stand in for."""
+def push_roots(registry: Registry, archive: Archive, store: Path) -> None:
+    """Put stand-ins for the root images into the registry, under the names of those that they stand in for."""
     catalogue = model.load()
-    made = {}
-    for role in sorted(set(ROOTS.values())):
-        lock = OsLock(bases=catalogue.bases["debian"], role=role, platform=NATIVE)
-        made[role] = roots.ensure(model.ROOT, lock, catalogue.pins.epoch).digest
+    digests = {"builder": roots.builder(catalogue, store)}
+    digests |= dict.fromkeys(("devel", "runtime"), roots.nvidia(catalogue, store, archive.keyring))
     for role, root in catalogue.bases["cuda"].pulled.items():
         name, _, tag = root.reference(NATIVE).rpartition(":")
-        _push(registry, name, tag, made[ROOTS[role]], index=not root.split)
+        _push(registry, name, tag, store, digests[role], index=not root.split)
 
 
-def _push(registry: Registry, name: str, tag: str, digest: str, *, index: bool) -> None:
-    blobs = layout(model.ROOT) / "blobs/sha256"
+def offer_packages(archive: Archive) -> None:
+    """Let the stand-in of Ubuntu's archive have Debian's own Python, and for all else packages with nothing in them."""
+    catalogue = model.load()
+    lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
+    packages = bootstrap.fetched(model.ROOT, lock, os_lock.read(lock, model.ROOT))
+    cuda = catalogue.bases["cuda"]
+    rows = [each.packages for each in cuda.packages.values()] + [each.packages for each in cuda.extended.values()]
+    named = {name for row in rows for name in row}
+    small = {name: SmallDeb(name=name) for name in named - {package.name for package in packages}}
+    small["libc6-dev"] = SmallDeb(name="libc6-dev", depends=f"{RENEWED} (>= 9999)")
+    small["sudo"] = SmallDeb(name="sudo", files={"etc/sudoers.d/README": "none\n"})
+    newer = SmallDeb(name=RENEWED, version="9999-1")
+    archive.offer((sources.stored(model.ROOT, package) for package in packages), (*small.values(), newer))
+
+
+def _push(  # noqa: PLR0913 - what is put where
+    registry: Registry, name: str, tag: str, store: Path, digest: str, *, index: bool
+) -> None:
+    blobs = store / "blobs/sha256"
     manifest = (blobs / digest.removeprefix("sha256:")).read_bytes()
     content = json.loads(manifest)
     for blob in (content["config"], *content["layers"]):
@@ -148,7 +165,7 @@ class Project:
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
-def copied(folder: Path, server: StandIn, registry: Registry, log: Path) -> Project:
+def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> Project:
     """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins.
 
     The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
@@ -171,18 +188,28 @@ def copied(folder: Path, server: StandIn, registry: Registry, log: Path) -> Proj
         **own,
         **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), trusted),
         "PIP_INDEX_URL": f"{server.address}/machine/simple/",
-        mirrors.VARIABLE: str(_mirrors(folder.parent, server, registry)),
+        mirrors.VARIABLE: str(_mirrors(folder.parent, server, archive, registry)),
     }
     return Project(folder=folder, environment=environment, log=log)
 
 
-def _mirrors(folder: Path, server: StandIn, registry: Registry) -> Path:
+def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry) -> Path:
     """Write the table of a company whose network reaches the stand-ins alone; return its file."""
-    hosts = sorted({root.image.partition("/")[0] for root in model.load().bases["cuda"].pulled.values()})
-    rows = "\n".join(f'"{host}" = "{registry.address}/{host}"' for host in hosts)
+    cuda = model.load().bases["cuda"]
+    assert cuda.archive is not None
+    hosts = sorted({root.image.partition("/")[0] for root in cuda.pulled.values()})
+    snapshot = cuda.sources.snapshot.partition("{timestamp}")[0]
+    addresses = {
+        "https://github.com/": f"{server.address}/releases/",
+        f"{cuda.archive.addresses[NATIVE]}/": f"{archive.address}/ubuntu/",
+        snapshot: f"{archive.address}/snapshot/",
+    }
+    tables = {"registries": {host: f"{registry.address}/{host}" for host in hosts}, "addresses": addresses}
     file = folder / "mirrors.toml"
-    addresses = f'"https://github.com/" = "{server.address}/releases/"'
-    file.write_text(f"[registries]\n{rows}\n\n[addresses]\n{addresses}\n", encoding="utf-8")
+    rows = [
+        f"[{name}]\n" + "".join(f'"{key}" = "{to}"\n' for key, to in table.items()) for name, table in tables.items()
+    ]
+    file.write_text("\n".join(rows), encoding="utf-8")
     return file
 
 
@@ -199,7 +226,6 @@ def _edited(text: str, server: StandIn) -> str:
     before, start, of_cuda = head.partition("[bases.cuda]\n")
     for old, new in {
         'python = "3.12"': f'python = "{debian.python}"',
-        cuda.roots["builder"].interpreter: debian.interpreter,
         **{f'glibc = "{glibc}"': f'glibc = "{debian.glibc}"' for glibc in (cuda.glibc, cuda.roots["builder"].glibc)},
     }.items():
         of_cuda = of_cuda.replace(old, new)

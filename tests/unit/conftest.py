@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, roots
+from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, pulled, roots
+from dynamo_containers.apt import Package
 from dynamo_containers.build import Facts
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.place import Place
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dynamo_containers.apt import Package
     from dynamo_containers.model import Catalogue
     from dynamo_containers.os_lock import OsLock
 
@@ -185,6 +185,23 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def leave_locks_on_images(catalogue: Catalogue) -> None:
+    """Leave a lock of one package for all that is installed on root images of registries: none can be made here."""
+    for lock in lock_part.os_locks(catalogue):
+        if lock.image and lock.bases.archive:
+            package = Package(
+                name=f"on-{lock.name}",
+                version="1-1",
+                architecture="all",
+                archive=lock.bases.archive.name(lock.platform),
+                path=f"pool/main/o/on-{lock.name}/on-{lock.name}_1-1_all.deb",
+                size=1000,
+                sha256="9" * 64,
+            )
+            on = pulled.digest(catalogue.pins, lock.bases, lock.role, lock.platform)
+            os_lock.write(lock, catalogue.folder, (package,), "20261124T180000Z", on)
+
+
 def leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """Let every disk have this many bytes left, whatever this machine has."""
     monkeypatch.setattr(disk_space, "disk_usage", lambda _: SimpleNamespace(free=free))
@@ -298,10 +315,10 @@ esac
     apt.host_mirrors.cache_clear()
 
 
-def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = ()) -> bytes:
-    """Return a .deb with these files."""
+def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = (), more: str = "") -> bytes:
+    """Return a .deb with these files; `more` is added to what it says of itself."""
     (folder / "DEBIAN").mkdir(parents=True)
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\nDescription: none\n"
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\n{more}Description: none\n"
     (folder / "DEBIAN/control").write_text(control, encoding="utf-8")
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def test_on_a_published_image_there_is_a_runtime_and_a_ci_stage(checkout: Path) 
 def test_another_python_of_a_published_image_is_named_in_its_row(checkout: Path, facts: Facts) -> None:
     made = targets(written(checkout, f'{ROW}engine-interpreter = "/opt/venv/bin/python"\n'), facts, Stage.RUNTIME)
     assert made["small-engine-image"]["args"]["PYTHON"] == "/opt/venv/bin/python"
-    assert made["small-os"]["args"]["PYTHON"] == "/usr/bin/python3"
+    assert not made["small-os"]["args"]["PYTHON"]  # nobody looks there for that of the bases
 
 
 def test_the_bake_document_is_the_reviewed_one(checkout: Path, facts: Facts) -> None:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
     from dynamo_containers.model import Catalogue
 
+ARCHIVE = """\
+[bases.debian.archive]
+suites = ["{suite}"]
+components = ["main"]
+keyring = "/k.gpg"
+"linux/amd64" = "http://a.invalid/ubuntu"
+"linux/arm64" = "http://a.invalid/ports"
+"""
 COMPILER = "[bases.debian.packages.compiler]\n"
 ETCD_ROW = "[bases.debian.programs.etcd]\n"
 HEAD_OF_SMALL = 'title = "Dynamo small"\n'
@@ -89,8 +97,9 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
-            "containers/images.toml: bases.debian.roots.runtime has both image and suite; a row has one or the other.",
-            id="a root image of two kinds",
+            'containers/images.toml: bases.debian.roots.runtime.suite: found "bookworm", '
+            "allowed is no suite: the bases have no row `archive`.",
+            id="packages on a root image of a registry without an archive to take them from",
         ),
         pytest.param(
             ETCD_ROW,
@@ -137,8 +146,42 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
             "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are "
-            "glibc, image, interpreter.",
+            "glibc, image, interpreter, packages, suite.",
             id="an unknown key of a root image of a registry",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            f'{ARCHIVE}[bases.debian.roots.devel]\nimage = "debian:1"\nsuite = "noble"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.roots.devel: found suite without packages, "
+            "allowed is both: what is installed on the image, and of which suite.",
+            id="a suite of a root image of a registry without packages",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            f'{ARCHIVE}[bases.debian.roots.builder]\nimage = "debian:1"\n',
+            "containers/images.toml: bases.debian.roots.builder.packages: found packages, "
+            "allowed is none: a builder of a registry is taken as it is.",
+            id="packages on a builder of a registry",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace('"{suite}"', '"noble"') + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive.suites: found "noble", allowed is a name with {suite} in it.',
+            id="an archive of one suite",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace("http://a.invalid/ports", "/srv/ports") + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive."linux/arm64": found "/srv/ports", '
+            "allowed is https://HOST/PATH or http://HOST/PATH.",
+            id="an archive that is no address",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace("/k.gpg", "k.gpg") + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive.keyring: found "k.gpg", '
+            "allowed is the path of a file in the root image.",
+            id="a keyring that is no path",
         ),
         pytest.param(
             'package = "etcd-server"\n',

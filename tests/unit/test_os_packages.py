@@ -226,7 +226,7 @@ def test_the_check_names_what_two_locks_on_one_root_image_pin_apart(own_checkout
 
 def test_this_project_s_own_sets_hold_nothing_of_their_root_image(own_checkout: Path) -> None:
     catalogue = model.load(own_checkout)
-    sets = [each for each in lock_part.os_locks(catalogue) if each.above]
+    sets = [each for each in lock_part.os_locks(catalogue) if each.above and not each.image]
     assert {each.name for each in sets} == {"compiler", "cxx", "dev", "rust"}
     for each in sets:
         below = {package.name for package in os_lock.read(each.below, own_checkout)}
@@ -389,3 +389,53 @@ def test_what_drifted_may_move_what_the_image_has(debs: Path) -> None:
     (debs / "drift").write_text("libc6 2.36-9 2.36-10\n", encoding="utf-8")
     done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
     assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+
+
+@needs_dpkg
+def test_what_the_lock_renews_may_move_what_the_image_has(debs: Path) -> None:
+    (debs / "renews").write_text("g++\nlibc6\n", encoding="utf-8")
+    done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
+    assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+
+
+@needs_dpkg
+def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_path: Path) -> None:
+    folder = tmp_path / "debs"
+    folder.mkdir()
+    before = {"b": "", "a": "b (>= 1), other | another", "c": "a:any"}
+    for name, others in before.items():
+        more = f"Pre-Depends: {others}\n" if others else ""
+        (folder / f"{name}.deb").write_bytes(build_package(tmp_path / name, name, "1", more=more))
+    (folder / "drift").touch()
+    done = install(folder)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            f"dpkg --force-confold --unpack {folder}/b.deb",
+            "dpkg --force-confold --configure --pending",
+            f"dpkg --force-confold --unpack {folder}/a.deb",
+            "dpkg --force-confold --configure --pending",
+            f"dpkg --force-confold --install {folder}/c.deb",
+            "dpkg --force-confold --configure --pending",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        pytest.param("echo 3.12", "", id="the right one"),
+        pytest.param("echo 3.11", "has Python 3.11 at", id="another version"),
+        pytest.param("exit 1", "has Python none at", id="one that does not start"),
+        pytest.param("", "has Python none at", id="none"),
+    ],
+)
+def test_a_root_image_without_the_python_of_its_bases_is_refused(tmp_path: Path, says: str, refused: str) -> None:
+    interpreter = tmp_path / "python"
+    if says:
+        interpreter.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
+        interpreter.chmod(0o755)
+    argv = (str(model.ROOT / "containers/bin/require-python"), str(interpreter), "3.12")
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == (1 if refused else 0)
+    assert (f"{refused} {interpreter}, and its bases say 3.12" in done.stderr) is bool(refused)

@@ -457,9 +457,9 @@ def test_uv_is_asked_for_each_pin_of_a_target_once() -> None:
         foreign: pin.format("aiohttp", "1"),
     }
     assert python_lock_judge.packs(locks) == (
-        (ARM, {"aiohttp": "1", "numpy": "1"}),
-        (ARM, {"aiohttp": "2"}),
-        (AMD, {"aiohttp": "1"}),
+        (ARM, "", {"aiohttp": "1", "numpy": "1"}),
+        (ARM, "", {"aiohttp": "2"}),
+        (AMD, "", {"aiohttp": "1"}),
     )
 
 

@@ -15,6 +15,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.mirrors import Mirrors
 from dynamo_containers.model import IMAGES_FILE, Stage
 from dynamo_containers.platforms import Platform
+from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
     from dynamo_containers.build import Request
@@ -38,7 +39,9 @@ def catalogue(own_checkout: Path) -> Catalogue:
     images = own_checkout / IMAGES_FILE  # a plan writes nothing of what they say that a build would
     text = re.sub(r"^disk-mb = .*$", "disk-mb = 1", images.read_text(encoding="utf-8"), flags=re.MULTILINE)
     images.write_text(text, encoding="utf-8")
-    return model.load(own_checkout)
+    catalogue = model.load(own_checkout)
+    leave_locks_on_images(catalogue)
+    return catalogue
 
 
 def asked(catalogue: Catalogue, stage: Stage, *platforms: str, image: str = "trtllm") -> Request:
@@ -84,15 +87,16 @@ def test_on_other_bases_than_its_own_it_is_refused_with_what_to_ask_for(catalogu
 @pytest.mark.parametrize(
     ("image", "stage", "said"),
     [
-        pytest.param("trtllm", Stage.DEV, "packages.dev, which a dev image gets", id="dev"),
+        pytest.param("frontend", Stage.DEV, "packages.dev, which a dev image gets", id="dev"),
         pytest.param("vllm", Stage.CI, "packages.compiler, which images.vllm.os-packages names", id="a row's own"),
     ],
 )
 def test_a_set_of_os_packages_that_the_bases_lack_is_refused_where_the_image_is_asked_for(
     catalogue: Catalogue, image: str, stage: Stage, said: str
 ) -> None:
+    bare = replace(catalogue, bases={**catalogue.bases, "cuda": replace(catalogue.bases["cuda"], packages={})})
     with pytest.raises(UsageError) as caught:
-        request_locks.check(asked(catalogue, stage, image=image))
+        request_locks.check(asked(bare, stage, image=image))
     assert str(caught.value) == f"{IMAGES_FILE}: bases.cuda has no {said}.\nBases that have it: debian."
 
 
@@ -143,8 +147,12 @@ def test_its_own_index_is_asked_at_a_mirror_that_the_machine_has_for_it(locked: 
 
 def test_its_runtime_stands_on_the_cuda_image_with_dynamo_above_its_engine(locked: Catalogue) -> None:
     made = targets(asked(locked, Stage.RUNTIME))
-    assert made["os"]["contexts"]["root-amd64"].startswith("docker-image://nvcr.io/nvidia/cuda@sha256:")
-    assert made["trtllm-nvidia"]["contexts"]["below"] == "target:os"
+    assert made["root-runtime"]["contexts"]["root-amd64"].startswith("docker-image://nvcr.io/nvidia/cuda@sha256:")
+    assert made["root-runtime-packages"]["contexts"]["below"] == "target:root-runtime"
+    assert made["os"]["contexts"]["root-amd64"] == "target:root-runtime-packages"
+    assert made["os-compiler"]["contexts"]["below"] == "target:os"
+    assert made["os-mpi"]["contexts"]["below"] == "target:os-compiler"
+    assert made["trtllm-nvidia"]["contexts"]["below"] == "target:os-mpi"
     assert made["trtllm-rest"]["contexts"]["below"] == "target:trtllm-nvidia"
     assert made["trtllm-dynamo"]["contexts"]["below"] == "target:trtllm-rest"
     assert made["trtllm-runtime"]["contexts"]["dynamo"] == "target:trtllm-dynamo"

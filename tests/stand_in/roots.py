@@ -1,0 +1,89 @@
+"""What stands in for the root images of registries: trees of Debian's packages that lack what the real ones lack.
+
+The builder has its Python where PyPA's images have theirs, and none in /usr/bin. What stands in for NVIDIA's images has
+no Python, and the keys of the archive's stand-in in the place of Ubuntu's.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from dynamo_containers import bootstrap, model, oci_layout, os_lock
+from dynamo_containers.bases import Root
+from dynamo_containers.os_lock import OsLock
+from dynamo_containers.platforms import native_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dynamo_containers.model import Catalogue
+
+NATIVE = native_platform()
+NVIDIA = ("ca-certificates", "libstdc++6", "passwd", "tzdata")
+"""What is in the stand-in for NVIDIA's images beyond the essential packages."""
+SYSTEM_PYTHON = "./usr/bin/python3"
+
+
+def builder(catalogue: Catalogue, store: Path) -> str:
+    """Make the builder in an OCI layout; return its digest."""
+    bases = catalogue.bases
+    interpreter = bases["cuda"].interpreter_of("builder")
+    home = Path(interpreter).parent
+    real = f"python{bases['debian'].python}"
+    links = {f"{home}/python": real, f"{home}/python3": real, f"{home.parent}/lib": "/usr/lib"}
+    lock = OsLock(bases=bases["debian"], role="builder", platform=NATIVE)
+
+    def moved(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if member.name == f"./usr/bin/{real}":
+            return member.replace(name=f".{home}/{real}", deep=False)
+        return None if member.name.startswith(SYSTEM_PYTHON) else member
+
+    return _image(catalogue, store, lock, moved, links, {})
+
+
+def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
+    """Make what stands in for NVIDIA's images in an OCI layout; return its digest."""
+    debian, archive = catalogue.bases["debian"], catalogue.bases["cuda"].archive
+    assert archive is not None
+    bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped["runtime"].suite, packages=NVIDIA)})
+    lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
+    return _image(catalogue, store, lock, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
+
+
+def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
+    catalogue: Catalogue,
+    store: Path,
+    lock: OsLock,
+    changed: Callable[[tarfile.TarInfo], tarfile.TarInfo | None],
+    links: Mapping[str, str],
+    files: Mapping[str, bytes],
+) -> str:
+    whole = OsLock(bases=catalogue.bases["debian"], role=lock.role, platform=NATIVE)
+    packages = bootstrap.fetched(model.ROOT, whole, os_lock.read(whole, model.ROOT))
+    store.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=store) as scratch:
+        tree = bootstrap.tree(model.ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))
+        target = Path(scratch) / "changed.tar"
+        with tarfile.open(tree) as old, tarfile.open(target, "w") as new:
+            for member in old:
+                if kept := changed(member):
+                    new.addfile(kept, old.extractfile(member) if member.isreg() else None)
+            for member, content in _added(links, files):
+                new.addfile(member, io.BytesIO(content))
+        return oci_layout.add(store, target, NATIVE, catalogue.pins.epoch, ()).digest
+
+
+def _added(links: Mapping[str, str], files: Mapping[str, bytes]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for path, to in links.items():
+        member = tarfile.TarInfo(f".{path}")
+        member.type, member.linkname = tarfile.SYMTYPE, to
+        yield member, b""
+    for path, content in files.items():
+        member = tarfile.TarInfo(f".{path}")
+        member.size, member.mode = len(content), 0o644
+        yield member, content

@@ -1,0 +1,141 @@
+"""Every image, stage and platform has a plan on the cuda bases; without their locks it is said which and how."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import build, explain_read, model, prepare, python_lock
+from dynamo_containers.errors import LockError
+from dynamo_containers.model import Stage
+from dynamo_containers.platforms import Platform
+from tests.unit.conftest import leave_locks_on_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.build import Request
+    from dynamo_containers.model import Catalogue
+
+PIN = f"tensorrt-llm==1.0 \\\n    --hash=sha256:{'a' * 64}\n    # via trtllm\n"
+EVERY = [
+    (image.name, stage, platform)
+    for image in model.load().images.values()
+    for stage in image.stages
+    if "cuda" in image.bases
+    for platform in image.platforms
+]
+SETS = {"frontend": [], "vllm": ["compiler"], "sglang": ["compiler"], "trtllm": ["compiler", "mpi"]}
+
+
+@pytest.fixture
+def catalogue(own_checkout: Path) -> Catalogue:
+    """Return this project's data, with stand-ins for the locks that take the servers of NVIDIA and Ubuntu."""
+    own = model.load(own_checkout)
+    leave_locks_on_images(own)
+    for lock in python_lock.locks(own):
+        if python_lock.not_locked(lock, own.folder):
+            head = python_lock.header(lock, python_lock.texts_of(lock, own.folder), {})
+            (own.folder / lock.path).write_text(head + (PIN if lock.layer.name == "trtllm" else ""), encoding="utf-8")
+    return own
+
+
+def asked(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> Request:
+    return build.request(catalogue, stage, images=[image], platforms=[platform.value], bases="cuda")
+
+
+def documents(request: Request) -> list[dict[str, Any]]:
+    """Return the bake document and the source policy, after all that a real build asks before it."""
+    plan = build.plan(request, prepare.facts(request, dry_run=True), {})
+    return [json.loads(document.text) for document in plan.documents]
+
+
+def below(steps: dict[str, Any], name: str, arch: str) -> list[str]:
+    """Return what a step stands on, downwards, as long as that is one step."""
+    found = []
+    while name:
+        contexts = steps[name]["contexts"]
+        name = next((contexts[key] for key in ("dynamo", "below", f"root-{arch}") if key in contexts), "")
+        found.append(name)
+        name = name.removeprefix("target:") if name.startswith("target:") else ""
+    return found
+
+
+@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
+def test_every_image_has_a_plan_that_stands_on_the_pinned_images_of_the_platform_alone(
+    catalogue: Catalogue, image: str, stage: Stage, platform: Platform
+) -> None:
+    document, policy = documents(asked(catalogue, image, stage, platform))
+    steps = document["target"]
+    contexts = [value for step in steps.values() for value in step["contexts"].values()]
+    roots = {value for value in contexts if value.startswith("docker-image")}
+    pins = catalogue.pins
+    builder, devel, runtime = (pins.root("cuda", role, platform) for role in ("builder", "devel", "runtime"))
+    tools = f"docker-image://quay.io/pypa/manylinux_2_28_x86_64@{pins.root('cuda', 'builder', Platform.AMD64)}"
+    expected = {f"docker-image://quay.io/pypa/manylinux_2_28_{platform.machine}@{builder}"}
+    if stage not in (Stage.BASE, Stage.BACKEND):
+        expected.add(f"docker-image://nvcr.io/nvidia/cuda@{runtime}")
+    if stage is Stage.BACKEND or catalogue.images[image].compiles.get(platform):
+        expected.add(f"docker-image://nvcr.io/nvidia/cuda@{devel}")
+    assert roots - {tools} == expected - {tools}
+    assert roots <= {rule["selector"]["identifier"] for rule in policy["rules"] if rule["action"] == "ALLOW"}
+    assert {tuple(step["platforms"]) for name, step in steps.items() if name != "tools"} == {(platform.value,)}
+    assert not [value for value in contexts if "oci-layout" in value]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+@pytest.mark.parametrize("image", list(SETS))
+def test_a_dev_image_has_python_then_what_its_engine_needs_then_the_toolchains(
+    catalogue: Catalogue, image: str, platform: Platform
+) -> None:
+    steps = documents(asked(catalogue, image, Stage.DEV, platform))[0]["target"]
+    chain = below(steps, f"{image}-dev-user", platform.arch)
+    of_packages = [name.removeprefix("target:") for name in chain if name.startswith("target:")]
+    sets = [f"os-{name}" for name in SETS[image]]
+    system = [name for name in of_packages if "debs" in steps[name]["contexts"]]
+    assert system == [f"{image}-dev-os", *reversed(sets), "root-runtime-packages"]
+    assert chain[-3:-1] == ["target:root-runtime-packages", "target:root-runtime"]
+    assert chain[-1].startswith("docker-image://nvcr.io/nvidia/cuda@sha256:")
+    for name in system:
+        assert "/.build/os-packages/cuda-" in steps[name]["contexts"]["debs"]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_what_compiles_stands_on_the_devel_image_with_python_s_headers(
+    catalogue: Catalogue, platform: Platform
+) -> None:
+    steps = documents(asked(catalogue, "sglang", Stage.BACKEND, platform))[0]["target"]
+    assert below(steps, "sglang-backend", platform.arch)[:2] == ["target:root-devel-packages", "target:root-devel"]
+    assert "libpython3-dev" in catalogue.bases["cuda"].extended["devel"].packages
+
+
+@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
+def test_every_image_can_be_explained(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> None:
+    said = explain_read.one(asked(catalogue, image, stage, platform))
+    assert said.startswith(f"{image}, {stage.value} stage, {platform.value}: ")
+    if stage not in (Stage.BASE, Stage.BACKEND):
+        assert f"from constraints/os-cuda-runtime-{platform.arch}.txt (bases.cuda.roots.runtime in images.toml)" in said
+
+
+@pytest.mark.parametrize("stage", [Stage.RUNTIME, Stage.CI, Stage.DEV, Stage.BACKEND], ids=lambda stage: stage.value)
+@pytest.mark.parametrize("image", ["vllm", "sglang"])
+def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
+    catalogue: Catalogue, image: str, stage: Stage
+) -> None:
+    for file in (catalogue.folder / "constraints").glob("os-cuda-*"):
+        file.unlink()
+    with pytest.raises(LockError) as caught:
+        prepare.facts(asked(catalogue, image, stage, Platform.ARM64))
+    role = "devel" if stage is Stage.BACKEND else "runtime"
+    said = str(caught.value)
+    if image == "vllm" or stage is Stage.BACKEND:
+        assert said == (
+            f"constraints/os-cuda-{role}-amd64.txt was never made: which packages are installed on "
+            f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
+            "It takes the registry of that image and http://archive.ubuntu.com/ubuntu, or mirrors of both "
+            "(docs/mirrors.md).\n"
+            "Where they can be reached, run: invoke lock --only os --bases cuda"
+        )
+    assert "was never made" in said
