@@ -21,7 +21,6 @@ def test_a_line_comes_every_while_until_the_block_ends(capsys: pytest.CaptureFix
     with progress.said(lambda: "at it", every=0.02):
         time.sleep(0.09)
     lines = capsys.readouterr().err.splitlines()
-    assert 1 <= len(lines) <= 4
     assert set(lines) == {"  at it, 0 s"}
     time.sleep(0.05)
     assert capsys.readouterr().err == ""
@@ -36,6 +35,7 @@ def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_line_ends_with_the_block_also_where_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), progress.said(lambda: "at it", every=0.02):
         raise ZeroDivisionError
+    capsys.readouterr()  # what came while it ran
     time.sleep(0.05)
     assert capsys.readouterr().err == ""
 
