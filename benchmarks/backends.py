@@ -1,4 +1,4 @@
-"""What do the images with an inference engine cost? Run by `nox -s "bench(backends)"`: a quarter of an hour, 60 GB of disk.
+"""What do the images with an inference engine cost? Run by `nox -s "bench(backends)"`: 15 minutes, 60 GB of disk.
 
 In one run, on this machine's own platform: `nox -s smoke-vllm` with nothing built but downloads there; an unchanged
 build of all runtimes beside raw bake; a new Dynamo; a second backend, pushed to a registry that holds the first;
