@@ -201,7 +201,7 @@ def cuda_mirror(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build, build_record, engine, prepare, reach, run, step_inputs
+    from dynamo_containers import build_record, build_run, engine, prepare, reach, run
     from dynamo_containers.report import note
 
     with _messages(session):
@@ -215,11 +215,8 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         with engine.watched(model.ROOT):
             for request, known in zip(requests, facts, strict=True):
                 with note.noted(request, dry_run=wish.dry_run) as noting:
-                    records = step_inputs.records(request, known)
-                    plan = build.plan(request, known, environment, engine.buildx(environment), records)
-                    noting.building(known, plan)
                     with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                        run.execute(plan, dry_run=wish.dry_run)
+                        build_run.ordinary(request, known, environment, noting, dry_run=wish.dry_run)
                     if not wish.dry_run:
                         noting.measuring()
                         build_record.remember(request, known)

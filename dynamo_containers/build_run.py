@@ -72,7 +72,7 @@ def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> No
         reach.explained(request, lambda: engine.client_buildx(folder)),
     ):
         if ways is None:
-            document: Document | None = _ordinary(request, facts, environment, noting, dry_run=dry_run)
+            document: Document | None = ordinary(request, facts, environment, noting, dry_run=dry_run)
         else:
             document = ways.perform(facts, environment, noting, dry_run=dry_run)
     if dry_run:
@@ -105,9 +105,14 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def _ordinary(
+def ordinary(
     request: Request, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool
 ) -> Document:
+    """Build a request as one bake graph on the engine in use; return the bake document.
+
+    Raises:
+        CommandFailedError: a step failed.
+    """
     records = step_inputs.records(request, facts)
     plan = build.plan(request, facts, environment, engine.buildx(environment), records)
     noting.building(facts, plan)
