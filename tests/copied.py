@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import engine, model, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 CACHES = ("downloads", "programs", "roots", "tools")
@@ -17,17 +18,22 @@ CACHES = ("downloads", "programs", "roots", "tools")
 
 
 def clone(name: str) -> Path:
-    """Return a clone of the last commit, beside the caches that it takes over: a link is none across disks."""
+    """Return a clone of the last commit below .build, with all that it need not make again."""
     place = model.ROOT / ".build" / name
-    shutil.rmtree(place, ignore_errors=True)
-    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
-    take_over_caches(place)
+    checkout(place)
     return place
 
 
-def take_over_caches(place: Path) -> None:
-    """Let a copy have what this checkout's builds made, as links."""
-    for cache in CACHES:
+def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
+    """Clone the last commit and let it take over some caches."""
+    shutil.rmtree(place, ignore_errors=True)
+    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
+    take_over_caches(place, caches)
+
+
+def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
+    """Let a copy have what this checkout's builds made, as links: a link is none across disks."""
+    for cache in caches:
         if (model.ROOT / ".build" / cache).is_dir():
             to = place / ".build" / cache
             shutil.copytree(model.ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, model, run
+from dynamo_containers import engine
+from tests.copied import checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,20 +55,10 @@ class Machine:
         self.docker("buildx", "prune", "--all", "--force")
 
 
-def checkout(place: Path, taken_over: tuple[str, ...] = TAKEN_OVER) -> None:
-    """Clone the last commit, and link what need not be made again: without a word, what is only downloaded."""
-    shutil.rmtree(place, ignore_errors=True)
-    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
-    for cache in taken_over:
-        source = model.ROOT / ".build" / cache
-        if source.is_dir():
-            shutil.copytree(source, place / ".build" / cache, copy_function=os.link, symlinks=True)
-
-
 @contextmanager
 def second(place: Path, *platforms: str) -> Iterator[Machine]:
     """Make the machine; at the end of the block nothing is left of it."""
-    checkout(place)
+    checkout(place, TAKEN_OVER)
     machine = Machine(folder=place, environment=CLEAN)
     words = [word for platform in platforms for word in ("--platform", platform)]
     try:

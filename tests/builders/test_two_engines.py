@@ -19,8 +19,8 @@ import pytest
 from dynamo_containers import builders, engine, model, run
 from dynamo_containers.engine.place import Place
 from dynamo_containers.platforms import Platform, native_platform
-from tests.copied import CACHES
-from tests.second_machine import CLEAN, Machine, checkout, second
+from tests.copied import checkout
+from tests.second_machine import CLEAN, Machine, second
 from tests.stand_in.servers import registry
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         second(PLACE / "node", FOREIGN.value) as node,
         registry(folder, [engine.network(node.folder)]) as running,
     ):
-        checkout(PLACE / "one", CACHES)
+        checkout(PLACE / "one")
         own = Place(folder=model.ROOT)
         (folder / "docker").mkdir()
         (folder / "docker/config.json").write_bytes((own.docker_config / "config.json").read_bytes())

@@ -18,7 +18,8 @@ import pytest
 from dynamo_containers import engine, model
 from dynamo_containers.pins import load_pins
 from dynamo_containers.platforms import native_platform
-from tests.second_machine import CLEAN, Machine, checkout, second
+from tests.copied import checkout
+from tests.second_machine import CLEAN, TAKEN_OVER, Machine, second
 from tests.stand_in.servers import registry
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def known(place: Path, two: Machine) -> Iterator[Registry]:
 @pytest.fixture(scope="module")
 def one(known: Registry) -> Machine:
     """The machine that has built the frontend and written the cache."""
-    checkout(PLACE / "one")
+    checkout(PLACE / "one", TAKEN_OVER)
     used = engine.environment(model.ROOT)
     machine = Machine(folder=PLACE / "one", environment={**CLEAN, **used})
     done = machine.invoke(*BUILD, "--cache-to", f"{known.address}/cache")
