@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers.step_inputs import TARGET
+from dynamo_containers.graph_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dynamo_containers.graph_target import TARGET
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -48,7 +50,7 @@ def missing_platform(document: Mapping[str, Any], files: Mapping[str, Dockerfile
     without = {name for name, target in targets.items() if not target.get("platforms")}
     instead = "name the platforms, or say `FROM --platform=${BUILDPLATFORM}` where it is used"
     for name, target in targets.items():
-        contexts = {key for key, value in target["contexts"].items() if value.removeprefix("target:") in without}
+        contexts = {key for key, value in target["contexts"].items() if value.removeprefix(TARGET) in without}
         for stage in files[Path(target["context"]).name].stages:
             if stage.image in contexts and not BUILDER_PLATFORM.fullmatch(stage.platform):
                 what = (

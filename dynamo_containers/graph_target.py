@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Steps: TypeAlias = dict[str, dict[str, Any]]
 
+TARGET = "target:"
+"""Begins a context that is another target of the document."""
 BUILDER_STEPS = ("builder", "base", "compile-tools")
 """The folders of containers/ whose steps use the Python of the builder's root image."""
 INSTALL_STEPS = ("base", "packages", "wheels", "dynamo")
@@ -34,7 +36,7 @@ def add(  # noqa: PLR0913, PLR0917 - the parts of a target
     root: str = "",
 ) -> str:
     """Add one target; it stands on a root image or on other targets."""
-    contexts = {context: f"target:{step}" for context, step in below.items()}
+    contexts = {context: f"{TARGET}{step}" for context, step in below.items()}
     if root:
         contexts |= _add_root(steps, request, facts, root)
     if folder in INSTALL_STEPS:
@@ -53,13 +55,13 @@ def _add_root(steps: Steps, request: Request, facts: Facts, role: str) -> dict[s
     below = add(steps, request, facts, f"root-{role}", "root", {})
     steps[below]["contexts"] |= _roots(request, facts, role, request.platforms)
     extended = add_os_packages(steps, request, facts, f"{below}-packages", role, below)
-    return {f"root-{each.arch}": f"target:{extended}" for each in request.platforms}
+    return {f"root-{each.arch}": f"{TARGET}{extended}" for each in request.platforms}
 
 
 def _add_tools(steps: Steps, request: Request, facts: Facts) -> str:
     """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
     steps["tools"] = _target(request, facts, "builder", _roots(request, facts, "builder", (facts.native,)))
-    return "target:tools"
+    return f"{TARGET}tools"
 
 
 def _roots(request: Request, facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:

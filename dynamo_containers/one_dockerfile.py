@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.dockerfile import HEREDOC
 from dynamo_containers.errors import UsageError
+from dynamo_containers.graph_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamo_containers.platforms import Platform
 
-TARGET = "target:"
 EPOCH = "SOURCE_DATE_EPOCH"
 """The argument that BuildKit itself reads, the same one for every step: it stays an argument of the build."""
 BY_ARCHITECTURE = re.compile(r"-(?:amd64|arm64|\$\{TARGETARCH\})$")

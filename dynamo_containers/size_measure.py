@@ -21,6 +21,7 @@ from dynamo_containers import (
 from dynamo_containers.accepted_sizes import Accepted
 from dynamo_containers.build import tag
 from dynamo_containers.errors import LockError
+from dynamo_containers.graph_target import TARGET
 from dynamo_containers.labels import root_role
 from dynamo_containers.model import Way
 from dynamo_containers.second_backend import Beside, Origin
@@ -83,7 +84,7 @@ def steps_of(targets: Mapping[str, Any], top: str) -> tuple[tuple[str, str], ...
     while name in targets:
         contexts, folder = targets[name]["contexts"], targets[name]["context"].rpartition("/")[2]
         found += [(name, folder)] if folder in TREES else []
-        name = (contexts.get("dynamo") or contexts.get("below") or "").removeprefix("target:")
+        name = (contexts.get("dynamo") or contexts.get("below") or "").removeprefix(TARGET)
     return tuple(reversed(found))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import build, recipe
 from dynamo_containers.engine import STEP_RECORDS
+from dynamo_containers.graph_target import TARGET
 from dynamo_containers.os_packages import lock_of
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.run import Document
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from dynamo_containers.recipe import Recipe
 
     Inputs: TypeAlias = Mapping[str, str]
-
-TARGET = "target:"
 
 
 def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers import build, container, size_check, size_measure, size_memory
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
+from dynamo_containers.graph_target import TARGET
 from dynamo_containers.model import Way
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.report import build_refs, record, redact, store
 from dynamo_containers.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
-from dynamo_containers.step_inputs import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
