@@ -42,12 +42,6 @@ class Engine:
     environment: Mapping[str, str]
     folder: Path
     """The checkout."""
-    builder: str = ""
-    """A builder of buildx; '' for the one in use."""
-
-    def words(self, *arguments: str) -> tuple[str, ...]:
-        """Return a call of buildx."""
-        return (*self.buildx, *(("--builder", self.builder) if self.builder else ()), *arguments)
 
 
 def usable(engine: Engine, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
@@ -117,7 +111,7 @@ def _of_registry(engine: Engine, caches: Iterable[Cache]) -> dict[str, str]:
     path = engine.folder / ".build" / f"cache-{_name(caches[0].place)}.json"
     run.write(run.Document(path=path, text=json.dumps(document(engine.folder, caches), indent=2) + "\n"))
     flags = (f"--allow=fs.read={engine.folder}", "--progress=rawjson", "--file", str(path))
-    command = run.Command(argv=engine.words("bake", *flags), env=engine.environment)
+    command = run.Command(argv=(*engine.buildx, "bake", *flags), env=engine.environment)
     try:
         finished = run.ask(command, seconds=SECONDS)
     except run.TooSlowError:

@@ -45,7 +45,7 @@ def of_reading(engine: Engine, caches: Iterable[Cache], since: str) -> str:
 def _errors(engine: Engine, since: str) -> list[str]:
     """Return why builds failed since a time; nothing where this buildx or this builder keeps no history."""
     try:
-        listed = run.capture(run.Command(argv=engine.words(*FAILED), env=engine.environment))
+        listed = run.capture(run.Command(argv=(*engine.buildx, *FAILED), env=engine.environment))
         rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
         references = [row["ref"].rpartition("/")[2] for row in rows if row["created_at"][: len(since)] >= since]
         return [_error(engine, reference) for reference in references]
@@ -54,7 +54,7 @@ def _errors(engine: Engine, since: str) -> list[str]:
 
 
 def _error(engine: Engine, reference: str) -> str:
-    argv = engine.words("history", "inspect", "--format", "json", reference)
+    argv = (*engine.buildx, "history", "inspect", "--format", "json", reference)
     known = json.loads(run.capture(run.Command(argv=argv, env=engine.environment)))
     return str((known.get("Error") or {}).get("Message", ""))
 
@@ -66,7 +66,7 @@ def of_writing(engine: Engine, reference: str) -> str:
         engine: whom to ask.
         reference: the build, as its metadata names it (`buildx.build.ref`).
     """
-    argv = engine.words("history", "logs", "--progress", "rawjson", reference.rpartition("/")[2])
+    argv = (*engine.buildx, *buildkit.asking(reference))
     try:
         said = run.outputs(run.Command(argv=argv, env=engine.environment))
         return failure(said.stdout + said.stderr)

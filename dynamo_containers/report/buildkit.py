@@ -51,6 +51,11 @@ class _Written:
         return b"".join(self.of.get(digest, ())).decode(errors="replace")
 
 
+def asking(record: str) -> tuple[str, ...]:
+    """Return the words of buildx that print this stream for a record, which is named ID or BUILDER/NODE/ID."""
+    return ("history", "logs", "--progress=rawjson", record.rpartition("/")[2])
+
+
 def parse(stream: str) -> dict[str, Vertex]:
     """Return digest -> vertex of one record, in the order in which they came; a line that is no JSON says nothing.
 

@@ -78,10 +78,7 @@ def with_steps(report: Report, environment: Mapping[str, str]) -> Report:
     """Return a report with its steps, or with the reason why they are not known."""
     records = build_refs.with_nodes(build_refs.state_folder(environment), report.records)
     words = engine.buildx(environment)
-    commands = [
-        run.Command(argv=(*words, "history", "logs", "--progress=rawjson", ref.rpartition("/")[2]), env=environment)
-        for ref in records
-    ]
+    commands = [run.Command(argv=(*words, *buildkit.asking(ref)), env=environment) for ref in records]
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             said = list(pool.map(_vertexes, commands))
