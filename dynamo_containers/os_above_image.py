@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from dynamo_containers.apt import Package
     from dynamo_containers.lock_report import Move
-    from dynamo_containers.os_archive import Archive
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.pins import Pins
 
@@ -72,13 +71,13 @@ def _resolved(folder: Path, family: Iterable[OsLock], pins: Pins) -> dict[str, t
 
 def configured(folder: Path, lock: OsLock, installed: os_installed.Installed) -> apt.Apt:
     """Return a private apt in which a root image's packages are installed, with the archive of its bases."""
-    archive, platform = _archive(lock), lock.platform
+    archive, platform = lock.archive, lock.platform
     name, suite = archive.name(platform), lock.root.suite
     return apt.Apt(
         folder=folder / ".build" / "apt" / f"{name}-{suite}-{platform.arch}",  # lists that all such images share
         suite=suite,
         architecture=platform.arch,
-        mirrors={name: mirrors.here().address(archive.addresses[platform])},
+        mirrors={name: mirrors.here().address(lock.origin)},
         status=installed.status,
         keyring=installed.keyring,
         suites=tuple((name, each) for each in archive.of(suite)),
@@ -88,24 +87,17 @@ def configured(folder: Path, lock: OsLock, installed: os_installed.Installed) ->
 
 def _update(private: apt.Apt, lock: OsLock) -> None:
     """Read the archive's lists; the same errors as `refresh`, and UnreachedError where it does not answer."""
-    public = _archive(lock).addresses[lock.platform]
-    shown = mirrors.said(public, mirrors.here().address(public))
+    shown = mirrors.said(lock.origin, mirrors.here().address(lock.origin))
     try:
         apt.update(private)
     except CommandFailedError as error:
         said = str(error)
         if UNSIGNED.search(said):
-            message = f"{shown} is not signed by the keys in {lock.image} ({_archive(lock).keyring}):\n{said}"
+            message = f"{shown} is not signed by the keys in {lock.image} ({lock.archive.keyring}):\n{said}"
             raise DownloadError(message) from None
         reasons = REASON.findall(said)
         message = f"{shown}: {reasons[0] if reasons else 'apt could not read it'}"
         raise UnreachedError(message) from None
-
-
-def _archive(lock: OsLock) -> Archive:
-    archive = lock.bases.archive
-    assert archive is not None, "the reader of images.toml refuses such a row"  # noqa: S101 - for mypy
-    return archive
 
 
 def _written(folder: Path, lock: OsLock, after: tuple[Package, ...], pins: Pins) -> tuple[Move, ...]:

@@ -44,15 +44,14 @@ def read(folder: Path, lock: OsLock, pins: Pins) -> Installed:
         CommandFailedError: the engine could not read it, or it has no such files.
     """
     image = pulled.source(pins, lock.bases, lock.role, lock.platform).removeprefix("docker-image://")
-    place = folder / ".build" / STEP / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(_keyring(lock))}"
+    place = (
+        folder
+        / ".build"
+        / STEP
+        / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(lock.archive.keyring)}"
+    )
     host_tools.provide(place, lambda partial: _read(folder, lock, image, partial))
     return Installed(status=place / "status", keyring=place / "keyring.gpg")
-
-
-def _keyring(lock: OsLock) -> str:
-    archive = lock.bases.archive
-    assert archive is not None, "the reader of images.toml refuses such a row"  # noqa: S101 - for mypy
-    return archive.keyring
 
 
 def _short(text: str) -> str:
@@ -82,7 +81,7 @@ def planned(  # noqa: PLR0913, PLR0917 - what decides it
     document = {
         "target": {
             "default": {
-                "args": {"KEYRING": _keyring(lock)},
+                "args": {"KEYRING": lock.archive.keyring},
                 "attest": ["type=provenance,disabled=true"],
                 "context": str(folder / "containers" / STEP),
                 "contexts": {"root": f"docker-image://{image}"},

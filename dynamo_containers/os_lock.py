@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.bases import Bases, RegistryRoot, Root
+    from dynamo_containers.os_archive import Archive
     from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
@@ -75,9 +76,16 @@ class OsLock:
         return self.bases.extended[self.role].image if self.role in self.bases.extended else ""
 
     @property
+    def archive(self) -> Archive:
+        """Return the archive whose packages go on a registry's image; a bootstrapped one has Debian's mirror."""
+        archive = self.bases.archive
+        assert archive is not None, "the reader of images.toml refuses such a row"  # noqa: S101 - for mypy
+        return archive
+
+    @property
     def origin(self) -> str:
-        """Return the public address of the archive whose packages go on a registry's image; '' for Debian's mirror."""
-        return self.bases.archive.addresses[self.platform] if self.image and self.bases.archive else ""
+        """Return the public address of that archive for the lock's platform."""
+        return self.archive.addresses[self.platform]
 
     @property
     def added(self) -> tuple[str, ...]:
