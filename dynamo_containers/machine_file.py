@@ -18,6 +18,8 @@ CACHES = ("DYNAMO_CONTAINERS_CACHES", "caches.toml")
 """Where build caches are (caches.py): the variable that may name the file, and the name of the user's own."""
 BUILDERS = ("DYNAMO_CONTAINERS_BUILDERS", "builders.toml")
 """Which builder builds what (builders.py)."""
+SCCACHE = ("DYNAMO_CONTAINERS_SCCACHE", "sccache.toml")
+"""Where is shared what compilers made (sccache.py)."""
 BUILDX_BUILDER = "BUILDX_BUILDER"
 """buildx's own variable: the builder of every platform without a row."""
 
@@ -33,16 +35,17 @@ def read(environment: Mapping[str, str], variable: str, name: str) -> Table | No
     Raises:
         UsageError: the file that the variable names is missing, or one is no TOML.
     """
-    file = _file(environment, variable, name)
+    file = path(environment, variable, name)
     return Table.read(file.parent, file.name) if file else None
 
 
 def there(environment: Mapping[str, str], variable: str, name: str) -> bool:
     """Say whether there is a file, or one is named."""
-    return _file(environment, variable, name) is not None
+    return path(environment, variable, name) is not None
 
 
-def _file(environment: Mapping[str, str], variable: str, name: str) -> Path | None:
+def path(environment: Mapping[str, str], variable: str, name: str) -> Path | None:
+    """Return where the file is; None where there is none and none is named."""
     if named := environment.get(variable, ""):
         return Path(named).absolute()
     file = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FOLDER / name

@@ -25,6 +25,7 @@ from dynamo_containers import (
     request_locks,
     request_roots,
     run,
+    sccache,
     source_builds,
     source_checkout,
 )
@@ -109,7 +110,7 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         user=os.getuid() or ANYBODY,
         drift=(),
         sources=source_checkout.read(request.sources, strict=bases.strict),
-        secrets=host_secrets.secrets(folder, os.environ),
+        secrets=(*host_secrets.secrets(folder, os.environ), *(sccache.secrets(os.environ) if request.sources else ())),
         mirrors=mirrors.here(),
     )
 

@@ -31,7 +31,7 @@ def _add_dynamo(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]
     source = _add_source(steps, request, facts, DYNAMO)
     rust = add_os_packages(steps, request, facts, "compile-rust", PROJECTS[DYNAMO].os_set, tools)
     add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
-    steps["dynamo-rust"]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[DYNAMO].os_set].name
+    _compiles(steps, request, facts, "dynamo-rust", DYNAMO)
     add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
     return "dynamo-rust", "dynamo-python"
 
@@ -43,10 +43,16 @@ def _add_nixl(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
     for name in (UCX, NIXL):
         contexts = {"below": below, "source": _add_source(steps, request, facts, name)}
         add(steps, request, facts, name, name, contexts | ({UCX: UCX} if name == NIXL else {}))
-        steps[name]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[name].os_set].name
+        _compiles(steps, request, facts, name, name)
     for name in (below, NIXL):
         steps[name]["args"]["CUDA"] = request.bases.cuda
     return (NIXL,)
+
+
+def _compiles(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> None:
+    """Let a step name its caches by its compiler, and go through sccache where this machine asks for it."""
+    steps[step]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[project].os_set].name
+    steps[step]["contexts"]["sccache"] = str(request.catalogue.folder / "containers" / "sccache")
 
 
 def _add_tools(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> str:

@@ -1,0 +1,183 @@
+"""What one machine compiled another one takes out of a shared storage; one that is down or dies is done without.
+
+The storage is a real Redis, Debian's, unpacked privately, at this machine's own address, with a password. The other
+machine is this one after all that compilers left was thrown away. Minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import host_tools, model, sccache
+from dynamo_containers.model import Stage
+from tests.lock.test_registry import free_port
+from tests.source_builds.conftest import Asked, built, docker, ran, tag_of
+from tests.stand_in.servers import host_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+COMPILING = ("dynamo-rust", "ucx", "nixl")
+COUNT = re.compile(r"^#\d+ [\d.]+ (Cache (?:hits|misses)|Cache write errors)(?: \(([^)]+)\))? +(\d+)$", re.MULTILINE)
+GOES_ON = 60
+"""Seconds in which a build without its storage is done: waiting for it takes sccache as long for each file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redis:
+    """A storage with a password."""
+
+    host: str
+    port: int
+    password: str
+    process: subprocess.Popen[bytes]
+
+    def keys(self) -> int:
+        """Return how much is in it."""
+        with socket.create_connection((self.host, self.port), 1) as connection, connection.makefile("rb") as answers:
+            connection.sendall(f"AUTH {self.password}\r\nDBSIZE\r\n".encode())
+            answers.readline()
+            return int(answers.readline()[1:])
+
+    def configured(self, file: Path) -> str:
+        """Write it down as a machine's file; return where."""
+        text = (
+            f'SCCACHE_REDIS_ENDPOINT = "redis://{self.host}:{self.port}"\nSCCACHE_REDIS_PASSWORD = "{self.password}"\n'
+        )
+        file.write_text(text, encoding="utf-8")
+        return str(file)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Redis]:
+    """Run one until the end of the block; it keeps nothing on the disk."""
+    password, host, port = secrets.token_hex(16), host_address(), free_port()
+    settings = (f"bind {host}", f"port {port}", f"requirepass {password}", 'save ""', "maxmemory 256mb")
+    (folder / "redis.conf").write_text("\n".join(settings), encoding="utf-8")
+    program = {**os.environ, **host_tools.environment(model.ROOT, ("redis-server",))}
+    argv = ("redis-server", str(folder / "redis.conf"))
+    with subprocess.Popen(argv, env=program, cwd=folder, stdout=subprocess.DEVNULL) as process:
+        made = Redis(host=host, port=port, password=password, process=process)
+        try:
+            deadline = time.monotonic() + 10
+            while process.poll() is None and time.monotonic() < deadline:
+                try:
+                    made.keys()
+                except OSError:
+                    time.sleep(0.05)
+                else:
+                    break
+            else:
+                pytest.fail("redis-server did not start")
+            yield made
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    with redis(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def everything(repositories: Callable[[str], Path]) -> Asked:
+    names = ("dynamo", "nixl", "ucx")
+    return Asked(stage=Stage.BASE, image="base", sources={name: str(repositories(name)) for name in names})
+
+
+@pytest.fixture
+def configured(storage: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let this machine share what it compiles; return the password."""
+    monkeypatch.setenv(sccache.VARIABLE, storage.configured(tmp_path / "sccache.toml"))
+    return storage.password
+
+
+def empty() -> None:
+    """Throw away what compilers left on this machine: cargo's folder, ccache's and sccache's own."""
+    docker("buildx", "prune", "--force", "--filter=type=exec.cachemount")
+
+
+def counted(said: str) -> dict[tuple[str, str], int]:
+    """Return what `sccache --show-stats` counted in all steps: (what, language) -> how often."""
+    found: dict[tuple[str, str], int] = {}
+    for what, language, count in COUNT.findall(said):
+        found[what, language] = found.get((what, language), 0) + int(count)
+    return found
+
+
+def wheels() -> str:
+    return docker("run", "--rm", tag_of("base"), "sh", "-c", "sha256sum /opt/dynamo/wheelhouse/*.whl")
+
+
+def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(everything: Asked, configured: str) -> None:
+    empty()
+    first = counted(built(everything, again=COMPILING))
+    empty()
+    said = built(everything, again=COMPILING)
+    second = counted(said)
+    print(first, second)
+    assert first["Cache misses", "Rust"] > 0
+    for language in ("Rust", "C/C++", "CUDA"):
+        assert second["Cache hits", language] >= first["Cache misses", language] > 0
+    assert second["Cache misses", "Rust"] == 0
+    assert configured not in said
+
+
+def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_same(
+    everything: Asked, configured: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(everything)
+    shared = wheels()
+    monkeypatch.delenv(sccache.VARIABLE)
+    assert ran(built(everything)) == set()
+    empty()
+    assert counted(built(everything, again=COMPILING)) == {}
+    assert wheels() == shared
+    assert configured not in docker("history", "--no-trunc", tag_of("base"))
+
+
+def test_a_storage_that_is_down_is_said_and_done_without(
+    everything: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"{host_address()}:{free_port()}"
+    (tmp_path / "down.toml").write_text(f'SCCACHE_REDIS_ENDPOINT = "redis://{place}"\n', encoding="utf-8")
+    monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "down.toml"))
+    said = built(everything, again=COMPILING)
+    assert said.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 3
+    assert counted(said) == {}
+
+
+def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
+    everything: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[float] = []
+    with redis(tmp_path) as dying:
+        monkeypatch.setenv(sccache.VARIABLE, dying.configured(tmp_path / "dying.toml"))
+
+        def kill() -> None:
+            while dying.keys() < 5:
+                time.sleep(0.1)
+            dying.process.kill()
+            killed.append(time.monotonic())
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        said = built(everything, again=["ucx"])
+        ended = time.monotonic()
+        killer.join()
+        assert dying.process.wait() < 0
+    assert f"sccache: the storage at {dying.host}:{dying.port} is not reached (Connection refused) any more." in said
+    assert ended - killed[0] < GOES_ON
