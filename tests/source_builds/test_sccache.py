@@ -129,10 +129,10 @@ def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(everythin
     said = built(everything, again=COMPILING)
     second = counted(said)
     print(first, second)
-    assert first["Cache misses", "Rust"] > 0
     for language in ("Rust", "C/C++", "CUDA"):
-        assert second["Cache hits", language] >= first["Cache misses", language] > 0
-    assert second["Cache misses", "Rust"] == 0
+        assert first["Cache misses", language] > 0
+        assert second["Cache hits", language] >= first["Cache misses", language]
+    assert second["Cache misses", ""] == first["Cache write errors", ""] == 0
     assert configured not in said
 
 

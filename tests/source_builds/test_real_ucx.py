@@ -1,0 +1,60 @@
+"""A real UCX, as Debian 12 has its source, in the wheel of the real Dockerfiles: it finds its own modules there.
+
+It takes some minutes on two cores the first time; ccache has it later. NIXL is the small stand-in, with a plugin that
+asks UCX what it found. It is older than the UCX that images get (1.21); all that is changed in it is named here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import apt, fetch, model, sources
+from dynamo_containers.model import Stage
+from tests.source_builds.conftest import Asked, built, committed, docker, tag_of
+from tests.source_builds.test_nixl import SAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+VERSION = "1.13.1"
+SHA256 = "1a88e09ca1b406c046a469c2ae271d2c330050b5664c0bcd9890e26c6ef09f3c"
+BUILT_IN = {"self", "tcp", "sysv", "posix"}
+MODULES = {"cma", "ib", "rdmacm"}
+"""Without a device UCX has them all the same; the frontend throws CUDA's away."""
+
+
+@pytest.fixture(scope="module")
+def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return UCX's source as a repository."""
+    place = f"pool/main/u/ucx/ucx_{VERSION}.orig.tar.xz"
+    download = fetch.Download(url=apt.address(apt.host_mirrors()[apt.MAIN], place), sha256=SHA256)
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(fetch.fetch(sources.downloads(model.ROOT), download)) as archive:
+        archive.extractall(folder, filter="data")
+    found = folder / f"ucx-{VERSION}"
+    (found / "debian.upstream").rename(found / "debian")  # as it is called upstream: configure.ac wants its files
+    makefile = found / "Makefile.am"
+    text = makefile.read_text(encoding="utf-8")
+    assert "\ttest/apps \\\n" in text
+    makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls CUDA 12's cuCtxCreate
+    return committed(found)
+
+
+@pytest.fixture(scope="module")
+def nixl(repositories: Callable[[str], Path]) -> Path:
+    folder = repositories("nixl")
+    shutil.copy(model.ROOT / "tests/sources/real_ucx_plugin.cpp", folder / "src/plugins/ucx/ucx_plugin.cpp")
+    return folder
+
+
+def test_a_real_ucx_in_the_frontend_finds_each_of_its_modules_beside_it(ucx: Path, nixl: Path) -> None:
+    built(Asked(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
+    version, *found = docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY).split()
+    assert version == VERSION
+    assert set(found) == BUILT_IN | MODULES
+    assert len(found) == len(set(found))
