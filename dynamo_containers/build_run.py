@@ -19,7 +19,7 @@ from dynamo_containers import (
     size_check,
     step_inputs,
 )
-from dynamo_containers.report import note
+from dynamo_containers.report import calls, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +77,7 @@ def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> No
             document = ways.perform(facts, environment, noting, dry_run=dry_run)
     if dry_run:
         return
-    if document:
-        noting.measuring()
+    noting.measuring()
     build_record.remember(request, facts)
     if document:
         size_check.check(request, facts, environment, document)
@@ -115,6 +114,6 @@ def ordinary(
     """
     records = step_inputs.records(request, facts)
     plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-    noting.building(facts, plan)
+    noting.building(facts, environment, (calls.ordinary(request, plan.documents[0]),))
     run.execute(plan, dry_run=dry_run)
     return plan.documents[0]

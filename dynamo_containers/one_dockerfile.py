@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EPOCH = "SOURCE_DATE_EPOCH"
 """The argument that BuildKit itself reads, the same one for every step: it stays an argument of the build."""
 BY_ARCHITECTURE = re.compile(r"-(?:amd64|arm64|\$\{TARGETARCH\})$")
+SEPARATOR = "--"
+"""Between a step and what it calls a stage or a context."""
 HERE = "here"
 """What a step's own build context is called: in one Dockerfile it is a named one like the others."""
 FROM = re.compile(r"^FROM(?P<flags>(?: +--\S+)*) +(?P<image>\S+)(?: +AS +(?P<alias>\S+))?$")
@@ -73,8 +75,8 @@ def joined(
             )
             raise UsageError(message)
         own = {key: value for key, value in step["contexts"].items() if not value.startswith(TARGET)}
-        contexts |= {f"{name}--{key}": value for key, value in own.items()}
-        contexts[f"{name}--{HERE}"] = step["context"]
+        contexts |= {f"{name}{SEPARATOR}{key}": value for key, value in own.items()}
+        contexts[f"{name}{SEPARATOR}{HERE}"] = step["context"]
         stages += _Step(name, step, native if "platforms" not in step else None).stages(texts[name])
     text = "".join(stage.text for stage in in_order(stages, target))
     names = frozenset[str]().union(*(stage.uses for stage in stages))
@@ -150,7 +152,7 @@ class _Step:
         if final:
             return f"FROM{flags} {image} AS {self.name}"
         self.aliases.add(said["alias"])
-        return f"FROM{flags} {image} AS {self.name}--{said['alias']}"
+        return f"FROM{flags} {image} AS {self.name}{SEPARATOR}{said['alias']}"
 
     def _value(self, argument: str) -> str | None:
         if argument == "TARGETARCH" and self.native:
@@ -180,7 +182,7 @@ class _Step:
         return name  # scratch
 
     def _own(self, name: str) -> str:
-        made = f"{self.name}--{name}"
+        made = f"{self.name}{SEPARATOR}{name}"
         self.names.add(BY_ARCHITECTURE.sub("-*", made))
         return made
 

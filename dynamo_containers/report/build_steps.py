@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers.one_dockerfile import SEPARATOR
 from dynamo_containers.report import buildkit, redact
 from dynamo_containers.report.record import CACHED, CANCELED, DONE, FAILED, WAITING, Instruction, Step
 from dynamo_containers.run import SHOWN_LINES
@@ -52,6 +54,22 @@ def steps(
         rows = _by_platform(own, platforms[0] if len(platforms) == 1 else "")
         found += [_step(name, platform, vertexes, began, done=done) for platform, vertexes in rows.items()]
     return tuple(found)
+
+
+def parted(graph: Mapping[str, Sequence[str]], target: str, vertexes: Vertexes) -> Mapping[str, Vertexes]:
+    """Return step -> what it did, of a record in which the steps are stages of one Dockerfile (one_dockerfile.py).
+
+    What is no line of a stage, such as the sending of folders, is the target's own.
+    """
+    found: dict[str, dict[str, Vertex]] = {}
+    for digest, vertex in vertexes.items():
+        line = OF_DOCKERFILE.match(vertex.name)
+        step, _, stage = (line["stage"] or "").strip().partition(SEPARATOR) if line else ("", "", "")
+        if step not in graph:
+            step, stage = target, ""
+        name = vertex.name.replace(f"{step}{SEPARATOR}", "", 1) if stage else vertex.name
+        found.setdefault(step, {})[digest] = replace(vertex, name=name)
+    return found
 
 
 def in_order(graph: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ def planned(request: Request, facts: Facts, share: Share, cache: str = "", regis
     own = replace(request, platforms=share.platforms)
     wanted = caches.wanted(own, caches.Rows(), [cache] if cache else [], cache)
     wide = Wide(request=own, facts=replace(facts, native=share.native), share=share, caches=wanted, registry=registry)
-    texts = dict.fromkeys(build.bake(wide.request, wide.facts)["target"], RECIPE)
-    return wider_build.work(wide, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
+    content = build.bake(wide.request, wide.facts)
+    texts = dict.fromkeys(content["target"], RECIPE)
+    return wider_build.work(wide, content, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
 
 
 def target(work: Work) -> dict[str, Any]:
@@ -132,6 +133,23 @@ def test_without_caches_the_graph_is_built_as_ever(catalogue: Catalogue, facts: 
     ordinary = json.loads(work.document.text)["target"]
     pushed = json.loads(work.documents[-1].text)["target"]
     assert {name for name in ordinary if ordinary[name] != pushed[name]} == {"frontend-runtime"}
+
+
+def test_a_report_is_told_who_builds_what_and_where_its_records_are(catalogue: Catalogue, facts: Facts) -> None:
+    request = both(catalogue)
+    there = Share(builder=REMOTE, platforms=(ARM64,), native=ARM64)
+    machines = []
+    for share in (HERE, there):
+        own = replace(request, platforms=share.platforms)
+        wide = Wide(request=own, facts=facts, share=share, registry=REGISTRY)
+        machines.append(wider_build.called(wide, planned(request, facts, share)))
+    here, far = machines
+    assert (here.name, here.place, here.variables) == ("the engine of this machine", "*/*", {})
+    assert (far.name, far.place, far.variables) == ("the builder far", "far/far0", {"BUILDX_BUILDER": "far"})
+    assert [call.wanted for call in far.calls] == ["frontend-runtime"]
+    assert here.tags == {"frontend": "registry.example/team/dynamo-frontend:part-debian-amd64-bbbbbbbbbbbb"}
+    assert far.tags == {"frontend": "registry.example/team, without a tag"}
+    assert not here.joined
 
 
 def test_each_machine_of_a_pair_writes_the_cache_of_its_own_platform(catalogue: Catalogue) -> None:
