@@ -30,6 +30,8 @@ PUSHED = "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-
 """The layers of `build.OUTPUT`, to a registry; only the OCI's manifests know of zstd, so they are of that kind."""
 BY_DIGEST = "push-by-digest=true,name-canonical=true"
 """Without any tag; the docker driver has no such push."""
+SOURCES = "sources"
+"""The folder below .build into which trees of sources are copied."""
 PART = "part"
 """Begins a tag that keeps what was pushed until the index names it; nobody pulls it."""
 
@@ -74,6 +76,10 @@ class Work:
     """The bake document of the ordinary build: what is built, step by step."""
     documents: tuple[Document, ...]
     parts: tuple[Part, ...]
+    copying: Command | None = None
+    """What copies the trees of sources out, before anything else: from folders of checkouts, with caches."""
+    copies: tuple[Path, ...] = ()
+    """Where they come to stand, in folders that are empty before."""
 
 
 def check(shares: tuple[Share, ...], registry: str) -> None:
@@ -113,10 +119,18 @@ def work(
     targets = dict(zip((image.name for image in request.images), content["group"]["default"]["targets"], strict=True))
     policies, policed = build.policy(request, facts, path)
     variables = {**environment, **(wide.share.builder.variables if wide.share.builder else {}), **policed}
+    copies = {name: path.with_name(SOURCES) / path.stem / name for name in _copied(wide, content)}
     documents, parts = list(policies), []
+    copying = None
+    if copies:
+        copying_file = path.with_name(f"{path.stem}-wide-sources.json")
+        documents.append(Document(path=copying_file, text=build.text_of(_copying(content, copies))))
+        allowed = tuple(f"--allow=fs.write={folder}" for folder in copies.values())
+        copying = build.command_of(request, facts, buildx, copying_file, allowed)
+        copying = replace(copying, env={**variables, **copying.env})
     for image in request.images:
         file = path.with_name(f"{path.stem}-wide-{image.name}.json")
-        made = tuple(_made(wide, content, image, targets[image.name], texts, file))
+        made = tuple(_made(wide, content, image, targets[image.name], texts, file, copies))
         documents += made
         command = build.command_of(request, facts, buildx, file, caches.allowed(wide.caches))
         command = replace(command, env={**variables, **command.env})
@@ -127,16 +141,40 @@ def work(
         document=Document(path=path, text=build.text_of(content)),
         documents=tuple(documents),
         parts=tuple(parts),
+        copying=copying,
+        copies=tuple(copies.values()),
     )
 
 
+def _copied(wide: Wide, content: Mapping[str, Any]) -> tuple[str, ...]:
+    return one_dockerfile.own_folders(content) if wide.joined else ()
+
+
+def _copying(content: Mapping[str, Any], copies: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the bake document that copies the trees of sources into folders: they are the same on every platform."""
+    steps = {
+        name: {key: value for key, value in content["target"][name].items() if key != "platforms"}
+        | {"output": [f"type=local,dest={folder}"]}
+        for name, folder in copies.items()
+    }
+    return {"group": {"default": {"targets": list(copies)}}, "target": steps}
+
+
 def _made(  # noqa: PLR0913, PLR0917 - the parts of a document
-    wide: Wide, content: dict[str, Any], image: Image, target: str, texts: Mapping[str, str], file: Path
+    wide: Wide,
+    content: dict[str, Any],
+    image: Image,
+    target: str,
+    texts: Mapping[str, str],
+    file: Path,
+    copies: Mapping[str, Path],
 ) -> Iterator[Document]:
     """Return the documents of one image: with caches its steps are one build, so that these are looked into."""
     steps = {"group": {"default": {"targets": [target]}}, "target": content["target"]}
     if wide.joined:
-        one, dockerfile = one_dockerfile.joined(content, target, texts, wide.facts.native)
+        one, dockerfile = one_dockerfile.joined(
+            content, target, texts, wide.facts.native, {name: str(folder) for name, folder in copies.items()}
+        )
         recipe = Document(path=file.with_suffix(".Dockerfile"), text=dockerfile)
         yield recipe
         steps = {**steps, "target": {target: {**one, "dockerfile": str(recipe.path)}}}
@@ -222,4 +260,6 @@ def merges(pushed: Pushed, buildx: tuple[str, ...], environment: Mapping[str, st
 
 def dockerfiles(content: Mapping[str, Any]) -> dict[str, Path]:
     """Return step -> its Dockerfile."""
-    return {name: Path(step["context"]) / "Dockerfile" for name, step in content["target"].items()}
+    return {
+        name: Path(step.get("dockerfile", f"{step['context']}/Dockerfile")) for name, step in content["target"].items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -107,6 +108,8 @@ def perform(
         run.write(document)
     _note(noting, wider, every, works)
     with _watched(wider, shares):
+        for work in works:
+            _copy_sources(work, dry_run=dry_run)
         if len(works) > 1:
             _together(works, dry_run=dry_run)
         else:
@@ -200,6 +203,15 @@ def _together(works: list[Work], *, dry_run: bool) -> None:
             run.execute(Plan(commands=tuple(commands.values())), dry_run=True)
         else:
             run.together(commands)
+
+
+def _copy_sources(work: Work, *, dry_run: bool) -> None:
+    """Copy the trees of sources out; what was copied before is no part of them."""
+    if work.copying is None:
+        return
+    for folder in () if dry_run else work.copies:
+        shutil.rmtree(folder, ignore_errors=True)
+    run.execute(Plan(commands=(work.copying,)), dry_run=dry_run)
 
 
 def _alone(wider: Wider, wide: Wide, work: Work, noting: Note, *, dry_run: bool) -> Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from dynamo_containers.builders import Builder, Node, Share
 from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import Platform
+from dynamo_containers.source_builds import Source
 from dynamo_containers.wider_build import Pushed, Wide
 
 if TYPE_CHECKING:
@@ -126,6 +128,26 @@ def test_with_caches_an_image_is_one_dockerfile_that_reads_and_writes_them(catal
     assert made["tags"] == ["dynamo-frontend:1.4.2-debian-amd64"]
     assert made["output"] == [build.OUTPUT]
     assert work.document.text == build.plan(replace(both(catalogue), platforms=(AMD64,)), facts, {}).documents[0].text
+
+
+def test_with_caches_the_trees_of_checkouts_are_copied_out_before(catalogue: Catalogue, facts: Facts) -> None:
+    dynamo = {"dynamo": Source(context="/home/me/dynamo", local=True)}
+    request = replace(both(catalogue), sources=dynamo)
+    known = replace(facts, sources=dynamo, os_packages={"rust": Path("/debs")})
+    work = planned(request, known, HERE, cache="registry.example/cache", registry="")
+    (folder,) = work.copies
+    assert folder == request.catalogue.folder / ".build/sources/bake-runtime-frontend-debian-amd64/dynamo-source"
+    (document,) = [each for each in work.documents if each.path.name.endswith("-wide-sources.json")]
+    (step,) = json.loads(document.text)["target"].values()
+    assert (step["context"], step["output"]) == ("/home/me/dynamo", [f"type=local,dest={folder}"])
+    assert "platforms" not in step, "the same tree for all of them, in that folder and not in one for each below"
+    assert work.copying is not None
+    assert f"--allow=fs.write={folder}" in work.copying.argv
+    assert "--allow=fs.read=/home/me/dynamo" in work.copying.argv
+    (recipe,) = [each for each in work.documents if each.path.suffix == ".Dockerfile"]
+    assert "AS dynamo-rust\n" in recipe.text
+    assert "AS dynamo-source\n" not in recipe.text
+    assert planned(request, known, HERE).copying is None, "the graph of bake needs no copy"
 
 
 def test_without_caches_the_graph_is_built_as_ever(catalogue: Catalogue, facts: Facts) -> None:
