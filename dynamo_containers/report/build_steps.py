@@ -22,6 +22,8 @@ OF_DOCKERFILE = re.compile(
     r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?P<stage>\S+ +)?(?P<number>\d+)/\d+)\] (?P<words>.*)", re.DOTALL
 )
 """How BuildKit names what a line of a Dockerfile does; with the platform where several are built."""
+OF_CONTEXT = re.compile(r"\[context (?P<name>[^\s\]]+)\] ")
+"""How it names what it does to have a named context."""
 MOUNT = re.compile(r"--mount=\S+\s+")
 WIDTH = 120
 SHORTEST = 0.1
@@ -63,8 +65,9 @@ def parted(graph: Mapping[str, Sequence[str]], target: str, vertexes: Vertexes) 
     """
     found: dict[str, dict[str, Vertex]] = {}
     for digest, vertex in vertexes.items():
-        line = OF_DOCKERFILE.match(vertex.name)
-        step, _, stage = (line["stage"] or "").strip().partition(SEPARATOR) if line else ("", "", "")
+        line, context = OF_DOCKERFILE.match(vertex.name), OF_CONTEXT.match(vertex.name)
+        place = (line["stage"] or "").strip() if line else context["name"] if context else ""
+        step, _, stage = place.partition(SEPARATOR)
         if step not in graph:
             step, stage = target, ""
         name = vertex.name.replace(f"{step}{SEPARATOR}", "", 1) if stage else vertex.name

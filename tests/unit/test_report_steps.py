@@ -146,12 +146,25 @@ def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -
         vertex("[linux/amd64 below--wheels 1/2] RUN x", 2, 3),
         vertex("[linux/amd64 below 1/1] COPY x", 3, 4),
         vertex("[top 2/2] COPY y", 4, 5),
+        vertex("[context below--bin] load from client", 1, 2),
+        vertex("[context below] load from client", 1, 2),
+        vertex("[context elsewhere] load from client", 1, 2),
         vertex("[other--stage 1/1] RUN z", 4, 5),
     )
     found = build_steps.parted(GRAPH, "top", stream(*rows))
     assert {step: [each.name for each in vertexes.values()] for step, vertexes in found.items()} == {
-        "top": ["[internal] load build context", "[top 2/2] COPY y", "[other--stage 1/1] RUN z"],
-        "below": ["[linux/amd64 wheels 1/2] RUN x", "[linux/amd64 below 1/1] COPY x"],
+        "top": [
+            "[internal] load build context",
+            "[top 2/2] COPY y",
+            "[context elsewhere] load from client",
+            "[other--stage 1/1] RUN z",
+        ],
+        "below": [
+            "[linux/amd64 wheels 1/2] RUN x",
+            "[linux/amd64 below 1/1] COPY x",
+            "[context bin] load from client",
+            "[context below] load from client",
+        ],
     }
 
 
