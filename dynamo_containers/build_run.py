@@ -19,7 +19,7 @@ from dynamo_containers import (
     size_check,
     step_inputs,
 )
-from dynamo_containers.report import note
+from dynamo_containers.report import calls, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,22 +63,15 @@ def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> No
     here = request.platforms if ways is None else ways.here
     if not dry_run and here:
         engine.ready_for(folder, here)
-    with _alone(folder / PREPARES, "another build of this checkout, which makes what both need", dry_run=dry_run):
-        facts = prepare.facts(request, dry_run=dry_run)
-    path = build.document_path(request)
-    with (
-        _alone(path.with_suffix(".lock"), f"another build of {path.stem.removeprefix('bake-')}", dry_run=dry_run),
-        engine.watched(folder),
-        reach.explained(request, lambda: engine.client_buildx(folder)),
-    ):
+    facts = prepared(request, dry_run=dry_run)
+    with _at_work(request, dry_run=dry_run):
         if ways is None:
             document: Document | None = ordinary(request, facts, environment, noting, dry_run=dry_run)
         else:
             document = ways.perform(facts, environment, noting, dry_run=dry_run)
     if dry_run:
         return
-    if document:
-        noting.measuring()
+    noting.measuring()
     build_record.remember(request, facts)
     if document:
         size_check.check(request, facts, environment, document)
@@ -93,6 +86,43 @@ def _ways(request: Request, wish: Wish) -> Ways | None:
     from dynamo_containers import wider_run
 
     return wider_run.ways(request, wish, os.environ)
+
+
+def prepared(request: Request, *, dry_run: bool) -> Facts:
+    """Make what a request is built from, while no other build of this checkout does.
+
+    Raises:
+        FatalError: any of the foreseen failures.
+    """
+    file = request.catalogue.folder / PREPARES
+    with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
+        return prepare.facts(request, dry_run=dry_run)
+
+
+def build_prepared(request: Request, facts: Facts, environment: Mapping[str, str], *, dry_run: bool) -> None:
+    """Build a request that was prepared as an ordinary one, and note what was built.
+
+    Raises:
+        FatalError: any of the foreseen failures.
+    """
+    with note.noted(request, dry_run=dry_run) as noting:
+        with _at_work(request, dry_run=dry_run):
+            ordinary(request, facts, environment, noting, dry_run=dry_run)
+        if not dry_run:
+            noting.measuring()
+            build_record.remember(request, facts)
+
+
+@contextmanager
+def _at_work(request: Request, *, dry_run: bool) -> Iterator[None]:
+    """Keep others from building the same meanwhile, and tell why an engine fails."""
+    folder, path = request.catalogue.folder, build.document_path(request)
+    with (
+        _alone(path.with_suffix(".lock"), f"another build of {path.stem.removeprefix('bake-')}", dry_run=dry_run),
+        engine.watched(folder),
+        reach.explained(request, lambda: engine.client_buildx(folder)),
+    ):
+        yield
 
 
 @contextmanager
@@ -115,6 +145,6 @@ def ordinary(
     """
     records = step_inputs.records(request, facts)
     plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-    noting.building(facts, plan)
+    noting.building(facts, environment, (calls.ordinary(request, plan.documents[0]),))
     run.execute(plan, dry_run=dry_run)
     return plan.documents[0]

@@ -426,6 +426,23 @@ def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: Comma
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
+def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    copy2(Path(run.__file__).parents[1] / "noxfile.py", line.checkout)
+    session = f"smoke-base({native_platform().arch})"
+    with line.start("build.base", "--platform", native_platform().value) as one:
+        while not line.started.exists():
+            time.sleep(0.01)
+        argv = (sys.executable, "-m", "nox", "-s", session)
+        with subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True) as other:
+            said = next(each for each in other.stderr or () if each.startswith(("Waiting for", "+ ")))
+            go_on(line)
+            one.communicate(timeout=60)
+            other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+
+
 def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     with (
