@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import build, caches, one_dockerfile
+from dynamo_containers import build, caches, one_dockerfile, source_policy
 from dynamo_containers.builders import DOCKER
 from dynamo_containers.caches import Caches
 from dynamo_containers.errors import UsageError
@@ -117,7 +117,7 @@ def work(
     request, facts = wide.request, wide.facts
     path = build.document_path(request)
     targets = dict(zip((image.name for image in request.images), content["group"]["default"]["targets"], strict=True))
-    policies, policed = build.policy(request, facts, path)
+    policies, policed = build.policy(source_policy.policy(request, facts), path)
     variables = {**environment, **(wide.share.builder.variables if wide.share.builder else {}), **policed}
     copies = {name: path.with_name(SOURCES) / path.stem / name for name in _copied(wide, content)}
     documents, parts = list(policies), []
@@ -216,7 +216,7 @@ def called(wide: Wide, work: Work) -> Machine:
     return Machine(
         targets=content["target"],
         calls=tuple(Call(metadata=part.metadata, wanted=part.target) for part in work.parts),
-        platforms=request.platforms,
+        request=request,
         tops={part.image.name: part.target for part in work.parts},
         tags={name: next(iter(row["tags"]), f"{wide.registry}, without a tag") for name, row in ends.items()},
         name=work.name,

@@ -70,6 +70,7 @@ REPORT = Report(
     ),
     images=(
         Image(
+            stage="base",
             name="base-base-debian-amd64",
             tag="dynamo-base:1",
             digest="sha256:c",
@@ -77,7 +78,7 @@ REPORT = Report(
             budget={"layers": 6},
             size=ImageSize(layers=(LAYER,)),
         ),
-        Image(name="base-base-debian-arm64", tag="dynamo-base:1", digest="", trees=(), unmeasured="why"),
+        Image(name="base-base-debian-arm64", stage="base", tag="dynamo-base:1", digest="", trees=(), unmeasured="why"),
     ),
 )
 
