@@ -115,7 +115,7 @@ def _done_again(document: Document, steps: Sequence[str]) -> Document:
 
 
 def ran(said: str) -> set[str]:
-    """Return the steps that BuildKit ran; it cancels one that it began to look at when the result turns out to be there."""
+    """Return the steps that BuildKit ran: it cancels a step that it looked at when the result turns out to be there."""
     cached = set(re.findall(r"^#(\d+) (?:CACHED|CANCELED)$", said, re.MULTILINE))
     done = [found["what"] for found in STEP.finditer(said) if found[1] not in cached]
     return {name for name, word in WORDS.items() if any(word in what for what in done)}

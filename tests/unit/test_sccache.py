@@ -127,13 +127,21 @@ def sharing() -> ModuleType:
         ({"SCCACHE_WEBDAV_ENDPOINT": "http://cache.example/dav"}, ("cache.example", 80)),
         ({"SCCACHE_BUCKET": "b", "SCCACHE_REGION": "us-west-2"}, ("s3.us-west-2.amazonaws.com", 443)),
         ({"SCCACHE_BUCKET": "b", "SCCACHE_ENDPOINT": "minio.example:9000"}, ("minio.example", 9000)),
+        ({"SCCACHE_BUCKET": "b", "SCCACHE_ENDPOINT": "minio.example"}, ("", 0)),
         ({"SCCACHE_CACHE_SIZE": "20G"}, ("", 0)),
     ],
 )
 def test_the_address_of_a_storage_is_known_from_its_variables(
-    sharing: ModuleType, variables: dict[str, str], where: tuple[str, int]
+    sharing: ModuleType, variables: dict[str, str], where: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sharing, "getproxies", dict)
     assert sharing.address(variables) == where
+
+
+def test_a_storage_behind_a_proxy_is_not_tried_past_it(sharing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "getproxies", lambda: {"https": "http://proxy.example:3128"})
+    assert sharing.address({"SCCACHE_BUCKET": "b", "SCCACHE_REGION": "us-west-2"}) == ("", 0)
+    assert sharing.address({"SCCACHE_REDIS_ENDPOINT": "redis://cache.example"}) == ("cache.example", 6379)
 
 
 def test_a_storage_that_is_down_is_found_out_at_once_and_why(sharing: ModuleType) -> None:
