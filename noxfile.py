@@ -147,7 +147,7 @@ def engine_image(session: nox.Session) -> None:
 
 @nox.session(tags=["engine"])
 def source_builds(session: nox.Session) -> None:
-    """Build small sources of the shape of Dynamo's through the real Dockerfiles; minutes."""
+    """Build sources of the shape of Dynamo's, and a real UCX, through the real Dockerfiles; a quarter of an hour."""
     from dynamo_containers import engine
 
     with _messages(session):
