@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
+DOWNLOADS = "downloads"
+"""A stage of the baseline's file of which nothing is kept but uv's cache."""
 TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
 
 
@@ -65,6 +67,10 @@ class Baseline:
         """Return what builds every stage of these backends, one after the other."""
         return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
 
+    def downloads(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+        """Return what fills uv's cache for both ways."""
+        return tuple(self._command(name, DOWNLOADS) for name in backends)
+
     def tags(self, backend: str) -> tuple[str, ...]:
         """Return the images of a backend."""
         return tuple(f"baseline-{backend}-{stage}:{BASES.name}" for stage in BASELINE_STAGES)
@@ -88,7 +94,7 @@ class Baseline:
             f"--target={stage}",
             f"--tag=baseline-{backend}-{stage}:{BASES.name}",
             f"--label={on_engine.SOURCE}={self.project.catalogue().source}",
-            f"--output={build.OUTPUT}",
+            f"--output={'type=cacheonly' if stage == DOWNLOADS else build.OUTPUT}",
             "--provenance=false",
             str(folder),
         ]
