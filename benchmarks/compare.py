@@ -144,7 +144,7 @@ def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
     """Print the table, write it as JSON and as a page; 1 where ours is worse than the design promises."""
     parser = argparse.ArgumentParser(prog='nox -s "bench(compare)" --', description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two toy backends of small packages, minutes")
-    parser.add_argument("--rounds", type=int, help="how often each change is made; without it once, in full three times")
+    parser.add_argument("--rounds", type=int, help="how often each change is made: 1, in full 3")
     parser.add_argument("--only", choices=(OURS, BASELINE), help="measure this way; the other is taken as it was found")
     parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md as it is")
     wish = parser.parse_args(words)
