@@ -6,6 +6,7 @@ machine is this one after all that compilers left was thrown away. Minutes.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 COMPILING = ("dynamo-rust", "ucx", "nixl")
 COUNT = re.compile(r"^#\d+ [\d.]+ (Cache (?:hits|misses)|Cache write errors)(?: \(([^)]+)\))? +(\d+)$", re.MULTILINE)
+DIGESTS = """
+import glob, hashlib, json, zipfile
+wheels = map(zipfile.ZipFile, glob.glob("/opt/dynamo/wheelhouse/*.whl"))
+print(json.dumps({name: hashlib.sha256(each.read(name)).hexdigest() for each in wheels for name in each.namelist()}))
+"""
 GOES_ON = 60
 """Seconds in which a build without its storage is done: waiting for it takes sccache as long for each file."""
 
@@ -118,8 +124,13 @@ def counted(said: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def wheels() -> str:
-    return docker("run", "--rm", tag_of("base"), "sh", "-c", "sha256sum /opt/dynamo/wheelhouse/*.whl")
+def wheels() -> dict[str, str]:
+    """Return the files of all built wheels -> their digests, without what nvcc made and the lists that have its digest.
+
+    nvcc writes the number of its process into names: two builds of the same code differ in that, sccache or not.
+    """
+    files = json.loads(docker("run", "--rm", tag_of("base"), "python3", "-c", DIGESTS))
+    return {name: digest for name, digest in files.items() if not name.endswith(("libplugin_GPUNETIO.so", "/RECORD"))}
 
 
 def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(everything: Asked, configured: str) -> None:
@@ -145,7 +156,7 @@ def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_
     assert ran(built(everything)) == set()
     empty()
     assert counted(built(everything, again=COMPILING)) == {}
-    assert wheels() == shared
+    assert wheels() == shared != {}
     assert configured not in docker("history", "--no-trunc", tag_of("base"))
 
 
@@ -155,8 +166,8 @@ def test_a_storage_that_is_down_is_said_and_done_without(
     place = f"{host_address()}:{free_port()}"
     (tmp_path / "down.toml").write_text(f'SCCACHE_REDIS_ENDPOINT = "redis://{place}"\n', encoding="utf-8")
     monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "down.toml"))
-    said = built(everything, again=COMPILING)
-    assert said.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 3
+    said = built(everything, again=["dynamo-rust", "ucx"])
+    assert said.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 2
     assert counted(said) == {}
 
 
