@@ -79,7 +79,7 @@ def _built(command: run.Command) -> None:
     except CommandFailedError as error:
         if LOST not in str(error):
             raise
-        print("  The engine lost a layer while it unpacked an image (moby/buildkit issue 6521): built again, and counted")
+        print("  The engine lost a layer while it unpacked an image (moby/buildkit 6521): built again, and counted")
         run.capture(command)
 
 
