@@ -209,9 +209,9 @@ def _copy_sources(work: Work, *, dry_run: bool) -> None:
     """Copy the trees of sources out; what was copied before is no part of them."""
     if work.copying is None:
         return
-    for folder in () if dry_run else work.copies:
+    for folder in () if dry_run else work.copying.folders.values():
         shutil.rmtree(folder, ignore_errors=True)
-    run.execute(Plan(commands=(work.copying,)), dry_run=dry_run)
+    run.execute(Plan(commands=(work.copying.command,)), dry_run=dry_run)
 
 
 def _alone(wider: Wider, wide: Wide, work: Work, noting: Note, *, dry_run: bool) -> Work:
