@@ -45,6 +45,13 @@ class Wish:
     push: str = ""
     """The registry that the images go to; '' for the engine's own store."""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return it as the command line says it."""
+        read = (word for each in self.read for word in ("--cache-from", each))
+        write = ("--cache-to",) if self.write is True else ("--cache-to", self.write) if self.write else ()
+        return (*read, *write, *(("--push", self.push) if self.push else ()))
+
 
 def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
     """Build a request, note what was built, and check its size.
@@ -52,7 +59,7 @@ def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
     Raises:
         FatalError: any of the foreseen failures.
     """
-    with note.noted(request, dry_run=dry_run) as noting:
+    with note.noted(request, wish.words, dry_run=dry_run) as noting:
         _perform(request, wish, noting, dry_run=dry_run)
 
 

@@ -25,7 +25,7 @@ from dynamo_containers.report import build_refs, calls, record, redact, store
 from dynamo_containers.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.model import Image
@@ -39,9 +39,15 @@ SECONDS_PER_RECORD = 1.0
 
 
 @contextmanager
-def noted(request: Request, *, dry_run: bool) -> Iterator[Note]:
-    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report."""
-    note = Note(request)
+def noted(request: Request, words: Sequence[str] = (), *, dry_run: bool) -> Iterator[Note]:
+    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report.
+
+    Args:
+        request: what is built.
+        words: what the command line says beside that.
+        dry_run: whether nothing is built.
+    """
+    note = Note(request, words)
     try:
         yield note
     except BaseException as error:
@@ -57,7 +63,7 @@ def noted(request: Request, *, dry_run: bool) -> Iterator[Note]:
 class Note:
     """The report of a build that runs."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, words: Sequence[str] = ()) -> None:
         self._request = request
         self._began = time.perf_counter()
         now = time.time()
@@ -69,7 +75,7 @@ class Note:
         self._environment: Mapping[str, str] = {}
         self.report = Report(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
-            asked=_asked(request),
+            asked=_asked(request, words),
             started=now,
         )
 
@@ -169,9 +175,9 @@ def _why_not(request: Request, image: Image) -> str:
     return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request, words: Sequence[str]) -> Asked:
     return Asked(
-        command=redact.text(_command(request)),
+        command=redact.text(" ".join([_command(request), *map(shlex.quote, words)])),
         stage=request.stage.value,
         images=tuple(image.name for image in request.images),
         bases=request.bases.name,
