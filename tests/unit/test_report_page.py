@@ -261,12 +261,6 @@ def test_images_that_share_next_to_nothing_are_no_pair() -> None:
     assert "No two measured images share a layer." in text
 
 
-def test_the_layer_of_a_root_image_is_called_that() -> None:
-    text = said(checked(report(image("vllm", layer("mmdebstrap --variant=essential", 10**8)))))
-    assert "root image 100.0 MB · 100 %" in text
-    assert "root image, mmdebstrap --variant=essential 100.0 MB 200.0 MB" in text
-
-
 def test_images_of_other_bases_are_not_compared() -> None:
     here = report(image("one", layer("os", 10**8)))
     there = report(image("two", layer("os", 10**8)))
