@@ -47,7 +47,7 @@ SHELL_SCRIPTS = (
     "containers/bin/settle",
     "containers/backend/compile",
     "containers/bin/start-settling",
-    "containers/base/fetch-wheels",
+    "containers/fetched/fetch-wheels",
     "containers/cuda-toolkit/lay-out",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",

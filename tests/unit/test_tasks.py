@@ -522,7 +522,14 @@ done
     assert (report.outcome, report.failure) == ("done", None)
     assert report.asked.command == "invoke build.base --strict"
     assert report.records == {"default/default/x1": "base"}
-    assert report.graph == {"base": ("builder", "tools"), "builder": (), "tools": ()}
+    assert report.graph == {
+        "builder": (),
+        "tools": (),
+        "base-nixl": ("builder", "tools"),
+        "base-runtime": ("base-nixl", "tools"),
+        "base-rest": ("base-runtime", "tools"),
+        "base": ("base-rest", "tools"),
+    }
     assert [(each.tag.partition(":")[0], each.digest) for each in report.images] == [("dynamo-base", "sha256:12")]
     assert report.seconds > 0
     assert len(store.read(line.checkout)) == 1
