@@ -198,9 +198,13 @@ def called(wide: Wide, work: Work) -> Machine:
         platforms=request.platforms,
         tops={part.image.name: part.target for part in work.parts},
         tags={name: next(iter(row["tags"]), f"{wide.registry}, without a tag") for name, row in ends.items()},
+        pushed={
+            image.name: f"{wide.registry}/{repository(request, image)}" for image in request.images if wide.registry
+        },
         name=work.name,
         place=f"{builder.name}/{node.name}" if builder and node else EVERYWHERE,
         variables=builder.variables if builder else {},
+        keeps=builder is None or builder.driver == DOCKER,
         joined=wide.joined,
     )
 

@@ -45,12 +45,16 @@ class Machine:
     """Image -> its target."""
     tags: Mapping[str, str]
     """Image -> what it is called."""
+    pushed: Mapping[str, str] = field(default_factory=dict)
+    """Image -> its name in the registry that it is pushed to, without a tag."""
     name: str = ""
     """How people call the machine; '' where it is the engine in use alone, in an ordinary build."""
     place: str = EVERYWHERE
     """BUILDER/NODE, as buildx's state has it."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What the environment of a docker call has for it besides that of the engine in use; none for that one."""
+    keeps: bool = True
+    """Whether it is a Docker Engine, which has the images that it made."""
     joined: bool = False
     """Whether its steps are stages of one Dockerfile (one_dockerfile.py)."""
 

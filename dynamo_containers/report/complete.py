@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.image_size import ImageSize
     from dynamo_containers.report.buildkit import Vertex
     from dynamo_containers.report.record import Image, Report, Step
 
@@ -158,11 +159,25 @@ def _measured(folder: Path, environment: Mapping[str, str], image: Image) -> Ima
     if size:
         return replace(image, size=size)
     try:
-        found = size_measure.size_of(folder, environment, image.tag, image.trees)
+        found = _size_of(folder, {**environment, **image.variables}, image)
     except CommandFailedError:
-        return replace(image, unmeasured="the engine no longer has it")
+        return replace(image, unmeasured="neither the engine nor a registry has it any more")
     except ValueError:
         return replace(image, unmeasured="its history has not one line for each of its layers")
     if found is None:
         return replace(image, unmeasured="only the private engine shows the sizes of compressed layers")
     return replace(image, size=found[1]) if found[0] == image.digest else replace(image, unmeasured=OTHER_BYTES)
+
+
+def _size_of(folder: Path, environment: Mapping[str, str], image: Image) -> tuple[str, ImageSize] | None:
+    """Return the digest and the size of an image; None where no engine and no registry shows it.
+
+    Raises:
+        CommandFailedError: the engine has no such image, or the registry no such manifest.
+        ValueError: its history is not that of its layers.
+    """
+    if not image.pushed:
+        return size_measure.size_of(folder, environment, image.tag, image.trees)
+    argv = (*engine.buildx(environment), "imagetools", "inspect", "--raw", image.pushed)
+    manifest = json.loads(run.capture(run.Command(argv=argv, env=environment)))
+    return size_measure.size_by(folder, environment, image.tag, manifest, image.trees)

@@ -109,6 +109,10 @@ class Image:
     """None where it was not measured."""
     unmeasured: str = ""
     """Why it was not, where that is known."""
+    pushed: str = ""
+    """Where its manifest is in a registry; '' for an image that is in the store of the engine in use alone."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What a call of docker must have in its environment to find the engine that made it; nothing for that in use."""
 
 
 @dataclass(frozen=True, kw_only=True)

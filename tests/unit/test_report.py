@@ -77,7 +77,15 @@ REPORT = Report(
             budget={"layers": 6},
             size=ImageSize(layers=(LAYER,)),
         ),
-        Image(name="base-base-debian-arm64", tag="dynamo-base:1", digest="", trees=(), unmeasured="why"),
+        Image(
+            name="base-base-debian-arm64",
+            tag="dynamo-base:1",
+            digest="",
+            trees=(),
+            unmeasured="why",
+            pushed="r.example/dynamo-base@sha256:d",
+            variables={"DOCKER_CONTEXT": "node"},
+        ),
     ),
 )
 
