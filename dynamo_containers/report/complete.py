@@ -30,6 +30,7 @@ AT_ONCE = 4
 SECONDS = 60
 """How long the engine may take for an answer."""
 GONE = "the engine no longer has BuildKit's records of this build"
+UNSAID = "the engine did not hand out BuildKit's records of this build"
 OTHER_BYTES = "its tag names another image by now"
 
 
@@ -143,7 +144,7 @@ def _vertexes(command: run.Command) -> dict[str, Vertex]:
     """
     finished = run.finish(command, seconds=SECONDS)
     if finished.returncode:
-        message = f"{GONE}: {_last_line(finished.stderr.splitlines())}"
+        message = f"{UNSAID}: {_last_line(finished.stderr.splitlines())}"
         raise CommandFailedError(message)
     return buildkit.parse(f"{finished.stdout}\n{finished.stderr}")  # it prints its progress on either, by version
 
