@@ -141,19 +141,6 @@ def size_of(
     return (stored.digest, _size(folder, environment, stored, trees)) if stored else None
 
 
-def size_by(
-    folder: Path, environment: Mapping[str, str], name: str, manifest: Mapping[str, Any], trees: Sequence[str]
-) -> tuple[str, ImageSize]:
-    """Return the digest and the size of an image that any engine has, by its manifest as a registry has it.
-
-    Raises:
-        CommandFailedError: the engine has no such image.
-        ValueError: that is the manifest of another image.
-    """
-    stored = _with(manifest, name, json.loads(run.capture(_inspect(environment, name))))
-    return stored.digest, _size(folder, environment, stored, trees)
-
-
 def _size(folder: Path, environment: Mapping[str, str], stored: Stored, trees: Sequence[str]) -> ImageSize:
     known = size_memory.recall(folder, stored.digest)
     if known:
@@ -177,11 +164,8 @@ def _stored(folder: Path, name: str, asked: str) -> Stored | None:
     said = json.loads(asked or "{}")
     blob = folder / ".engine/data" / BLOBS / said.get("Id", "").removeprefix("sha256:")
     manifest = json.loads(blob.read_bytes()) if blob.is_file() else {}
-    return _with(manifest, name, said) if "layers" in manifest else None
-
-
-def _with(manifest: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Stored:
-    """Return an image of which the engine says that."""
+    if "layers" not in manifest:
+        return None
     labels = said["Config"].get("Labels") or {}
     origin = Origin(lock=labels.get("ai.dynamo.lock", ""), drift=labels.get("ai.dynamo.drift", ""))
     contents = tuple(said["RootFS"]["Layers"])

@@ -204,7 +204,6 @@ def called(wide: Wide, work: Work) -> Machine:
         name=work.name,
         place=f"{builder.name}/{node.name}" if builder and node else EVERYWHERE,
         variables=builder.variables if builder else {},
-        keeps=builder is None or builder.driver == DOCKER,
         joined=wide.joined,
     )
 

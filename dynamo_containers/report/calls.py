@@ -53,8 +53,6 @@ class Machine:
     """BUILDER/NODE, as buildx's state has it."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What the environment of a docker call has for it besides that of the engine in use; none for that one."""
-    keeps: bool = True
-    """Whether it is a Docker Engine, which has the images that it made."""
     joined: bool = False
     """Whether its steps are stages of one Dockerfile (one_dockerfile.py)."""
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, run, size_measure, size_memory
+from dynamo_containers import engine, image_size, run, size_measure, size_memory
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.report import build_refs, build_steps, buildkit, redact, store
 from dynamo_containers.report.record import DONE, MEASURING, Machine
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dynamo_containers.report.buildkit import Vertex
     from dynamo_containers.report.record import Image, Report, Step
 
+MANIFEST = ("imagetools", "inspect", "--raw")
+CONFIG = ("imagetools", "inspect", "--format={{json .Image}}")
+"""What buildx is asked about an image in a registry."""
 AT_ONCE = 4
 """How many records are asked for side by side."""
 SECONDS = 60
@@ -160,10 +163,10 @@ def _measured(folder: Path, environment: Mapping[str, str], image: Image) -> Ima
     if size:
         return replace(image, size=size)
     try:
-        found = _size_of(folder, {**environment, **image.variables}, image)
+        found = _size_of(folder, environment, image)
     except CommandFailedError:
         return replace(image, unmeasured="neither the engine nor a registry has it any more")
-    except ValueError:
+    except (ValueError, KeyError):
         return replace(image, unmeasured="its history has not one line for each of its layers")
     if found is None:
         return replace(image, unmeasured="only the private engine shows the sizes of compressed layers")
@@ -179,6 +182,10 @@ def _size_of(folder: Path, environment: Mapping[str, str], image: Image) -> tupl
     """
     if not image.pushed:
         return size_measure.size_of(folder, environment, image.tag, image.trees)
-    argv = (*engine.buildx(environment), "imagetools", "inspect", "--raw", image.pushed)
-    manifest = json.loads(run.capture(run.Command(argv=argv, env=environment)))
-    return size_measure.size_by(folder, environment, image.tag, manifest, image.trees)
+    manifest, config = (
+        json.loads(run.capture(run.Command(argv=(*engine.buildx(environment), *words, image.pushed), env=environment)))
+        for words in (MANIFEST, CONFIG)
+    )
+    # How big a layer is when it is unpacked a registry does not know, and an engine that only pushed it neither.
+    history = [(0, str(row["created_by"])) for row in config["history"]]
+    return image.digest, image_size.measured(manifest, config["rootfs"]["diff_ids"], history, image.trees)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 BUG = 1
 """The exit code of a traceback."""
-KEPT_NOWHERE = "its builder is no Docker Engine and keeps no image"
 SECONDS_PER_RECORD = 1.0
 """What a build must have taken for each of BuildKit's records to have them asked for at once: that takes a tenth."""
 
@@ -165,9 +164,8 @@ def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, 
         trees=tuple(step for step, _ in size_measure.steps_of(machine.targets, target)),
         budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
         size=size_memory.recall(request.catalogue.folder, digest),
-        unmeasured=_why_not(request, image) if machine.keeps else KEPT_NOWHERE,
+        unmeasured=_why_not(request, image),
         pushed=f"{machine.pushed[image.name]}@{digest}" if machine.pushed else "",
-        variables=machine.variables,
     )
 
 

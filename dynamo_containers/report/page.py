@@ -182,7 +182,7 @@ def _image(measured: Measured, shared: Mapping[str, Sequence[str]]) -> dict[str,
                 "width": min(100, round(100 * numbers[key] / most, 1)) if most else 100,
             }
             for key, most in image.budget.items()
-            if key in numbers
+            if numbers.get(key)  # nothing is no number: what a registry does not know
         ],
     }
 

@@ -110,9 +110,7 @@ class Image:
     unmeasured: str = ""
     """Why it was not, where that is known."""
     pushed: str = ""
-    """Where its manifest is in a registry; '' for an image that is in the store of the engine in use alone."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """What a call of docker must have in its environment to find the engine that made it; nothing for that in use."""
+    """Where its manifest is in a registry; '' for one that is in the store of the engine in use."""
 
 
 @dataclass(frozen=True, kw_only=True)

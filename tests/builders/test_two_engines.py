@@ -143,7 +143,7 @@ def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
     for size in sizes.values():
         assert size is not None
         assert size.layers[0].name == "root image"
-        assert size.unpacked > size.packed > 10**8
+        assert size.packed > 10**8
 
 
 def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:

@@ -84,7 +84,6 @@ REPORT = Report(
             trees=(),
             unmeasured="why",
             pushed="r.example/dynamo-base@sha256:d",
-            variables={"DOCKER_CONTEXT": "node"},
         ),
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.report import complete
-from dynamo_containers.report.record import BUILDING, DONE, FAILED, Asked, Failure, Machine, Report
+from dynamo_containers.report.record import BUILDING, DONE, FAILED, Asked, Failure, Image, Machine, Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 HERE, NODE, DEAD = "the engine of this machine", "the builder node", "the builder dead"
 BUILDX = """\
 #!/bin/sh
+case "$1 $2 $3" in
+"imagetools inspect --raw") cat "$(dirname "$0")/manifest"; exit ;;
+"imagetools inspect "*) cat "$(dirname "$0")/config"; exit ;;
+esac
 case "$DOCKER_CONTEXT" in
 dead) echo "ERROR: Cannot connect" >&2; exit 1 ;;
 *) cat "$(dirname "$0")/said-${DOCKER_CONTEXT:-here}" ;;
@@ -95,3 +99,21 @@ def test_a_machine_on_which_nothing_began_is_not_asked(environment: dict[str, st
     pair = report(machine(HERE, "linux/amd64", "", "default/default/1"), machine(NODE, "linux/arm64", "node"))
     found = complete.with_steps(pair, environment)
     assert [each.unknown for each in found.machines] == ["", "nothing was begun there"]
+
+
+def test_what_was_pushed_is_measured_by_its_registry(environment: dict[str, str], tmp_path: Path) -> None:
+    plugins = tmp_path / "docker/cli-plugins"
+    layers = [{"digest": "sha256:a", "size": 40}, {"digest": "sha256:b", "size": 60}]
+    (plugins / "manifest").write_text(json.dumps({"layers": layers}), encoding="utf-8")
+    history = [{"created_by": "mmdebstrap --variant=x"}, {"created_by": "ENV A=1"}, {"created_by": "COPY /tree /"}]
+    config = {"rootfs": {"diff_ids": ["sha256:1", "sha256:2"]}, "history": history}
+    (plugins / "config").write_text(json.dumps(config), encoding="utf-8")
+    pushed = Image(name="base", tag="part", digest="sha256:c", trees=("base",), pushed="r.example/base@sha256:c")
+    size = complete._measured(tmp_path, environment, pushed).size
+    assert size is not None
+    assert [(layer.name, layer.packed, layer.unpacked) for layer in size.layers] == [
+        ("root image", 40, 0),
+        ("base", 60, 0),
+    ]
+    (plugins / "config").write_text("{}", encoding="utf-8")
+    assert complete._measured(tmp_path, environment, pushed).unmeasured.startswith("its history has not")

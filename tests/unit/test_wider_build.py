@@ -172,7 +172,6 @@ def test_a_report_is_told_who_builds_what_and_where_its_records_are(catalogue: C
     assert here.tags == {"frontend": "registry.example/team/dynamo-frontend:part-debian-amd64-bbbbbbbbbbbb"}
     assert far.tags == {"frontend": "registry.example/team, without a tag"}
     assert here.pushed == far.pushed == {"frontend": "registry.example/team/dynamo-frontend"}
-    assert (here.keeps, far.keeps) == (True, False), "BuildKit alone keeps no image that could be measured"
     assert not here.joined
 
 
