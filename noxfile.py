@@ -210,11 +210,11 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         if not wish.dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        facts = [build_run.prepared(request, dry_run=wish.dry_run) for request in requests]
-        for request, known in zip(requests, facts, strict=True):
-            build_run.build_prepared(request, known, environment, dry_run=wish.dry_run)
+        parts = build_run.prepared(requests, dry_run=wish.dry_run)
+        for part in parts:
+            build_run.build_prepared(part, environment, dry_run=wish.dry_run)
         with engine.watched(model.ROOT):
-            tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
+            tests = smoke.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
             run.execute(tests, dry_run=wish.dry_run)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import build, caches, one_dockerfile, source_copies
+from dynamo_containers import build, caches, one_dockerfile, source_copies, source_policy
 from dynamo_containers.builders import DOCKER
 from dynamo_containers.caches import Caches
 from dynamo_containers.errors import UsageError
@@ -113,7 +113,7 @@ def work(
     """
     request, facts = wide.request, wide.facts
     path = build.document_path(request)
-    policies, policed = build.policy(request, facts, path)
+    policies, policed = build.policy(source_policy.policy(request, facts), path)
     variables = {**environment, **(wide.share.builder.variables if wide.share.builder else {}), **policed}
     copying = source_copies.copying(request, facts, content, buildx, variables) if wide.joined else None
     documents, parts = [*policies, *([copying.document] if copying else [])], []
@@ -195,7 +195,7 @@ def called(wide: Wide, work: Work) -> Machine:
     return Machine(
         targets=content["target"],
         calls=tuple(Call(metadata=part.metadata, wanted=part.target) for part in work.parts),
-        platforms=request.platforms,
+        request=request,
         tops={part.image.name: part.target for part in work.parts},
         tags={name: next(iter(row["tags"]), f"{wide.registry}, without a tag") for name, row in ends.items()},
         pushed={

@@ -114,7 +114,8 @@ def perform(
     if not dry_run:
         for wide, work in zip(every, works, strict=True):
             _said_of_caches(wider, wide, work)
-        for record in step_inputs.records(wider.request, wider.facts):
+        content = build.bake(wider.request, wider.facts)
+        for record in step_inputs.records(wider.request, wider.facts, content):
             run.write(record)
     if wider.registry:
         _merge(wider, works, dry_run=dry_run)

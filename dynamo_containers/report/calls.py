@@ -15,7 +15,7 @@ from dynamo_containers.report import build_refs
 from dynamo_containers.report.build_refs import EVERYWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.build import Request
@@ -40,7 +40,8 @@ class Machine:
     targets: Mapping[str, Any]
     """The targets of the graph, step by step."""
     calls: tuple[Call, ...]
-    platforms: tuple[Platform, ...]
+    request: Request
+    """What is asked of it: a stage of images, for its platforms."""
     tops: Mapping[str, str]
     """Image -> its target."""
     tags: Mapping[str, str]
@@ -56,22 +57,35 @@ class Machine:
     joined: bool = False
     """Whether its steps are stages of one Dockerfile (one_dockerfile.py)."""
 
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """Return what it builds for."""
+        return self.request.platforms
+
     def made(self) -> dict[str, Any]:
         """Return what bake noted of the targets when it ended well."""
         files = (call.metadata for call in self.calls)
         return {key: row for file in files if file.is_file() for key, row in json.loads(file.read_bytes()).items()}
 
 
-def ordinary(request: Request, document: Document) -> Machine:
-    """Return what the engine in use is called for in an ordinary build, whose bake document that is."""
+def ordinary(requests: Iterable[Request], document: Document) -> tuple[Machine, ...]:
+    """Return what the engine in use is called for in an ordinary build, whose bake document that is, stage by stage."""
     content = json.loads(document.text)
-    tops = dict(zip((image.name for image in request.images), content["group"]["default"]["targets"], strict=True))
+    wanted = iter(content["group"]["default"]["targets"])
+    # As many of them as a stage has images: the document has them in the order of the requests.
+    return tuple(
+        _ordinary(request, document, content["target"], {image.name: next(wanted) for image in request.images})
+        for request in requests
+    )
+
+
+def _ordinary(request: Request, document: Document, targets: Mapping[str, Any], tops: Mapping[str, str]) -> Machine:
     return Machine(
-        targets=content["target"],
+        targets=targets,
         calls=(Call(metadata=build.metadata(document.path), wanted=next(iter(tops.values()))),),
-        platforms=request.platforms,
+        request=request,
         tops=tops,
-        tags={name: content["target"][top]["tags"][0] for name, top in tops.items()},
+        tags={name: targets[top]["tags"][0] for name, top in tops.items()},
     )
 
 

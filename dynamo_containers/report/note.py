@@ -38,15 +38,15 @@ SECONDS_PER_RECORD = 1.0
 
 
 @contextmanager
-def noted(request: Request, words: Sequence[str] = (), *, dry_run: bool) -> Iterator[Note]:
+def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool) -> Iterator[Note]:
     """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report.
 
     Args:
-        request: what is built.
+        requests: what is built.
         words: what the command line says beside that.
         dry_run: whether nothing is built.
     """
-    note = Note(request, words)
+    note = Note(requests, words)
     try:
         yield note
     except BaseException as error:
@@ -62,8 +62,9 @@ def noted(request: Request, words: Sequence[str] = (), *, dry_run: bool) -> Iter
 class Note:
     """The report of a build that runs."""
 
-    def __init__(self, request: Request, words: Sequence[str] = ()) -> None:
-        self._request = request
+    def __init__(self, requests: tuple[Request, ...], words: Sequence[str] = ()) -> None:
+        """Begin the report of a build of several stages of images, or of one."""
+        self._catalogue = requests[0].catalogue
         self._began = time.perf_counter()
         now = time.time()
         self._phase = PREPARING
@@ -74,7 +75,7 @@ class Note:
         self._environment: Mapping[str, str] = {}
         self.report = Report(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
-            asked=_asked(request, words),
+            asked=_asked(requests, words),
             started=now,
         )
 
@@ -107,7 +108,7 @@ class Note:
 
     def write(self) -> None:
         """Write the report; where that cannot be done, say so, and let the build be what it is."""
-        folder = self._request.catalogue.folder
+        folder = self._catalogue.folder
         self.report = replace(self.report, seconds=round(time.perf_counter() - self._began, 3))
         try:
             self._learn_records()
@@ -116,7 +117,7 @@ class Note:
                 from dynamo_containers.report import complete  # a no-op has no need of it
 
                 self.report = complete.with_steps(self.report, self._environment)
-            store.keep(folder, self.report, self._request.catalogue.reports_kept)
+            store.keep(folder, self.report, self._catalogue.reports_kept)
         except (NoSpaceError, OSError, ValueError) as error:
             print(f"No report of this build was written: {error}", file=sys.stderr, flush=True)
 
@@ -139,8 +140,7 @@ class Note:
     def _images(self) -> Iterator[record.Image]:
         for machine in self._machines if self._ended else ():
             made = machine.made()
-            request = replace(self._request, platforms=machine.platforms)
-            yield from (_image(image, request, machine, made) for image in request.images if made)
+            yield from (_image(image, machine.request, machine, made) for image in machine.request.images if made)
 
 
 def _machine(machine: Machine, records: Mapping[str, str]) -> record.Machine:
@@ -159,6 +159,7 @@ def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, 
     digest = str(made.get(target, {}).get("containerimage.digest", ""))
     return record.Image(
         name=size_measure.key(request, image),
+        stage=request.stage.value,
         tag=tag,
         digest=digest,
         trees=tuple(step for step, _ in size_measure.steps_of(machine.targets, target)),
@@ -175,23 +176,25 @@ def _why_not(request: Request, image: Image) -> str:
     return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
 
 
-def _asked(request: Request, words: Sequence[str]) -> Asked:
+def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:
+    first = requests[0]
     return Asked(
-        command=redact.text(" ".join([_command(request), *map(shlex.quote, words)])),
-        stage=request.stage.value,
-        images=tuple(image.name for image in request.images),
-        bases=request.bases.name,
-        platforms=tuple(platform.value for platform in request.platforms),
+        command=redact.text(" ".join([_command(requests), *map(shlex.quote, words)])),
+        stage=", ".join(request.stage.value for request in requests),
+        images=tuple(dict.fromkeys(image.name for request in requests for image in request.images)),
+        bases=first.bases.name,
+        platforms=tuple(platform.value for platform in first.platforms),
     )
 
 
-def _command(request: Request) -> str:
+def _command(requests: Sequence[Request]) -> str:
     """Return the line that asks for the same on this machine, without what goes without saying."""
-    line = container.build_line(request).removesuffix(f" --bases {build.DEFAULT_BASES}")
-    if request.platforms == (native_platform(),):
-        line = line.replace(f" --platform {request.platforms[0].value}", "")
-    strict = request.bases.strict and not request.catalogue.bases[request.bases.name].strict
-    sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in request.sources.items()]
+    first = requests[0]
+    line = container.build_line(*requests).removesuffix(f" --bases {build.DEFAULT_BASES}")
+    if first.platforms == (native_platform(),):
+        line = line.replace(f" --platform {first.platforms[0].value}", "")
+    strict = first.bases.strict and not first.catalogue.bases[first.bases.name].strict
+    sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in first.sources.items()]
     return " ".join([line, *(["--strict"] if strict else []), *sources])
 
 

@@ -99,6 +99,7 @@ class Image:
 
     name: str
     """Image, stage, bases and architecture: what its sizes are kept under."""
+    stage: str
     tag: str
     digest: str
     trees: tuple[str, ...]

@@ -70,6 +70,7 @@ REPORT = Report(
     ),
     images=(
         Image(
+            stage="base",
             name="base-base-debian-amd64",
             tag="dynamo-base:1",
             digest="sha256:c",
@@ -79,6 +80,7 @@ REPORT = Report(
         ),
         Image(
             name="base-base-debian-arm64",
+            stage="base",
             tag="dynamo-base:1",
             digest="",
             trees=(),

@@ -108,7 +108,9 @@ def test_what_was_pushed_is_measured_by_its_registry(environment: dict[str, str]
     history = [{"created_by": "mmdebstrap --variant=x"}, {"created_by": "ENV A=1"}, {"created_by": "COPY /tree /"}]
     config = {"rootfs": {"diff_ids": ["sha256:1", "sha256:2"]}, "history": history}
     (plugins / "config").write_text(json.dumps(config), encoding="utf-8")
-    pushed = Image(name="base", tag="part", digest="sha256:c", trees=("base",), pushed="r.example/base@sha256:c")
+    pushed = Image(
+        name="base", stage="base", tag="part", digest="sha256:c", trees=("base",), pushed="r.example/base@sha256:c"
+    )
     size = complete._measured(tmp_path, environment, pushed).size
     assert size is not None
     assert [(layer.name, layer.packed, layer.unpacked) for layer in size.layers] == [

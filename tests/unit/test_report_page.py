@@ -39,7 +39,15 @@ def layer(name: str, packed: int, content: str = "") -> Layer:
 
 def image(name: str, *layers: Layer, digest: str = "sha256:1", most: int = 300) -> Image:
     budget = {"compressed-mb": most} if most else {}
-    return Image(name=name, tag=f"{name}:1", digest=digest, trees=(), budget=budget, size=ImageSize(layers=layers))
+    return Image(
+        name=name,
+        stage="runtime",
+        tag=f"{name}:1",
+        digest=digest,
+        trees=(),
+        budget=budget,
+        size=ImageSize(layers=layers),
+    )
 
 
 def report(*made: Image, name: str = "1", stage: str = "runtime", moment: float = NOW) -> Report:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers import build
+from dynamo_containers.model import Stage
 from dynamo_containers.report import build_refs, build_steps, buildkit, calls
 from dynamo_containers.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
 
 BEGAN = 1795543140.0  # 2026-11-24T17:59:00Z
 AMD64 = ("linux/amd64",)
@@ -201,7 +205,8 @@ def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_p
     assert begun(tmp_path / "nowhere", 200) == {}
 
 
-def test_of_builds_that_began_at_once_each_machine_has_its_own_records(tmp_path: Path) -> None:
+def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue: Catalogue, tmp_path: Path) -> None:
+    request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
     note(tmp_path, "there", {"t1": ("top", "/c/top")}, 202, node="node")
     note(tmp_path, "here", {"h1": ("top", "/c/top")}, 203)
     note(tmp_path, "below", {"u1": ("below", "/c/below")}, 201)
@@ -211,7 +216,7 @@ def test_of_builds_that_began_at_once_each_machine_has_its_own_records(tmp_path:
         calls.Machine(
             targets={"top": {"context": "/c/top"}},
             calls=(calls.Call(metadata=tmp_path / "none", wanted="top"),),
-            platforms=(),
+            request=request,
             tops={},
             tags={},
             place=place,

@@ -130,6 +130,26 @@ def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
         assert f"  {task} " in output
 
 
+def test_all_stages_are_built_one_by_one_and_in_one_go_once_nothing_changed(line: CommandLine) -> None:
+    def documents() -> list[str]:
+        lines = line.started.read_text(encoding="utf-8").splitlines()
+        line.started.unlink()
+        return [Path(each.split()[-1]).name for each in lines]
+
+    words = ("build.all", "--image", "frontend", "--stage", "base", "--stage", "runtime")
+    one_by_one = [f"bake-{which}-debian-{native_platform().arch}.json" for which in ("base-base", "runtime-frontend")]
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+    assert line.invoke(*words)[0] == 0
+    assert documents() == [f"bake-base-runtime-base-frontend-debian-{native_platform().arch}.json"]
+    report = report_of(line)
+    assert report.asked.command == "invoke build.all --image frontend --stage base --stage runtime"
+    assert report.asked.stage == "base, runtime"
+    line.append("containers/os/entrypoint", "# one more\n")
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+
+
 def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
     document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"

@@ -70,7 +70,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
         for document in work.documents:
             run.write(document)
     try:
-        wider_run._built(wider, every, works, Note(request), dry_run=False)
+        wider_run._built(wider, every, works, Note((request,)), dry_run=False)
     finally:
         asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
     return [line.partition(" ")[0] for line in asked if " bake " in line]
