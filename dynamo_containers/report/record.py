@@ -172,7 +172,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         graph={name: tuple(needed) for name, needed in row["graph"].items()},
         steps=None if steps is None else tuple(_step(each) for each in steps),
         machines=tuple(Machine(**_tuples(each, "platforms", "records")) for each in row.get("machines", ())),
-        images=tuple(_image(each) for each in row["images"]),
+        images=tuple(_image({"stage": row["asked"]["stage"], **each}) for each in row["images"]),
     )
 
 
