@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from dynamo_containers import build, engine, host_tools, mirrors, pulled, registry, run, source_policy
 from dynamo_containers.errors import LockError, NoEngineError, UnreachedError
 from dynamo_containers.image_refresh import UPGRADE
+from dynamo_containers.platforms import native_platform
 from dynamo_containers.registry import Client
+from dynamo_containers.unreached import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.os_lock import OsLock
     from dynamo_containers.pins import Pins
+    from dynamo_containers.platforms import Platform
 
 STEP = "os-installed"
 """The folder of containers/ that reads them."""
@@ -45,8 +48,8 @@ class Question:
     contexts: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    fresh: bool = False
-    """Whether the answer may be another one than last time."""
+    runs: bool = False
+    """Whether programs of the image answer: on its platform, and maybe another thing than last time."""
     hint: str
     """What to look at where the step fails."""
 
@@ -96,7 +99,16 @@ def ask(folder: Path, lock: OsLock, image: str, question: Question, target: Path
     except NoEngineError:
         message = "no Docker Engine to read it with: invoke engine.up"
         raise UnreachedError(message) from None
+    if question.runs and lock.platform is not native_platform():
+        _emulate(folder, lock.platform)
     run.execute(planned(folder, lock, image, question, target, environment, engine.buildx(environment)))
+
+
+def _emulate(folder: Path, platform: Platform) -> None:
+    try:
+        engine.emulate(folder, (platform,))
+    except NoEngineError as error:
+        raise UnreachedError(one_line(str(error))) from None
 
 
 def planned(  # noqa: PLR0913, PLR0917 - what decides it
@@ -118,7 +130,7 @@ def planned(  # noqa: PLR0913, PLR0917 - what decides it
                 "attest": ["type=provenance,disabled=true"],
                 "context": str(folder / "containers" / question.step),
                 "contexts": {"root": f"docker-image://{image}", **question.contexts},
-                "no-cache": question.fresh,
+                "no-cache": question.runs,
                 "output": [f"type=local,dest={target}"],
                 "platforms": [lock.platform.value],
                 "secret": list(question.secrets),

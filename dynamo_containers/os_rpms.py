@@ -53,7 +53,7 @@ def resolved(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, t
         step=STEP,
         contexts={"wish": str(place)},
         secrets=tuple(each for each in host_secrets.secrets(folder, os.environ) if each.startswith("id=ca,")),
-        fresh=True,  # a repository moves
+        runs=True,
         hint=f"The dnf of {lock.image} was asked, by {STEP}/resolve-rpms. Is that image one with dnf?",
     )
     with TemporaryDirectory(dir=place) as scratch:

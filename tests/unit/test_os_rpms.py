@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import (
+    engine,
     host_secrets,
     lock_part,
     mirrors,
@@ -21,11 +22,14 @@ from dynamo_containers import (
     os_packages,
     os_rpms,
     pulled,
+    registry,
+    run,
     sources,
 )
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachedError, UsageError
 from dynamo_containers.mirrors import Mirrors
+from dynamo_containers.os_installed import Question
 from dynamo_containers.pins import load_pins
 from dynamo_containers.platforms import Platform
 
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.model import Catalogue
-    from dynamo_containers.os_installed import Question
     from dynamo_containers.os_lock import OsLock
 
 ADDRESS = "https://repo.almalinux.org/almalinux"
@@ -187,6 +190,24 @@ def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_th
     (command,) = plan.commands
     assert "--allow=fs.read=/ca.pem" in command.argv
     assert f"--allow=fs.write={tmp_path}" in command.argv
+
+
+@pytest.mark.parametrize(("platform", "emulated"), [(Platform.ARM64, [(Platform.ARM64,)]), (Platform.AMD64, [])])
+def test_a_foreign_image_is_asked_under_emulation(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch, platform: Platform, emulated: list[tuple[Platform, ...]]
+) -> None:
+    found: list[tuple[Platform, ...]] = []
+    monkeypatch.setattr(os_installed, "native_platform", lambda: Platform.AMD64)
+    monkeypatch.setattr(registry, "look", lambda *_: "there")
+    monkeypatch.setattr(engine, "client_buildx", lambda _: ("buildx",))
+    monkeypatch.setattr(engine, "environment", lambda _: {})
+    monkeypatch.setattr(engine, "buildx", lambda _: ("buildx",))
+    monkeypatch.setattr(engine, "emulate", lambda _, platforms: found.append(platforms))
+    monkeypatch.setattr(run, "execute", lambda _: None)
+    lock = lock_of(own, platform=platform)
+    question = Question(step="os-resolved", runs=True, hint="")
+    os_installed.ask(own.folder, lock, os_installed.named(lock, own.pins), question, own.folder)
+    assert found == emulated
 
 
 def test_what_asks_dnf_keeps_to_the_syntax_of_the_python_that_almalinux_8_has_it_for(own: Catalogue) -> None:
