@@ -11,7 +11,7 @@ import pytest
 from dynamo_containers import model
 from dynamo_containers.os_lock import LOCKED, ON
 from dynamo_containers.pins import load_pins
-from tests.source_builds.conftest import repository
+from tests.source_builds.conftest import git, repository
 from tests.stand_in.project import NATIVE
 from tests.stand_in.rpms import OFFERED, SmallRpm
 from tests.stand_in.test_mirror import edited
@@ -102,29 +102,39 @@ def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: Projec
 
 
 @pytest.fixture(scope="module")
-def dynamo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a repository with one commit of the small sources of Dynamo."""
-    return repository("dynamo", tmp_path_factory.mktemp("sources"))
+def checkouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return repositories with one commit each of the small sources."""
+    return {name: repository(name, tmp_path_factory.mktemp("sources")) for name in ("dynamo", "nixl", "ucx")}
 
 
 @pytest.fixture(scope="module")
-def base(project: Project, dynamo: Path) -> str:
-    """Build base with Dynamo from the checkout; return its tag."""
-    done = project.invoke("build.base", "--bases", "cuda", "--dynamo-source", str(dynamo))
+def base(project: Project, checkouts: dict[str, Path]) -> str:
+    """Build base from the checkouts; return its tag."""
+    words = [word for name, folder in checkouts.items() for word in (f"--{name}-source", str(folder))]
+    done = project.invoke("build.base", "--bases", "cuda", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
     (tag,) = (each for each in listed if each.startswith("dynamo-base:") and each.endswith(f"-cuda-{NATIVE.arch}"))
     return tag
 
 
-def test_dynamo_s_wheels_are_of_the_checkout(project: Project, base: str, dynamo: Path) -> None:
+def test_all_wheels_are_of_the_checkouts(project: Project, base: str, checkouts: dict[str, Path]) -> None:
     manifest = json.loads(project.docker("run", "--rm", base, "cat", "/opt/dynamo/wheelhouse/manifest.json"))
     files = {wheel["name"]: wheel["file"] for wheel in manifest["wheels"]}
     assert files["ai-dynamo"] == "ai_dynamo-1.4.2-py3-none-any.whl"
     assert re.fullmatch(r"ai_dynamo_runtime-1[.]4[.]2-cp310-abi3-(manylinux\w+[.]?)+[.]whl", files["ai-dynamo-runtime"])
+    assert set(files) == {"ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13"}
     labels = json.loads(project.docker("inspect", "--format={{json .Config.Labels}}", base))
-    commit = (dynamo / ".git/refs/heads").iterdir().__next__().read_text(encoding="utf-8").strip()
-    assert labels["ai.dynamo.source.dynamo"] == commit
+    assert {name: state for name, state in labels.items() if name.startswith("ai.dynamo.source.")} == {
+        f"ai.dynamo.source.{name}": git(folder, "rev-parse", "HEAD") for name, folder in checkouts.items()
+    }
+
+
+def test_nixl_s_wheel_has_taken_in_the_library_out_of_an_rpm(project: Project, base: str) -> None:
+    listing = "/opt/dynamo/tools/bin/python -m zipfile --list /opt/dynamo/wheelhouse/nixl_cu13*.whl"
+    said = project.docker("run", "--rm", base, "sh", "-c", listing)
+    assert re.search(r"^nixl_cu13\.libs/libibverbs-[0-9a-f]+\.so", said, re.MULTILINE)
+    assert "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0 " in said
 
 
 def test_base_has_nothing_of_what_compiled_it(project: Project, base: str) -> None:
