@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 from dynamo_containers import build, explain_read, model, prepare, python_lock, request_locks
 from dynamo_containers.errors import LockError
 from dynamo_containers.model import Stage
+from dynamo_containers.pins import PINS_FILE, render
 from dynamo_containers.platforms import Platform
 from tests.unit.conftest import leave_locks_on_images
 
@@ -199,6 +201,27 @@ def test_nixl_and_ucx_are_compiled_on_the_builder_by_its_own_compiler(
     assert steps["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
     compilers = {"gcc", "gcc-c++", "g++"}
     assert not compilers & set(catalogue.bases["cuda"].packages["cxx"].packages)  # older than the image's
+
+
+def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
+    with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt was never made(?s:.*)invoke lock --only os --bases"):
+        prepare.facts(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    prepare.facts(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
+
+
+def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    pins = catalogue.pins
+    rest = replace(pins, programs={key: pin for key, pin in pins.programs.items() if key[1] != "rust"})
+    (catalogue.folder / PINS_FILE).write_text(render(rest), encoding="utf-8")
+    own = model.load(catalogue.folder)
+    with pytest.raises(LockError, match=r"no programs[.]cuda[.]rust for linux/amd64[.]\n(?s:.*)--only archives"):
+        prepare.facts(from_sources(own, Platform.AMD64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    prepare.facts(from_sources(own, Platform.AMD64, {}), dry_run=True)
 
 
 def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_build_s(
