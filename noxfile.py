@@ -47,7 +47,7 @@ SHELL_SCRIPTS = (
     "containers/bin/settle",
     "containers/backend/compile",
     "containers/bin/start-settling",
-    "containers/base/fetch-wheels",
+    "containers/fetched/fetch-wheels",
     "containers/cuda-toolkit/lay-out",
     "containers/frontend/install-nixl",
     "containers/os/entrypoint",
@@ -207,8 +207,7 @@ def cuda_sources(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build_record, build_run, engine, prepare, reach, run
-    from dynamo_containers.report import note
+    from dynamo_containers import build_run, engine, run
 
     with _messages(session):
         wish = smoke.wish(arguments, CATALOGUE.images[image])
@@ -217,16 +216,11 @@ def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tupl
         if not wish.dry_run:
             engine.up(model.ROOT, (platform,))
         environment = engine.environment(model.ROOT)
-        facts = [prepare.facts(request, dry_run=wish.dry_run) for request in requests]
+        parts = build_run.prepared(requests, dry_run=wish.dry_run)
+        for part in parts:
+            build_run.build_prepared(part, environment, dry_run=wish.dry_run)
         with engine.watched(model.ROOT):
-            for request, known in zip(requests, facts, strict=True):
-                with note.noted(request, dry_run=wish.dry_run) as noting:
-                    with reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-                        build_run.ordinary(request, known, environment, noting, dry_run=wish.dry_run)
-                    if not wish.dry_run:
-                        noting.measuring()
-                        build_record.remember(request, known)
-            tests = smoke.plan(requests, facts[0].version, environment, gpu=wish.gpu)
+            tests = smoke.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
             run.execute(tests, dry_run=wish.dry_run)
 
 

@@ -63,6 +63,10 @@ def _messages() -> Iterator[None]:
         raise Exit(message, INTERRUPTED) from None
 
 
+def _sources(dynamo: str, nixl: str, ucx: str) -> dict[str, str]:
+    return {"dynamo": dynamo, "nixl": nixl, "ucx": ucx}
+
+
 def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     c: Context,
     stage: model.Stage,
@@ -84,11 +88,11 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
             platforms=platform,
             bases=bases,
             strict=strict,
-            sources=dict(zip(("dynamo", "nixl", "ucx"), sources, strict=True)),
+            sources=_sources(*sources),
         )
         read, write, push = how
         wish = build_run.Wish(read=read, write=write, push=push)
-        build_run.perform(request, wish, dry_run=c.config.run.dry)
+        build_run.perform((request,), wish, dry_run=c.config.run.dry)
 
 
 @task(iterable=["platform", "cache_from"], optional=["cache_to"], help={"platform": PLATFORM, **BUILD_FLAGS})
@@ -137,6 +141,44 @@ def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
         build
     )
     return made
+
+
+@task(
+    name="all",
+    iterable=["image", "platform", "stage"],
+    help={
+        "image": IMAGE,
+        "platform": PLATFORM,
+        "stage": "base, backend, runtime, ci or dev; again for more; without it: all that the images have",
+        **{name: text for name, text in BUILD_FLAGS.items() if name not in ("cache-from", "cache-to", "push")},
+    },
+)
+def all_stages(  # noqa: PLR0913, PLR0917 - one for each flag
+    c: Context,
+    image: list[str],
+    platform: list[str],
+    stage: list[str],
+    bases: str = "debian",
+    dynamo_source: str = "",
+    nixl_source: str = "",
+    ucx_source: str = "",
+    *,
+    strict: bool = False,
+) -> None:
+    """Build every stage of the images as one graph: base, backend, runtime, ci and dev."""
+    from dynamo_containers import all_stages, build_run
+
+    with _messages():
+        requests = all_stages.requests(
+            model.load(),
+            all_stages.stages(stage),
+            images=image,
+            platforms=platform,
+            bases=bases,
+            strict=strict,
+            sources=_sources(dynamo_source, nixl_source, ucx_source),
+        )
+        build_run.perform(requests, build_run.Wish(), dry_run=c.config.run.dry)
 
 
 backend = _build_task(
@@ -360,5 +402,5 @@ def report(_: Context) -> None:
 
 
 namespace = Collection(lock, lint, explain, diff, report, run, clean_up)
-namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, accept_sizes))
+namespace.add_collection(Collection("build", base, backend, runtime, ci, dev, all_stages, accept_sizes))
 namespace.add_collection(Collection("engine", up, status, environment, down))

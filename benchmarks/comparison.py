@@ -65,8 +65,8 @@ class Row:
 
 
 def rows(ways: Mapping[str, Measured]) -> tuple[Row, ...]:
-    """Return the medians of what was measured, side by side."""
-    return tuple(
+    """Return the medians of what was measured, side by side, and what the design promises even where it was not."""
+    every = (
         Row(
             what=what,
             name=name,
@@ -83,6 +83,7 @@ def rows(ways: Mapping[str, Measured]) -> tuple[Row, ...]:
         )
         for name in names
     )
+    return tuple(row for row in every if row.promised or (row.ours, row.baseline) != (None, None))
 
 
 def _names(ways: Any, what: str) -> tuple[str, ...]:  # noqa: ANN401 - any iterable of ways

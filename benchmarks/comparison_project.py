@@ -138,7 +138,7 @@ def fetch(project: Project) -> None:
     package = parse(project.lock(project.backends[0]).read_text(encoding="utf-8")).entries[project.package]
     lock.write_text(project.pins("base") + "\n".join(package.pin) + "\n", encoding="utf-8")
     env = {"TARGETARCH": NATIVE.arch, "GLIBC": BASES.glibc, "PYTHON_VERSION": BASES.python}
-    run.capture(run.Command(argv=(str(model.ROOT / "containers/base/fetch-wheels"), str(lock), str(place)), env=env))
+    run.capture(run.Command(argv=(str(model.ROOT / "containers/fetched/fetch-wheels"), str(lock), str(place)), env=env))
     for name in (*DYNAMO, project.package):
         (file,) = place.glob(f"{name.replace('-', '_')}-[0-9]*.whl")
         project.wheels[name] = (file.name, file.read_bytes())

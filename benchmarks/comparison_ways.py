@@ -20,28 +20,30 @@ if TYPE_CHECKING:
     from dynamo_containers.build import Facts
     from dynamo_containers.model import Image
 
-OURS_STAGES = (Stage.BACKEND, Stage.RUNTIME, Stage.CI)
+OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
+DOWNLOADS = "downloads"
+"""A stage of the baseline's file of which nothing is kept but uv's cache."""
 TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """One graph: four calls for whatever number of backends."""
+    """One graph: one command for whatever number of backends."""
 
     project: Project
 
     def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
         """Return what builds every stage of these backends."""
         chosen = [word for name in backends for word in ("--image", name)]
-        words = [word for stage in OURS_STAGES for word in (f"build.{stage.value}", *chosen)]
-        return (invoke(self.project.folder, "build.base", *words),)
+        stages = [word for stage in OURS_STAGES for word in ("--stage", stage.value)]
+        return (invoke(self.project.folder, "build.all", *chosen, *stages),)
 
     def tags(self, backend: str) -> tuple[str, ...]:
         """Return the images of a backend."""
         image = self.project.catalogue().images[backend]
         base = self.project.catalogue().images["base"]
-        return (self._tag(base, Stage.BASE), *(self._tag(image, stage) for stage in OURS_STAGES))
+        return tuple(self._tag(base if stage is Stage.BASE else image, stage) for stage in OURS_STAGES)
 
     def runtime(self, backend: str) -> str:
         """Return the image that is deployed."""
@@ -64,6 +66,10 @@ class Baseline:
     def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
         """Return what builds every stage of these backends, one after the other."""
         return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
+
+    def downloads(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+        """Return what fills uv's cache for both ways."""
+        return tuple(self._command(name, DOWNLOADS) for name in backends)
 
     def tags(self, backend: str) -> tuple[str, ...]:
         """Return the images of a backend."""
@@ -88,7 +94,7 @@ class Baseline:
             f"--target={stage}",
             f"--tag=baseline-{backend}-{stage}:{BASES.name}",
             f"--label={on_engine.SOURCE}={self.project.catalogue().source}",
-            f"--output={build.OUTPUT}",
+            f"--output={'type=cacheonly' if stage == DOWNLOADS else build.OUTPUT}",
             "--provenance=false",
             str(folder),
         ]

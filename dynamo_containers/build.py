@@ -177,11 +177,32 @@ def plan(
         buildx: how buildx is called.
         records: what is to be written down when it succeeded.
     """
-    path = document_path(request)
-    document = Document(path=path, text=text_of(bake(request, facts)))
-    policies, policed = policy(request, facts, path)
-    command = command_of(request, facts, buildx, path)
+    made = Made(path=document_path(request), content=bake(request, facts), policy=source_policy.policy(request, facts))
+    return plan_of(made, request, facts, environment, buildx, records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What is planned: a bake document with its policy."""
+
+    path: Path
+    content: Mapping[str, Any]
+    policy: Mapping[str, Any]
+
+
+def plan_of(  # noqa: PLR0913, PLR0917 - as `plan`
+    made: Made,
+    request: Request,
+    facts: Facts,
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...],
+    records: tuple[Document, ...],
+) -> Plan:
+    """Return the documents and the command that builds them; the arguments are those of `plan`."""
+    policies, policed = policy(made.policy, made.path)
+    command = command_of(request, facts, buildx, made.path)
     command = replace(command, env={**environment, **command.env, **policed})
+    document = Document(path=made.path, text=text_of(made.content))
     return Plan(documents=(document, *policies), commands=(command,), records=records)
 
 
@@ -231,9 +252,8 @@ def command_of(
     )
 
 
-def policy(request: Request, facts: Facts, bake_file: Path) -> tuple[tuple[Document, ...], dict[str, str]]:
-    """Return the policy's document, if it has any rule, and the variable by which buildx finds it."""
-    rules = source_policy.policy(request, facts)
+def policy(rules: Mapping[str, Any], bake_file: Path) -> tuple[tuple[Document, ...], dict[str, str]]:
+    """Return the document of a policy, if it has any rule, and the variable by which buildx finds it."""
     if not rules:
         return (), {}
     path = bake_file.with_name(f"policy-{bake_file.name}")

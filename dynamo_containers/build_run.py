@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
-    build,
+    all_stages,
     build_record,
     engine,
     file_lock,
@@ -19,13 +19,15 @@ from dynamo_containers import (
     size_check,
     step_inputs,
 )
-from dynamo_containers.report import note
+from dynamo_containers.errors import CheckFailedError
+from dynamo_containers.report import calls, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.all_stages import Part
+    from dynamo_containers.build import Request
     from dynamo_containers.report.note import Note
     from dynamo_containers.run import Document
     from dynamo_containers.wider_run import Ways
@@ -46,53 +48,117 @@ class Wish:
     """The registry that the images go to; '' for the engine's own store."""
 
 
-def perform(request: Request, wish: Wish, *, dry_run: bool) -> None:
-    """Build a request, note what was built, and check its size.
+def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
+    """Build a stage of images, or several; note what was built, and check its size.
+
+    Several are one graph (all_stages.py) where nothing changed. Otherwise each is built by itself: an engine would
+    unpack what they share once for each of them, at the same time (docs/adr/0028). So are those with caches, builders
+    or a registry, which know of one stage.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
-    with note.noted(request, dry_run=dry_run) as noting:
-        _perform(request, wish, noting, dry_run=dry_run)
+    if len(requests) > 1 and (_is_wider(wish) or not _is_built(requests)):
+        for request in requests:
+            perform((request,), wish, dry_run=dry_run)
+        return
+    with note.noted(*requests, dry_run=dry_run) as noting:
+        _perform(requests, wish, noting, dry_run=dry_run)
 
 
-def _perform(request: Request, wish: Wish, noting: Note, *, dry_run: bool) -> None:
-    folder = request.catalogue.folder
+def _perform(requests: Sequence[Request], wish: Wish, noting: Note, *, dry_run: bool) -> None:
+    first = requests[0]
+    folder = first.catalogue.folder
     environment = engine.environment(folder)
-    ways = _ways(request, wish)
-    here = request.platforms if ways is None else ways.here
+    ways = _ways(first, wish)
+    here = first.platforms if ways is None else ways.here
     if not dry_run and here:
         engine.ready_for(folder, here)
-    with _alone(folder / PREPARES, "another build of this checkout, which makes what both need", dry_run=dry_run):
-        facts = prepare.facts(request, dry_run=dry_run)
-    path = build.document_path(request)
-    with (
-        _alone(path.with_suffix(".lock"), f"another build of {path.stem.removeprefix('bake-')}", dry_run=dry_run),
-        engine.watched(folder),
-        reach.explained(request, lambda: engine.client_buildx(folder)),
-    ):
+    parts = prepared(requests, dry_run=dry_run)
+    with _at_work(requests, dry_run=dry_run):
         if ways is None:
-            document: Document | None = ordinary(request, facts, environment, noting, dry_run=dry_run)
+            document: Document | None = _ordinary(parts, environment, noting, dry_run=dry_run)
         else:
-            document = ways.perform(facts, environment, noting, dry_run=dry_run)
+            document = ways.perform(parts[0][1], environment, noting, dry_run=dry_run)
     if dry_run:
         return
+    noting.measuring()
+    for part in parts:
+        build_record.remember(*part)
     if document:
-        noting.measuring()
-    build_record.remember(request, facts)
-    if document:
-        size_check.check(request, facts, environment, document)
+        _check_sizes(parts, environment, document)
+
+
+def _check_sizes(parts: Sequence[Part], environment: Mapping[str, str], document: Document) -> None:
+    faults = []
+    for part in parts:
+        try:
+            size_check.check(*part, environment, document)
+        except CheckFailedError as error:
+            faults.append(str(error))
+    if faults:
+        raise CheckFailedError("\n".join(faults))
+
+
+def _is_built(requests: Sequence[Request]) -> bool:
+    """Say whether every step of these stages was done before, with the inputs that it has now."""
+    parts = [(request, prepare.stated(request)) for request in requests]
+    return step_inputs.unchanged(*parts[-1], all_stages.bake(parts))
+
+
+def _is_wider(wish: Wish) -> bool:
+    """Say whether anything is other than in an ordinary build."""
+    said = wish.read or wish.write or wish.push or os.environ.get(machine_file.BUILDX_BUILDER)
+    files = (machine_file.CACHES, machine_file.BUILDERS)
+    return bool(said) or any(machine_file.there(os.environ, *file) for file in files)
 
 
 def _ways(request: Request, wish: Wish) -> Ways | None:
     """Return what is other than in an ordinary build, which imports none of it; None for such a one."""
-    said = wish.read or wish.write or wish.push or os.environ.get(machine_file.BUILDX_BUILDER)
-    files = (machine_file.CACHES, machine_file.BUILDERS)
-    if not said and not any(machine_file.there(os.environ, *file) for file in files):
+    if not _is_wider(wish):
         return None
     from dynamo_containers import wider_run
 
     return wider_run.ways(request, wish, os.environ)
+
+
+def prepared(requests: Sequence[Request], *, dry_run: bool) -> tuple[Part, ...]:
+    """Make what requests are built from, while no other build of this checkout does.
+
+    Raises:
+        FatalError: any of the foreseen failures.
+    """
+    file = requests[0].catalogue.folder / PREPARES
+    with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
+        return tuple((request, prepare.facts(request, dry_run=dry_run)) for request in requests)
+
+
+def build_prepared(part: Part, environment: Mapping[str, str], *, dry_run: bool) -> None:
+    """Build a stage that was prepared as an ordinary one, and note what was built.
+
+    Raises:
+        FatalError: any of the foreseen failures.
+    """
+    request, facts = part
+    with note.noted(request, dry_run=dry_run) as noting:
+        with _at_work((request,), dry_run=dry_run):
+            _ordinary((part,), environment, noting, dry_run=dry_run)
+        if not dry_run:
+            noting.measuring()
+            build_record.remember(request, facts)
+
+
+@contextmanager
+def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
+    """Keep others from building the same meanwhile, and tell why an engine fails."""
+    folder, path = requests[0].catalogue.folder, all_stages.document_path(requests)
+    with ExitStack() as stack:
+        holder = f"another build of {path.stem.removeprefix('bake-')}"
+        stack.enter_context(_alone(path.with_suffix(".lock"), holder, dry_run=dry_run))
+        stack.enter_context(engine.watched(folder))
+        for request in requests:
+            stack.enter_context(reach.explained(request, lambda: engine.client_buildx(folder)))
+        yield
 
 
 @contextmanager
@@ -105,16 +171,15 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def ordinary(
-    request: Request, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool
-) -> Document:
-    """Build a request as one bake graph on the engine in use; return the bake document.
+def _ordinary(parts: Sequence[Part], environment: Mapping[str, str], noting: Note, *, dry_run: bool) -> Document:
+    """Build stages as one bake graph on the engine in use; return the bake document.
 
     Raises:
         CommandFailedError: a step failed.
     """
-    records = step_inputs.records(request, facts)
-    plan = build.plan(request, facts, environment, engine.buildx(environment), records)
-    noting.building(facts, plan)
+    content = all_stages.bake(parts)
+    records = step_inputs.records(*parts[-1], content)
+    plan = all_stages.plan(parts, content, environment, engine.buildx(environment), records)
+    noting.building(parts[0][1], environment, calls.ordinary([request for request, _ in parts], plan.documents[0]))
     run.execute(plan, dry_run=dry_run)
     return plan.documents[0]

@@ -124,12 +124,15 @@ def _mounted(wish: Wish, stage: Stage) -> tuple[str, ...]:
     return (*owner, "--volume", f"{source}:{WORKSPACE}")
 
 
-def build_line(request: build.Request) -> str:
-    """Return the command line that builds what a request names."""
-    platforms = [f"--platform {platform.value}" for platform in request.platforms]
-    images = [] if request.stage is Stage.BASE else [f"--image {image.name}" for image in request.images]
-    words = [f"invoke build.{request.stage.value}", *images, *platforms, f"--bases {request.bases.name}"]
-    return " ".join(words)
+def build_line(*requests: build.Request) -> str:
+    """Return the command line that builds what requests name: of one stage, or of several (all_stages.py)."""
+    first, stages = requests[0], [request.stage for request in requests]
+    every = [image for request in requests if request.stage is not Stage.BASE for image in request.images]
+    images = [f"--image {name}" for name in dict.fromkeys(image.name for image in every)]
+    chosen = [f"--stage {stage.value}" for stage in stages] if len(stages) not in (1, len(Stage)) else []
+    task = f"invoke build.{stages[0].value if len(stages) == 1 else 'all'}"
+    platforms = [f"--platform {platform.value}" for platform in first.platforms]
+    return " ".join([task, *images, *chosen, *platforms, f"--bases {first.bases.name}"])
 
 
 def tags(environment: Mapping[str, str]) -> Command:

@@ -59,7 +59,8 @@ def _files(root: str, mounted: Collection[str]) -> Iterator[tuple[str, int]]:
 
 def _owners(root: str, files: Collection[str]) -> dict[str, str]:
     owners: dict[str, str] = {}
-    for path in files:
+    # Of a path that two packages have, the last one's file stays, by name (containers/bin/clashes).
+    for path in sorted(path for path in files if path.endswith(("/RECORD", ".list"))):
         folder, _, name = path.rpartition("/")
         if name == "RECORD" and (match := DIST_INFO.fullmatch(folder.rpartition("/")[2])):
             owner = "python " + re.sub(r"[-_.]+", "-", match["name"]).lower()

@@ -102,8 +102,8 @@ def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
 def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:
     folder = kind_of(target).name
     reader: dict[str, Reader] = {
-        "base": _base,
         "builder": _builder,
+        "fetched": _piece,
         "os": _programs,
         "os-packages": _set,
         "os-rpms": _set,
@@ -144,10 +144,6 @@ def _programs(request: Request, _: Mapping[str, Any], platform: Platform) -> Con
 
 def _builder(request: Request, _: Mapping[str, Any], platform: Platform) -> Content:
     return _python(request, f"builder-{request.bases.name}-{platform.arch}", None)
-
-
-def _base(request: Request, _: Mapping[str, Any], platform: Platform) -> Content:
-    return _python(request, f"base-{request.bases.name}-{platform.arch}", None)
 
 
 def _piece(request: Request, target: Mapping[str, Any], platform: Platform) -> Content:

@@ -13,9 +13,12 @@ from dynamo_containers.model import Stage, Way
 from dynamo_containers.python_layers import ENGINE_IMAGE, backend_layer, ci_layer, engine_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.graph_target import Steps
     from dynamo_containers.model import Image
+    from dynamo_containers.python_pieces import Piece
 
 DEV_PACKAGES = "dev"
 """The set of OS packages that a dev image gets."""
@@ -33,14 +36,32 @@ def add_image(steps: Steps, request: Request, facts: Facts, image: Image, stage:
 
 
 def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
-    _add_builder(steps, request, facts)
+    below = _add_builder(steps, request, facts)
     built = source_steps.add_built(steps, request, facts)
-    name = add(steps, request, facts, "base", "base", {"builder": "builder", **{step: step for step in built}})
-    if built:
-        steps[name]["args"]["BUILT"] = " ".join(source_builds.packages(request.bases, facts.sources))
-    if request.bases.cuda:
-        steps[name]["args"]["CUDA"] = request.bases.cuda
+    packages = source_builds.packages(request.bases, facts.sources) if built else ()
+    for piece in python_pieces.installed(facts.pieces["base"]):
+        below = _add_fetched(steps, request, facts, piece, below, packages)
+    add(steps, request, facts, "base", "base", {"below": below, **{step: step for step in built}})
+    steps["base"]["contexts"]["fetched"] = str(request.catalogue.folder / "containers/fetched")
+    steps["base"]["args"] |= _judged_by(request, packages)
+    return "base"
+
+
+def _add_fetched(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: Steps, request: Request, facts: Facts, piece: Piece, below: str, built: Iterable[str]
+) -> str:
+    """Add a piece of the wheels that are fetched. It knows of what is built only if that would be in it."""
+    pieces = request.catalogue.images["base"].pieces
+    mine = [package for package in built if python_pieces.piece_of(package, pieces) == piece.name]
+    name = add(steps, request, facts, f"base-{piece.name}", "fetched", {"below": below})
+    steps[name]["contexts"]["lock"] = str(piece.folder)
+    steps[name]["args"] |= {"PIECE": piece.name, **_judged_by(request, mine)}
     return name
+
+
+def _judged_by(request: Request, built: Iterable[str]) -> dict[str, str]:
+    """Return what wheels are judged by, where there is such a thing."""
+    return {name: value for name, value in (("BUILT", " ".join(built)), ("CUDA", request.bases.cuda)) if value}
 
 
 def _add_builder(steps: Steps, request: Request, facts: Facts) -> str:

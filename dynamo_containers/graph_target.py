@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 TARGET = "target:"
 """Begins a context that is another target of the document."""
-BUILDER_STEPS = ("builder", "base", "compile-tools")
+BUILDER_STEPS = ("builder", "base", "fetched", "compile-tools")
 """The folders of containers/ whose steps use the Python of the builder's root image."""
-INSTALL_STEPS = ("base", "packages", "wheels", "dynamo")
+INSTALL_STEPS = ("base", "fetched", "packages", "wheels", "dynamo")
 """The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
 
 

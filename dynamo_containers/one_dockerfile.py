@@ -7,12 +7,12 @@ the same steps, with the same keys and bytes, in one Dockerfile (docs/adr/0021).
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.dockerfile import HEREDOC
-from dynamo_containers.errors import UsageError
 from dynamo_containers.graph_target import TARGET
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EPOCH = "SOURCE_DATE_EPOCH"
 """The argument that BuildKit itself reads, the same one for every step: it stays an argument of the build."""
 BY_ARCHITECTURE = re.compile(r"-(?:amd64|arm64|\$\{TARGETARCH\})$")
+SEPARATOR = "--"
+"""Between a step and what it calls a stage or a context."""
 HERE = "here"
 """What a step's own build context is called: in one Dockerfile it is a named one like the others."""
 FROM = re.compile(r"^FROM(?P<flags>(?: +--\S+)*) +(?P<image>\S+)(?: +AS +(?P<alias>\S+))?$")
@@ -43,8 +45,18 @@ class Stage:
     text: str
 
 
+def own_folders(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the steps whose build context is the folder of a checkout, and not of this project.
+
+    What of that is not sent is said beside their Dockerfile; of a named context BuildKit reads it in the folder itself.
+    So the tree that such a step makes is copied out before, and that is the context.
+    """
+    steps = document["target"]
+    return tuple(name for name, step in steps.items() if "dockerfile" in step and step["context"].startswith(os.sep))
+
+
 def joined(
-    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform
+    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, str]
 ) -> tuple[dict[str, Any], str]:
     """Return a target that builds by itself what a target of a graph and all that it stands on build.
 
@@ -53,12 +65,10 @@ def joined(
         target: the target that is wanted.
         texts: step -> the text of its Dockerfile.
         native: the platform of the machine that builds: that of the steps without platforms.
+        copies: each of `own_folders` -> the folder in which its tree is.
 
     Returns:
         The target without its Dockerfile, and that.
-
-    Raises:
-        UsageError: a step has a `.dockerignore` of its own, which a named context has not.
     """
     steps = document["target"]
     order = list(dict.fromkeys(_order(steps, target)))
@@ -66,15 +76,12 @@ def joined(
     stages: list[Stage] = []
     for name in order:
         step = steps[name]
-        if "dockerfile" in step:
-            message = (
-                f"The step {name} is built from another folder, and cannot be read from or written to a build cache.\n"
-                "Build from sources without --cache-from and --cache-to."
-            )
-            raise UsageError(message)
+        if name in copies:
+            contexts[name] = copies[name]
+            continue
         own = {key: value for key, value in step["contexts"].items() if not value.startswith(TARGET)}
-        contexts |= {f"{name}--{key}": value for key, value in own.items()}
-        contexts[f"{name}--{HERE}"] = step["context"]
+        contexts |= {f"{name}{SEPARATOR}{key}": value for key, value in own.items()}
+        contexts[f"{name}{SEPARATOR}{HERE}"] = step["context"]
         stages += _Step(name, step, native if "platforms" not in step else None).stages(texts[name])
     text = "".join(stage.text for stage in in_order(stages, target))
     names = frozenset[str]().union(*(stage.uses for stage in stages))
@@ -150,7 +157,7 @@ class _Step:
         if final:
             return f"FROM{flags} {image} AS {self.name}"
         self.aliases.add(said["alias"])
-        return f"FROM{flags} {image} AS {self.name}--{said['alias']}"
+        return f"FROM{flags} {image} AS {self.name}{SEPARATOR}{said['alias']}"
 
     def _value(self, argument: str) -> str | None:
         if argument == "TARGETARCH" and self.native:
@@ -180,7 +187,7 @@ class _Step:
         return name  # scratch
 
     def _own(self, name: str) -> str:
-        made = f"{self.name}--{name}"
+        made = f"{self.name}{SEPARATOR}{name}"
         self.names.add(BY_ARCHITECTURE.sub("-*", made))
         return made
 

@@ -153,13 +153,8 @@ def _pieces(
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
     for layer in layers(catalogue):
-        if layer.name in (
-            BUILDER,
-            COMPILE,
-            COMPILE_NIXL,
-            *(image.name for image in catalogue.images.values() if Stage.BASE in image.stages),
-        ):
-            continue  # the base stage installs none
+        if layer.name in (BUILDER, COMPILE, COMPILE_NIXL):
+            continue  # installed as they are
         locks = {
             lock.target.platform: known[lock.path]
             for lock in every

@@ -37,7 +37,7 @@ BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
 """Where dockerd with the containerd image store has the manifests, below its data root (containerd: content store)."""
 PACKAGES = "packages"
 """The folder of containers/ whose steps install Python packages that are not Dynamo."""
-TREES = (PACKAGES, "wheels", "dynamo", "frontend")
+TREES = ("fetched", "base", PACKAGES, "wheels", "dynamo", "frontend")
 """The folders of containers/ whose steps put a `/tree` on the image."""
 INSIDE = Path(__file__).with_name("contents_inside.py")
 MOUNTED = "/run/contents.py"

@@ -12,7 +12,7 @@ from dynamo_containers import pulled
 from dynamo_containers.pins import ENGINE_IMAGES, ReleasePin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dynamo_containers.bases import RegistryRoot
     from dynamo_containers.build import Facts, Request
@@ -37,6 +37,14 @@ def policy(request: Request, facts: Facts) -> dict[str, Any]:
         rules += _git_rules(git, facts.mirrors.address(git), commit)
     if not request.bases.strict:
         rules = [rule for rule in rules if rule["action"] == "CONVERT"]
+    return {"rules": rules} if rules else {}
+
+
+def merged(policies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one policy of several: what any of them allows. What denies all the rest comes first in each, and once."""
+    rules: list[Rule] = []
+    for policy in policies:
+        rules += [rule for rule in policy.get("rules", ()) if rule not in rules]
     return {"rules": rules} if rules else {}
 
 

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dynamo_containers import build, recipe
+from dynamo_containers import recipe
 from dynamo_containers.engine import STEP_RECORDS
 from dynamo_containers.graph_target import TARGET
 from dynamo_containers.os_packages import lock_of
@@ -44,16 +44,32 @@ def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
     return found
 
 
-def records(request: Request, facts: Facts) -> tuple[Document, ...]:
-    """Return what is to be written down once a build succeeded: what its steps were done from."""
-    folder, bases, steps = request.catalogue.folder, request.bases, build.bake(request, facts)["target"]
+def records(request: Request, facts: Facts, content: Mapping[str, Any]) -> tuple[Document, ...]:
+    """Return what is to be written down once a bake document was built: what its steps were done from.
+
+    Args:
+        request: what was asked for; of several stages any, as their images, bases and platforms are the same ones.
+        facts: what the world says.
+        content: the document.
+    """
+    folder, bases, steps = request.catalogue.folder, request.bases, content["target"]
     digests = Digests()
     made = []
     for platform in request.platforms:
-        known = {**last(folder, bases, platform), **now(request, facts, steps, platform, digests)}
+        known = last(folder, bases, platform) | now(request, facts, steps, platform, digests)
         text = json.dumps(known, indent=1, sort_keys=True) + "\n"
         made.append(Document(path=record_of(folder, bases, platform), text=text))
     return tuple(made)
+
+
+def unchanged(request: Request, facts: Facts, content: Mapping[str, Any]) -> bool:
+    """Say whether every step of a bake document was done last with the inputs that it has (arguments: `records`)."""
+    digests = Digests()
+    return all(
+        now(request, facts, content["target"], platform, digests).items()
+        <= last(request.catalogue.folder, request.bases, platform).items()
+        for platform in request.platforms
+    )
 
 
 class Digests:

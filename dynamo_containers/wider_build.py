@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import build, caches, one_dockerfile
+from dynamo_containers import build, caches, one_dockerfile, source_policy
 from dynamo_containers.builders import DOCKER
 from dynamo_containers.caches import Caches
 from dynamo_containers.errors import UsageError
+from dynamo_containers.report.build_refs import EVERYWHERE
+from dynamo_containers.report.calls import Call, Machine
 from dynamo_containers.run import Command, Document
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ PUSHED = "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-
 """The layers of `build.OUTPUT`, to a registry; only the OCI's manifests know of zstd, so they are of that kind."""
 BY_DIGEST = "push-by-digest=true,name-canonical=true"
 """Without any tag; the docker driver has no such push."""
+SOURCES = "sources"
+"""The folder below .build into which trees of sources are copied."""
 PART = "part"
 """Begins a tag that keeps what was pushed until the index names it; nobody pulls it."""
 
@@ -44,6 +48,11 @@ class Wide:
     registry: str = ""
     """Where its images are pushed; '' for the engine's own store."""
 
+    @property
+    def joined(self) -> bool:
+        """Say whether the steps of an image are one build, so that caches are looked into."""
+        return bool(self.caches.read or self.caches.write)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -51,6 +60,8 @@ class Part:
 
     image: Image
     target: str
+    document: Document
+    """The bake document of the command."""
     command: Command
     metadata: Path
     """Where buildx says the digest of what it made."""
@@ -65,6 +76,10 @@ class Work:
     """The bake document of the ordinary build: what is built, step by step."""
     documents: tuple[Document, ...]
     parts: tuple[Part, ...]
+    copying: Command | None = None
+    """What copies the trees of sources out, before anything else: from folders of checkouts, with caches."""
+    copies: tuple[Path, ...] = ()
+    """Where they come to stand, in folders that are empty before."""
 
 
 def check(shares: tuple[Share, ...], registry: str) -> None:
@@ -83,44 +98,83 @@ def check(shares: tuple[Share, ...], registry: str) -> None:
     raise UsageError(message)
 
 
-def work(wide: Wide, texts: Mapping[str, str], environment: Mapping[str, str], buildx: tuple[str, ...]) -> Work:
+def work(
+    wide: Wide,
+    content: dict[str, Any],
+    texts: Mapping[str, str],
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...],
+) -> Work:
     """Return what a machine does.
 
     Args:
         wide: what it builds.
+        content: the bake document of the ordinary build of that.
         texts: step -> the text of its Dockerfile.
         environment: what docker needs to find the engine in use.
         buildx: how buildx is called.
     """
     request, facts = wide.request, wide.facts
-    content = build.bake(request, facts)
     path = build.document_path(request)
     targets = dict(zip((image.name for image in request.images), content["group"]["default"]["targets"], strict=True))
-    policies, policed = build.policy(request, facts, path)
+    policies, policed = build.policy(source_policy.policy(request, facts), path)
     variables = {**environment, **(wide.share.builder.variables if wide.share.builder else {}), **policed}
+    copies = {name: path.with_name(SOURCES) / path.stem / name for name in _copied(wide, content)}
     documents, parts = list(policies), []
+    copying = None
+    if copies:
+        copying_file = path.with_name(f"{path.stem}-wide-sources.json")
+        documents.append(Document(path=copying_file, text=build.text_of(_copying(content, copies))))
+        allowed = tuple(f"--allow=fs.write={folder}" for folder in copies.values())
+        copying = build.command_of(request, facts, buildx, copying_file, allowed)
+        copying = replace(copying, env={**variables, **copying.env})
     for image in request.images:
         file = path.with_name(f"{path.stem}-wide-{image.name}.json")
-        made = _made(wide, content, image, targets[image.name], texts, file)
+        made = tuple(_made(wide, content, image, targets[image.name], texts, file, copies))
         documents += made
         command = build.command_of(request, facts, buildx, file, caches.allowed(wide.caches))
         command = replace(command, env={**variables, **command.env})
-        parts.append(Part(image=image, target=targets[image.name], command=command, metadata=build.metadata(file)))
+        target, metadata = targets[image.name], build.metadata(file)
+        parts.append(Part(image=image, target=target, document=made[-1], command=command, metadata=metadata))
     return Work(
         name=wide.share.name,
         document=Document(path=path, text=build.text_of(content)),
         documents=tuple(documents),
         parts=tuple(parts),
+        copying=copying,
+        copies=tuple(copies.values()),
     )
 
 
+def _copied(wide: Wide, content: Mapping[str, Any]) -> tuple[str, ...]:
+    return one_dockerfile.own_folders(content) if wide.joined else ()
+
+
+def _copying(content: Mapping[str, Any], copies: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the bake document that copies the trees of sources into folders: they are the same on every platform."""
+    steps = {
+        name: {key: value for key, value in content["target"][name].items() if key != "platforms"}
+        | {"output": [f"type=local,dest={folder}"]}
+        for name, folder in copies.items()
+    }
+    return {"group": {"default": {"targets": list(copies)}}, "target": steps}
+
+
 def _made(  # noqa: PLR0913, PLR0917 - the parts of a document
-    wide: Wide, content: dict[str, Any], image: Image, target: str, texts: Mapping[str, str], file: Path
+    wide: Wide,
+    content: dict[str, Any],
+    image: Image,
+    target: str,
+    texts: Mapping[str, str],
+    file: Path,
+    copies: Mapping[str, Path],
 ) -> Iterator[Document]:
     """Return the documents of one image: with caches its steps are one build, so that these are looked into."""
     steps = {"group": {"default": {"targets": [target]}}, "target": content["target"]}
-    if wide.caches.read or wide.caches.write:
-        one, dockerfile = one_dockerfile.joined(content, target, texts, wide.facts.native)
+    if wide.joined:
+        one, dockerfile = one_dockerfile.joined(
+            content, target, texts, wide.facts.native, {name: str(folder) for name, folder in copies.items()}
+        )
         recipe = Document(path=file.with_suffix(".Dockerfile"), text=dockerfile)
         yield recipe
         steps = {**steps, "target": {target: {**one, "dockerfile": str(recipe.path)}}}
@@ -151,6 +205,25 @@ def made(part: Part, metadata: str) -> Mapping[str, Any]:
     """Return what buildx noted of an image: its digest, and the build."""
     found: Mapping[str, Any] = json.loads(metadata)[part.target]
     return found
+
+
+def called(wide: Wide, work: Work) -> Machine:
+    """Return what a machine is called for, as its report has it."""
+    request, content = wide.request, json.loads(work.document.text)
+    builder = wide.share.builder
+    node = builder.serving(request.platforms[0]) if builder else None
+    ends = {part.image.name: json.loads(part.document.text)["target"][part.target] for part in work.parts}
+    return Machine(
+        targets=content["target"],
+        calls=tuple(Call(metadata=part.metadata, wanted=part.target) for part in work.parts),
+        request=request,
+        tops={part.image.name: part.target for part in work.parts},
+        tags={name: next(iter(row["tags"]), f"{wide.registry}, without a tag") for name, row in ends.items()},
+        name=work.name,
+        place=f"{builder.name}/{node.name}" if builder and node else EVERYWHERE,
+        variables=builder.variables if builder else {},
+        joined=wide.joined,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,4 +260,6 @@ def merges(pushed: Pushed, buildx: tuple[str, ...], environment: Mapping[str, st
 
 def dockerfiles(content: Mapping[str, Any]) -> dict[str, Path]:
     """Return step -> its Dockerfile."""
-    return {name: Path(step["context"]) / "Dockerfile" for name, step in content["target"].items()}
+    return {
+        name: Path(step.get("dockerfile", f"{step['context']}/Dockerfile")) for name, step in content["target"].items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -105,21 +106,28 @@ def perform(
     works = [_work(wider, wide) for wide in every]
     for document in (each for work in works for each in work.documents):
         run.write(document)
-    # Of several machines the report has what was asked for and how it ended, not the steps of each.
-    noting.building(wider.facts, Plan(documents=(_noted(works[0]),), commands=(works[0].parts[0].command,)))
+    _note(noting, wider, every, works)
     with _watched(wider, shares):
+        for work in works:
+            _copy_sources(work, dry_run=dry_run)
         if len(works) > 1:
             _together(works, dry_run=dry_run)
         else:
-            _alone(wider, every[0], works[0], dry_run=dry_run)
+            works = [_alone(wider, every[0], works[0], noting, dry_run=dry_run)]
     if not dry_run:
         for wide, work in zip(every, works, strict=True):
             _said_of_caches(wider, wide, work)
-        for record in step_inputs.records(wider.request, wider.facts):
+        content = build.bake(wider.request, wider.facts)
+        for record in step_inputs.records(wider.request, wider.facts, content):
             run.write(record)
     if wider.registry:
         _merge(wider, works, dry_run=dry_run)
     return None if wider.registry or shares[0].builder else _noted(works[0])
+
+
+def _note(noting: Note, wider: Wider, every: list[Wide], works: list[Work]) -> None:
+    machines = (wider_build.called(wide, work) for wide, work in zip(every, works, strict=True))
+    noting.building(wider.facts, wider.environment, tuple(machines))
 
 
 def _noted(work: Work) -> Document:
@@ -185,7 +193,7 @@ def _engine(wider: Wider, share: Share) -> Engine:
 def _work(wider: Wider, wide: Wide) -> Work:
     content = build.bake(wide.request, wide.facts)
     texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
-    return wider_build.work(wide, texts, wider.environment, wider.buildx)
+    return wider_build.work(wide, content, texts, wider.environment, wider.buildx)
 
 
 def _together(works: list[Work], *, dry_run: bool) -> None:
@@ -198,7 +206,17 @@ def _together(works: list[Work], *, dry_run: bool) -> None:
             run.together(commands)
 
 
-def _alone(wider: Wider, wide: Wide, work: Work, *, dry_run: bool) -> None:
+def _copy_sources(work: Work, *, dry_run: bool) -> None:
+    """Copy the trees of sources out; what was copied before is no part of them."""
+    if work.copying is None:
+        return
+    for folder in () if dry_run else work.copies:
+        shutil.rmtree(folder, ignore_errors=True)
+    run.execute(Plan(commands=(work.copying,)), dry_run=dry_run)
+
+
+def _alone(wider: Wider, wide: Wide, work: Work, noting: Note, *, dry_run: bool) -> Work:
+    """Let one machine build; return the work that was done, which is another one where a cache was at fault."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     try:
         run.execute(Plan(commands=tuple(part.command for part in work.parts)), dry_run=dry_run)
@@ -208,8 +226,12 @@ def _alone(wider: Wider, wide: Wide, work: Work, *, dry_run: bool) -> None:
             raise
         _say(f"{fault} The build goes on without it.")
         _forget(wider, wide)
-        again = _work(wider, replace(wide, caches=replace(wide.caches, read=())))
+        without = replace(wide, caches=replace(wide.caches, read=()))
+        again = _work(wider, without)
+        _note(noting, wider, [without], [again])
         run.execute(Plan(documents=again.documents, commands=tuple(part.command for part in again.parts)))
+        return again
+    return work
 
 
 def _forget(wider: Wider, wide: Wide) -> None:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.engine import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 REF = "buildx.build.ref"
 GROUPS = "__group__"
+EVERYWHERE = "*/*"
+"""Any BUILDER/NODE."""
 EARLY = 0.05
 """Seconds by which a file may seem older than it is: clocks of file systems are coarse."""
 
@@ -42,30 +45,46 @@ def with_nodes(state: Path, records: Mapping[str, str]) -> dict[str, str]:
     return {**_of_group(state, group), **records} if group else dict(records)
 
 
-def begun(state: Path, since: float, contexts: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A build that began, and wrote no metadata."""
+
+    since: float
+    """The moment before, in seconds since 1970."""
+    contexts: Mapping[str, str]
+    """Step -> the folder that its target is built from."""
+    wanted: str
+    """A target that it ends in."""
+    place: str = EVERYWHERE
+    """BUILDER/NODE that it began on."""
+
+
+def begun(state: Path, build: Begun, taken: Container[str] = ()) -> dict[str, str]:
     """Return the records of the build of these targets that began first after a moment; none where there is none.
 
     Args:
         state: as `state_folder` gives it.
-        since: in seconds since 1970.
-        contexts: step -> the folder that its target is built from.
+        build: which one is looked for.
+        taken: records that are known to be those of another one.
     """
     with suppress(FileNotFoundError):
         groups = [(each.stat().st_mtime, each.name) for each in os.scandir(state / GROUPS)]
         for moment, group in sorted(groups):
-            found = _of_group(state, group) if moment >= since - EARLY else {}
-            if found and all(_is_of(state / ref, step, contexts) for ref, step in found.items()):
+            found = _of_group(state, group, build.place) if moment >= build.since - EARLY else {}
+            if build.wanted in found.values() and all(
+                ref not in taken and _is_of(state / ref, step, build.contexts) for ref, step in found.items()
+            ):
                 return found
     return {}
 
 
-def _of_group(state: Path, group: str) -> dict[str, str]:
+def _of_group(state: Path, group: str, place: str = EVERYWHERE) -> dict[str, str]:
     wanted = set(_read(state / GROUPS / group).get("Refs", ()))
-    return {f"{place}/{ref}": target for place, ref, target in _noted(state, wanted)}
+    return {f"{where}/{ref}": target for where, ref, target in _noted(state, wanted, place)}
 
 
-def _noted(state: Path, wanted: set[str]) -> Iterator[tuple[str, str, str]]:
-    for node in sorted(state.glob("[!_]*/*/")):
+def _noted(state: Path, wanted: set[str], place: str) -> Iterator[tuple[str, str, str]]:
+    for node in sorted(each for each in state.glob(f"{place}/") if each.parent.name != GROUPS):
         for ref in sorted(wanted):
             target = _read(node / ref).get("Target", "")
             if target:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers.one_dockerfile import SEPARATOR
 from dynamo_containers.report import buildkit, redact
 from dynamo_containers.report.record import CACHED, CANCELED, DONE, FAILED, WAITING, Instruction, Step
 from dynamo_containers.run import SHOWN_LINES
@@ -20,6 +22,8 @@ OF_DOCKERFILE = re.compile(
     r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?P<stage>\S+ +)?(?P<number>\d+)/\d+)\] (?P<words>.*)", re.DOTALL
 )
 """How BuildKit names what a line of a Dockerfile does; with the platform where several are built."""
+OF_CONTEXT = re.compile(r"\[context (?P<name>[^\s\]]+)\] ")
+"""How it names what it does to have a named context."""
 MOUNT = re.compile(r"--mount=\S+\s+")
 WIDTH = 120
 SHORTEST = 0.1
@@ -52,6 +56,23 @@ def steps(
         rows = _by_platform(own, platforms[0] if len(platforms) == 1 else "")
         found += [_step(name, platform, vertexes, began, done=done) for platform, vertexes in rows.items()]
     return tuple(found)
+
+
+def parted(graph: Mapping[str, Sequence[str]], target: str, vertexes: Vertexes) -> Mapping[str, Vertexes]:
+    """Return step -> what it did, of a record in which the steps are stages of one Dockerfile (one_dockerfile.py).
+
+    What is no line of a stage, such as the sending of folders, is the target's own.
+    """
+    found: dict[str, dict[str, Vertex]] = {}
+    for digest, vertex in vertexes.items():
+        line, context = OF_DOCKERFILE.match(vertex.name), OF_CONTEXT.match(vertex.name)
+        place = (line["stage"] or "").strip() if line else context["name"] if context else ""
+        step, _, stage = place.partition(SEPARATOR)
+        if step not in graph:
+            step, stage = target, ""
+        name = vertex.name.replace(f"{step}{SEPARATOR}", "", 1) if stage else vertex.name
+        found.setdefault(step, {})[digest] = replace(vertex, name=name)
+    return found
 
 
 def in_order(graph: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

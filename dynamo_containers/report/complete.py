@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from dynamo_containers import engine, run, size_measure, size_memory
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.report import build_refs, build_steps, buildkit, redact, store
-from dynamo_containers.report.record import DONE, MEASURING
+from dynamo_containers.report.record import DONE, MEASURING, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.report.buildkit import Vertex
-    from dynamo_containers.report.record import Image, Report
+    from dynamo_containers.report.record import Image, Report, Step
 
 AT_ONCE = 4
 """How many records are asked for side by side."""
@@ -67,7 +67,8 @@ def _there(environment: Mapping[str, str]) -> frozenset[str]:
 def _completed(folder: Path, report: Report, environment: Mapping[str, str], there: frozenset[str]) -> Report:
     known = report
     if _lacks_steps(report):
-        known = with_steps(known, environment) if there & set(known.records) else replace(known, unknown=GONE)
+        asked = bool(report.machines or there & set(known.records))
+        known = with_steps(known, environment) if asked else replace(known, unknown=GONE)
     known = replace(known, images=tuple(_measured(folder, environment, image) for image in known.images))
     if known != report:
         store.renew(folder, known)
@@ -76,21 +77,60 @@ def _completed(folder: Path, report: Report, environment: Mapping[str, str], the
 
 def with_steps(report: Report, environment: Mapping[str, str]) -> Report:
     """Return a report with its steps, or with the reason why they are not known."""
-    records = build_refs.with_nodes(build_refs.state_folder(environment), report.records)
+    alone = Machine(name="", platforms=report.asked.platforms, variables={}, joined=False, records=(*report.records,))
+    machines, records = [], dict(report.records)
+    steps: list[Step] = []
+    for machine in report.machines or (alone,):
+        own = {ref: report.records[ref] for ref in machine.records}
+        variables = {**environment, **machine.variables}
+        try:
+            own, found = _steps(report, machine, own, variables)
+        except (CommandFailedError, ValueError) as error:
+            machines.append(replace(machine, unknown=redact.text(str(error))))
+            continue
+        machines.append(replace(machine, records=tuple(own)))
+        steps += found
+        records |= own
+    unknown = "; ".join(f"{each.name}: {each.unknown}".removeprefix(": ") for each in machines if each.unknown)
+    if len(machines) == sum(bool(each.unknown) for each in machines):
+        return replace(report, unknown=unknown, machines=tuple(machines) if report.machines else ())
+    place = {name: number for number, name in enumerate(build_steps.in_order(report.graph))}
+    return replace(
+        report,
+        steps=tuple(sorted(steps, key=lambda step: place[step.name])),
+        unknown=unknown,
+        records=records,
+        machines=tuple(machines) if report.machines else (),
+    )
+
+
+def _steps(
+    report: Report, machine: Machine, own: Mapping[str, str], environment: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[Step, ...]]:
+    """Ask a machine for the steps of its records; return those, of all its nodes, and the steps.
+
+    Raises:
+        CommandFailedError: it has no such record, or does not answer.
+        ValueError: it says them in another form than known here.
+    """
+    if not own:
+        message = "nothing was begun there"
+        raise CommandFailedError(message)
+    records = build_refs.with_nodes(build_refs.state_folder(environment), own)
     words = engine.buildx(environment)
     commands = [run.Command(argv=(*words, *buildkit.asking(ref)), env=environment) for ref in records]
-    try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            said = list(pool.map(_vertexes, commands))
-    except (CommandFailedError, ValueError) as error:
-        return replace(report, unknown=redact.text(str(error)))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        said = list(pool.map(_vertexes, commands))
     of_step: dict[str, list[Mapping[str, Vertex]]] = {}
     for step, vertexes in zip(records.values(), said, strict=True):
-        of_step.setdefault(step, []).append(vertexes)
+        for name, some in (
+            build_steps.parted(report.graph, step, vertexes) if machine.joined else {step: vertexes}
+        ).items():
+            of_step.setdefault(name, []).append(some)
     # What is over its budget was built whole.
     whole = report.outcome == DONE or (report.failure is not None and report.failure.phase == MEASURING)
-    steps = build_steps.steps(report.graph, of_step, report.asked.platforms, report.started, done=whole)
-    return replace(report, steps=steps, records=records)
+    steps = build_steps.steps(report.graph, of_step, machine.platforms, report.started, done=whole)
+    return records, tuple(replace(step, machine=machine.name) for step in steps)
 
 
 def _vertexes(command: run.Command) -> dict[str, Vertex]:

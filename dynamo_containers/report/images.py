@@ -61,7 +61,7 @@ def last(reports: Iterable[Report]) -> dict[str, Measured]:
         image.name: Measured(
             image=image,
             size=image.size,
-            stage=report.asked.stage,
+            stage=image.stage,
             below=f"{report.asked.bases} {' '.join(report.asked.platforms)}",
         )
         for report in reports

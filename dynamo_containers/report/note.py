@@ -6,7 +6,6 @@ A build that was quick asks the engine nothing: it keeps the names of BuildKit's
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -22,27 +21,27 @@ from dynamo_containers.errors import FatalError, NoSpaceError
 from dynamo_containers.graph_target import TARGET
 from dynamo_containers.model import Way
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.report import build_refs, record, redact, store
+from dynamo_containers.report import build_refs, calls, record, redact, store
 from dynamo_containers.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.model import Image
-    from dynamo_containers.run import Plan
+    from dynamo_containers.report.calls import Machine
 
 BUG = 1
 """The exit code of a traceback."""
+ELSEWHERE = "it was made by another machine, and is measured by the engine there"
 SECONDS_PER_RECORD = 1.0
 """What a build must have taken for each of BuildKit's records to have them asked for at once: that takes a tenth."""
 
 
 @contextmanager
-def noted(request: Request, *, dry_run: bool) -> Iterator[Note]:
+def noted(*requests: Request, dry_run: bool) -> Iterator[Note]:
     """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report."""
-    note = Note(request)
+    note = Note(requests)
     try:
         yield note
     except BaseException as error:
@@ -58,36 +57,33 @@ def noted(request: Request, *, dry_run: bool) -> Iterator[Note]:
 class Note:
     """The report of a build that runs."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, requests: tuple[Request, ...]) -> None:
+        """Begin the report of a build of several stages of images, or of one."""
+        self._catalogue = requests[0].catalogue
         self._began = time.perf_counter()
         now = time.time()
         self._phase = PREPARING
         self._at: float | None = None
-        self._made_file: Path | None = None
-        self._made: Mapping[str, Any] = {}
-        self._targets: Mapping[str, Any] = {}
+        self._ended = False
+        self._machines: tuple[Machine, ...] = ()
         self._facts: Facts | None = None
         self._environment: Mapping[str, str] = {}
         self.report = Report(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
-            asked=_asked(request),
+            asked=_asked(requests),
             started=now,
         )
 
-    def building(self, facts: Facts, plan: Plan) -> None:
-        """Say that the engine begins."""
+    def building(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
+        """Say that machines begin; `environment` is what docker needs to find the engine in use."""
         self._phase, self._facts, self._at = BUILDING, facts, time.time()
-        self._environment = plan.commands[0].env
-        self._made_file = build.metadata(plan.documents[0].path)
-        self._targets = json.loads(plan.documents[0].text)["target"]
+        self._environment, self._machines = environment, machines
         asked = replace(self.report.asked, revision=facts.revision)
-        self.report = replace(self.report, asked=asked, graph=graph_of(self._targets))
+        self.report = replace(self.report, asked=asked, graph=graph_of(machines[0].targets))
 
     def measuring(self) -> None:
         """Say that the images are made."""
-        self._phase = MEASURING
-        self._made = json.loads(self._made_file.read_bytes()) if self._made_file and self._made_file.is_file() else {}
+        self._phase, self._ended = MEASURING, True
 
     def done(self) -> None:
         """Say that the build ended well."""
@@ -107,15 +103,16 @@ class Note:
 
     def write(self) -> None:
         """Write the report; where that cannot be done, say so, and let the build be what it is."""
-        folder = self._request.catalogue.folder
+        folder = self._catalogue.folder
         self.report = replace(self.report, seconds=round(time.perf_counter() - self._began, 3))
         try:
-            self.report = replace(self.report, records=self._records(), images=self._images())
+            self._learn_records()
+            self.report = replace(self.report, images=tuple(self._images()))
             if self._is_worth_asking():
                 from dynamo_containers.report import complete  # a no-op has no need of it
 
                 self.report = complete.with_steps(self.report, self._environment)
-            store.keep(folder, self.report, self._request.catalogue.reports_kept)
+            store.keep(folder, self.report, self._catalogue.reports_kept)
         except (NoSpaceError, OSError, ValueError) as error:
             print(f"No report of this build was written: {error}", file=sys.stderr, flush=True)
 
@@ -126,34 +123,45 @@ class Note:
             broke or self.report.seconds >= SECONDS_PER_RECORD * len(self.report.records)
         )
 
-    def _records(self) -> dict[str, str]:
+    def _learn_records(self) -> None:
         if self._at is None:
-            return {}
-        if self._made:
-            return build_refs.of_metadata(self._made)
-        contexts = {name: row["context"] for name, row in self._targets.items()}
-        return build_refs.begun(build_refs.state_folder(self._environment), self._at, contexts)
+            return
+        state = build_refs.state_folder(self._environment)
+        found = calls.records(self._machines, state, self._at, done=self._ended)
+        records = {ref: step for each in found for ref, step in each.items()}
+        machines = tuple(_machine(*each) for each in zip(self._machines, found, strict=True) if each[0].name)
+        self.report = replace(self.report, records=records, machines=machines)
 
-    def _images(self) -> tuple[record.Image, ...]:
-        if self._facts is None or not self._made:
-            return ()
-        return tuple(self._image(image, self._facts) for image in self._request.images)
+    def _images(self) -> Iterator[record.Image]:
+        for machine in self._machines if self._ended else ():
+            made = machine.made()
+            yield from (_image(image, machine.request, machine, made) for image in machine.request.images if made)
 
-    def _image(self, image: Image, facts: Facts) -> record.Image:
-        request = self._request
-        tag = build.tag(image, request.stage, request.bases, request.platforms, facts.version)
-        target = next(name for name, row in self._targets.items() if tag in row.get("tags", ()))
-        digest = str(self._made.get(target, {}).get("containerimage.digest", ""))
-        trees = size_measure.steps_of(self._targets, target)
-        return record.Image(
-            name=size_measure.key(request, image),
-            tag=tag,
-            digest=digest,
-            trees=tuple(step for step, _ in trees),
-            budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
-            size=size_memory.recall(request.catalogue.folder, digest),
-            unmeasured=_why_not(request, image),
-        )
+
+def _machine(machine: Machine, records: Mapping[str, str]) -> record.Machine:
+    return record.Machine(
+        name=machine.name,
+        platforms=tuple(platform.value for platform in machine.platforms),
+        variables=machine.variables,
+        joined=machine.joined,
+        records=tuple(records),
+    )
+
+
+def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, Any]) -> record.Image:
+    tag = machine.tags[image.name]
+    target = machine.tops[image.name]
+    digest = str(made.get(target, {}).get("containerimage.digest", ""))
+    return record.Image(
+        name=size_measure.key(request, image),
+        stage=request.stage.value,
+        tag=tag,
+        digest=digest,
+        trees=tuple(step for step, _ in size_measure.steps_of(machine.targets, target)),
+        budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
+        size=size_memory.recall(request.catalogue.folder, digest),
+        unmeasured=ELSEWHERE if machine.variables else _why_not(request, image),
+    )
 
 
 def _why_not(request: Request, image: Image) -> str:
@@ -162,23 +170,25 @@ def _why_not(request: Request, image: Image) -> str:
     return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
 
 
-def _asked(request: Request) -> Asked:
+def _asked(requests: Sequence[Request]) -> Asked:
+    first = requests[0]
     return Asked(
-        command=redact.text(_command(request)),
-        stage=request.stage.value,
-        images=tuple(image.name for image in request.images),
-        bases=request.bases.name,
-        platforms=tuple(platform.value for platform in request.platforms),
+        command=redact.text(_command(requests)),
+        stage=", ".join(request.stage.value for request in requests),
+        images=tuple(dict.fromkeys(image.name for request in requests for image in request.images)),
+        bases=first.bases.name,
+        platforms=tuple(platform.value for platform in first.platforms),
     )
 
 
-def _command(request: Request) -> str:
+def _command(requests: Sequence[Request]) -> str:
     """Return the line that asks for the same on this machine, without what goes without saying."""
-    line = container.build_line(request).removesuffix(f" --bases {build.DEFAULT_BASES}")
-    if request.platforms == (native_platform(),):
-        line = line.replace(f" --platform {request.platforms[0].value}", "")
-    strict = request.bases.strict and not request.catalogue.bases[request.bases.name].strict
-    sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in request.sources.items()]
+    first = requests[0]
+    line = container.build_line(*requests).removesuffix(f" --bases {build.DEFAULT_BASES}")
+    if first.platforms == (native_platform(),):
+        line = line.replace(f" --platform {first.platforms[0].value}", "")
+    strict = first.bases.strict and not first.catalogue.bases[first.bases.name].strict
+    sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in first.sources.items()]
     return " ".join([line, *(["--strict"] if strict else []), *sources])
 
 

@@ -59,6 +59,23 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One of the machines that built, where that was not the engine in use alone, or not as one graph."""
+
+    name: str
+    platforms: tuple[str, ...]
+    """What it built for."""
+    variables: Mapping[str, str]
+    """What a call of docker must have in its environment to find it from here; nothing for the engine in use."""
+    joined: bool
+    """Whether its steps were stages of one Dockerfile."""
+    records: tuple[str, ...] = ()
+    """Which of the records are its own."""
+    unknown: str = ""
+    """Why its steps are not known, where that is so."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of the graph on one platform."""
 
@@ -72,6 +89,8 @@ class Step:
     instructions: tuple[Instruction, ...]
     log: tuple[str, ...] = ()
     """The tail of what the failed instruction wrote."""
+    machine: str = ""
+    """The machine that did it; '' in an ordinary build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +99,7 @@ class Image:
 
     name: str
     """Image, stage, bases and architecture: what its sizes are kept under."""
+    stage: str
     tag: str
     digest: str
     trees: tuple[str, ...]
@@ -108,6 +128,8 @@ class Report:
     """Step -> the steps that it needs."""
     records: Mapping[str, str] = field(default_factory=dict)
     """BuildKit's name of the record of a step (BUILDER/NODE/ID) -> that step."""
+    machines: tuple[Machine, ...] = ()
+    """Those that built; none in an ordinary build."""
     steps: tuple[Step, ...] | None = None
     """None where the engine was not asked, or not asked in time."""
     unknown: str = ""
@@ -147,6 +169,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         failure=Failure(**row["failure"]) if row["failure"] else None,
         graph={name: tuple(needed) for name, needed in row["graph"].items()},
         steps=None if steps is None else tuple(_step(each) for each in steps),
+        machines=tuple(Machine(**_tuples(each, "platforms", "records")) for each in row.get("machines", ())),
         images=tuple(_image(each) for each in row["images"]),
     )
 

@@ -19,12 +19,16 @@ import pytest
 from dynamo_containers import builders, engine, model, run
 from dynamo_containers.engine.place import Place
 from dynamo_containers.platforms import Platform, native_platform
+from dynamo_containers.report import record, store
+from dynamo_containers.report.record import CACHED, DONE
 from tests.copied import checkout
 from tests.second_machine import CLEAN, Machine, second
 from tests.stand_in.servers import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dynamo_containers.report.record import Report
 
 pytestmark = pytest.mark.engine
 
@@ -85,6 +89,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(one=one, node=node, registry=running.address)
 
 
+def last_report(site: Site) -> Report:
+    found = record.read((site.one.folder / store.LAST).read_text(encoding="utf-8"))
+    assert found is not None
+    return found
+
+
 def test_a_pair_without_a_registry_to_meet_in_is_refused_before_anything_is_built(site: Site) -> None:
     done = site.one.invoke("-R", "build.base", "--platform", "all")
     assert done.returncode == 2
@@ -113,6 +123,24 @@ def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Sit
     assert f"part-debian-{NATIVE.arch}" not in there
 
 
+def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
+    """Of the build before."""
+    report = last_report(site)
+    assert [(each.name, each.platforms, each.unknown) for each in report.machines] == [
+        ("the engine of this machine", (NATIVE.value,), ""),
+        (f"the builder {NODE}", (FOREIGN.value,), ""),
+    ]
+    for machine, platform in (("the engine of this machine", NATIVE), (f"the builder {NODE}", FOREIGN)):
+        steps = {step.name: step for step in report.steps or () if step.machine == machine}
+        assert set(steps) == set(report.graph)
+        assert {step.platform for step in steps.values()} == {platform.value}
+        assert {step.state for step in steps.values()} <= {DONE, CACHED}
+    assert steps["base"].state == DONE
+    assert steps["base"].seconds > 0
+    assert {image.name.rpartition("-")[2] for image in report.images} == {"amd64", "arm64"}
+    assert all(image.digest for image in report.images)
+
+
 def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:
     """Last: the engine does not come back, and with it goes the network in which its registry is."""
     site.node.empty()
@@ -139,3 +167,10 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     assert f"error: the builder {NODE}: The command ended with exit code" in text
     assert "What ran beside it was ended: the engine of this machine." in text
     assert site.tags("elsewhere") == []
+    report = last_report(site)
+    assert report.failure is not None
+    assert f"The builder {NODE} does not answer any more" in report.failure.message
+    known = {machine.name: machine.unknown for machine in report.machines}
+    assert known["the engine of this machine"] == ""
+    assert known[f"the builder {NODE}"] != ""
+    assert {step.machine for step in report.steps or ()} == {"the engine of this machine"}

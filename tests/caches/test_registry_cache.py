@@ -11,7 +11,7 @@ import json
 import re
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from dynamo_containers.pins import load_pins
 from dynamo_containers.platforms import native_platform
 from tests.copied import checkout
 from tests.second_machine import CLEAN, TAKEN_OVER, Machine, second
+from tests.source_builds.conftest import git, repository
 from tests.stand_in.servers import registry
 
 if TYPE_CHECKING:
@@ -68,13 +69,20 @@ def one(known: Registry) -> Machine:
 
 
 def steps(done: subprocess.CompletedProcess[str]) -> dict[str, bool]:
-    """Return RUN and COPY of a build -> whether it came out of a cache."""
-    found: dict[str, bool] = {}
+    """Return RUN and COPY of a build, by digest -> whether it came out of a cache."""
+    return {vertex["digest"]: bool(vertex.get("cached")) for vertex in _ended(done)}
+
+
+def names(done: subprocess.CompletedProcess[str]) -> dict[str, bool]:
+    """Return the same by name."""
+    return {vertex["name"]: bool(vertex.get("cached")) for vertex in _ended(done)}
+
+
+def _ended(done: subprocess.CompletedProcess[str]) -> Iterator[dict[str, Any]]:
     for line in done.stderr.splitlines():
         for vertex in (json.loads(line).get("vertexes") or ()) if line.startswith("{") else ():
             if re.match(r"\[[^]]*\] (RUN|COPY) ", vertex["name"]) and vertex.get("completed"):
-                found[vertex["digest"]] = bool(vertex.get("cached"))
-    return found
+                yield vertex
 
 
 def digest(machine: Machine) -> str:
@@ -112,6 +120,27 @@ def test_the_root_images_of_the_empty_machine_are_the_pinned_ones_bit_for_bit(tw
     assert {role: row["digest"] for role, row in made.items()} == {
         role: pins.root("debian", role, NATIVE) for role in made
     }
+
+
+def test_wheels_of_a_checkout_come_out_of_the_cache_for_a_clone_elsewhere(
+    one: Machine, two: Machine, known: Registry, tmp_path: Path
+) -> None:
+    mine, theirs = repository("dynamo", tmp_path), tmp_path / "elsewhere" / "clone"
+    git(tmp_path, "clone", "--quiet", str(mine), str(theirs))
+    (theirs / "target").mkdir()
+    (theirs / "target" / "large").write_bytes(b"0" * 1_000_000)
+    (theirs / ".dockerignore").write_text("lib\n", encoding="utf-8")  # the checkout's own says nothing
+    cache = f"{known.address}/cache"
+    done = one.invoke("build.base", "--dynamo-source", str(mine), "--cache-to", cache)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "was not written" not in done.stderr
+    two.empty()
+    done = two.invoke("build.base", "--dynamo-source", str(theirs), "--cache-from", cache, BUILDKIT_PROGRESS="rawjson")
+    assert done.returncode == 0, done.stderr[-3000:]
+    compiled = [name for name in names(done) if "compiled" in name and "] RUN " in name]
+    assert compiled, done.stderr[-3000:]
+    ran = [name for name, cached in names(done).items() if "] RUN " in name and not cached]
+    assert ran == []
 
 
 def test_a_cache_that_is_down_is_done_without_and_said_in_one_line(one: Machine) -> None:

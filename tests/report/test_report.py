@@ -63,7 +63,7 @@ def built() -> Iterator[Built]:
     assert first.returncode == 0, first.stderr[-4000:]
     good = last(copy)
     assert invoke(copy, "build.base").returncode == 0
-    (copy / "containers/base/check-wheels").write_text(BROKEN, encoding="utf-8")
+    (copy / "containers/fetched/check-wheels").write_text(BROKEN, encoding="utf-8")
     broken = invoke(copy, "build.base")
     assert broken.returncode == 7, broken.stderr[-4000:]
     bad = last(copy)

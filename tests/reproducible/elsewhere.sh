@@ -2,20 +2,20 @@
 # Be another machine, as far as one can be: a folder, a host name, an umask, an order of files and an engine of its own.
 # Run by `unshare --mount --uts`, so that the mounts and the name go with the last process of the engine.
 #
-#   elsewhere.sh REPOSITORY PLACE HOSTNAME UMASK PYTHON SAVED STAGE=IMAGE=TAG...
+#   elsewhere.sh REPOSITORY PLACE HOSTNAME UMASK PYTHON SAVED CACHES STAGE=IMAGE=TAG...
 #
 # REPOSITORY: what is built is its last commit. PLACE: where the checkout comes to stand; it is gone afterwards, and so
 # is all that its engine had. SAVED: the folder in which each image is saved as TAG.tar, `/` and `:` as `_`.
+# CACHES: the folders of REPOSITORY/.build that the other machine takes over, in one word; all else is made again there.
 set -eu
-repository=$1 place=$2 name=$3 mask=$4 python=$5 saved=$6
-shift 6
+repository=$1 place=$2 name=$3 mask=$4 python=$5 saved=$6 caches=$7
+shift 7
 hostname "$name"
 umask "$mask"
 git clone --quiet "$repository" "$place"
 cd "$place"
-# What was downloaded is judged by its sha256; all else is made again, on this machine.
 mkdir .build
-for cache in downloads tools; do
+for cache in $caches; do
     if [ -d "$repository/.build/$cache" ]; then
         cp -a "$repository/.build/$cache" .build/
     fi
@@ -39,8 +39,10 @@ for each in "$@"; do
     rest=${each#*=} stage=${each%%=*}
     image=${rest%%=*} tag=${rest#*=}
     case $stage in
-    base) invoke build.base ;;
-    *) invoke "build.$stage" --image "$image" ;;
+    base) set -- build.base ;;
+    *) set -- "build.$stage" --image "$image" ;;
     esac
+    # An image that is over its budget (exit code 1) is there, and may be so for what is looked for here.
+    invoke "$@" || [ $? -eq 1 ]
     docker save --output "$saved/$(echo "$tag" | tr /: __).tar" "$tag"
 done

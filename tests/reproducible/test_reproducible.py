@@ -13,6 +13,7 @@ import pytest
 from dynamo_containers import build, model, prepare, run
 from tests.reproducible.conftest import targets
 from tests.reproducible.saved import difference, manifest_digest
+from tests.second_machine import TAKEN_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
     kept.mkdir(parents=True)
     script = str(Path(__file__).with_name("elsewhere.sh"))
     checkout = FOLDER / place
-    where = (str(model.ROOT), str(checkout), name, mask, sys.executable, str(kept))
+    where = (str(model.ROOT), str(checkout), name, mask, sys.executable, str(kept), " ".join(TAKEN_OVER))
     try:
         run.call(run.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
     finally:

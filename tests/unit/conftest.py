@@ -74,6 +74,9 @@ stages = ["base"]
 bases = ["debian"]
 platforms = ["linux/amd64", "linux/arm64"]
 
+[images.base.pieces]
+nixl = ["nixl", "nixl-cu*"]
+
 [images.frontend]
 title = "Dynamo frontend"
 description = "The frontend without an engine"
@@ -161,7 +164,10 @@ def facts(checkout: Path) -> Facts:
         },
         layout=checkout / ".build/roots",
         programs=checkout / ".build/programs/debian-0123456789abcdef",
-        pieces={layer: pieces_of(checkout, layer) for layer in ("frontend", "frontend-ci", "small")},
+        pieces={
+            "base": pieces_of(checkout, "base", "nixl"),
+            **{layer: pieces_of(checkout, layer) for layer in ("frontend", "frontend-ci", "small")},
+        },
         drift=(),
         secrets=(
             f"id=ca,src={checkout}/certificates.crt",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 BOTH = ("linux/amd64", "linux/arm64")
+OF_BASE = ("builder", "base-nixl", "base-rest", "base")
 
 
 def names(request: Request) -> list[str]:
@@ -149,7 +150,7 @@ def test_every_target_but_the_tools_names_the_platforms(
 ) -> None:
     targets = document(build.request(catalogue, Stage.CI, platforms=platforms), facts)["target"]
     of_frontend = {"frontend", "frontend-ci", "frontend-dynamo", "frontend-runtime"}
-    assert set(targets) == {"base", "builder", "os", "tools", *of_frontend}
+    assert set(targets) == {*OF_BASE, "os", "tools", *of_frontend}
     assert {name for name, target in targets.items() if "platforms" not in target} == {"tools"}
     assert all(target["platforms"] == list(platforms) for name, target in targets.items() if name != "tools")
 
@@ -158,7 +159,7 @@ def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts:
     content = document(build.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"]), facts)
     assert content["group"] == {"default": {"targets": ["frontend-runtime", "small-runtime"]}}
     images = {"frontend", "frontend-dynamo", "frontend-runtime", "small", "small-dynamo", "small-runtime"}
-    assert set(content["target"]) == {"base", "builder", "os", "tools", *images}
+    assert set(content["target"]) == {*OF_BASE, "os", "tools", *images}
 
 
 def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: Facts) -> None:
@@ -173,6 +174,7 @@ def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, fa
             "GLIBC",
             "NIXL",
             "OLDEST_GLIBC",
+            "PIECE",
             "PYTHON",
             "PYTHON_VERSION",
             "SOURCE_DATE_EPOCH",

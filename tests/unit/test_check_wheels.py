@@ -34,13 +34,14 @@ def wheel(path: Path, *files: str) -> Path:
 
 
 def script(name: str, *words: str | Path) -> tuple[int, str]:
-    argv = (sys.executable, str(ROOT / "containers/base" / name), *map(str, words))
+    (path,) = ROOT.glob(f"containers/*/{name}")
+    argv = (sys.executable, str(path), *map(str, words))
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
-def checked(folder: Path, cuda: str = "13") -> tuple[int, str]:
-    return script("check-wheels", folder, "--arch", "amd64", "--oldest-glibc", "2.35", "--cuda", cuda)
+def checked(folder: Path, cuda: str = "13", form: tuple[str | Path, ...] = ("--piece", "nixl")) -> tuple[int, str]:
+    return script("check-wheels", folder, "--arch", "amd64", "--oldest-glibc", "2.35", "--cuda", cuda, *form)
 
 
 def nixl(folder: Path, *files: str) -> Path:
@@ -68,29 +69,27 @@ def test_nixl_of_another_cuda_major_than_the_bases_is_refused(tmp_path: Path) ->
     assert "is for CUDA 13, and the bases are for CUDA 12" in said
 
 
-def test_the_pins_of_the_wheels_are_left_beside_them(tmp_path: Path) -> None:
+def test_a_piece_leaves_its_manifest_and_no_pins(tmp_path: Path) -> None:
     wheel(tmp_path / RUNTIME)
-    assert checked(tmp_path) == (0, "")
-    (line,) = (tmp_path / "locked.txt").read_text(encoding="utf-8").splitlines()
-    assert line.startswith("ai-dynamo-runtime==1.4.2 --hash=sha256:")
+    assert checked(tmp_path, form=("--piece", "runtime")) == (0, "")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [RUNTIME, "manifest.d"]
+    (row,) = json.loads((tmp_path / "manifest.d/runtime.json").read_text(encoding="utf-8"))["wheels"]
+    assert row["name"] == "ai-dynamo-runtime"
 
 
-def test_a_wheel_that_was_judged_is_not_judged_again_and_a_promise_that_it_breaks_is_still_named(
-    tmp_path: Path,
-) -> None:
-    wheel(tmp_path / RUNTIME)
-    assert checked(tmp_path) == (0, "")
-    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-    manifest["wheels"][0]["glibc"] = "2.39"  # as auditwheel would have found
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    code, said = checked(tmp_path)
-    assert code == 1
-    assert "needs glibc 2.39; the base stage promises 2.35 and newer" in said
+def test_the_last_manifest_and_the_pins_have_what_was_judged_in_pieces_and_what_was_built(tmp_path: Path) -> None:
+    wheel(tmp_path / "piece" / RUNTIME)
+    assert checked(tmp_path / "piece") == (0, "")
+    wheel(tmp_path / "built/ai_dynamo-1.4.2-py3-none-any.whl")
+    assert checked(tmp_path / "built", form=("--judged", tmp_path / "piece/manifest.d")) == (0, "")
+    rows = json.loads((tmp_path / "built/manifest.json").read_text(encoding="utf-8"))["wheels"]
+    assert [row["name"] for row in rows] == ["ai-dynamo", "ai-dynamo-runtime"]
+    pins = (tmp_path / "built/locked.txt").read_text(encoding="utf-8")
+    assert pins == "".join(f"{row['name']}==1.4.2 --hash=sha256:{row['sha256']}\n" for row in rows)
 
 
 def test_built_wheels_are_taken_into_the_wheelhouse(tmp_path: Path) -> None:
     wheel(tmp_path / "built/dynamo-rust" / RUNTIME)
-    (tmp_path / "wheelhouse").mkdir()
     assert script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime") == (0, "")
     assert [each.name for each in (tmp_path / "wheelhouse").iterdir()] == [RUNTIME]
 
@@ -108,7 +107,6 @@ def test_a_package_that_is_missing_there_twice_or_unasked_is_refused(
 ) -> None:
     for each in wheels:
         wheel(tmp_path / "built" / each)
-    (tmp_path / "wheelhouse").mkdir()
     code, complaint = script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime")
     assert code == 1
     assert said in complaint

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dynamo_containers import build, dockerfile, model, prepare, wider_build
-from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Stage
-from dynamo_containers.one_dockerfile import joined
+from dynamo_containers.one_dockerfile import joined, own_folders
 from dynamo_containers.platforms import Platform
+from dynamo_containers.source_builds import Source
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
 ROOT = """\
@@ -76,7 +77,7 @@ def stages(text: str) -> dict[str, dockerfile.Stage]:
 
 
 def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed() -> None:
-    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64)
+    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert set(stages(text)) == {"os", "tools", "late", "top--late", "top--made", "top"}
     assert target["target"] == "top"
     assert target["tags"] == ["image:1"]
@@ -84,7 +85,7 @@ def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed()
 
 
 def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -> None:
-    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64)
+    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert target["contexts"] == {
         **{f"{name}--{key}": value for name in ("os", "late") for key, value in ROOTS.items()},
         "tools--root-amd64": ROOTS["root-amd64"],
@@ -104,26 +105,26 @@ def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -
 
 
 def test_a_script_stays_as_it_is() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64)
+    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert (
         text.count('set -eu\n# a comment of the script, and FROM bin\nFROM=1 /run/install --from=bin "${WORD}"\n') == 3
     )
 
 
 def test_arguments_are_what_the_step_gives_them_or_their_default() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64)
+    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert 'ARG WORD="a \\"word\\" for \\$5"' in text
     assert 'ARG WORD="default"' in text
     assert "ARG SOURCE_DATE_EPOCH\n" in text
 
 
 def test_a_context_goes_before_a_stage_of_the_same_name() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64)
+    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert [each.flags for each in stages(text)["top"].steps] == [("--link", "--from=top--made"), ("--from=late",)]
 
 
 def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.ARM64)
+    _, text = joined(GRAPH, "top", TEXTS, Platform.ARM64, {})
     tools = stages(text)["tools"]
     assert (tools.platform, tools.image) == ("${BUILDPLATFORM}", "tools--root-arm64")
     assert 'ARG TARGETARCH="arm64"' in text
@@ -137,18 +138,32 @@ def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> 
     texts = {**TEXTS, "last": "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"}
     graph["target"]["end"] = step("top", {"below": "target:last", "side": "target:os"})
     texts["end"] = "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"
-    _, text = joined(graph, "end", texts, Platform.AMD64)
+    _, text = joined(graph, "end", texts, Platform.AMD64, {})
     order = list(stages(text))
     assert order.index("end--branch") < order.index("top")
     assert order.index("last--branch") < order.index("last")
     assert order[-1] == "end"
 
 
-def test_a_step_from_a_folder_of_somebody_s_own_is_refused() -> None:
+def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> None:
+    """What of that folder is never sent is said beside our Dockerfile: of a named context nothing would read it."""
     graph = json.loads(json.dumps(GRAPH))
-    graph["target"]["os"]["dockerfile"] = "/c/os/Dockerfile"
-    with pytest.raises(UsageError, match="without --cache-from and --cache-to"):
-        joined(graph, "top", TEXTS, Platform.AMD64)
+    graph["target"]["late"] |= {"context": "/home/me/late", "dockerfile": "/c/late/Dockerfile"}
+    assert own_folders(graph) == ("late",)
+    target, text = joined(graph, "top", TEXTS, Platform.AMD64, {"late": "/build/late"})
+    assert "late" not in stages(text)
+    assert target["contexts"]["late"] == "/build/late"
+    assert not [name for name in target["contexts"] if name.startswith("late--")]
+
+
+def test_a_step_from_a_repository_is_a_stage_whose_context_that_is() -> None:
+    graph = json.loads(json.dumps(GRAPH))
+    url = "https://example.invalid/late.git#0123456789abcdef0123456789abcdef01234567"
+    graph["target"]["late"] |= {"context": url, "dockerfile": "/c/late/Dockerfile"}
+    assert own_folders(graph) == ()
+    target, text = joined(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
+    assert target["contexts"]["late--here"] == url
+    assert [each.flags for each in stages(text)["late"].steps] == [("--from=late--here",)]
 
 
 @pytest.mark.parametrize("image", ["base", "frontend", "vllm", "sglang"])
@@ -158,7 +173,7 @@ def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_ch
     content = build.bake(request, prepare.stated(request))
     texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
     (wanted,) = content["group"]["default"]["targets"]
-    target, text = joined(content, wanted, texts, Platform.AMD64)
+    target, text = joined(content, wanted, texts, Platform.AMD64, {})
     known = {"scratch", *stages(text), *target["contexts"]}
     for made in stages(text).values():
         names = [
@@ -170,11 +185,31 @@ def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_ch
     assert list(stages(text))[-1] == wanted
 
 
+def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_checkouts(own_checkout: Path) -> None:
+    request = build.request(model.load(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    url = "https://github.com/openucx/ucx.git#0123456789abcdef0123456789abcdef01234567"
+    sources = {
+        "dynamo": Source(context="/home/me/dynamo", local=True),
+        "nixl": Source(context="/home/me/nixl", local=True),
+        "ucx": Source(context=url, local=False),
+    }
+    facts = replace(prepare.stated(request), sources=sources, os_packages=dict.fromkeys(("rust", "cxx"), Path("/debs")))
+    content = build.bake(replace(request, sources=sources), facts)
+    assert set(own_folders(content)) == {"dynamo-source", "nixl-source"}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
+    copies = {name: f"/build/{name}" for name in own_folders(content)}
+    target, text = joined(content, "frontend-runtime", texts, Platform.AMD64, copies)
+    assert {name: target["contexts"][name] for name in copies} == copies
+    assert target["contexts"]["ucx-source--here"] == url
+    assert "from=dynamo-source,source=rust,target=/src/dynamo" in text
+    assert "from=ucx-source,target=/src/ucx" in text
+
+
 def test_the_real_bake_takes_it(own_checkout: Path, tmp_path: Path, docker: dict[str, str]) -> None:
     request = build.request(model.load(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
     content = build.bake(request, prepare.stated(request))
     texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
-    target, text = joined(content, "frontend-runtime", texts, Platform.AMD64)
+    target, text = joined(content, "frontend-runtime", texts, Platform.AMD64, {})
     (tmp_path / "one.Dockerfile").write_text(text, encoding="utf-8")
     file = tmp_path / "one.json"
     file.write_text(

@@ -20,6 +20,7 @@ from dynamo_containers.report.record import (
     Failure,
     Image,
     Instruction,
+    Machine,
     Report,
     Step,
 )
@@ -45,6 +46,16 @@ REPORT = Report(
     failure=Failure(phase=BUILDING, message="The command ended", exit_code=7),
     graph={"base": ("builder", "tools"), "builder": (), "tools": ()},
     records={"default/default/x": "base"},
+    machines=(
+        Machine(
+            name="the builder node",
+            platforms=("linux/amd64",),
+            variables={"DOCKER_CONTEXT": "node"},
+            joined=True,
+            records=("default/default/x",),
+            unknown="why",
+        ),
+    ),
     steps=(
         Step(
             name="base",
@@ -59,6 +70,7 @@ REPORT = Report(
     ),
     images=(
         Image(
+            stage="base",
             name="base-base-debian-amd64",
             tag="dynamo-base:1",
             digest="sha256:c",
@@ -66,7 +78,7 @@ REPORT = Report(
             budget={"layers": 6},
             size=ImageSize(layers=(LAYER,)),
         ),
-        Image(name="base-base-debian-arm64", tag="dynamo-base:1", digest="", trees=(), unmeasured="why"),
+        Image(name="base-base-debian-arm64", stage="base", tag="dynamo-base:1", digest="", trees=(), unmeasured="why"),
     ),
 )
 
@@ -84,6 +96,12 @@ def names(folder: Path) -> list[str]:
 )
 def test_a_report_is_read_as_it_was_written(report: Report) -> None:
     assert record.read(record.text(report)) == report
+
+
+def test_a_report_of_before_there_were_machines_is_read() -> None:
+    row = json.loads(record.text(replace(REPORT, machines=())))
+    del row["machines"]
+    assert record.read(json.dumps(row)) == replace(REPORT, machines=())
 
 
 def test_a_report_of_another_format_is_none() -> None:

@@ -21,6 +21,7 @@ from dynamo_containers.report.record import (
     Failure,
     Image,
     Instruction,
+    Machine,
     Report,
     Step,
 )
@@ -38,7 +39,15 @@ def layer(name: str, packed: int, content: str = "") -> Layer:
 
 def image(name: str, *layers: Layer, digest: str = "sha256:1", most: int = 300) -> Image:
     budget = {"compressed-mb": most} if most else {}
-    return Image(name=name, tag=f"{name}:1", digest=digest, trees=(), budget=budget, size=ImageSize(layers=layers))
+    return Image(
+        name=name,
+        stage="runtime",
+        tag=f"{name}:1",
+        digest=digest,
+        trees=(),
+        budget=budget,
+        size=ImageSize(layers=layers),
+    )
 
 
 def report(*made: Image, name: str = "1", stage: str = "runtime", moment: float = NOW) -> Report:
@@ -190,6 +199,31 @@ def test_an_interrupted_build_is_no_failed_one() -> None:
 
 def test_steps_that_are_not_known_have_the_reason() -> None:
     assert "Its steps are not known: gone." in said(checked(replace(report(), steps=None, unknown="gone")))
+
+
+def test_a_pair_of_which_one_half_failed_says_which_machine_it_was() -> None:
+    broken = failed()
+    steps = tuple(replace(step, machine="the builder node", platform="linux/arm64") for step in broken.steps or ())
+    here = Step(
+        name="vllm",
+        platform="linux/amd64",
+        state=DONE,
+        seconds=1.0,
+        spans=(),
+        instructions=(),
+        machine="the engine of this machine",
+    )
+    machines = (
+        Machine(name="the engine of this machine", platforms=("linux/amd64",), variables={}, joined=False),
+        Machine(name="the builder node", platforms=("linux/arm64",), variables={}, joined=False),
+        Machine(name="the builder dead", platforms=(), variables={}, joined=False, unknown="no answer"),
+    )
+    asked = replace(broken.asked, platforms=("linux/amd64", "linux/arm64"))
+    text = said(checked(replace(broken, asked=asked, steps=(here, *steps), machines=machines)))
+    assert "in the step vllm of the builder node" in text
+    assert "vllm linux/amd64 the engine of this machine done" in text
+    assert "vllm linux/arm64 the builder node failed" in text
+    assert "the builder dead: its steps are not known: no answer" in text
 
 
 def test_nothing_of_a_report_becomes_markup() -> None:

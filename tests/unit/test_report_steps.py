@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers.report import build_refs, build_steps, buildkit
+from dynamo_containers import build
+from dynamo_containers.model import Stage
+from dynamo_containers.report import build_refs, build_steps, buildkit, calls
 from dynamo_containers.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dynamo_containers.model import Catalogue
 
 BEGAN = 1795543140.0  # 2026-11-24T17:59:00Z
 AMD64 = ("linux/amd64",)
@@ -140,6 +144,34 @@ def test_another_form_of_the_stream_is_an_error_and_other_lines_are_not() -> Non
     assert buildkit.parse("#1 a line of plain progress\n") == {}
 
 
+def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -> None:
+    rows = (
+        vertex("[internal] load build context", 1, 2),
+        vertex("[linux/amd64 below--wheels 1/2] RUN x", 2, 3),
+        vertex("[linux/amd64 below 1/1] COPY x", 3, 4),
+        vertex("[top 2/2] COPY y", 4, 5),
+        vertex("[context below--bin] load from client", 1, 2),
+        vertex("[context below] load from client", 1, 2),
+        vertex("[context elsewhere] load from client", 1, 2),
+        vertex("[other--stage 1/1] RUN z", 4, 5),
+    )
+    found = build_steps.parted(GRAPH, "top", stream(*rows))
+    assert {step: [each.name for each in vertexes.values()] for step, vertexes in found.items()} == {
+        "top": [
+            "[internal] load build context",
+            "[top 2/2] COPY y",
+            "[context elsewhere] load from client",
+            "[other--stage 1/1] RUN z",
+        ],
+        "below": [
+            "[linux/amd64 wheels 1/2] RUN x",
+            "[linux/amd64 below 1/1] COPY x",
+            "[context bin] load from client",
+            "[context below] load from client",
+        ],
+    }
+
+
 def test_a_graph_is_walked_from_what_is_needed() -> None:
     assert build_steps.in_order({"c": ("b", "a"), "b": ("a",), "a": ()}) == ("a", "b", "c")
 
@@ -156,17 +188,43 @@ def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: f
     os.utime(state / "__group__" / group, (abs(moment), abs(moment)))
 
 
-def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_path: Path) -> None:
+def begun(state: Path, since: float, *, place: str = "*/*", taken: tuple[str, ...] = ()) -> dict[str, str]:
     contexts = {"top": "/c/top", "below": "/c/below"}
+    return build_refs.begun(state, build_refs.Begun(since=since, contexts=contexts, wanted="top", place=place), taken)
+
+
+def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_path: Path) -> None:
     mine = {"m1": ("top", "/c/top"), "m2": ("below", "/c/below")}
     note(tmp_path, "before", {"b1": ("top", "/c/top")}, 100)
     note(tmp_path, "other", {"o1": ("top", "/elsewhere/top")}, 201)
     note(tmp_path, "mine", mine, 202)
     note(tmp_path, "after", {"a1": ("top", "/c/top")}, 300)
     expected = {"default/default/m1": "top", "default/default/m2": "below"}
-    assert build_refs.begun(tmp_path, 200, contexts) == expected
-    assert build_refs.begun(tmp_path, 400, contexts) == {}
-    assert build_refs.begun(tmp_path / "nowhere", 200, contexts) == {}
+    assert begun(tmp_path, 200) == expected
+    assert begun(tmp_path, 400) == {}
+    assert begun(tmp_path / "nowhere", 200) == {}
+
+
+def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue: Catalogue, tmp_path: Path) -> None:
+    request = build.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    note(tmp_path, "there", {"t1": ("top", "/c/top")}, 202, node="node")
+    note(tmp_path, "here", {"h1": ("top", "/c/top")}, 203)
+    note(tmp_path, "below", {"u1": ("below", "/c/below")}, 201)
+    assert begun(tmp_path, 200, place="default/node") == {"default/node/t1": "top"}
+    assert begun(tmp_path, 200, taken=("default/node/t1",)) == {"default/default/h1": "top"}
+    machines = [
+        calls.Machine(
+            targets={"top": {"context": "/c/top"}},
+            calls=(calls.Call(metadata=tmp_path / "none", wanted="top"),),
+            request=request,
+            tops={},
+            tags={},
+            place=place,
+        )
+        for place in ("*/*", "default/node")
+    ]
+    found = calls.records(machines, tmp_path, 200, done=False)
+    assert found == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
 
 
 def test_each_node_of_a_builder_has_a_record(tmp_path: Path) -> None:

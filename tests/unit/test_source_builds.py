@@ -287,6 +287,8 @@ def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, 
     assert {name: step["args"]["CUDA"] for name, step in made.items() if "CUDA" in step["args"]} == {
         "nixl-cuda": "13",
         "nixl": "13",
+        "base-nixl": "13",
+        "base-rest": "13",
         "base": "13",
     }
     assert made["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"

@@ -130,6 +130,26 @@ def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
         assert f"  {task} " in output
 
 
+def test_all_stages_are_built_one_by_one_and_in_one_go_once_nothing_changed(line: CommandLine) -> None:
+    def documents() -> list[str]:
+        lines = line.started.read_text(encoding="utf-8").splitlines()
+        line.started.unlink()
+        return [Path(each.split()[-1]).name for each in lines]
+
+    words = ("build.all", "--image", "frontend", "--stage", "base", "--stage", "runtime")
+    one_by_one = [f"bake-{which}-debian-{native_platform().arch}.json" for which in ("base-base", "runtime-frontend")]
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+    assert line.invoke(*words)[0] == 0
+    assert documents() == [f"bake-base-runtime-base-frontend-debian-{native_platform().arch}.json"]
+    report = report_of(line)
+    assert report.asked.command == "invoke build.all --image frontend --stage base --stage runtime"
+    assert report.asked.stage == "base, runtime"
+    line.append("containers/os/entrypoint", "# one more\n")
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+
+
 def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
     document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
@@ -426,6 +446,23 @@ def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: Comma
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
+def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    copy2(Path(run.__file__).parents[1] / "noxfile.py", line.checkout)
+    session = f"smoke-base({native_platform().arch})"
+    with line.start("build.base", "--platform", native_platform().value) as one:
+        while not line.started.exists():
+            time.sleep(0.01)
+        argv = (sys.executable, "-m", "nox", "-s", session)
+        with subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True) as other:
+            said = next(each for each in other.stderr or () if each.startswith(("Waiting for", "+ ")))
+            go_on(line)
+            one.communicate(timeout=60)
+            other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+
+
 def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     with (
@@ -505,7 +542,14 @@ done
     assert (report.outcome, report.failure) == ("done", None)
     assert report.asked.command == "invoke build.base --strict"
     assert report.records == {"default/default/x1": "base"}
-    assert report.graph == {"base": ("builder", "tools"), "builder": (), "tools": ()}
+    assert report.graph == {
+        "builder": (),
+        "tools": (),
+        "base-nixl": ("builder", "tools"),
+        "base-runtime": ("base-nixl", "tools"),
+        "base-rest": ("base-runtime", "tools"),
+        "base": ("base-rest", "tools"),
+    }
     assert [(each.tag.partition(":")[0], each.digest) for each in report.images] == [("dynamo-base", "sha256:12")]
     assert report.seconds > 0
     assert len(store.read(line.checkout)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from dynamo_containers.builders import Builder, Node, Share
 from dynamo_containers.errors import UsageError
 from dynamo_containers.model import Stage
 from dynamo_containers.platforms import Platform
+from dynamo_containers.source_builds import Source
 from dynamo_containers.wider_build import Pushed, Wide
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ def planned(request: Request, facts: Facts, share: Share, cache: str = "", regis
     own = replace(request, platforms=share.platforms)
     wanted = caches.wanted(own, caches.Rows(), [cache] if cache else [], cache)
     wide = Wide(request=own, facts=replace(facts, native=share.native), share=share, caches=wanted, registry=registry)
-    texts = dict.fromkeys(build.bake(wide.request, wide.facts)["target"], RECIPE)
-    return wider_build.work(wide, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
+    content = build.bake(wide.request, wide.facts)
+    texts = dict.fromkeys(content["target"], RECIPE)
+    return wider_build.work(wide, content, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
 
 
 def target(work: Work) -> dict[str, Any]:
@@ -127,11 +130,48 @@ def test_with_caches_an_image_is_one_dockerfile_that_reads_and_writes_them(catal
     assert work.document.text == build.plan(replace(both(catalogue), platforms=(AMD64,)), facts, {}).documents[0].text
 
 
+def test_with_caches_the_trees_of_checkouts_are_copied_out_before(catalogue: Catalogue, facts: Facts) -> None:
+    dynamo = {"dynamo": Source(context="/home/me/dynamo", local=True)}
+    request = replace(both(catalogue), sources=dynamo)
+    known = replace(facts, sources=dynamo, os_packages={"rust": Path("/debs")})
+    work = planned(request, known, HERE, cache="registry.example/cache", registry="")
+    (folder,) = work.copies
+    assert folder == request.catalogue.folder / ".build/sources/bake-runtime-frontend-debian-amd64/dynamo-source"
+    (document,) = [each for each in work.documents if each.path.name.endswith("-wide-sources.json")]
+    (step,) = json.loads(document.text)["target"].values()
+    assert (step["context"], step["output"]) == ("/home/me/dynamo", [f"type=local,dest={folder}"])
+    assert "platforms" not in step, "the same tree for all of them, in that folder and not in one for each below"
+    assert work.copying is not None
+    assert f"--allow=fs.write={folder}" in work.copying.argv
+    assert "--allow=fs.read=/home/me/dynamo" in work.copying.argv
+    (recipe,) = [each for each in work.documents if each.path.suffix == ".Dockerfile"]
+    assert "AS dynamo-rust\n" in recipe.text
+    assert "AS dynamo-source\n" not in recipe.text
+    assert planned(request, known, HERE).copying is None, "the graph of bake needs no copy"
+
+
 def test_without_caches_the_graph_is_built_as_ever(catalogue: Catalogue, facts: Facts) -> None:
     work = planned(both(catalogue), facts, HERE)
     ordinary = json.loads(work.document.text)["target"]
     pushed = json.loads(work.documents[-1].text)["target"]
     assert {name for name in ordinary if ordinary[name] != pushed[name]} == {"frontend-runtime"}
+
+
+def test_a_report_is_told_who_builds_what_and_where_its_records_are(catalogue: Catalogue, facts: Facts) -> None:
+    request = both(catalogue)
+    there = Share(builder=REMOTE, platforms=(ARM64,), native=ARM64)
+    machines = []
+    for share in (HERE, there):
+        own = replace(request, platforms=share.platforms)
+        wide = Wide(request=own, facts=facts, share=share, registry=REGISTRY)
+        machines.append(wider_build.called(wide, planned(request, facts, share)))
+    here, far = machines
+    assert (here.name, here.place, here.variables) == ("the engine of this machine", "*/*", {})
+    assert (far.name, far.place, far.variables) == ("the builder far", "far/far0", {"BUILDX_BUILDER": "far"})
+    assert [call.wanted for call in far.calls] == ["frontend-runtime"]
+    assert here.tags == {"frontend": "registry.example/team/dynamo-frontend:part-debian-amd64-bbbbbbbbbbbb"}
+    assert far.tags == {"frontend": "registry.example/team, without a tag"}
+    assert not here.joined
 
 
 def test_each_machine_of_a_pair_writes_the_cache_of_its_own_platform(catalogue: Catalogue) -> None:

@@ -80,6 +80,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
     }
     assert found == locked
     assert {file.name for file in wheelhouse.iterdir()} == {
+        "manifest.d",  # of each piece
         "manifest.json",
         "locked.txt",
         *(wheel["file"] for wheel in manifest["wheels"]),
@@ -118,6 +119,12 @@ def test_every_library_runs_on_ubuntu_22_04(
             audited = tuple(int(number) for number in wheel["glibc"].split("."))
             # auditwheel names the oldest manylinux that will do, which may be newer than the newest symbol.
             assert (2, 17) <= needed <= audited <= ubuntu, wheel["file"]
+
+
+def test_the_pieces_have_what_the_manifest_of_all_has(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
+    pieces = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in wheelhouse.glob("manifest.d/*.json")]
+    assert len(pieces) == 3
+    assert sorted((row for rows in pieces for row in rows), key=lambda row: str(row["file"])) == manifest["wheels"]
 
 
 def test_there_is_one_nixl(manifest: Mapping[str, Any]) -> None:
