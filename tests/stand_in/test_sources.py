@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,10 +63,12 @@ def test_locking_again_moves_nothing(project: Project) -> None:
 
 
 @pytest.fixture
-def offering(repositories: Rpms) -> Iterator[Rpms]:
-    """Let a test change what AppStream has, until its end."""
+def offering(repositories: Rpms, tmp_path: Path) -> Iterator[Rpms]:
+    """Let a test change what AppStream has, until its end: then it has the very same files again."""
+    shutil.copytree(repositories.folder, tmp_path / "before")
     yield repositories
-    repositories.offer(APP_STREAM, OFFERED[APP_STREAM])
+    shutil.rmtree(repositories.folder)
+    shutil.copytree(tmp_path / "before", repositories.folder)
 
 
 def test_a_package_that_nobody_signed_is_refused_and_every_lock_stays(project: Project, offering: Rpms) -> None:
