@@ -111,7 +111,9 @@ def engine_image(row: Table) -> RegistryRoot | None:
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
-    made = [role for role, root in roots.items() if root.suite or getattr(root, "repositories", None)]
+    made = [
+        role for role, root in roots.items() if root.suite or (isinstance(root, RegistryRoot) and root.repositories)
+    ]
     sets = {}
     for name, row in rows.items():
         if name in roots:  # their locks would be one file

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import host_secrets, mirrors, os_installed, run
 from dynamo_containers.apt import Package
-from dynamo_containers.errors import DownloadError, LockError, UnreachedError
+from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachedError
 from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.unreached import one_line
 
@@ -56,7 +56,7 @@ def resolved(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, t
         runs=True,
         hint=f"The dnf of {lock.image} was asked, by {STEP}/resolve-rpms. Is that image one with dnf?",
     )
-    with TemporaryDirectory(dir=place) as scratch:
+    with TemporaryDirectory(dir=place.parent) as scratch:
         os_installed.ask(folder, lock, os_installed.named(lock, pins), question, Path(scratch))
         answer = json.loads((Path(scratch) / ANSWER).read_text(encoding="utf-8"))
     return read(locks, answer)
@@ -101,7 +101,7 @@ def read(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[str, tupl
     }
 
 
-def _error(locks: tuple[OsLock, ...], fault: str, why: str) -> Exception:
+def _error(locks: tuple[OsLock, ...], fault: str, why: str) -> FatalError:
     lock, repositories = locks[0], _of(locks[0])
     shown = mirrors.said(repositories.address, mirrors.here().address(repositories.address))
     match fault:
