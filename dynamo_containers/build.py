@@ -220,7 +220,7 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 
 def command_of(
-    request: Request, facts: Facts, buildx: tuple[str, ...], path: Path, allowed: tuple[str, ...] = ()
+    request: Request, facts: Facts, buildx: tuple[str, ...], path: Path, allowed: Sequence[str] = ()
 ) -> Command:
     """Return the command that builds a bake document.
 

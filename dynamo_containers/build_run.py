@@ -47,6 +47,13 @@ class Wish:
     push: str = ""
     """The registry that the images go to; '' for the engine's own store."""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return it as the command line says it."""
+        read = (word for each in self.read for word in ("--cache-from", each))
+        write = ("--cache-to",) if self.write is True else ("--cache-to", self.write) if self.write else ()
+        return (*read, *write, *(("--push", self.push) if self.push else ()))
+
 
 def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
     """Build a stage of images, or several; note what was built, and check its size.
@@ -62,7 +69,7 @@ def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return
-    with note.noted(*requests, dry_run=dry_run) as noting:
+    with note.noted(*requests, words=wish.words, dry_run=dry_run) as noting:
         _perform(requests, wish, noting, dry_run=dry_run)
 
 

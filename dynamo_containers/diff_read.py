@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import container, engine, image_diff, image_size, python_pins, run, size_measure
+from dynamo_containers import container, engine, image_diff, image_size, python_pins, run, size_measure, size_memory
 from dynamo_containers.errors import CommandFailedError, LockError, NoEngineError, UsageError
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.python_sizes import SIZES_FILE
@@ -58,7 +58,7 @@ def diff(folder: Path, words: tuple[str, str]) -> str:
         message = f"{locks} are locks, and {image} is none: they cannot be compared.\n{_what_there_may_be()}"
         raise UsageError(message)
     environment = _engine(folder, words[0])
-    found = [_looked(environment, word, _inspected(environment, word)) for word in words]
+    found = [_looked(folder, environment, word, _inspected(environment, word)) for word in words]
     return image_diff.of_images(found[0], found[1])
 
 
@@ -193,11 +193,11 @@ def _inspected(environment: Mapping[str, str], word: str) -> dict[str, Any]:
     raise UsageError(message)
 
 
-def _looked(environment: Mapping[str, str], word: str, found: Mapping[str, Any]) -> Looked:
+def _looked(folder: Path, environment: Mapping[str, str], word: str, found: Mapping[str, Any]) -> Looked:
     return image_diff.Looked(
         title=word,
         packages=_packages(environment, found),
-        size=_size(environment, found),
+        size=size_memory.recall(folder, found["Id"]) or _size(environment, found),
         settings=_settings(found),
     )
 
@@ -217,7 +217,10 @@ def _settings(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _size(environment: Mapping[str, str], found: Mapping[str, Any]) -> ImageSize | None:
-    """Return the sizes of its layers, as files: the compressed ones are known to a registry, not to every engine."""
+    """Return the sizes of its layers, as files: the compressed ones are known to a registry, not to every engine.
+
+    Of an image that this checkout measured they are remembered, and after which steps its layers are called.
+    """
     history, contents = size_measure.history(environment, found["Id"]), found["RootFS"]["Layers"]
     layers = [{"digest": digest, "size": 0} for digest in contents]
     try:

@@ -132,12 +132,12 @@ def _packages(kind: str, before: Names, after: Names) -> str:
 def _layers(one: ImageSize | None, other: ImageSize | None) -> str:
     if one is None or other is None:
         return _section("Layers", ["NOT COMPARED: the history of an image has not one line for each of its layers."])
-    alike = {layer.digest for layer in one.layers} & {layer.digest for layer in other.layers}
-    if all(layer.digest in alike for size in (one, other) for layer in size.layers):
+    alike = {layer.content for layer in one.layers} & {layer.content for layer in other.layers}
+    if all(layer.content in alike for size in (one, other) for layer in size.layers):
         return ""
-    rows = [(layer.name, human(layer.unpacked), ABSENT) for layer in one.layers if layer.digest not in alike]
-    rows += [(layer.name, ABSENT, human(layer.unpacked)) for layer in other.layers if layer.digest not in alike]
-    shared = [layer for layer in one.layers if layer.digest in alike]
+    rows = [(layer.name, human(layer.unpacked), ABSENT) for layer in one.layers if layer.content not in alike]
+    rows += [(layer.name, ABSENT, human(layer.unpacked)) for layer in other.layers if layer.content not in alike]
+    shared = [layer for layer in one.layers if layer.content in alike]
     what = f"{len(shared)} in both, {human(sum(layer.unpacked for layer in shared))}"
     rows.append((what, "", ""))
     change = other.unpacked - one.unpacked

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 TREE = "COPY /tree /"
 """By what every step that installs Python packages puts its layer on the image (containers/*/Dockerfile)."""
+NAMED = "# layer: "
+"""Begins the line of a RUN's script that says how people call its layer (containers/*/Dockerfile)."""
+BOOTSTRAP = "mmdebstrap"
+"""What the history of a bootstrapped root image begins with (oci_layout.py)."""
 SHOWN = 40
 
 
@@ -90,11 +94,16 @@ def measured(
 
 def _is_layer(words: str) -> bool:
     """Say whether a line of the history has a layer: what only sets something has none."""
-    return words.split(maxsplit=1)[0] in ("RUN", "COPY", "ADD", "WORKDIR", "mmdebstrap")
+    return words.split(maxsplit=1)[0] in ("RUN", "COPY", "ADD", "WORKDIR", BOOTSTRAP)
 
 
 def _short(words: str) -> str:
-    line = next((each for each in words.splitlines()[1:] if not each.startswith("#")), words.splitlines()[0])
+    """Return how people call the layer of a line of the history: as its script says, else by how that begins."""
+    if words.startswith(f"{BOOTSTRAP} "):
+        return "root image"
+    first, *script = words.splitlines()
+    named = next((each.removeprefix(NAMED) for each in script if each.startswith(NAMED)), "")
+    line = named or next((each for each in script if not each.startswith("#")), first)
     return line[:SHOWN].strip()
 
 

@@ -7,7 +7,6 @@ the same steps, with the same keys and bytes, in one Dockerfile (docs/adr/0021).
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from dynamo_containers.graph_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dynamo_containers.platforms import Platform
 
@@ -45,18 +45,8 @@ class Stage:
     text: str
 
 
-def own_folders(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the steps whose build context is the folder of a checkout, and not of this project.
-
-    What of that is not sent is said beside their Dockerfile; of a named context BuildKit reads it in the folder itself.
-    So the tree that such a step makes is copied out before, and that is the context.
-    """
-    steps = document["target"]
-    return tuple(name for name, step in steps.items() if "dockerfile" in step and step["context"].startswith(os.sep))
-
-
 def joined(
-    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, str]
+    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
 ) -> tuple[dict[str, Any], str]:
     """Return a target that builds by itself what a target of a graph and all that it stands on build.
 
@@ -65,7 +55,7 @@ def joined(
         target: the target that is wanted.
         texts: step -> the text of its Dockerfile.
         native: the platform of the machine that builds: that of the steps without platforms.
-        copies: each of `own_folders` -> the folder in which its tree is.
+        copies: step -> the folder that its tree was copied to (source_copies.py).
 
     Returns:
         The target without its Dockerfile, and that.
@@ -77,7 +67,7 @@ def joined(
     for name in order:
         step = steps[name]
         if name in copies:
-            contexts[name] = copies[name]
+            contexts[name] = str(copies[name])
             continue
         own = {key: value for key, value in step["contexts"].items() if not value.startswith(TARGET)}
         contexts |= {f"{name}{SEPARATOR}{key}": value for key, value in own.items()}

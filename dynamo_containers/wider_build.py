@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import build, caches, one_dockerfile, source_policy
+from dynamo_containers import build, caches, one_dockerfile, source_copies, source_policy
 from dynamo_containers.builders import DOCKER
 from dynamo_containers.caches import Caches
 from dynamo_containers.errors import UsageError
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.builders import Share
     from dynamo_containers.model import Image
+    from dynamo_containers.source_copies import Copying
 
 PUSHED = "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true"
 """The layers of `build.OUTPUT`, to a registry; only the OCI's manifests know of zstd, so they are of that kind."""
 BY_DIGEST = "push-by-digest=true,name-canonical=true"
 """Without any tag; the docker driver has no such push."""
-SOURCES = "sources"
-"""The folder below .build into which trees of sources are copied."""
 PART = "part"
 """Begins a tag that keeps what was pushed until the index names it; nobody pulls it."""
 
@@ -76,10 +75,8 @@ class Work:
     """The bake document of the ordinary build: what is built, step by step."""
     documents: tuple[Document, ...]
     parts: tuple[Part, ...]
-    copying: Command | None = None
-    """What copies the trees of sources out, before anything else: from folders of checkouts, with caches."""
-    copies: tuple[Path, ...] = ()
-    """Where they come to stand, in folders that are empty before."""
+    copying: Copying | None = None
+    """What copies sources out first."""
 
 
 def check(shares: tuple[Share, ...], registry: str) -> None:
@@ -116,25 +113,17 @@ def work(
     """
     request, facts = wide.request, wide.facts
     path = build.document_path(request)
-    targets = dict(zip((image.name for image in request.images), content["group"]["default"]["targets"], strict=True))
     policies, policed = build.policy(source_policy.policy(request, facts), path)
     variables = {**environment, **(wide.share.builder.variables if wide.share.builder else {}), **policed}
-    copies = {name: path.with_name(SOURCES) / path.stem / name for name in _copied(wide, content)}
-    documents, parts = list(policies), []
-    copying = None
-    if copies:
-        copying_file = path.with_name(f"{path.stem}-wide-sources.json")
-        documents.append(Document(path=copying_file, text=build.text_of(_copying(content, copies))))
-        allowed = tuple(f"--allow=fs.write={folder}" for folder in copies.values())
-        copying = build.command_of(request, facts, buildx, copying_file, allowed)
-        copying = replace(copying, env={**variables, **copying.env})
+    copying = source_copies.copying(request, facts, content, buildx, variables) if wide.joined else None
+    documents, parts = [*policies, *([copying.document] if copying else [])], []
     for image in request.images:
         file = path.with_name(f"{path.stem}-wide-{image.name}.json")
-        made = tuple(_made(wide, content, image, targets[image.name], texts, file, copies))
+        made = tuple(_made(wide, content, image, texts, file, copying))
         documents += made
         command = build.command_of(request, facts, buildx, file, caches.allowed(wide.caches))
         command = replace(command, env={**variables, **command.env})
-        target, metadata = targets[image.name], build.metadata(file)
+        target, metadata = _targets(wide, content)[image.name], build.metadata(file)
         parts.append(Part(image=image, target=target, document=made[-1], command=command, metadata=metadata))
     return Work(
         name=wide.share.name,
@@ -142,39 +131,29 @@ def work(
         documents=tuple(documents),
         parts=tuple(parts),
         copying=copying,
-        copies=tuple(copies.values()),
     )
 
 
-def _copied(wide: Wide, content: Mapping[str, Any]) -> tuple[str, ...]:
-    return one_dockerfile.own_folders(content) if wide.joined else ()
-
-
-def _copying(content: Mapping[str, Any], copies: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the bake document that copies the trees of sources into folders: they are the same on every platform."""
-    steps = {
-        name: {key: value for key, value in content["target"][name].items() if key != "platforms"}
-        | {"output": [f"type=local,dest={folder}"]}
-        for name, folder in copies.items()
-    }
-    return {"group": {"default": {"targets": list(copies)}}, "target": steps}
+def _targets(wide: Wide, content: Mapping[str, Any]) -> dict[str, str]:
+    """Return image -> its target."""
+    names = (image.name for image in wide.request.images)
+    return dict(zip(names, content["group"]["default"]["targets"], strict=True))
 
 
 def _made(  # noqa: PLR0913, PLR0917 - the parts of a document
     wide: Wide,
     content: dict[str, Any],
     image: Image,
-    target: str,
     texts: Mapping[str, str],
     file: Path,
-    copies: Mapping[str, Path],
+    copying: Copying | None,
 ) -> Iterator[Document]:
     """Return the documents of one image: with caches its steps are one build, so that these are looked into."""
+    target = _targets(wide, content)[image.name]
     steps = {"group": {"default": {"targets": [target]}}, "target": content["target"]}
     if wide.joined:
-        one, dockerfile = one_dockerfile.joined(
-            content, target, texts, wide.facts.native, {name: str(folder) for name, folder in copies.items()}
-        )
+        copies = copying.folders if copying else {}
+        one, dockerfile = one_dockerfile.joined(content, target, texts, wide.facts.native, copies)
         recipe = Document(path=file.with_suffix(".Dockerfile"), text=dockerfile)
         yield recipe
         steps = {**steps, "target": {target: {**one, "dockerfile": str(recipe.path)}}}
@@ -219,6 +198,9 @@ def called(wide: Wide, work: Work) -> Machine:
         request=request,
         tops={part.image.name: part.target for part in work.parts},
         tags={name: next(iter(row["tags"]), f"{wide.registry}, without a tag") for name, row in ends.items()},
+        pushed={
+            image.name: f"{wide.registry}/{repository(request, image)}" for image in request.images if wide.registry
+        },
         name=work.name,
         place=f"{builder.name}/{node.name}" if builder and node else EVERYWHERE,
         variables=builder.variables if builder else {},

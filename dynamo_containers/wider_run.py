@@ -110,10 +110,7 @@ def perform(
     with _watched(wider, shares):
         for work in works:
             _copy_sources(work, dry_run=dry_run)
-        if len(works) > 1:
-            _together(works, dry_run=dry_run)
-        else:
-            works = [_alone(wider, every[0], works[0], noting, dry_run=dry_run)]
+        works = _built(wider, every, works, noting, dry_run=dry_run)
     if not dry_run:
         for wide, work in zip(every, works, strict=True):
             _said_of_caches(wider, wide, work)
@@ -196,47 +193,51 @@ def _work(wider: Wider, wide: Wide) -> Work:
     return wider_build.work(wide, content, texts, wider.environment, wider.buildx)
 
 
-def _together(works: list[Work], *, dry_run: bool) -> None:
-    """Let every machine build at the same time, image by image."""
-    for parts in zip(*(work.parts for work in works), strict=True):
-        commands = {work.name: part.command for work, part in zip(works, parts, strict=True)}
-        if dry_run:
-            run.execute(Plan(commands=tuple(commands.values())), dry_run=True)
-        else:
-            run.together(commands)
-
-
 def _copy_sources(work: Work, *, dry_run: bool) -> None:
     """Copy the trees of sources out; what was copied before is no part of them."""
     if work.copying is None:
         return
-    for folder in () if dry_run else work.copies:
+    for folder in () if dry_run else work.copying.folders.values():
         shutil.rmtree(folder, ignore_errors=True)
-    run.execute(Plan(commands=(work.copying,)), dry_run=dry_run)
+    run.execute(Plan(commands=(work.copying.command,)), dry_run=dry_run)
 
 
-def _alone(wider: Wider, wide: Wide, work: Work, noting: Note, *, dry_run: bool) -> Work:
-    """Let one machine build; return the work that was done, which is another one where a cache was at fault."""
+def _built(wider: Wider, every: list[Wide], works: list[Work], noting: Note, *, dry_run: bool) -> list[Work]:
+    """Let every machine build; return the works that were done: other ones where a cache was at fault."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     try:
-        run.execute(Plan(commands=tuple(part.command for part in work.parts)), dry_run=dry_run)
+        _at_once(works, dry_run=dry_run)
     except CommandFailedError:
-        fault = cache_faults.of_reading(_engine(wider, wide.share), wide.caches.read, since)
-        if not fault:
+        faults = [cache_faults.of_reading(_engine(wider, wide.share), wide.caches.read, since) for wide in every]
+        if not any(faults):
             raise
-        _say(f"{fault} The build goes on without it.")
-        _forget(wider, wide)
-        without = replace(wide, caches=replace(wide.caches, read=()))
-        again = _work(wider, without)
-        _note(noting, wider, [without], [again])
-        run.execute(Plan(documents=again.documents, commands=tuple(part.command for part in again.parts)))
+        for fault in dict.fromkeys(filter(None, faults)):
+            _say(f"{fault} The build goes on without it.")
+        for wide in every:
+            _forget(wider, wide)
+        without = [replace(wide, caches=replace(wide.caches, read=())) for wide in every]
+        again = [_work(wider, wide) for wide in without]
+        for document in (each for work in again for each in work.documents):
+            run.write(document)
+        _note(noting, wider, without, again)
+        _at_once(again)
         return again
-    return work
+    return works
+
+
+def _at_once(works: list[Work], *, dry_run: bool = False) -> None:
+    """Let every machine build at the same time, image by image; a single one has the terminal for itself."""
+    for parts in zip(*(work.parts for work in works), strict=True):
+        commands = {work.name: part.command for work, part in zip(works, parts, strict=True)}
+        if dry_run or len(commands) == 1:
+            run.execute(Plan(commands=tuple(commands.values())), dry_run=dry_run)
+        else:
+            run.together(commands)
 
 
 def _forget(wider: Wider, wide: Wide) -> None:
     """Take the tags of images that came half from a cache: the engine names an image before it has all of it."""
-    if wide.share.builder and wide.share.builder.driver != DOCKER:
+    if wider.registry or (wide.share.builder and wide.share.builder.driver != DOCKER):
         return
     request = wide.request
     tags = (

@@ -46,6 +46,8 @@ class Machine:
     """Image -> its target."""
     tags: Mapping[str, str]
     """Image -> what it is called."""
+    pushed: Mapping[str, str] = field(default_factory=dict)
+    """Image -> its name in the registry that it is pushed to, without a tag."""
     name: str = ""
     """How people call the machine; '' where it is the engine in use alone, in an ordinary build."""
     place: str = EVERYWHERE

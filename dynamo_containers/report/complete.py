@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, run, size_measure, size_memory
+from dynamo_containers import engine, image_size, run, size_measure, size_memory
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.report import build_refs, build_steps, buildkit, redact, store
 from dynamo_containers.report.record import DONE, MEASURING, Machine
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.image_size import ImageSize
     from dynamo_containers.report.buildkit import Vertex
     from dynamo_containers.report.record import Image, Report, Step
 
+MANIFEST = ("imagetools", "inspect", "--raw")
+CONFIG = ("imagetools", "inspect", "--format={{json .Image}}")
+"""What buildx is asked about an image in a registry."""
 AT_ONCE = 4
 """How many records are asked for side by side."""
 SECONDS = 60
 """How long the engine may take for an answer."""
 GONE = "the engine no longer has BuildKit's records of this build"
+UNSAID = "the engine did not hand out BuildKit's records of this build"
 OTHER_BYTES = "its tag names another image by now"
 
 
@@ -142,7 +147,7 @@ def _vertexes(command: run.Command) -> dict[str, Vertex]:
     """
     finished = run.finish(command, seconds=SECONDS)
     if finished.returncode:
-        message = f"{GONE}: {_last_line(finished.stderr.splitlines())}"
+        message = f"{UNSAID}: {_last_line(finished.stderr.splitlines())}"
         raise CommandFailedError(message)
     return buildkit.parse(f"{finished.stdout}\n{finished.stderr}")  # it prints its progress on either, by version
 
@@ -158,11 +163,29 @@ def _measured(folder: Path, environment: Mapping[str, str], image: Image) -> Ima
     if size:
         return replace(image, size=size)
     try:
-        found = size_measure.size_of(folder, environment, image.tag, image.trees)
+        found = _size_of(folder, environment, image)
     except CommandFailedError:
-        return replace(image, unmeasured="the engine no longer has it")
-    except ValueError:
+        return replace(image, unmeasured="neither the engine nor a registry has it any more")
+    except (ValueError, KeyError):
         return replace(image, unmeasured="its history has not one line for each of its layers")
     if found is None:
         return replace(image, unmeasured="only the private engine shows the sizes of compressed layers")
     return replace(image, size=found[1]) if found[0] == image.digest else replace(image, unmeasured=OTHER_BYTES)
+
+
+def _size_of(folder: Path, environment: Mapping[str, str], image: Image) -> tuple[str, ImageSize] | None:
+    """Return the digest and the size of an image; None where no engine and no registry shows it.
+
+    Raises:
+        CommandFailedError: the engine has no such image, or the registry no such manifest.
+        ValueError: its history is not that of its layers.
+    """
+    if not image.pushed:
+        return size_measure.size_of(folder, environment, image.tag, image.trees)
+    manifest, config = (
+        json.loads(run.capture(run.Command(argv=(*engine.buildx(environment), *words, image.pushed), env=environment)))
+        for words in (MANIFEST, CONFIG)
+    )
+    # How big a layer is when it is unpacked a registry does not know, and an engine that only pushed it neither.
+    history = [(0, str(row["created_by"])) for row in config["history"]]
+    return image.digest, image_size.measured(manifest, config["rootfs"]["diff_ids"], history, image.trees)

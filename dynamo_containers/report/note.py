@@ -33,15 +33,20 @@ if TYPE_CHECKING:
 
 BUG = 1
 """The exit code of a traceback."""
-ELSEWHERE = "it was made by another machine, and is measured by the engine there"
 SECONDS_PER_RECORD = 1.0
 """What a build must have taken for each of BuildKit's records to have them asked for at once: that takes a tenth."""
 
 
 @contextmanager
-def noted(*requests: Request, dry_run: bool) -> Iterator[Note]:
-    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report."""
-    note = Note(requests)
+def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool) -> Iterator[Note]:
+    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report.
+
+    Args:
+        requests: what is built.
+        words: what the command line says beside that.
+        dry_run: whether nothing is built.
+    """
+    note = Note(requests, words)
     try:
         yield note
     except BaseException as error:
@@ -57,7 +62,7 @@ def noted(*requests: Request, dry_run: bool) -> Iterator[Note]:
 class Note:
     """The report of a build that runs."""
 
-    def __init__(self, requests: tuple[Request, ...]) -> None:
+    def __init__(self, requests: tuple[Request, ...], words: Sequence[str] = ()) -> None:
         """Begin the report of a build of several stages of images, or of one."""
         self._catalogue = requests[0].catalogue
         self._began = time.perf_counter()
@@ -70,7 +75,7 @@ class Note:
         self._environment: Mapping[str, str] = {}
         self.report = Report(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
-            asked=_asked(requests),
+            asked=_asked(requests, words),
             started=now,
         )
 
@@ -160,7 +165,8 @@ def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, 
         trees=tuple(step for step, _ in size_measure.steps_of(machine.targets, target)),
         budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
         size=size_memory.recall(request.catalogue.folder, digest),
-        unmeasured=ELSEWHERE if machine.variables else _why_not(request, image),
+        unmeasured=_why_not(request, image),
+        pushed=f"{machine.pushed[image.name]}@{digest}" if machine.pushed else "",
     )
 
 
@@ -170,10 +176,10 @@ def _why_not(request: Request, image: Image) -> str:
     return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
 
 
-def _asked(requests: Sequence[Request]) -> Asked:
+def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:
     first = requests[0]
     return Asked(
-        command=redact.text(_command(requests)),
+        command=redact.text(" ".join([_command(requests), *map(shlex.quote, words)])),
         stage=", ".join(request.stage.value for request in requests),
         images=tuple(dict.fromkeys(image.name for request in requests for image in request.images)),
         bases=first.bases.name,

@@ -60,7 +60,6 @@ def page(reports: Sequence[Report], now: float) -> str:
         "duration": duration,
         "moment": moment,
         "percent": _percent,
-        "called": called,
     }
     return environment.get_template("page.html").render(
         written=now,
@@ -89,11 +88,6 @@ def duration(seconds: float) -> str:
 def moment(seconds: float) -> str:
     """Return a moment, in UTC: the page may be read elsewhere."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def called(layer: str) -> str:
-    """Return how people call a layer: that of a bootstrapped root image is named by the program that made it."""
-    return "root image" if layer.startswith("mmdebstrap ") else layer
 
 
 def _percent(part: float, whole: float) -> str:
@@ -188,7 +182,7 @@ def _image(measured: Measured, shared: Mapping[str, Sequence[str]]) -> dict[str,
                 "width": min(100, round(100 * numbers[key] / most, 1)) if most else 100,
             }
             for key, most in image.budget.items()
-            if key in numbers
+            if numbers.get(key)  # nothing is no number: what a registry does not know
         ],
     }
 

@@ -110,6 +110,8 @@ class Image:
     """None where it was not measured."""
     unmeasured: str = ""
     """Why it was not, where that is known."""
+    pushed: str = ""
+    """Where its manifest is in a registry; '' for one that is in the store of the engine in use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +172,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         graph={name: tuple(needed) for name, needed in row["graph"].items()},
         steps=None if steps is None else tuple(_step(each) for each in steps),
         machines=tuple(Machine(**_tuples(each, "platforms", "records")) for each in row.get("machines", ())),
-        images=tuple(_image(each) for each in row["images"]),
+        images=tuple(_image({"stage": row["asked"]["stage"], **each}) for each in row["images"]),
     )
 
 

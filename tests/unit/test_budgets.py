@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import budgets, image_size
+from dynamo_containers import budgets, dockerfile, image_size, model
 
 if TYPE_CHECKING:
     from dynamo_containers.image_size import ImageSize
 
+FOLDER = model.ROOT / "containers"
 HISTORY = (
     (119_000_000, "mmdebstrap --variant=essential"),
     (0, "ARG SOURCE_DATE_EPOCH=1"),
@@ -34,7 +35,7 @@ SMALL = image(34_000_000, 22_000_000, 16, 1_900_000_000, 100_000_000)
 def test_layers_are_the_lines_of_the_history_that_are_not_empty_and_are_called_after_their_steps() -> None:
     names = [layer.name for layer in SMALL.layers]
     assert names == [
-        "mmdebstrap --variant=essential",
+        "root image",
         "cp --recursive /run/programs/. /",
         "WORKDIR /workspace",
         "common-torch",
@@ -42,6 +43,26 @@ def test_layers_are_the_lines_of_the_history_that_are_not_empty_and_are_called_a
     ]
     assert SMALL.layers[3].unpacked == 4_000_000_000
     assert (SMALL.packed, SMALL.unpacked) == (2_056_000_016, 4_379_004_096)
+
+
+def test_a_layer_is_called_as_its_script_says() -> None:
+    history = ((1, "RUN |1 A=1 /bin/sh -c set -eu\n# layer: user, NATS and etcd\n# why\nuseradd dynamo\n # buildkit"),)
+    manifest = {"layers": [{"digest": "sha256:1", "size": 1}]}
+    (layer,) = image_size.measured(manifest, ["sha256:2"], history).layers
+    assert layer.name == "user, NATS and etcd"
+
+
+UNNAMED = {"backend", "compile-tools", "cuda-toolkit", "os-rpms", "toolchain"}
+"""Steps of which nothing goes into an image that people pull."""
+
+
+def test_every_script_that_makes_a_layer_says_how_people_call_it() -> None:
+    files = {file.parent.name: file.read_text(encoding="utf-8") for file in FOLDER.glob("*/Dockerfile")}
+    last = {name: dockerfile.parse(text).stages[-1] for name, text in files.items() if name not in UNNAMED}
+    scripts = {name: sum(step.word == "RUN" for step in stage.steps) for name, stage in last.items()}
+    named = {name: files[name].count(f"\nset -eu\n{image_size.NAMED}") for name in last}
+    assert named == scripts
+    assert {name for name in named if named[name]} == {"builder", "dev", "engine-image", "os", "os-packages"}
 
 
 def test_what_is_to_be_pulled_is_the_layers_of_which_neither_digest_is_there() -> None:

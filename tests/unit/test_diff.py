@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import diff_read, image_diff, in_image
+from dynamo_containers import diff_read, image_diff, in_image, size_memory
 from dynamo_containers.errors import LockError, NoEngineError, UsageError
 from dynamo_containers.image_diff import Locked, Looked
 from dynamo_containers.image_size import ImageSize, Layer
@@ -232,7 +232,7 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> None:
     assert diff_read.diff(images, ("one:1", "one:1")) == "# one:1 -> one:1\n\nNothing differs."
-    found = diff_read._looked({}, "one:1", INSPECTED)
+    found = diff_read._looked(images, {}, "one:1", INSPECTED)
     assert found == Looked(
         title="one:1",
         packages={"Python": {"numpy": "2.4.6"}},
@@ -243,6 +243,12 @@ def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> N
             "Labels": {},
         },
     )
+
+
+def test_the_layers_of_an_image_that_was_measured_here_have_the_names_that_they_got_then(images: Path) -> None:
+    measured = Layer(name="common-torch", digest="sha256:packed", content="sha256:2", packed=7, unpacked=80_000_000)
+    size_memory.remember(images, "sha256:1", ImageSize(layers=(measured,)))
+    assert diff_read._looked(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
 
 
 def test_a_word_that_means_nothing_is_refused_with_what_there_is(images: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dynamo_containers import build, dockerfile, model, prepare, wider_build
 from dynamo_containers.model import Stage
-from dynamo_containers.one_dockerfile import joined, own_folders
+from dynamo_containers.one_dockerfile import joined
 from dynamo_containers.platforms import Platform
 from dynamo_containers.source_builds import Source
 
@@ -149,8 +149,7 @@ def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> Non
     """What of that folder is never sent is said beside our Dockerfile: of a named context nothing would read it."""
     graph = json.loads(json.dumps(GRAPH))
     graph["target"]["late"] |= {"context": "/home/me/late", "dockerfile": "/c/late/Dockerfile"}
-    assert own_folders(graph) == ("late",)
-    target, text = joined(graph, "top", TEXTS, Platform.AMD64, {"late": "/build/late"})
+    target, text = joined(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
     assert "late" not in stages(text)
     assert target["contexts"]["late"] == "/build/late"
     assert not [name for name in target["contexts"] if name.startswith("late--")]
@@ -160,7 +159,6 @@ def test_a_step_from_a_repository_is_a_stage_whose_context_that_is() -> None:
     graph = json.loads(json.dumps(GRAPH))
     url = "https://example.invalid/late.git#0123456789abcdef0123456789abcdef01234567"
     graph["target"]["late"] |= {"context": url, "dockerfile": "/c/late/Dockerfile"}
-    assert own_folders(graph) == ()
     target, text = joined(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
     assert target["contexts"]["late--here"] == url
     assert [each.flags for each in stages(text)["late"].steps] == [("--from=late--here",)]
@@ -195,11 +193,10 @@ def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_c
     }
     facts = replace(prepare.stated(request), sources=sources, os_packages=dict.fromkeys(("rust", "cxx"), Path("/debs")))
     content = build.bake(replace(request, sources=sources), facts)
-    assert set(own_folders(content)) == {"dynamo-source", "nixl-source"}
     texts = {name: file.read_text(encoding="utf-8") for name, file in wider_build.dockerfiles(content).items()}
-    copies = {name: f"/build/{name}" for name in own_folders(content)}
+    copies = {name: Path(f"/build/{name}") for name in ("dynamo-source", "nixl-source")}
     target, text = joined(content, "frontend-runtime", texts, Platform.AMD64, copies)
-    assert {name: target["contexts"][name] for name in copies} == copies
+    assert {name: target["contexts"][name] for name in copies} == {name: str(each) for name, each in copies.items()}
     assert target["contexts"]["ucx-source--here"] == url
     assert "from=dynamo-source,source=rust,target=/src/dynamo" in text
     assert "from=ucx-source,target=/src/ucx" in text

@@ -226,6 +226,15 @@ def test_a_pair_of_which_one_half_failed_says_which_machine_it_was() -> None:
     assert "the builder dead: its steps are not known: no answer" in text
 
 
+def test_what_a_registry_does_not_know_of_a_layer_is_not_said_to_be_nothing() -> None:
+    pushed = image("vllm", replace(layer("a", 10**8), unpacked=0))
+    pushed = replace(pushed, budget={"compressed-mb": 300, "uncompressed-mb": 900})
+    text = said(checked(report(pushed)))
+    assert "100.0 MB compressed, 1 layers" in text
+    assert " 0 B" not in text
+    assert "uncompressed-mb" not in text
+
+
 def test_nothing_of_a_report_becomes_markup() -> None:
     made = image(HOSTILE, layer(HOSTILE, 5_000_000), layer("b", 3_000_000))
     twin = replace(made, name=f"{HOSTILE}2")
@@ -267,12 +276,6 @@ def test_images_that_share_next_to_nothing_are_no_pair() -> None:
     common = layer("WORKDIR", 16)
     text = said(checked(report(image("vllm", common, layer("a", 10**8)), image("sglang", common, layer("b", 10**8)))))
     assert "No two measured images share a layer." in text
-
-
-def test_the_layer_of_a_root_image_is_called_that() -> None:
-    text = said(checked(report(image("vllm", layer("mmdebstrap --variant=essential", 10**8)))))
-    assert "root image 100.0 MB · 100 %" in text
-    assert "root image, mmdebstrap --variant=essential 100.0 MB 200.0 MB" in text
 
 
 def test_images_of_other_bases_are_not_compared() -> None:

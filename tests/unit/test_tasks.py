@@ -555,6 +555,14 @@ done
     assert len(store.read(line.checkout)) == 1
 
 
+def test_the_report_of_a_build_with_a_cache_says_so_in_the_line_to_paste(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    words = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")
+    line.invoke(*words)
+    command = report_of(line).asked.command
+    assert command == "invoke build.base --cache-from '/srv/a cache' --cache-to /srv/cache"
+
+
 def test_a_build_that_fails_leaves_a_report_too(line: CommandLine) -> None:
     line.buildx("#!/bin/sh\nexit 17\n")
     assert line.invoke("build.base")[0] == 7

@@ -135,15 +135,15 @@ def test_with_caches_the_trees_of_checkouts_are_copied_out_before(catalogue: Cat
     request = replace(both(catalogue), sources=dynamo)
     known = replace(facts, sources=dynamo, os_packages={"rust": Path("/debs")})
     work = planned(request, known, HERE, cache="registry.example/cache", registry="")
-    (folder,) = work.copies
+    assert work.copying is not None
+    (folder,) = work.copying.folders.values()
     assert folder == request.catalogue.folder / ".build/sources/bake-runtime-frontend-debian-amd64/dynamo-source"
     (document,) = [each for each in work.documents if each.path.name.endswith("-wide-sources.json")]
     (step,) = json.loads(document.text)["target"].values()
     assert (step["context"], step["output"]) == ("/home/me/dynamo", [f"type=local,dest={folder}"])
     assert "platforms" not in step, "the same tree for all of them, in that folder and not in one for each below"
-    assert work.copying is not None
-    assert f"--allow=fs.write={folder}" in work.copying.argv
-    assert "--allow=fs.read=/home/me/dynamo" in work.copying.argv
+    assert f"--allow=fs.write={folder}" in work.copying.command.argv
+    assert "--allow=fs.read=/home/me/dynamo" in work.copying.command.argv
     (recipe,) = [each for each in work.documents if each.path.suffix == ".Dockerfile"]
     assert "AS dynamo-rust\n" in recipe.text
     assert "AS dynamo-source\n" not in recipe.text
@@ -171,6 +171,7 @@ def test_a_report_is_told_who_builds_what_and_where_its_records_are(catalogue: C
     assert [call.wanted for call in far.calls] == ["frontend-runtime"]
     assert here.tags == {"frontend": "registry.example/team/dynamo-frontend:part-debian-amd64-bbbbbbbbbbbb"}
     assert far.tags == {"frontend": "registry.example/team, without a tag"}
+    assert here.pushed == far.pushed == {"frontend": "registry.example/team/dynamo-frontend"}
     assert not here.joined
 
 
