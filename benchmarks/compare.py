@@ -40,6 +40,8 @@ FULL_BYTES = 60 * 10**9
 """What the full form needs: two engines of 5 GB packed and 12 GB unpacked, in two stages, and in a registry."""
 ROUNDS = {"quick": 1, "full": 3}
 """How often each change is made, unless the line says it."""
+MOST_SECONDS = {"quick": 1.25, "full": 1.0}
+"""Up to which part of the baseline's seconds ours are no worse: one round on a shared machine is off by a quarter."""
 RESULTS = model.ROOT / ".build" / "bench-compare.json"
 DOCS = model.ROOT / "docs"
 FRAME = model.ROOT / "benchmarks/compare_page.md"
@@ -157,10 +159,10 @@ def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return judge(found, page=not wish.no_page)
+    return judge(found, MOST_SECONDS[form], page=not wish.no_page)
 
 
-def judge(found: Mapping[str, Measured], *, page: bool) -> int:
+def judge(found: Mapping[str, Measured], most_seconds: float, *, page: bool) -> int:
     """Show the results and say what they mean."""
     rows = comparison.rows(found)
     print(
@@ -170,11 +172,12 @@ def judge(found: Mapping[str, Measured], *, page: bool) -> int:
     if page:
         publish(found)
         print("and docs/benchmarks.md with docs/bench/*.svg")
-    for each in comparison.worse(rows):
+    worse = comparison.worse(rows, most_seconds)
+    for each in worse:
         print(f"worse than the baseline: {each}", file=sys.stderr)
     for each in comparison.uncompared(rows):
         print(f"not compared: {each}", file=sys.stderr)
-    if comparison.worse(rows):
+    if worse:
         return 1
     return NoEngineError.exit_code if comparison.uncompared(rows) else 0
 

@@ -30,6 +30,11 @@ def test_a_promise_that_is_not_kept_is_named_with_its_ratio() -> None:
     assert worse(found) == ("seconds, cold: 12.00 s is 1.20 x the baseline",)
 
 
+def test_where_seconds_are_measured_once_what_is_noise_is_not_worse_and_bytes_are() -> None:
+    found = [row("seconds", "cold", 12.0, 10.0), row("pushed", "a second backend", 12.0, 10.0)]
+    assert [each.partition(":")[0] for each in worse(found, 1.25)] == ["pushed, a second backend"]
+
+
 def test_where_nothing_is_promised_ours_may_be_worse() -> None:
     assert worse([row("seconds", "a package of one backend", 12.0, 10.0), row("disk", "images", 9.0, 1.0)]) == ()
 
