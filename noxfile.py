@@ -209,6 +209,12 @@ def cuda_mirror(session: nox.Session) -> None:
     session.run("pytest", "tests/stand_in/test_mirror.py", "tests/stand_in/test_os_packages.py", *session.posargs)
 
 
+@nox.session(tags=["engine"])
+def cuda_sources(session: nox.Session) -> None:
+    """Lock RPMs by the dnf of the builder's image, and build from sources on it: stand-ins as above; minutes."""
+    session.run("pytest", "tests/stand_in/test_sources.py", *session.posargs)
+
+
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
     from dynamo_containers import build_run, engine, run

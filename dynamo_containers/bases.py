@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.os_archive import Archive
+    from dynamo_containers.os_repositories import Repositories
     from dynamo_containers.platforms import Platform
 
 
@@ -38,6 +39,8 @@ class RegistryRoot:
     """The suite of its bases' archive that it is made of ('' where nothing is installed on it)."""
     packages: tuple[str, ...] = ()
     """What whatever stands on it needs and it may lack: installed before anything else."""
+    repositories: Repositories | None = None
+    """Where the RPMs of sets on it come from (None: it is of .debs, or nothing is installed on it)."""
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
@@ -82,6 +85,8 @@ class Release:
     url: str
     version: str
     files: Mapping[str, str]
+    installer: str = ""
+    """The script in the archive that lays all of it out; '' where `files` says what is taken."""
 
     def address(self, platform: Platform) -> str:
         """Return where the archive for a platform is."""
@@ -91,8 +96,15 @@ class Release:
         """Return which files of the archive for a platform go where."""
         return {self._filled(source, platform): target for source, target in self.files.items()}
 
+    def installer_of(self, platform: Platform) -> str:
+        """Return the script in the archive for a platform."""
+        return self._filled(self.installer, platform)
+
     def _filled(self, text: str, platform: Platform) -> str:
-        return text.replace("{version}", self.version).replace("{arch}", platform.arch)
+        words = {"{version}": self.version, "{arch}": platform.arch, "{machine}": platform.machine}
+        for word, value in words.items():
+            text = text.replace(word, value)
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +142,8 @@ class Bases:
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
+    toolchains: Mapping[str, Release] = field(default_factory=dict)
+    """Set of OS packages -> the compiler that goes on top of it, where the distribution's is too old."""
     archive: Archive | None = None
     """Where packages come from that go on root images of registries."""
     sources: Sources = Sources()
@@ -156,8 +170,20 @@ class Bases:
 
     @property
     def released(self) -> dict[str, Release]:
-        """Return the programs that come out of release archives."""
-        return {name: program for name, program in self.programs.items() if isinstance(program, Release)}
+        """Return the programs and toolchains that come out of release archives."""
+        programs = {name: program for name, program in self.programs.items() if isinstance(program, Release)}
+        return programs | dict(self.toolchains)
+
+    @property
+    def repositories(self) -> dict[str, Repositories]:
+        """Return where RPMs come from, by the role of the root image that they go on."""
+        return {role: root.repositories for role, root in self.pulled.items() if root.repositories}
+
+    @property
+    def archives(self) -> dict[str, str]:
+        """Return the address of each archive whose packages go on images of registries, by what locks call it."""
+        known = self.archive.by_name if self.archive else {}
+        return known | {each.name: each.address for each in self.repositories.values()}
 
     def interpreter_of(self, role: str) -> str:
         """Return the Python of a root image."""

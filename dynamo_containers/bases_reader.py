@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers import os_archive
+from dynamo_containers import os_archive, os_repositories
 from dynamo_containers.bases import (
     BUILDER,
     Bases,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.os_archive import Archive
+    from dynamo_containers.os_repositories import Repositories
     from dynamo_containers.toml_table import Table
 
 
@@ -40,11 +41,21 @@ def read(name: str, row: Table) -> Bases:
         roots=roots,
         programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
         packages=_package_sets(row.tables("packages", optional=True), roots),
+        toolchains={name: _toolchain(entry) for name, entry in row.tables("toolchains", optional=True).items()},
         archive=archive,
         sources=_sources(row.table("sources", optional=True)),
     )
     row.refuse_the_rest()
+    _check_toolchains(row, bases)
     return bases
+
+
+def _check_toolchains(row: Table, bases: Bases) -> None:
+    for name in bases.toolchains:
+        if name not in bases.packages:
+            raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', any_of(list(bases.packages)))
+        if name in bases.programs:  # their pins would be one row
+            raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', "a name that no program has")
 
 
 def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot:
@@ -55,6 +66,7 @@ def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot
             image=_tagged(row, row.string("image")),
             suite=row.string("suite", optional=True),
             packages=row.strings("packages", optional=True),
+            repositories=_repositories(row),
             interpreter=interpreter,
             glibc=glibc,
         )
@@ -66,6 +78,10 @@ def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot
     return root
 
 
+def _repositories(row: Table) -> Repositories | None:
+    return os_repositories.read(row.table("repositories")) if "repositories" in row.keys_left() else None
+
+
 def _check_extended(role: str, row: Table, root: RegistryRoot, archive: Archive | None) -> None:
     """Refuse OS packages on a root image of a registry that nobody could lock or install."""
     if bool(root.suite) is not bool(root.packages):
@@ -73,6 +89,8 @@ def _check_extended(role: str, row: Table, root: RegistryRoot, archive: Archive 
         raise wrong(
             row.file, row.path, f"{has} without {lacks}", "both: what is installed on the image, and of which suite"
         )
+    if root.suite and root.repositories:
+        raise wrong(row.file, f"{row.path}.repositories", "repositories", "none: a suite is of .debs")
     if root.suite and archive is None:
         raise wrong(row.file, f"{row.path}.suite", f'"{root.suite}"', "no suite: the bases have no row `archive`")
     if root.suite and role == BUILDER:  # its steps also run for the machine that builds, whatever is asked for
@@ -93,7 +111,9 @@ def engine_image(row: Table) -> RegistryRoot | None:
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
-    made = [role for role, root in roots.items() if root.suite]
+    made = [
+        role for role, root in roots.items() if root.suite or (isinstance(root, RegistryRoot) and root.repositories)
+    ]
     sets = {}
     for name, row in rows.items():
         if name in roots:  # their locks would be one file
@@ -110,6 +130,13 @@ def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | Registry
 
 def _on(roles: list[str]) -> str:
     return any_of(roles) if roles else "no set: no root image has a suite to take packages of"
+
+
+def _toolchain(row: Table) -> Release:
+    """Read a row `bases.NAME.toolchains.SET`."""
+    made = Release(url=row.string("url"), version=row.string("version"), files={}, installer=row.string("installer"))
+    row.refuse_the_rest()
+    return made
 
 
 def _sources(row: Table) -> Sources:

@@ -46,13 +46,13 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tupl
         LockError: a package is gone and the bases are strict.
         DownloadError: a package could not be fetched or is not the locked one.
     """
-    gone = sources.fetch_all(folder, lock.bases, locked, os_lock.moment_of(lock, folder))
+    gone = sources.fetch_all(folder, lock.asked, locked, os_lock.moment_of(lock, folder))
     if not gone:
         return locked
     names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict or lock.image:
         message = (
-            f"{sources.who_lacks(lock.bases.sources)} what {lock.file} asks for: {names}.\n"
+            f"{sources.who_lacks(lock.asked.sources)} what {lock.file} asks for: {names}.\n"
             f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)

@@ -73,7 +73,9 @@ class Facts:
     pieces: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
     """Layer of Python packages -> the image layers that it is cut into, from below."""
     os_packages: Mapping[str, Path] = field(default_factory=dict)
-    """Set of OS packages -> a folder with the .debs per architecture."""
+    """Set of OS packages -> a folder with the .debs or RPMs per architecture."""
+    toolchains: Mapping[str, Path] = field(default_factory=dict)
+    """Set of OS packages -> a folder with the archive, per architecture, of the compiler that goes on it."""
     user: int = 1000
     """The UID of the person who builds, which a dev image's user gets."""
     drift: tuple[str, ...]

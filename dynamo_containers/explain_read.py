@@ -25,7 +25,7 @@ from dynamo_containers.labels import root_role
 from dynamo_containers.model import Stage
 from dynamo_containers.os_lock import OsLock
 from dynamo_containers.pins import PINS_FILE
-from dynamo_containers.step_inputs import Digests, last, now, set_of
+from dynamo_containers.step_inputs import Digests, kind_of, last, now, set_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ def one(request: Request) -> str:
     facts, (platform,), digests = prepare.stated(request), request.platforms, Digests()
     document = build.bake(request, facts)
     (target,), steps = document["group"]["default"]["targets"], document["target"]
-    recipes = {name: digests.recipe(Path(row["context"])) for name, row in steps.items()}
+    recipes = {name: digests.recipe(kind_of(row)) for name, row in steps.items()}
     before = last(request.catalogue.folder, request.bases, platform)
     states = explain.states(steps, recipes, now(request, facts, steps, platform, digests), before)
     rows = {
@@ -100,12 +100,13 @@ def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
 
 
 def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:
-    folder = Path(target["context"]).name
+    folder = kind_of(target).name
     reader: dict[str, Reader] = {
         "builder": _builder,
         "fetched": _piece,
         "os": _programs,
         "os-packages": _set,
+        "os-rpms": _set,
         "packages": _piece,
     }
     if folder not in reader:
@@ -129,7 +130,8 @@ def _debs(request: Request, lock: OsLock) -> Content:
 
 
 def _set(request: Request, target: Mapping[str, Any], platform: Platform) -> Content:
-    name = set_of(request.bases, target["contexts"]["debs"])
+    contexts = target["contexts"]
+    name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
     return _debs(request, os_packages.lock_of(request.bases, name, platform))
 
 

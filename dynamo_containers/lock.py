@@ -156,7 +156,9 @@ def _named(catalogue: Catalogue, asked: Collection[str], pins: Pins) -> Pins:
     bases = catalogue.bases
     if "archives" in asked:
         targets = [(each, platform) for each in bases.values() for platform in platforms(catalogue, each.name)]
-        rows = {(each.name, name, platform) for each, platform in targets for name in each.programs}
+        rows = {
+            (each.name, name, platform) for each, platform in targets for name in (*each.programs, *each.toolchains)
+        }
         pins = replace(
             pins,
             programs={key: pin for key, pin in pins.programs.items() if key in rows},

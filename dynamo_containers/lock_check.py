@@ -13,6 +13,7 @@ from dynamo_containers import (
     python_cuda,
     python_lock,
     python_sizes,
+    toolchains,
     unreached,
 )
 from dynamo_containers.errors import LockError, UnreachedError
@@ -54,6 +55,8 @@ def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVE
     unlocked = [_unlocked(lock) for lock in missing]
     if "archives" in asked and not part.named:
         unlocked += _unlocked_sources(catalogue)
+    if "archives" in asked:
+        unlocked += _unlocked_toolchains(catalogue, part)
     if "os" in asked:
         unlocked += [_never(lock.file, f"{lock.image}, {lock.origin}") for lock in _never_made(catalogue, part)]
     if "images" in asked:
@@ -80,6 +83,16 @@ def _unlocked_sources(catalogue: Catalogue) -> list[Unreached]:
         _never(f"sources.{name}", f"{source.git} {source.ref}")
         for name, source in catalogue.sources.items()
         if name not in catalogue.pins.sources
+    ]
+
+
+def _unlocked_toolchains(catalogue: Catalogue, part: Part) -> list[Unreached]:
+    """Return a row for each compiler that is not pinned: only a build from sources asks for one."""
+    return [
+        _never(f"programs.{bases.name}.{name} for {platform.value}", row.address(platform))
+        for bases, platform in part.targets(catalogue)
+        for name, row in bases.toolchains.items()
+        if (bases.name, name, platform) not in catalogue.pins.programs
     ]
 
 
@@ -143,6 +156,9 @@ def _check_os(catalogue: Catalogue, lock: OsLock) -> None:
 
 def _check_programs(catalogue: Catalogue, bases: Bases, platform: Platform) -> None:
     programs.pinned(catalogue.pins, bases, platform)
+    for name in bases.toolchains:
+        if (bases.name, name, platform) in catalogue.pins.programs:
+            toolchains.pinned(catalogue.pins, bases, name, platform)
 
 
 def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:

@@ -126,8 +126,15 @@ def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
         for role in bases.extended
         for platform in platforms(catalogue, bases.name)
     )
+    of_rpms = (
+        os_lock.OsLock(bases=bases, role=role, platform=platform)
+        for bases in catalogue.bases.values()
+        for role in bases.repositories
+        for platform in platforms(catalogue, bases.name)
+    )
     return (
         *roots,
         *(lock for root in roots for lock in root.sets),
         *(lock for root in extended for lock in (root, *root.sets)),
+        *(lock for root in of_rpms for lock in root.sets),
     )

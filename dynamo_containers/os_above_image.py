@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, mirrors, os_above, os_installed, os_lock, os_refresh, pulled
+from dynamo_containers import apt, mirrors, os_above, os_installed, os_lock, os_refresh, os_rpms, pulled
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachedError
 from dynamo_containers.unreached import AS_IT_WAS, NOT_LOCKED, Unreached
 
@@ -34,8 +34,8 @@ def refresh(folder: Path, locks: Iterable[OsLock], pins: Pins) -> tuple[tuple[Mo
     """Write the locks of what is installed on images of registries; return what moved, and what could not be asked.
 
     Raises:
-        LockError: a registry says that there is no such image.
-        DownloadError: an archive is not signed by the keys that the image trusts.
+        LockError: a registry says that there is no such image, or a repository that there is no such package.
+        DownloadError: an archive or a package is not signed by the keys that the image trusts.
         CommandFailedError: the archive lacks a package, or the engine could not read an image.
     """
     families: dict[str, list[OsLock]] = {}
@@ -62,6 +62,8 @@ def _resolved(folder: Path, family: Iterable[OsLock], pins: Pins) -> dict[str, t
         pulled.digest(pins, root.bases, root.role, root.platform)
     except LockError as error:
         raise UnreachedError(str(error).replace("\n", " ")) from None
+    if root.repositories:
+        return os_rpms.resolved(folder, locks, pins)
     private = configured(folder, root, os_installed.read(folder, root, pins))
     _update(private, root)
     below = apt.resolve(private, root.root.packages)

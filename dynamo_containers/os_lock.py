@@ -1,4 +1,4 @@
-"""Which .debs is a root image made of, and what does the mirror offer in their place once it dropped one?
+"""Which .debs or RPMs is a root image made of, and what does the mirror offer in their place once it dropped one?
 
 A set of packages on top of a root image has a lock of the same kind, without what the root image has already.
 A lock is a text file, one package a line: name, version, architecture, archive, path in the archive, size, sha256.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.bases import Bases, RegistryRoot, Root
     from dynamo_containers.os_archive import Archive
+    from dynamo_containers.os_repositories import Repositories
     from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
@@ -68,12 +69,18 @@ class OsLock:
     @property
     def root(self) -> Root | RegistryRoot:
         """Return the row of images.toml that the root image is made from, or that says what is installed on it."""
-        return self.bases.roots[self.role] if self.role in self.bases.bootstrapped else self.bases.extended[self.role]
+        return self.bases.roots[self.role]
 
     @property
     def image(self) -> str:
         """Return the readable reference of the root image where a registry has it; '' where it is bootstrapped."""
-        return self.bases.extended[self.role].image if self.role in self.bases.extended else ""
+        root = self.bases.pulled.get(self.role)
+        return root.reference(self.platform) if root else ""
+
+    @property
+    def repositories(self) -> Repositories | None:
+        """Return where the RPMs come from that the lock is of; None where it is of .debs."""
+        return self.bases.repositories.get(self.role)
 
     @property
     def archive(self) -> Archive:
@@ -84,8 +91,14 @@ class OsLock:
 
     @property
     def origin(self) -> str:
-        """Return the public address of that archive for the lock's platform."""
-        return self.archive.addresses[self.platform]
+        """Return the public address of what goes on a registry's image, for the lock's platform."""
+        return self.repositories.address if self.repositories else self.archive.addresses[self.platform]
+
+    @property
+    def asked(self) -> Bases:
+        """Return the bases with those of their sources that may have the lock's packages: snapshots are of .debs."""
+        own = replace(self.bases.sources, snapshot="") if self.repositories else self.bases.sources
+        return replace(self.bases, sources=own)
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -108,7 +121,9 @@ class OsLock:
         """Return the digest of what decides the lock besides the mirror: when it changes, the lock is stale."""
         above = ("above:", *sorted(self.added)) if self.above else ()  # no package's name has a colon
         below = ("image:", self.image) if self.image else MINIMAL_SYSTEM
-        words = (self.root.suite, self.platform.value, *below, *sorted(self.root.packages), *above)
+        rows = self.repositories
+        read = ("repositories:", rows.address, *rows.paths) if rows else ()
+        words = (self.root.suite, self.platform.value, *below, *read, *sorted(self.root.packages), *above)
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 

@@ -1,6 +1,7 @@
-"""Where are the .debs of a set of OS packages, ready to be installed in one layer? Fetched by sha256, per architecture.
+"""Where are the packages of a set of OS packages, ready to be installed in one layer? By sha256, per architecture.
 
-What is in the folder is exactly what is installed: containers/os-packages/install-debs resolves nothing.
+What is in the folder is exactly what is installed: install-debs (containers/os-packages) and install-rpms
+(containers/os-rpms) resolve nothing.
 """
 
 from __future__ import annotations
@@ -78,11 +79,12 @@ def _lay_out(
 ) -> None:
     from dynamo_containers import sources
 
+    kind = "rpm" if lock.repositories else "deb"
     for package in packages:
-        os.link(sources.stored(folder, package), partial / f"{package.name}.deb")
+        os.link(sources.stored(folder, package), partial / f"{package.name}.{kind}")
     # A lock on a registry's image was made from what that has: a newer package of its own is in it because others need
     # exactly that one, and was looked at with the lock.
-    if lock.image:
+    if lock.image and not lock.repositories:
         names = "".join(f"{package.name}\n" for package in packages)
         run.write(run.Document(path=partial / RENEWS, text=names))
     run.write(drift_record.document(partial / RECORD, drifted))

@@ -33,7 +33,7 @@ def keep(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> str:
     kept: set[Path] = set()
     for lock in wanted:
         packages = os_lock.read(lock, folder)
-        missing = sources.fetch_all(folder, lock.bases, packages, os_lock.moment_of(lock, folder))
+        missing = sources.fetch_all(folder, lock.asked, packages, os_lock.moment_of(lock, folder))
         gone += [package.path for package in missing]
         kept |= {_keep(folder, package, pool) for package in packages if package not in missing}
     for bases, platform in {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in wanted}.values():

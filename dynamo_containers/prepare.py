@@ -28,6 +28,7 @@ from dynamo_containers import (
     sccache,
     source_builds,
     source_checkout,
+    toolchains,
 )
 from dynamo_containers.build import Facts
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
@@ -107,6 +108,10 @@ def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Seq
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
         pieces=_pieces(request, texts, every),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
+        toolchains={
+            name: toolchains.folder_of(folder, bases, request.catalogue.pins, name)
+            for name in source_builds.toolchains(bases, request.sources)
+        },
         user=os.getuid() or ANYBODY,
         drift=(),
         sources=source_checkout.read(request.sources, strict=bases.strict),
@@ -124,6 +129,8 @@ def _served(request: Request) -> tuple[Drift, ...]:
             drift += programs.ensure(folder, bases, request.catalogue.pins, platform)
         for name in _os_packages(request):
             drift += os_packages.ensure(folder, bases, name, platform)
+        for name in source_builds.toolchains(bases, request.sources):
+            toolchains.ensure(folder, bases, request.catalogue.pins, name, platform)
     return drift
 
 
@@ -177,7 +184,8 @@ def _digest(request: Request, texts: Mapping[str, str]) -> str:
     content = [f"{name}\n{text}" for name, text in sorted(texts.items())]
     if request.stage not in (Stage.BASE, Stage.BACKEND):
         pins = request.catalogue.pins.programs.items()
-        content += sorted(f"{key}\n{pin.sha256}" for key, pin in pins if key[0] == request.bases.name)
+        own = (pin for pin in pins if pin[0][0] == request.bases.name and pin[0][1] in request.bases.programs)
+        content += sorted(f"{key}\n{pin.sha256}" for key, pin in own)
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

@@ -41,7 +41,8 @@ def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, Pin | Rele
 
 def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
     """Say why the pin of a program cannot be used, as what pins.toml does; '' when it fits."""
-    where, program = f"programs.{bases.name}.{name} for {platform.value}", bases.programs[name]
+    where = f"programs.{bases.name}.{name} for {platform.value}"
+    program = bases.toolchains.get(name) or bases.programs[name]
     pin = pins.programs.get((bases.name, name, platform))
     if pin is None or isinstance(pin, ReleasePin) is not isinstance(program, Release):
         return f"has no {where}"
@@ -53,7 +54,8 @@ def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
 def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
     """Return where the trees of a set of pins stand, one folder per architecture."""
     rows = [f"{key} {program.files}" for key, program in bases.programs.items()]
-    rows += [f"{key} {pin.sha256}" for key, pin in pins.programs.items() if key[0] == bases.name]
+    own = ((key, pin) for key, pin in pins.programs.items() if key[0] == bases.name and key[1] in bases.programs)
+    rows += [f"{key} {pin.sha256}" for key, pin in own]
     key = hashlib.sha256("\n".join(rows).encode()).hexdigest()
     return folder / ".build" / "programs" / f"{bases.name}-{key[:16]}"
 

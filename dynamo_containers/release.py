@@ -61,6 +61,6 @@ def _check(url: str, name: str, members: Collection[str]) -> None:
     if name not in members:
         message = (
             f"The archive {url} has no file {name}.\n"
-            f"It has: {', '.join(sorted(members)[:20])}.\nEdit the program's files in {IMAGES_FILE}."
+            f"It has: {', '.join(sorted(members)[:20])}.\nEdit what is taken of it in {IMAGES_FILE}."
         )
         raise UsageError(message)

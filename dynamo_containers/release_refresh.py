@@ -96,6 +96,12 @@ def _learn_all(
     return {**known, **{rows[0].address: found for rows, found in zip(unknown, learnt, strict=True)}}
 
 
+def _taken(row: Row) -> tuple[str, ...]:
+    """Return the files that an archive must have."""
+    release = row.bases.released[row.name]
+    return (*release.members(row.platform), *((release.installer_of(row.platform),) if release.installer else ()))
+
+
 def _learn(folder: Path, seconds: float, rows: list[Row]) -> ReleasePin | UnreachedError:
     """Fetch one archive and see that it has what these rows take from it."""
     address, version = rows[0].address, rows[0].bases.released[rows[0].name].version
@@ -107,7 +113,7 @@ def _learn(folder: Path, seconds: float, rows: list[Row]) -> ReleasePin | Unreac
     except DownloadError as error:
         return UnreachedError(one_line(str(error)))
     pin = ReleasePin(version=version, url=address, sha256=download.sha256, size=download.size)
-    names = [name for row in rows for name in row.bases.released[row.name].members(row.platform)]
+    names = [name for row in rows for name in _taken(row)]
     with TemporaryDirectory() as scratch:
         release.unpack(release.stored(folder, pin), address, names, Path(scratch))
     return pin

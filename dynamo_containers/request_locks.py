@@ -13,6 +13,7 @@ from dynamo_containers import (
     python_lock,
     python_pins,
     source_builds,
+    toolchains,
 )
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.image_inputs import extended_roots, os_sets, python_layers, root_roles
@@ -94,6 +95,10 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
         texts |= _os_texts(request, (os_packages.lock_of(bases, name, platform) for platform in image.platforms))
+    for name in source_builds.toolchains(bases, request.sources):
+        for platform in image.platforms:
+            compiler = toolchains.pinned(request.catalogue.pins, bases, name, platform)
+            texts[f"toolchains.{bases.name}.{name} for {platform.value}"] = compiler.sha256
     return texts
 
 

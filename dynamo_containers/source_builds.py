@@ -145,6 +145,11 @@ def os_sets(sources: Mapping[str, Source]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(PROJECTS[name].os_set for name in sources))
 
 
+def toolchains(bases: Bases, sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """Return which of these sets get a compiler on top."""
+    return tuple(name for name in os_sets(sources) if name in bases.toolchains)
+
+
 def layers(sources: Mapping[str, Source]) -> tuple[str, ...]:
     """Return the layers of Python packages that compile some sources."""
     return tuple(dict.fromkeys(PROJECTS[name].layer for name in sources))

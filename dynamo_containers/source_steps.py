@@ -29,7 +29,7 @@ def add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
 def _add_dynamo(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
     tools = _add_tools(steps, request, facts, "compile-tools", DYNAMO)
     source = _add_source(steps, request, facts, DYNAMO)
-    rust = add_os_packages(steps, request, facts, "compile-rust", PROJECTS[DYNAMO].os_set, tools)
+    rust = _add_compiler(steps, request, facts, "compile-rust", DYNAMO, tools)
     add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
     _compiles(steps, request, facts, "dynamo-rust", DYNAMO)
     add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
@@ -38,7 +38,7 @@ def _add_dynamo(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]
 
 def _add_nixl(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
     tools = _add_tools(steps, request, facts, "nixl-tools", NIXL)
-    compiler = add_os_packages(steps, request, facts, "nixl-cxx", PROJECTS[NIXL].os_set, tools)
+    compiler = _add_compiler(steps, request, facts, "nixl-cxx", NIXL, tools)
     below = add(steps, request, facts, "nixl-cuda", "cuda-toolkit", {"below": compiler})
     for name in (UCX, NIXL):
         contexts = {"below": below, "source": _add_source(steps, request, facts, name)}
@@ -51,7 +51,7 @@ def _add_nixl(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
 
 def _compiles(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> None:
     """Let a step name its caches by its compiler, and go through sccache where this machine asks for it."""
-    steps[step]["args"]["TOOLCHAIN"] = facts.os_packages[PROJECTS[project].os_set].name
+    steps[step]["args"]["TOOLCHAIN"] = _compiler_name(facts, project)
     steps[step]["contexts"]["sccache"] = str(request.catalogue.folder / "containers" / "sccache")
 
 
@@ -61,6 +61,28 @@ def _add_tools(steps: Steps, request: Request, facts: Facts, step: str, project:
     add(steps, request, facts, step, "compile-tools", {"builder": builder})
     steps[step]["args"]["LAYER"] = PROJECTS[project].layer
     return step
+
+
+def _add_compiler(  # noqa: PLR0913, PLR0917 - the parts of a target
+    steps: Steps, request: Request, facts: Facts, step: str, project: str, below: str
+) -> str:
+    """Add the OS packages that compile a project, and on them the toolchain of a release, where the bases name one."""
+    wanted = PROJECTS[project].os_set
+    below = add_os_packages(steps, request, facts, step, wanted, below)
+    if wanted not in facts.toolchains:
+        return below
+    below = add(steps, request, facts, f"{step}-toolchain", "toolchain", {"below": below})
+    steps[below]["contexts"]["archives"] = str(facts.toolchains[wanted])
+    # Below the archive's one folder, whose name differs by platform.
+    steps[below]["args"]["INSTALLER"] = request.bases.toolchains[wanted].installer.partition("/")[2]
+    return below
+
+
+def _compiler_name(facts: Facts, project: str) -> str:
+    """Return what names the compiler of a project: with another one its caches are others."""
+    wanted = PROJECTS[project].os_set
+    folders = (facts.os_packages, facts.toolchains)
+    return "-".join(each[wanted].name for each in folders if wanted in each)
 
 
 def _add_source(steps: Steps, request: Request, facts: Facts, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where may a locked .deb be fetched from? A kept pool, then a snapshot service, then the host's mirror.
+"""Where may a locked package be fetched from? A kept pool, then a snapshot service, then the host's mirror.
 
 The rows stand in containers/images.toml (`bases.*.sources`). A file is what its sha256 says, wherever it comes from: a
 source that has other bytes stops the build, and is not passed over for the next.
@@ -15,11 +15,11 @@ from dynamo_containers.model import IMAGES_FILE
 from dynamo_containers.pins import Pin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.bases import Bases, Sources
     from dynamo_containers.fetch import Download
-    from dynamo_containers.os_archive import Archive
 
 File: TypeAlias = apt.Package | Pin
 AnyFile = TypeVar("AnyFile", apt.Package, Pin)
@@ -52,7 +52,7 @@ def fetch_all(folder: Path, bases: Bases, files: tuple[AnyFile, ...], moment: st
     for place in places(bases.sources, folder):
         if left:
             _check_moment(bases, place, moment)
-            wanted = [_download(file, url(place, file, moment, bases.archive)) for file in left]
+            wanted = [_download(file, url(place, file, moment, bases.archives)) for file in left]
             gone = fetch.fetch_all(downloads(folder), wanted)
             left = tuple(file for file in left if file.sha256 in {each.sha256 for each in gone})
     return left
@@ -81,9 +81,9 @@ def places(sources: Sources, folder: Path) -> tuple[str, ...]:
     return (*pools, *snapshots, MIRROR)
 
 
-def url(place: str, file: File, moment: str, archive: Archive | None = None) -> str:
-    """Return the address of a file at a place; `archive` is that of the bases, where they have one."""
-    known = archive.by_name if archive else {}
+def url(place: str, file: File, moment: str, archives: Mapping[str, str] | None = None) -> str:
+    """Return the address of a file at a place; `archives` are those of the bases, by name."""
+    known = archives or {}
     # Which mirror the host has is asked only when it is needed: with a whole pool it may have none.
     mirror = (known.get(file.archive) or apt.host_mirrors()[file.archive]) if place == MIRROR else ""
     words = {"mirror": mirror, "archive": file.archive, "timestamp": moment, "sha256": file.sha256}

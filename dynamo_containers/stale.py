@@ -9,7 +9,7 @@ import json
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from dynamo_containers import oci_layout, os_lock, os_packages, programs, python_lock, python_pieces, roots
+from dynamo_containers import oci_layout, os_lock, os_packages, programs, python_lock, python_pieces, roots, toolchains
 from dynamo_containers.errors import LockError
 from dynamo_containers.os_lock import OsLock
 from dynamo_containers.platforms import Platform
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynamo_containers.model import Catalogue
     from dynamo_containers.python_layers import Layer
 
-GENERATED = ("pieces/*-*", "programs/*-*", "os-packages/*-*", "roots/*-*.json")
+GENERATED = ("pieces/*-*", "programs/*-*", "os-packages/*-*", "toolchains/*-*", "roots/*-*.json")
 """Below .build: what has its locks in its name."""
 SIZES = "sizes/*.json"
 """Sizes of images by their digest (size_memory.py): what is asked for again is measured again."""
@@ -52,6 +52,7 @@ def named(catalogue: Catalogue) -> Iterator[Path]:
     for bases in catalogue.bases.values():
         yield programs.folder_of(folder, bases, catalogue.pins)
         yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended, *bases.packages))
+        yield from (toolchains.folder_of(folder, bases, catalogue.pins, name) for name in bases.toolchains)
         yield from _roots(catalogue, bases)
 
 

@@ -107,10 +107,7 @@ def now(
 def _inputs(
     request: Request, target: Mapping[str, Any], platform: Platform, digests: Digests
 ) -> Iterator[tuple[str, str]]:
-    checkout, folder = (
-        request.catalogue.folder,
-        Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent,
-    )
+    checkout, folder = request.catalogue.folder, kind_of(target)
     said = digests.recipe(folder)
     if "dockerfile" in target:  # what changed in a source is BuildKit's to find out, file by file
         yield "the source", target["context"]
@@ -119,15 +116,22 @@ def _inputs(
     for name, value in target["contexts"].items():
         if name == f"root-{platform.arch}":
             yield f"the root image in {PINS_FILE}", value.partition("@")[2] or value
-        elif name == "debs":
+        elif name in ("debs", "rpms"):
             path = Path(lock_of(request.bases, set_of(request.bases, value), platform).file)
             yield str(path), digests.of(checkout / path)
         elif name == "programs":
             yield f"programs in {PINS_FILE}", _programs(request.bases, request.catalogue.pins, platform)
+        elif name == "archives":
+            yield f"a toolchain in {PINS_FILE}", Path(value).name
         elif not value.startswith((TARGET, "oci-layout:", "docker-image:")):
             words = {**target["args"], "TARGETARCH": platform.arch}
             sources = [_filled(mount.source, words) for mount in said.mounts if mount.context == name]
             yield from (row for source in sources for row in _tree(checkout, Path(value) / source, digests))
+
+
+def kind_of(target: Mapping[str, Any]) -> Path:
+    """Return the folder of containers/ that a step is; the build context of one is somebody's checkout or a commit."""
+    return Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:
@@ -151,7 +155,7 @@ def _title(checkout: Path, file: Path) -> str:
 
 
 def set_of(bases: Bases, folder: str) -> str:
-    """Return which set of OS packages a folder of .debs is."""
+    """Return which set of OS packages a folder of .debs or RPMs is."""
     return Path(folder).name.removeprefix(f"{bases.name}-")[:-17]
 
 

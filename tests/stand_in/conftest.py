@@ -8,12 +8,15 @@ import pytest
 
 from dynamo_containers import engine, model
 from tests.stand_in import project as projects
+from tests.stand_in import rpms
 from tests.stand_in.archive import Archive, archive
 from tests.stand_in.project import NATIVE, PART, Project
 from tests.stand_in.servers import StandIn, registry, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.stand_in.rpms import Rpms
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +35,22 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 
 
 @pytest.fixture(scope="session")
-def project(server: StandIn, packages: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def repositories(server: StandIn) -> Rpms:
+    """Return the stand-in of AlmaLinux's repositories."""
+    folder = server.repositories.parent
+    folder.mkdir()
+    return rpms.made(folder)
+
+
+@pytest.fixture(scope="session")
+def project(
+    server: StandIn, packages: Archive, repositories: Rpms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """Return a copy of this project, locked, whose images are removed at the end."""
     engine.up(model.ROOT, (NATIVE,))
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder) as images:
-        projects.push_roots(images, packages, folder / "store")
+        projects.push_roots(images, packages, repositories, folder / "store")
         projects.offer_programs(server)
         made = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
         done = made.invoke("lock", *PART)

@@ -23,13 +23,14 @@ from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
-from tests.stand_in import roots
+from tests.stand_in import roots, rust
 from tests.stand_in.archive import SmallDeb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.stand_in.archive import Archive
+    from tests.stand_in.rpms import Rpms
     from tests.stand_in.servers import StandIn
 
 NATIVE = native_platform()
@@ -86,10 +87,10 @@ def offer(server: StandIn, version: str, machine: int) -> None:
     )
 
 
-def push_roots(registry: Registry, archive: Archive, store: Path) -> None:
+def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) -> None:
     """Put stand-ins for the root images into the registry, under the names of those that they stand in for."""
     catalogue = model.load()
-    digests = {"builder": roots.builder(catalogue, store)}
+    digests = {"builder": roots.builder(catalogue, store, rpms)}
     digests |= dict.fromkeys(("devel", "runtime"), roots.nvidia(catalogue, store, archive.keyring))
     for role, root in catalogue.bases["cuda"].pulled.items():
         name, _, tag = root.reference(NATIVE).rpartition(":")
@@ -129,13 +130,14 @@ def _push(  # noqa: PLR0913 - what is put where
 
 
 def offer_programs(server: StandIn) -> None:
-    """Let the stand-in of the release pages have archives with Debian's NATS and etcd."""
+    """Let the stand-in of the release pages have archives with Debian's NATS, etcd and Rust."""
     catalogue = model.load()
     bases = catalogue.bases["debian"]
     programs.ensure(model.ROOT, bases, catalogue.pins, NATIVE)
     tree = programs.folder_of(model.ROOT, bases, catalogue.pins) / NATIVE.arch
     members: dict[str, dict[str, str]] = {}
-    for program in catalogue.bases["cuda"].released.values():  # etcd and etcdctl come out of one archive
+    cuda = catalogue.bases["cuda"]
+    for program in (cuda.released[name] for name in cuda.programs):  # etcd and etcdctl come out of one archive
         members.setdefault(program.address(NATIVE), {}).update(program.members(NATIVE))
     for address, files in members.items():
         content = io.BytesIO()
@@ -143,6 +145,8 @@ def offer_programs(server: StandIn) -> None:
             for source, target in files.items():
                 archive.add(tree / target.lstrip("/"), arcname=source)
         server.releases[address.rpartition("/")[2]] = content.getvalue()
+    toolchain = cuda.toolchains["rust"]
+    server.releases[toolchain.address(NATIVE).rpartition("/")[2]] = rust.archive(toolchain.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,8 @@ def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry
     snapshot = cuda.sources.snapshot.partition("{timestamp}")[0]
     addresses = {
         "https://github.com/": f"{server.address}/releases/",
+        "https://static.rust-lang.org/": f"{server.address}/releases/",
+        f"{cuda.repositories['builder'].address}/": f"{server.address}/almalinux/",
         f"{cuda.archive.addresses[NATIVE]}/": f"{archive.address}/ubuntu/",
         snapshot: f"{archive.address}/snapshot/",
     }

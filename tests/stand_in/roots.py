@@ -1,7 +1,8 @@
 """What stands in for the root images of registries: trees of Debian's packages that lack what the real ones lack.
 
-The builder has its Python where PyPA's images have theirs, and none in /usr/bin. What stands in for NVIDIA's images has
-no Python, and the keys of the archive's stand-in in the place of Ubuntu's.
+The builder has its Python where PyPA's images have theirs, and none in /usr/bin; a compiler and autotools, as those
+have; and Debian's dnf and rpm, with the keys of the repositories' stand-in in the place of AlmaLinux's. What stands in
+for NVIDIA's images has no Python, and the keys of the archive's stand-in in the place of Ubuntu's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bootstrap, model, oci_layout, os_lock
+from dynamo_containers import apt, bootstrap, host_tools, model, oci_layout, os_lock, os_suite, sources
 from dynamo_containers.bases import Root
 from dynamo_containers.os_lock import OsLock
 from dynamo_containers.platforms import native_platform
@@ -21,29 +22,52 @@ from dynamo_containers.platforms import native_platform
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from dynamo_containers.apt import Package
     from dynamo_containers.model import Catalogue
+    from tests.stand_in.rpms import Rpms
 
 NATIVE = native_platform()
 NVIDIA = ("ca-certificates", "libstdc++6", "passwd", "tzdata")
 """What is in the stand-in for NVIDIA's images beyond the essential packages."""
 SYSTEM_PYTHON = "./usr/bin/python3"
+MANYLINUX = (
+    *("autoconf", "automake", "g++", "git", "libc6-dev", "libpython3-dev", "libtool", "make", "pkg-config"),
+    *("python3-dnf", "rpm"),
+)
+"""What PyPA's images have beyond the packages of the debian bases' builder, in Debian's names."""
 
 
-def builder(catalogue: Catalogue, store: Path) -> str:
+FORCE = b"rpm alias --upgrade -U --force-debian\n"
+"""Debian's rpm wants to be told that it is meant."""
+DATABASE = b"%_dbpath /var/lib/rpm\n"
+"""Debian's has its database among the user's own files."""
+
+
+def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
     """Make the builder in an OCI layout; return its digest."""
     bases = catalogue.bases
     interpreter = bases["cuda"].interpreter_of("builder")
     home = Path(interpreter).parent
     real = f"python{bases['debian'].python}"
-    links = {f"{home}/python": real, f"{home}/python3": real, f"{home.parent}/lib": "/usr/lib"}
-    lock = OsLock(bases=bases["debian"], role="builder", platform=NATIVE)
+    links = {f"{home}/python": real, f"{home}/python3": real}
+    links |= {f"{home.parent}/{each}": f"/usr/{each}" for each in ("include", "lib")}
+    links["/usr/libexec/platform-python"] = f"{home}/{real}"  # where AlmaLinux has the Python of its dnf
+    debian = bases["debian"]
+    plain = debian.bootstrapped["builder"]
+    root = replace(plain, packages=(*plain.packages, *MANYLINUX))
+    lock = OsLock(bases=replace(debian, roots={"builder": root}), role="builder", platform=NATIVE)
+    packages = os_suite.current(lock, model.ROOT)
+    host_tools.fetched(packages, apt.host_mirrors(), sources.downloads(model.ROOT))
+    repositories = bases["cuda"].repositories["builder"]
+    files = {repositories.keyring: rpms.key.read_bytes(), "/etc/popt": FORCE, "/etc/rpm/macros": DATABASE}
+    files["/var/lib/rpm/rpmdb.sqlite"] = (rpms.database / "rpmdb.sqlite").read_bytes()
 
     def moved(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if member.name == f"./usr/bin/{real}":
             return member.replace(name=f".{home}/{real}", deep=False)
         return None if member.name.startswith(SYSTEM_PYTHON) else member
 
-    return _image(catalogue, store, lock, moved, links, {})
+    return _image(catalogue, store, lock, packages, moved, links, files)
 
 
 def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
@@ -52,19 +76,20 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     assert archive is not None
     bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped["runtime"].suite, packages=NVIDIA)})
     lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
-    return _image(catalogue, store, lock, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
+    whole = OsLock(bases=debian, role="runtime", platform=NATIVE)
+    packages = bootstrap.fetched(model.ROOT, whole, os_lock.read(whole, model.ROOT))
+    return _image(catalogue, store, lock, packages, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
 
 
 def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
     catalogue: Catalogue,
     store: Path,
     lock: OsLock,
+    packages: tuple[Package, ...],
     changed: Callable[[tarfile.TarInfo], tarfile.TarInfo | None],
     links: Mapping[str, str],
     files: Mapping[str, bytes],
 ) -> str:
-    whole = OsLock(bases=catalogue.bases["debian"], role=lock.role, platform=NATIVE)
-    packages = bootstrap.fetched(model.ROOT, whole, os_lock.read(whole, model.ROOT))
     store.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=store) as scratch:
         tree = bootstrap.tree(model.ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pip._internal.models.index import PyPI
 
@@ -54,6 +55,10 @@ class StandIn:
     """Release archives by their file's name, anywhere below /releases/."""
     archives: list[str] = field(default_factory=list)
     """The paths below /releases/ that were asked for."""
+    repositories: Path
+    """The folder with what is at /almalinux/."""
+    rpms: list[str] = field(default_factory=list)
+    """The paths below /almalinux/ that were asked for."""
 
 
 @contextmanager
@@ -69,7 +74,8 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     (folder / "trusted.pem").write_text(trusted, encoding="utf-8")
     real = (host_secrets.index_address(os.environ) or PyPI.simple_url).rstrip("/")
     server = ThreadingHTTPServer((host, 0), BaseHTTPRequestHandler)
-    made = StandIn(address=f"https://{host}:{server.server_port}", certificates=folder / "trusted.pem")
+    address = f"https://{host}:{server.server_port}"
+    made = StandIn(address=address, certificates=folder / "trusted.pem", repositories=folder / "rpms/repositories")
     server.RequestHandlerClass = _handler(made, real)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -86,6 +92,17 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _other(made: StandIn, words: list[str]) -> tuple[int, bytes]:
+    """Return the answer for a file of the repositories, or for what is not there."""
+    path = unquote("/".join(words))
+    if path.startswith("almalinux/"):
+        made.rpms.append(path.removeprefix("almalinux/"))
+        file = made.repositories / path.removeprefix("almalinux/")
+        return (200, file.read_bytes()) if file.is_file() else (404, b"no such file")
+    made.nvidia.asked.append(words[-1])
+    return 404, b"no such page"
 
 
 def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
@@ -106,8 +123,7 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
                     made.archives.append(self.path.removeprefix("/releases/"))
                     self._answer(200, made.releases[name])
                 case words:
-                    made.nvidia.asked.append(words[-1])
-                    self._answer(404, b"no such page", "text/plain")
+                    self._answer(*_other(made, words))
 
         def do_HEAD(self) -> None:
             self.send_error(405)  # uv then asks for the whole file

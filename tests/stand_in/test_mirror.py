@@ -61,6 +61,7 @@ def test_the_mirror_of_release_pages_was_asked_for_the_pinned_archives_alone(ser
     assert set(server.archives) == {
         f"{etcd}/etcd-v3.5.21-linux-{NATIVE.arch}.tar.gz",
         f"{nats}/nats-server-v2.12.15-linux-{NATIVE.arch}.tar.gz",
+        f"dist/rust-1.98.1-{NATIVE.machine}-unknown-linux-gnu.tar.gz",  # by `invoke lock`
     }
 
 

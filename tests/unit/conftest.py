@@ -194,12 +194,13 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def leave_locks_on_images(catalogue: Catalogue) -> None:
     """Leave a lock of one package for all that is installed on root images of registries: none can be made here."""
     for lock in lock_part.os_locks(catalogue):
-        if lock.image and lock.bases.archive:
+        if lock.image:
+            archive = lock.repositories.name if lock.repositories else lock.archive.name(lock.platform)
             package = Package(
                 name=f"on-{lock.name}",
                 version="1-1",
                 architecture="all",
-                archive=lock.bases.archive.name(lock.platform),
+                archive=archive,
                 path=f"pool/main/o/on-{lock.name}/on-{lock.name}_1-1_all.deb",
                 size=1000,
                 sha256="9" * 64,

@@ -52,7 +52,7 @@ def test_a_layer_is_called_as_its_script_says() -> None:
     assert layer.name == "user, NATS and etcd"
 
 
-UNNAMED = {"backend", "compile-tools", "cuda-toolkit"}
+UNNAMED = {"backend", "compile-tools", "cuda-toolkit", "os-rpms", "toolchain"}
 """Steps of which nothing goes into an image that people pull."""
 
 

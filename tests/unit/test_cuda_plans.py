@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, explain_read, model, prepare, python_lock
+from dynamo_containers import build, explain_read, model, prepare, python_lock, request_locks
 from dynamo_containers.errors import LockError
 from dynamo_containers.model import Stage
+from dynamo_containers.pins import PINS_FILE, render
 from dynamo_containers.platforms import Platform
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dynamo_containers.build import Request
     from dynamo_containers.model import Catalogue
 
@@ -139,3 +142,105 @@ def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
             "Where they can be reached, run: invoke lock --only os --bases cuda"
         )
     assert "was never made" in said
+
+
+# From sources
+
+
+@pytest.fixture
+def checkouts(tmp_path: Path) -> dict[str, str]:
+    """Return checkouts of commits, which strict bases take."""
+    found = {}
+    for name in ("dynamo", "nixl", "ucx"):
+        folder = shutil.copytree(model.ROOT / "tests/sources" / name, tmp_path / name)
+        for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=first")):
+            who = ("-c", "user.name=a", "-c", "user.email=a@b")
+            subprocess.run(("git", "-C", str(folder), *who, *words), check=True)
+        found[name] = str(folder)
+    return found
+
+
+def from_sources(catalogue: Catalogue, platform: Platform, sources: dict[str, str]) -> Request:
+    words = {"platforms": [platform.value], "bases": "cuda"}
+    return build.request(catalogue, Stage.BASE, sources=sources, **words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_dynamo_is_compiled_on_the_builder_with_almalinux_s_packages_and_rust_as_released(
+    catalogue: Catalogue, checkouts: dict[str, str], platform: Platform
+) -> None:
+    request = from_sources(catalogue, platform, {"dynamo": checkouts["dynamo"]})
+    document, policy = documents(request)
+    steps = document["target"]
+    chain = ["target:compile-rust-toolchain", "target:compile-rust", "target:compile-tools"]
+    assert below(steps, "dynamo-rust", platform.arch) == [*chain, ""]
+    assert Path(steps["compile-rust"]["context"]).name == "os-rpms"
+    assert "/.build/os-packages/cuda-rust-" in steps["compile-rust"]["contexts"]["rpms"]
+    toolchain = steps["compile-rust-toolchain"]
+    assert toolchain["args"]["INSTALLER"] == "install.sh"
+    assert Path(toolchain["contexts"]["archives"]).name == "cuda-rust-24ba1338-f00ba576"
+    named = steps["dynamo-rust"]["args"]["TOOLCHAIN"]
+    assert named.startswith("cuda-rust-")
+    assert named.endswith("-cuda-rust-24ba1338-f00ba576")  # another Rust starts with empty caches
+    digest = catalogue.pins.root("cuda", "builder", platform)
+    root = f"docker-image://quay.io/pypa/manylinux_2_28_{platform.machine}@{digest}"
+    assert steps["builder"]["contexts"][f"root-{platform.arch}"] == root
+    allowed = {rule["selector"]["identifier"] for rule in policy["rules"] if rule["action"] == "ALLOW"}
+    assert f"https://static.rust-lang.org/dist/rust-1.98.1-{platform.machine}-unknown-linux-gnu.tar.gz" in allowed
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_nixl_and_ucx_are_compiled_on_the_builder_by_its_own_compiler(
+    catalogue: Catalogue, checkouts: dict[str, str], platform: Platform
+) -> None:
+    steps = documents(from_sources(catalogue, platform, checkouts))[0]["target"]
+    for name in ("nixl", "ucx"):
+        assert below(steps, name, platform.arch)[:2] == ["target:nixl-cuda", "target:nixl-cxx"]
+        assert steps[name]["args"]["TOOLCHAIN"].startswith("cuda-cxx-")
+    assert Path(steps["nixl-cxx"]["context"]).name == "os-rpms"
+    assert steps["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
+    compilers = {"gcc", "gcc-c++", "g++"}
+    assert not compilers & set(catalogue.bases["cuda"].packages["cxx"].packages)  # older than the image's
+
+
+def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
+    with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt was never made(?s:.*)invoke lock --only os --bases"):
+        prepare.facts(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    prepare.facts(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
+
+
+def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    pins = catalogue.pins
+    rest = replace(pins, programs={key: pin for key, pin in pins.programs.items() if key[1] != "rust"})
+    (catalogue.folder / PINS_FILE).write_text(render(rest), encoding="utf-8")
+    own = model.load(catalogue.folder)
+    with pytest.raises(LockError, match=r"no programs[.]cuda[.]rust for linux/amd64[.]\n(?s:.*)--only archives"):
+        prepare.facts(from_sources(own, Platform.AMD64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    prepare.facts(from_sources(own, Platform.AMD64, {}), dry_run=True)
+
+
+def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_build_s(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    def texts(sources: dict[str, str]) -> list[str]:
+        found = request_locks.check(from_sources(catalogue, Platform.AMD64, sources))["base"]
+        return [name for name in found if "rust" in name]
+
+    assert texts({"dynamo": checkouts["dynamo"]}) == [
+        "constraints/os-cuda-rust-amd64.txt",
+        "constraints/os-cuda-rust-arm64.txt",
+        "toolchains.cuda.rust for linux/amd64",
+        "toolchains.cuda.rust for linux/arm64",
+    ]
+    assert texts({}) == []
+
+
+def test_what_compiles_has_contents_that_can_be_explained(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
+    said = explain_read.one(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}))
+    assert "constraints/os-cuda-rust-arm64.txt (bases.cuda.packages.rust or bases.cuda.roots.builder" in said
+    assert "containers/toolchain/Dockerfile" in said

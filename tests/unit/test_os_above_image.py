@@ -20,13 +20,14 @@ from dynamo_containers import (
     os_installed,
     os_lock,
     os_packages,
+    os_rpms,
     pulled,
     sources,
 )
 from dynamo_containers.apt import Package
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachedError
 from dynamo_containers.mirrors import Mirrors
-from dynamo_containers.os_installed import Installed
+from dynamo_containers.os_installed import Installed, Question
 from dynamo_containers.pins import PINS_FILE, load_pins
 from dynamo_containers.platforms import Platform
 from tests.unit.conftest import leave_locks_on_images
@@ -67,6 +68,7 @@ def readable(own: Catalogue, monkeypatch: pytest.MonkeyPatch, here: None) -> Pat
     status, keyring = own.folder / "installed/status", own.folder / "installed/keyring.gpg"
     status.touch()
     monkeypatch.setattr(os_installed, "read", lambda *_: Installed(status=status, keyring=keyring))
+    monkeypatch.setattr(os_rpms, "resolved", lambda _, locks, __: {each.file: () for each in locks})
     return status
 
 
@@ -82,7 +84,7 @@ def uri(name: str, platform: Platform = Platform.AMD64) -> str:
 
 def on_images(catalogue: Catalogue, *words: str) -> tuple[OsLock, ...]:
     part = lock_part.Part(bases=["cuda"], platforms=words)
-    return tuple(each for each in part.os_locks(catalogue) if each.image)
+    return tuple(each for each in part.os_locks(catalogue) if each.image and not each.repositories)
 
 
 # What there is
@@ -157,7 +159,7 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
         sha256="b" * 64,
     )
     places = sources.places(bases.sources, own.folder)
-    assert [sources.url(place, package, "20261124T180000Z", bases.archive) for place in places] == [
+    assert [sources.url(place, package, "20261124T180000Z", bases.archives) for place in places] == [
         "https://snapshot.ubuntu.com/ubuntu/20261124T180000Z/pool/g%2B%2B_13_arm64.deb",
         "http://ports.ubuntu.com/ubuntu-ports/pool/g%2B%2B_13_arm64.deb",
     ]
@@ -168,15 +170,17 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
 
 def test_an_image_is_read_by_digest_for_the_platform_and_nothing_else_may_be(own: Catalogue, tmp_path: Path) -> None:
     image = "nvcr.io/nvidia/cuda@sha256:" + "d" * 64
+    question = Question(step="os-installed", arguments={"KEYRING": "/keys.gpg"}, hint="Look")
     plan = os_installed.planned(
-        own.folder, lock_of(own, platform=Platform.ARM64), image, tmp_path, {"A": "b"}, ("buildx",)
+        own.folder, lock_of(own, platform=Platform.ARM64), image, question, tmp_path, {"A": "b"}, ("buildx",)
     )
     document, policy = (json.loads(each.text) for each in plan.documents)
     target = document["target"]["default"]
     assert target["contexts"] == {"root": f"docker-image://{image}"}
     assert target["platforms"] == ["linux/arm64"]
     assert target["output"] == [f"type=local,dest={tmp_path}"]
-    assert target["args"] == {"KEYRING": "/usr/share/keyrings/ubuntu-archive-keyring.gpg"}
+    assert target["args"] == {"KEYRING": "/keys.gpg"}
+    assert not target["no-cache"]
     assert [(rule["action"], rule["selector"]["identifier"]) for rule in policy["rules"]] == [
         ("DENY", "*"),
         ("ALLOW", "local://*"),
@@ -327,6 +331,10 @@ def test_the_check_names_what_was_never_made_with_what_it_takes(own: Catalogue) 
         lock_check.check(own, ["os"], part=lock_part.Part(bases=["cuda"], platforms=["linux/arm64"]))
     rows = str(caught.value).splitlines()[3:-1]
     assert [row.split()[0] for row in rows] == [
-        f"constraints/os-cuda-{name}-arm64.txt" for name in ("compiler", "dev", "devel", "mpi", "runtime")
+        f"constraints/os-cuda-{name}-arm64.txt"
+        for name in ("compiler", "cxx", "dev", "devel", "mpi", "runtime", "rust")
     ]
-    assert all("nvcr.io/nvidia/cuda:13.0.2-" in row and "http://ports.ubuntu.com/ubuntu-ports" in row for row in rows)
+    builder = "quay.io/pypa/manylinux_2_28_aarch64:2026.08.15-1, https://repo.almalinux.org/almalinux "
+    for row in rows:
+        ubuntu = "nvcr.io/nvidia/cuda:13.0.2-" in row and "http://ports.ubuntu.com/ubuntu-ports" in row
+        assert builder in row if "-cxx-" in row or "-rust-" in row else ubuntu

@@ -6,6 +6,10 @@ unsafe extern "C" fn number(_module: *mut Object, _none: *mut Object) -> *mut Ob
     unsafe { pyo3::PyLong_FromLong(42) }
 }
 
+/// What protoc made of word.proto and of what that imports.
+static WORD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/word.bin"));
+const _: () = assert!(WORD.len() > 200);
+
 static mut METHODS: [MethodDef; 2] = [
     MethodDef { name: c"number".as_ptr(), call: Some(number), flags: METH_NOARGS, doc: core::ptr::null() },
     MethodDef::END,

@@ -1,0 +1,155 @@
+"""What stands in for AlmaLinux's repositories: RPMs that real rpmbuild makes, with a key of its own that signs them.
+
+Packages with code in them have Debian's files, so that what is compiled against them is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamo_containers import bootstrap, host_tools, model, os_lock, os_packages, sources
+from dynamo_containers.platforms import native_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NATIVE = native_platform()
+KEY = "RPM Stand-In <stand-in@example.invalid>"
+TOOLS = ("rpm", "createrepo-c", "gpg", "gpg-agent")
+OLD, NEW = "1.0", "2.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallRpm:
+    """A package that stands in for one of AlmaLinux's."""
+
+    name: str
+    version: str = NEW
+    requires: str = ""
+    debs: tuple[str, ...] = ()
+    """Packages of Debian whose files are in it; without any it has one file that says its name."""
+    signed: bool = True
+
+
+LIBRARIES = ("ibverbs-providers", "libibverbs1", "libnl-3-200", "libnl-route-3-200", "librdmacm1")
+HEADERS = ("libibverbs-dev", "libnl-3-dev", "libnl-route-3-dev", "librdmacm-dev")
+OFFERED = {
+    "8/BaseOS/{machine}/os": (
+        SmallRpm(name="cmake"),
+        SmallRpm(name="rdma-core-devel", requires="libibverbs = 2.0-1, libnl3 >= 2.0", debs=HEADERS),
+        SmallRpm(name="libibverbs", debs=LIBRARIES),
+        SmallRpm(name="libnl3"),
+        SmallRpm(name="openssl-devel"),
+        SmallRpm(name="pkgconf-pkg-config"),
+    ),
+    "8/AppStream/{machine}/os": (
+        SmallRpm(name="clang-devel", version=OLD),
+        SmallRpm(name="clang-devel", requires="clang-libs"),
+        SmallRpm(name="clang-libs"),
+    ),
+    "8/PowerTools/{machine}/os": (
+        SmallRpm(name="libaio-devel", debs=("libaio-dev", "libaio1")),
+        SmallRpm(name="numactl-devel", debs=("libnuma-dev", "libnuma1")),
+    ),
+}
+"""Repository -> what is in it."""
+INSTALLED = (SmallRpm(name="libnl3", version=OLD), SmallRpm(name="pkgconf-pkg-config", version=OLD))
+"""What the stand-in for the builder has: of the one something needs a newer one, of the other nothing does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rpms:
+    """The repositories, and what of an image RPM knows."""
+
+    folder: Path
+    """The repositories, below their paths."""
+    key: Path
+    """The key that signs them."""
+    database: Path
+    """RPM's, with what is in the image."""
+    environment: dict[str, str] = field(repr=False)
+
+    def offer(self, path: str, rpms: Iterable[SmallRpm]) -> None:
+        """Make a repository of some packages; the newest answer to what it was."""
+        place = self.folder / path.replace("{machine}", NATIVE.machine)
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "Packages").mkdir(parents=True)
+        for each in rpms:
+            made = self.make(each, place.parent / "work")
+            if each.signed:
+                self._sign(made)
+            shutil.move(made, place / "Packages")
+        self.run("createrepo_c", "--quiet", str(place))
+
+    def make(self, rpm: SmallRpm, work: Path) -> Path:
+        """Make one package, unsigned; return its file."""
+        shutil.rmtree(work, ignore_errors=True)
+        tree = work / "tree"
+        (tree / "usr/share" / rpm.name).mkdir(parents=True)
+        (tree / "usr/share" / rpm.name / "name").write_text(f"{rpm.name} {rpm.version}\n", encoding="utf-8")
+        _unpack(rpm.debs, tree)
+        (work / "spec").write_text(_spec(rpm, tree), encoding="utf-8")
+        macros = {"_topdir": f"{work}/top", "debug_package": "%{nil}", "__os_install_post": "%{nil}"}
+        self.run("rpmbuild", "-bb", *_defined(macros), "--target", f"{NATIVE.machine}-linux", str(work / "spec"))
+        (made,) = work.glob("top/RPMS/*/*.rpm")
+        return made
+
+    def _sign(self, file: Path) -> None:
+        gpg = shutil.which("gpg", path=self.environment["PATH"]) or "gpg"
+        macros = {"_gpg_name": KEY, "_gpg_path": f"{self.key.parent}/gpg", "__gpg": gpg}
+        self.run("rpmsign", "--addsign", *_defined(macros), str(file))
+
+    def run(self, *argv: str) -> bytes:
+        """Run one of RPM's programs."""
+        return subprocess.run(argv, env=self.environment, check=True, capture_output=True).stdout
+
+
+def _spec(rpm: SmallRpm, tree: Path) -> str:
+    """Return what rpmbuild is told: a package of all that is in a tree."""
+    files = [f"/{path.relative_to(tree)}" for path in sorted(tree.rglob("*")) if path.is_symlink() or path.is_file()]
+    head = ("Release: 1", "Summary: a stand-in", "License: none", "AutoReqProv: no")
+    named = (f"Name: {rpm.name}", f"Version: {rpm.version}", *([f"Requires: {rpm.requires}"] if rpm.requires else ()))
+    install = ("%install", "mkdir -p %{buildroot}", f"cp -a {tree}/. %{{buildroot}}/")
+    lines = (*named, *head, "%description", "A stand-in.", *install, "%files", *files)
+    return "\n".join(lines) + "\n"
+
+
+def _defined(macros: dict[str, str]) -> list[str]:
+    return [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
+
+
+def _unpack(names: tuple[str, ...], tree: Path) -> None:
+    """Lay out the files of packages in the lock of what compiles NIXL on the debian bases."""
+    if not names:
+        return
+    lock = os_packages.lock_of(model.load().bases["debian"], "cxx", NATIVE)
+    wanted = tuple(each for each in os_lock.read(lock, model.ROOT) if each.name in names)
+    for package in bootstrap.fetched(model.ROOT, lock, wanted):
+        argv = ("dpkg-deb", "--extract", str(sources.stored(model.ROOT, package)), str(tree))
+        subprocess.run(argv, check=True)
+
+
+def made(folder: Path) -> Rpms:
+    """Make the repositories, and the database of an image."""
+    environment = {**os.environ, **host_tools.environment(model.ROOT, TOOLS)}
+    rpmbuild = shutil.which("rpmbuild", path=environment["PATH"])
+    assert rpmbuild is not None
+    environment["RPM_CONFIGDIR"] = str(Path(rpmbuild).parent.parent / "lib/rpm")
+    rpms = Rpms(
+        folder=folder / "repositories", key=folder / "key.asc", database=folder / "rpmdb", environment=environment
+    )
+    (folder / "gpg").mkdir(mode=0o700)
+    gpg = ("gpg", "--batch", "--homedir", str(folder / "gpg"))
+    rpms.run(*gpg, "--passphrase", "", "--quick-generate-key", KEY, "rsa3072", "sign", "2d")
+    rpms.key.write_bytes(rpms.run(*gpg, "--armor", "--export"))
+    for path, offered in OFFERED.items():
+        rpms.offer(path, offered)
+    installed = [str(shutil.copy2(rpms.make(each, folder / "work"), folder)) for each in INSTALLED]
+    # As if they had been installed on the image: their database alone, Debian's files are there already.
+    rpms.run("rpm", "--dbpath", str(rpms.database), "--force-debian", "--justdb", "--nodeps", "--install", *installed)
+    return rpms

@@ -1,0 +1,89 @@
+"""What stands in for Rust's release archive: Debian's Rust in the layout of the real one, with an installer like it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dynamo_containers import bootstrap, model, os_lock, os_packages, sources
+from dynamo_containers.platforms import native_platform
+
+NATIVE = native_platform()
+TRIPLE = f"{NATIVE.machine}-unknown-linux-gnu"
+LIBRARIES = f"lib/{NATIVE.machine}-linux-gnu"
+PACKAGES = ("rustc-web", "cargo-web", "libstd-rust-web", "libllvm", "libz3", "libedit", "libbsd", "libxml2", "libicu")
+"""The beginnings of their names: Rust and what its libraries are linked to."""
+MORE = ("libgit2", "libcurl4", "libssh2", "libhttp-parser", "libmbed", "libnghttp2", "librtmp", "libpsl", "libbrotli")
+ALSO = ("libldap", "libsasl2", "libgnutls", "libhogweed", "libnettle", "libtasn1", "libp11", "libidn2", "libunistring")
+WRAPPER = f"""\
+#!/bin/sh
+LD_LIBRARY_PATH=/usr/local/{LIBRARIES} exec /usr/local/libexec/PROGRAM "$@"
+"""
+"""A released rustc finds its libraries by its run path; Debian's are where ldconfig looks."""
+INSTALLER = """\
+#!/bin/sh
+# Stands in for rust-installer: the options that are used of it, and files that are copied below the prefix.
+set -eu
+while [ $# -gt 0 ]; do
+    case $1 in
+        --prefix=*) prefix=${1#--prefix=} ;;
+        --components=*) components=$(echo "${1#--components=}" | tr , ' ') ;;
+        --disable-ldconfig) ;;
+        *) echo "install.sh: unknown option $1" >&2; exit 1 ;;
+    esac
+    shift
+done
+cd "$(dirname "$0")"
+for component in $components; do
+    grep -qx "$component" components || { echo "install.sh: no component $component" >&2; exit 1; }
+    cp -a "$component/." "$prefix/"
+done
+mkdir -p "$prefix/lib/rustlib"
+touch "$prefix/lib/rustlib/install.log"
+"""
+
+
+def archive(version: str) -> bytes:
+    """Return the archive of a version for this machine."""
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch) / f"rust-{version}-{TRIPLE}"
+        for component in ("cargo", "rustc", f"rust-std-{TRIPLE}", "rust-docs"):
+            (root / component).mkdir(parents=True)
+        _lay_out(_unpacked(Path(scratch) / "debian") / "usr", root)
+        (root / "components").write_text(f"rustc\ncargo\nrust-std-{TRIPLE}\nrust-docs\n", encoding="utf-8")
+        (root / "rust-docs/book.html").write_text("a book\n", encoding="utf-8")
+        (root / "install.sh").write_text(INSTALLER, encoding="utf-8")
+        (root / "install.sh").chmod(0o755)
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as tar:
+            tar.add(root, arcname=root.name)
+        return content.getvalue()
+
+
+def _unpacked(tree: Path) -> Path:
+    lock = os_packages.lock_of(model.load().bases["debian"], "rust", NATIVE)
+    locked = os_lock.read(lock, model.ROOT)
+    (clang,) = (each.name.split("-")[2] for each in locked if each.name.startswith("libclang-common-"))
+    beginnings = (*PACKAGES, *MORE, *ALSO)
+    packages = tuple(
+        each for each in locked if each.name.startswith(beginnings) and each.name != f"libllvm{clang}"
+    )  # which is clang's own
+    for package in bootstrap.fetched(model.ROOT, lock, packages):
+        argv = ("dpkg-deb", "--extract", str(sources.stored(model.ROOT, package)), str(tree))
+        subprocess.run(argv, check=True)
+    return tree
+
+
+def _lay_out(debian: Path, root: Path) -> None:
+    shutil.move(debian / "lib", root / "rustc/lib")
+    shutil.move(root / "rustc/lib/rustlib", root / f"rust-std-{TRIPLE}/lib/rustlib")
+    for name in ("rustc", "cargo"):
+        for folder in ("bin", "libexec"):
+            (root / name / folder).mkdir()
+        shutil.move(debian / "bin" / name, root / name / "libexec" / name)
+        (root / name / "bin" / name).write_text(WRAPPER.replace("PROGRAM", name), encoding="utf-8")
+        (root / name / "bin" / name).chmod(0o755)
