@@ -39,7 +39,7 @@ def _add_base(steps: Steps, request: Request, facts: Facts, _: Image) -> str:
     below = _add_builder(steps, request, facts)
     built = source_steps.add_built(steps, request, facts)
     packages = source_builds.packages(request.bases, facts.sources) if built else ()
-    for piece in python_pieces.installed(facts.pieces["base"]):
+    for piece in python_pieces.installed(facts.pieces.get("base", ())):
         below = _add_fetched(steps, request, facts, piece, below, packages)
     add(steps, request, facts, "base", "base", {"below": below, **{step: step for step in built}})
     steps["base"]["contexts"]["fetched"] = str(request.catalogue.folder / "containers/fetched")
