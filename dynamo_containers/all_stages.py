@@ -6,7 +6,6 @@ to it, and the stages above only name it. So each is the image that it would be 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import build, model, source_policy
@@ -16,7 +15,6 @@ from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.model import Catalogue
@@ -89,16 +87,6 @@ def _having(catalogue: Catalogue, stage: Stage, images: Sequence[str], bases: st
     return [name for name in having if not images or stage is Stage.BASE or name in images]
 
 
-def document_path(asked: Sequence[Request]) -> Path:
-    """Return where the bake document of several stages is written; that of one stage has its own name."""
-    if len(asked) == 1:
-        return build.document_path(asked[0])
-    names = tuple({image.name: image for request in asked for image in request.images}.values())
-    path = build.document_path(replace(asked[-1], images=names))
-    below = "-".join(request.stage.value for request in asked)
-    return path.with_name(path.name.replace(f"bake-{asked[-1].stage.value}-", f"bake-{below}-", 1))
-
-
 def bake(parts: Iterable[Part]) -> dict[str, Any]:
     """Return the bake document of several stages."""
     targets: dict[str, dict[str, Any]] = {}
@@ -127,7 +115,7 @@ def plan(
         buildx: how buildx is called.
         records: what is to be written down when it succeeded.
     """
-    path = document_path([request for request, _ in parts])
+    path = build.document_path(*(request for request, _ in parts))
     policy = source_policy.merged(source_policy.policy(*part) for part in parts)
     made = build.Made(path=path, content=content, policy=policy)
     return build.plan_of(made, *parts[-1], environment, buildx, records)

@@ -206,12 +206,16 @@ def plan_of(  # noqa: PLR0913, PLR0917 - as `plan`
     return Plan(documents=(document, *policies), commands=(command,), records=records)
 
 
-def document_path(request: Request) -> Path:
-    """Return where the bake document of a request is written: two that differ do not overwrite each other's."""
-    names = "-".join(image.name for image in request.images)
-    architectures = "-".join(platform.arch for platform in request.platforms)
-    file = f"bake-{request.stage.value}-{names}-{request.bases.name}-{architectures}.json"
-    return request.catalogue.folder / ".build" / file
+def document_path(*requests: Request) -> Path:
+    """Return where the bake document of requests is written: two that differ do not overwrite each other's.
+
+    Requests of one document differ in their stages and images alone (all_stages.py).
+    """
+    first = requests[0]
+    stages = "-".join(request.stage.value for request in requests)
+    names = "-".join(dict.fromkeys(image.name for request in requests for image in request.images))
+    architectures = "-".join(platform.arch for platform in first.platforms)
+    return first.catalogue.folder / ".build" / f"bake-{stages}-{names}-{first.bases.name}-{architectures}.json"
 
 
 def text_of(document: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import (
     all_stages,
+    build,
     build_record,
     engine,
     file_lock,
@@ -158,7 +159,7 @@ def build_prepared(part: Part, environment: Mapping[str, str], *, dry_run: bool)
 @contextmanager
 def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
     """Keep others from building the same meanwhile, and tell why an engine fails."""
-    folder, path = requests[0].catalogue.folder, all_stages.document_path(requests)
+    folder, path = requests[0].catalogue.folder, build.document_path(*requests)
     with ExitStack() as stack:
         holder = f"another build of {path.stem.removeprefix('bake-')}"
         stack.enter_context(_alone(path.with_suffix(".lock"), holder, dry_run=dry_run))

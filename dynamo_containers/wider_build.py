@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import build, caches, one_dockerfile, source_copies, source_policy
@@ -18,9 +17,11 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.report.build_refs import EVERYWHERE
 from dynamo_containers.report.calls import Call, Machine
 from dynamo_containers.run import Command, Document
+from dynamo_containers.step_inputs import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.builders import Share
@@ -242,6 +243,4 @@ def merges(pushed: Pushed, buildx: tuple[str, ...], environment: Mapping[str, st
 
 def dockerfiles(content: Mapping[str, Any]) -> dict[str, Path]:
     """Return step -> its Dockerfile."""
-    return {
-        name: Path(step.get("dockerfile", f"{step['context']}/Dockerfile")) for name, step in content["target"].items()
-    }
+    return {name: kind_of(step) / "Dockerfile" for name, step in content["target"].items()}

@@ -103,10 +103,7 @@ def perform(
     shares = builders.shares(named, known, native_platform())
     wider_build.check(shares, wider.registry)
     every = [_wide(wider, share, wished, dry_run=dry_run) for share in shares]
-    works = [_work(wider, wide) for wide in every]
-    for document in (each for work in works for each in work.documents):
-        run.write(document)
-    _note(noting, wider, every, works)
+    works = _planned(wider, every, noting)
     with _watched(wider, shares):
         for work in works:
             _copy_sources(work, dry_run=dry_run)
@@ -122,9 +119,14 @@ def perform(
     return None if wider.registry or shares[0].builder else _noted(works[0])
 
 
-def _note(noting: Note, wider: Wider, every: list[Wide], works: list[Work]) -> None:
+def _planned(wider: Wider, every: list[Wide], noting: Note) -> list[Work]:
+    """Return what each machine does, with its documents written and the machines noted."""
+    works = [_work(wider, wide) for wide in every]
+    for document in (each for work in works for each in work.documents):
+        run.write(document)
     machines = (wider_build.called(wide, work) for wide, work in zip(every, works, strict=True))
     noting.building(wider.facts, wider.environment, tuple(machines))
+    return works
 
 
 def _noted(work: Work) -> Document:
@@ -216,10 +218,7 @@ def _built(wider: Wider, every: list[Wide], works: list[Work], noting: Note, *, 
         for wide in every:
             _forget(wider, wide)
         without = [replace(wide, caches=replace(wide.caches, read=())) for wide in every]
-        again = [_work(wider, wide) for wide in without]
-        for document in (each for work in again for each in work.documents):
-            run.write(document)
-        _note(noting, wider, without, again)
+        again = _planned(wider, without, noting)
         _at_once(again)
         return again
     return works

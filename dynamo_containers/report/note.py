@@ -71,7 +71,6 @@ class Note:
         self._at: float | None = None
         self._ended = False
         self._machines: tuple[Machine, ...] = ()
-        self._facts: Facts | None = None
         self._environment: Mapping[str, str] = {}
         self.report = Report(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
@@ -81,7 +80,7 @@ class Note:
 
     def building(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
         """Say that machines begin; `environment` is what docker needs to find the engine in use."""
-        self._phase, self._facts, self._at = BUILDING, facts, time.time()
+        self._phase, self._at = BUILDING, time.time()
         self._environment, self._machines = environment, machines
         asked = replace(self.report.asked, revision=facts.revision)
         self.report = replace(self.report, asked=asked, graph=graph_of(machines[0].targets))
