@@ -1,4 +1,4 @@
-"""What would a wheel be after a change of one line? The same wheel with a line more: values only.
+"""What would a wheel be with a line more, or without its large files? The same wheel otherwise: values only.
 
 See https://packaging.python.org/en/latest/specifications/binary-distribution-format/ for RECORD.
 """
@@ -8,8 +8,17 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import urlsafe_b64encode
+from fnmatch import fnmatchcase
 from io import BytesIO
+from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from zipfile import ZipInfo
+
+LARGE_BYTES = 200_000
+"""What a file has at the least that a small wheel goes without."""
 
 
 def changed(content: bytes, line: str) -> bytes:
@@ -18,22 +27,33 @@ def changed(content: bytes, line: str) -> bytes:
     Raises:
         ValueError: it has no module.
     """
-    with ZipFile(BytesIO(content)) as wheel:
-        entries = wheel.infolist()
-        files = {entry.filename: wheel.read(entry) for entry in entries}
-    modules = sorted(name for name in files if name.endswith(".py"))
+    files = _files(content)
+    modules = sorted((entry for entry in files if entry.filename.endswith(".py")), key=lambda entry: entry.filename)
     if not modules:
         message = "The wheel has no module that a line could be added to."
         raise ValueError(message)
     module = modules[0]
     files[module] += f"\n# {line}\n".encode()
-    record = next(name for name in files if name.endswith(".dist-info/RECORD"))
-    files[record] = recorded(files[record].decode(), module, files[module]).encode()
-    made = BytesIO()
-    with ZipFile(made, "w", ZIP_DEFLATED, compresslevel=1) as wheel:
-        for entry in entries:
-            wheel.writestr(entry, files[entry.filename])
-    return made.getvalue()
+    record = _record(files)
+    files[record] = recorded(files[record].decode(), module.filename, files[module]).encode()
+    return _wheel(files)
+
+
+def small(content: bytes, kept: Iterable[str] = ()) -> bytes:
+    """Return a wheel without its large files, but for those that match a pattern, and a RECORD that fits."""
+    files = _files(content)
+    record = _record(files)
+    wanted = tuple(kept)
+    left_out = {
+        entry.filename
+        for entry in files
+        if entry.file_size >= LARGE_BYTES
+        and entry is not record
+        and not any(fnmatchcase(entry.filename, pattern) for pattern in wanted)
+    }
+    lines = files[record].decode().splitlines(keepends=True)
+    files[record] = "".join(line for line in lines if line.rsplit(",", 2)[0].strip('"') not in left_out).encode()
+    return _wheel({entry: data for entry, data in files.items() if entry.filename not in left_out})
 
 
 def recorded(record: str, name: str, content: bytes) -> str:
@@ -41,3 +61,21 @@ def recorded(record: str, name: str, content: bytes) -> str:
     digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
     line = f"{name},sha256={digest},{len(content)}"
     return re.sub(rf"^{re.escape(name)},.*$", line, record, flags=re.MULTILINE)
+
+
+def _files(content: bytes) -> dict[ZipInfo, bytes]:
+    """Return what a wheel has, in its order."""
+    with ZipFile(BytesIO(content)) as wheel:
+        return {entry: wheel.read(entry) for entry in wheel.infolist()}
+
+
+def _record(files: Iterable[ZipInfo]) -> ZipInfo:
+    return next(entry for entry in files if entry.filename.endswith(".dist-info/RECORD"))
+
+
+def _wheel(files: dict[ZipInfo, bytes]) -> bytes:
+    made = BytesIO()
+    with ZipFile(made, "w", ZIP_DEFLATED, compresslevel=1) as wheel:
+        for entry, data in files.items():
+            wheel.writestr(entry, data)
+    return made.getvalue()

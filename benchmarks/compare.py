@@ -53,8 +53,9 @@ def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[Project, StandIn]]
     project = comparison_project.copied(scratch / "copy", quick=quick)
     comparison_project.fetch(project)
     with stand_in(scratch) as server:
-        for name, (file, content) in project.wheels.items():
-            comparison_project.offer(server, name, file, content)
+        project.offer(server, {name: content for name, (_, content) in project.wheels.items()})
+        if quick:
+            project.shrink(server)
         trusted = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         os.environ.update(dict.fromkeys(trusted, str(server.certificates)))
         os.environ["PIP_INDEX_URL"] = f"{server.address}/machine/simple/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
@@ -42,8 +42,6 @@ class Bench:
     stored: Path
     """Where the registry keeps what it was sent."""
     found: Measured
-    empty: list[int] = field(default_factory=list)
-    """Bytes of the engine's data without images and build cache."""
 
     def build(self, *backends: str) -> float:
         """Build every stage of these backends; return the seconds."""
@@ -86,13 +84,6 @@ def _built(command: run.Command) -> None:
         run.capture(command)
 
 
-def forget(bench: Bench) -> None:
-    """Remove the images of both ways and all build cache but for downloads."""
-    on_engine.forget_what_is_built(bench.environment)
-    if (taken := settled_bytes()) is not None:
-        bench.empty[:] = [taken]
-
-
 def settled_bytes() -> int | None:
     """Return what the private engine's data takes on the disk once nothing more is removed; None of another engine."""
     data = model.ROOT / ".engine/data"
@@ -111,7 +102,8 @@ def settled_bytes() -> int | None:
 def first_and_second(bench: Bench) -> None:
     """Build one backend and then the other, and push both: what does the second one cost?"""
     first, second = bench.project.backends
-    forget(bench)
+    on_engine.forget_what_is_built(bench.environment)
+    empty = settled_bytes()
     alone = bench.build(first)
     pushed = bench.push([first])
     there = bench.layers(first)
@@ -124,11 +116,13 @@ def first_and_second(bench: Bench) -> None:
     bench.say("pulled", ADDED, missing(bench.layers(second), there))
     for name in (first, second):
         bench.say("layers", f"runtime, {name}", len(bench.layers(name)))
+    if empty is not None and (taken := settled_bytes()) is not None:
+        bench.say("disk", "images and build cache", taken - empty)
     if not isinstance(bench.way, comparison_ways.Ours) or bench.found.form == "quick":
         # One after the other is what the baseline is; the graph is no faster that way; it saves a minute.
         bench.say("seconds", COLD, alone + added)
         return
-    forget(bench)
+    on_engine.forget_what_is_built(bench.environment)
     bench.say("seconds", COLD, bench.build(first, second))
 
 
@@ -148,7 +142,7 @@ def changes(bench: Bench, rounds: int) -> None:
     for number in range(rounds):
         if bench.found.form == "full":
             # An engine of which little is shared is on the disk twice after this change: no room for the second one.
-            forget(bench)
+            on_engine.forget_what_is_built(bench.environment)
             bench.build(first)
             bench.push([first])
         change(bench, PACKAGE, (bench.project.package,), (first,), number)
@@ -168,9 +162,6 @@ def measure(bench: Bench, rounds: int) -> None:
     """Measure one way from an empty engine on, and leave it empty whatever happens."""
     try:
         first_and_second(bench)
-        taken = settled_bytes()
-        if taken is not None:
-            bench.say("disk", "images and build cache", taken - bench.empty[0])
         changes(bench, rounds)
     finally:
-        forget(bench)
+        on_engine.forget_what_is_built(bench.environment)

@@ -21,7 +21,8 @@ CHARTS = {
 }
 """Name of a file below docs/bench -> what it shows, its title and its unit."""
 FORMS = {
-    "quick": "This is the QUICK form: two toy backends of small packages, measured to show that the comparison works. "
+    "quick": "This is the QUICK form: two toy backends of small packages, with Dynamo's and NIXL's wheels without "
+    "their large files, measured to show that the comparison works. "
     "How the real engines compare says only the full form.",
     "full": "This is the full form: the real vLLM and SGLang.",
 }

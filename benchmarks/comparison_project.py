@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks.changed_wheel import changed
+from benchmarks.changed_wheel import changed, small
 from dynamo_containers import model, python_lock, run
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_lock_shared import parse
@@ -22,7 +22,7 @@ from tests.lock.conftest import OLD
 from tests.toy.test_toy_backend import FILE, PAGE, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dynamo_containers.model import Catalogue
@@ -34,6 +34,8 @@ COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
 TOYS = {"toy": ("numpy", "pandas", "tabulate"), "toy2": ("numpy", "pandas", "humanize", "lxml")}
 """The backends of the quick form: what they install. What both have is their shared layer."""
+NEEDED = ("*/libnixl.so", "*/libucp-*.so*")
+"""Large libraries without which the base stage refuses NIXL's wheel (containers/fetched/check-wheels)."""
 SHARED = '\n[lock.shared.toys]\nmust-be-alike = ["numpy", "pandas"]\npieces = {}\n'
 
 
@@ -63,10 +65,18 @@ class Project:
 
     def change(self, server: StandIn, names: Iterable[str], line: str) -> None:
         """Simulate another release of packages: one line more, and locks that name it."""
-        for name in names:
-            file, content = self.wheels[name]
-            self.wheels[name] = (file, changed(content, line))
-            digest = offer(server, name, *self.wheels[name])
+        self.offer(server, {name: changed(self.wheels[name][1], line) for name in names})
+
+    def shrink(self, server: StandIn) -> None:
+        """Let Dynamo and NIXL be small packages: their wheels without large files, and locks that name these."""
+        self.offer(server, {name: small(self.wheels[name][1], NEEDED) for name in DYNAMO})
+
+    def offer(self, server: StandIn, contents: Mapping[str, bytes]) -> None:
+        """Let the index have these wheels of packages and no others, and the locks name them."""
+        for name, content in contents.items():
+            file, _ = self.wheels[name]
+            self.wheels[name] = (file, content)
+            digest = offer(server, name, file, content)
             for lock in (self.lock("base"), self.lock(self.backends[0])):
                 lock.write_text(with_hash(lock.read_text(encoding="utf-8"), name, digest), encoding="utf-8")
         self._restate()

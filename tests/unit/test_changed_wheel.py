@@ -1,4 +1,4 @@
-"""A wheel after a change of one line: valid, and the same but for that line."""
+"""A wheel after a change of one line, or without its large files: valid, and the same otherwise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from benchmarks.changed_wheel import changed, recorded
+from benchmarks.changed_wheel import LARGE_BYTES, changed, recorded, small
 
 INFO = "thing-1.0.dist-info"
 RECORD = f"thing/__init__.py,sha256=old,4\nthing/lib.so,sha256=kept,3\n{INFO}/RECORD,,\n"
@@ -41,3 +41,21 @@ def test_a_file_whose_name_only_begins_so_keeps_its_line() -> None:
 def test_a_wheel_without_a_module_cannot_be_changed_so() -> None:
     with pytest.raises(ValueError, match="no module"):
         changed(wheel(**{f"{INFO}/RECORD": ""}), "round 1")
+
+
+def test_a_small_wheel_has_no_large_file_but_those_that_are_asked_for_and_its_record_fits() -> None:
+    large = "x" * LARGE_BYTES
+    lines = ("thing/__init__.py,sha256=a,4", "thing/large.so,sha256=b,9", '".thing.libs/wanted.so",sha256=c,9')
+    record = "\n".join((*lines, f"{INFO}/RECORD,,\n"))
+    files = {"thing/__init__.py": "x=1\n", "thing/large.so": large, ".thing.libs/wanted.so": large}
+    with ZipFile(BytesIO(small(wheel(**files, **{f"{INFO}/RECORD": record}), ["*/wanted.so"]))) as archive:
+        assert archive.namelist() == ["thing/__init__.py", ".thing.libs/wanted.so", f"{INFO}/RECORD"]
+        assert archive.read(".thing.libs/wanted.so") == large.encode()
+        assert "large.so" not in archive.read(f"{INFO}/RECORD").decode()
+        assert len(archive.read(f"{INFO}/RECORD").splitlines()) == 3
+
+
+def test_a_record_stays_however_long_it_is() -> None:
+    record = "".join(f"thing/{number}.py,sha256=a,4\n" for number in range(LARGE_BYTES // 10))
+    with ZipFile(BytesIO(small(wheel(**{f"{INFO}/RECORD": record})))) as archive:
+        assert archive.read(f"{INFO}/RECORD").decode() == record
