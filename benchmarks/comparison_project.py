@@ -32,6 +32,9 @@ NATIVE = native_platform()
 BASES = model.load().bases["debian"]
 COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
+REAL = ("vllm", "sglang")
+OF_ONE = "astor"
+"""A package of the first of them. The index has the changed file alone, so no other lock may name another release."""
 TOYS = {"toy": ("numpy", "pandas", "tabulate"), "toy2": ("numpy", "pandas", "humanize", "lxml")}
 """The backends of the quick form: what they install. What both have is their shared layer."""
 NEEDED = ("*/libnixl.so", "*/libucp-*.so*")
@@ -118,7 +121,7 @@ def copied(folder: Path, *, quick: bool) -> Project:
     shutil.copy2(model.ROOT / "tasks.py", folder)
     take_over_caches(folder)
     if not quick:
-        return Project(folder=folder, backends=("vllm", "sglang"), package="lark")
+        return Project(folder=folder, backends=REAL, package=OF_ONE)
     _add_toys(folder)
     images = (word for name in TOYS for word in ("--image", name))
     options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
