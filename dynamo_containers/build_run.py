@@ -20,7 +20,7 @@ from dynamo_containers import (
     size_check,
     step_inputs,
 )
-from dynamo_containers.errors import CheckFailedError
+from dynamo_containers.errors import CheckFailedError, FatalError
 from dynamo_containers.report import calls, note
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
     Raises:
         FatalError: any of the foreseen failures.
     """
-    if len(requests) > 1 and (_is_wider(wish) or not _is_built(requests)):
+    if len(requests) > 1 and (_is_wider(wish) or not _is_built(requests, dry_run=dry_run)):
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return
@@ -108,9 +108,17 @@ def _check_sizes(parts: Sequence[Part], environment: Mapping[str, str], document
         raise CheckFailedError("\n".join(faults))
 
 
-def _is_built(requests: Sequence[Request]) -> bool:
-    """Say whether every step of these stages was done before, with the inputs that it has now."""
-    parts = [(request, prepare.stated(request)) for request in requests]
+def _is_built(requests: Sequence[Request], *, dry_run: bool) -> bool:
+    """Say whether every step of these stages was done before, with the inputs that it has now.
+
+    Raises:
+        LockError: a lock that one of them needs is missing or stale; it is in a report, as where a stage is built.
+    """
+    try:
+        parts = [(request, prepare.stated(request)) for request in requests]
+    except FatalError:
+        with note.noted(*requests, dry_run=dry_run):
+            raise
     return step_inputs.unchanged(*parts[-1], all_stages.bake(parts))
 
 
