@@ -74,6 +74,7 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
     table = machine_file.read(environment, VARIABLE, USER_FILE)
     if table is None:
         return ()
+    table.is_secret = True
     _check(table)
     return (f"id=sccache,src={machine_file.path(environment, VARIABLE, USER_FILE)}",)
 

@@ -28,6 +28,8 @@ class Table:
     def __init__(self, file: str, path: str, content: dict[str, Any]) -> None:
         self.file = file
         self.path = path
+        self.is_secret = False
+        """Whether a value may be a password, so that no message has one."""
         self._left = dict(content)
         self._known: list[str] = []
 
@@ -57,7 +59,8 @@ class Table:
             raise UsageError(message)
         value = self._left.pop(key)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise wrong(self.file, self._where(key), repr(value), kind_name)
+            found = f"a value of type {type(value).__name__}" if self.is_secret else repr(value)
+            raise wrong(self.file, self._where(key), found, kind_name)
         return value
 
     def string(self, key: str, *, optional: bool = False) -> str:

@@ -57,6 +57,7 @@ def test_without_a_file_there_is_no_secret(tmp_path: Path) -> None:
         ("", "no variable says where the storage is"),
         (REDIS + 'SCCACHE_BUCKET = "b"\n', "SCCACHE_BUCKET and SCCACHE_REDIS_ENDPOINT are two storages"),
         (REDIS + 'SCCACHE_REDIS_PASWORD = "secret"\n', "SCCACHE_REDIS_PASWORD: unknown key"),
+        (REDIS + 'SCCACHE_REDIS_PASSWORD = ["secret"]\n', "SCCACHE_REDIS_PASSWORD: found a value of type list"),
         (REDIS + 'AWS_ACCESS_KEY_ID = "secret"\n', "AWS_ACCESS_KEY_ID: unknown key"),
         (REDIS + 'SCCACHE_DIR = "/srv/secret"\n', "SCCACHE_DIR names a file of this machine"),
         ('SCCACHE_BUCKET = "b"\nAWS_PROFILE = "secret"\n', "AWS_PROFILE names a file of this machine"),
