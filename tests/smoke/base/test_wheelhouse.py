@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GLIBC = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")
 """A version of a glibc symbol, in the string table of an ELF file."""
+TAG = re.compile(r"manylinux_(\d+)_(\d+)_")
+"""The glibc that a wheel's name says."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,9 @@ def test_every_library_runs_on_ubuntu_22_04(
             audited = tuple(int(number) for number in wheel["glibc"].split("."))
             # auditwheel names the oldest manylinux that will do, which may be newer than the newest symbol.
             assert (2, 17) <= needed <= audited <= ubuntu, wheel["file"]
+            # What the builder's own libraries need is no matter of the wheel (docs/adr/0029).
+            tags = [(int(major), int(minor)) for major, minor in TAG.findall(wheel["file"])]
+            assert audited <= max(needed, *tags), wheel["file"]
 
 
 def test_the_pieces_have_what_the_manifest_of_all_has(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
