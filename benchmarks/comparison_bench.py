@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from benchmarks import comparison, comparison_ways, on_engine
+from benchmarks import comparison, on_engine
 from benchmarks.comparison import ADDED, BUMP, COLD, LINE, NO_OP, PACKAGE, Measured
 from dynamo_containers import engine, model, run
 from dynamo_containers.errors import CommandFailedError
@@ -42,6 +43,18 @@ class Bench:
     stored: Path
     """Where the registry keeps what it was sent."""
     found: Measured
+    cache: Baseline
+    """Fills uv's cache for both ways."""
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether engines are measured that a disk hardly holds."""
+        return self.found.form == "full"
+
+    def fill(self, *backends: str) -> None:
+        """Have the wheels of these backends in uv's cache."""
+        for command in self.cache.downloads(backends):
+            run.capture(command)
 
     def build(self, *backends: str) -> float:
         """Build every stage of these backends; return the seconds."""
@@ -56,6 +69,7 @@ class Bench:
         before = on_engine.folder_bytes(self.stored)
         for tag in dict.fromkeys(tag for name in backends for tag in self.way.tags(name)):
             on_engine.push(self.environment, tag, self.at.address)
+        _hollow(self.stored)
         return on_engine.folder_bytes(self.stored) - before
 
     def layers(self, backend: str) -> dict[str, int]:
@@ -71,6 +85,14 @@ class Bench:
         self.found.add(what, name, value)
         unit, scale = {"seconds": ("s", 1), "layers": ("", 1)}.get(what, ("MB", comparison.MB))
         print(f"  {what:<8} {name:<26} {value / scale:9.2f} {unit}", flush=True)
+
+
+def _hollow(folder: Path) -> None:
+    """Let large files keep their size and none of their bytes: nobody pulls, and the registry asks no more."""
+    for file in folder.rglob("*"):
+        if file.is_file() and (size := file.stat().st_size) > comparison.MB:
+            os.truncate(file, 0)
+            os.truncate(file, size)
 
 
 def _built(command: run.Command) -> None:
@@ -103,11 +125,13 @@ def first_and_second(bench: Bench) -> None:
     """Build one backend and then the other, and push both: what does the second one cost?"""
     first, second = bench.project.backends
     on_engine.forget_what_is_built(bench.environment)
-    empty = settled_bytes()
     alone = bench.build(first)
     pushed = bench.push([first])
     there = bench.layers(first)
     bench.say("pulled", COLD, sum(there.values()))
+    if bench.is_full and not bench.way.shares:
+        # The disk does not hold both beside uv's cache, and the second uses nothing of the first one's images.
+        on_engine.remove(bench.environment, bench.way.tags(first))
     added = bench.build(second)
     bench.say("seconds", ADDED, added)
     more = bench.push([second])
@@ -116,9 +140,7 @@ def first_and_second(bench: Bench) -> None:
     bench.say("pulled", ADDED, missing(bench.layers(second), there))
     for name in (first, second):
         bench.say("layers", f"runtime, {name}", len(bench.layers(name)))
-    if empty is not None and (taken := settled_bytes()) is not None:
-        bench.say("disk", "images and build cache", taken - empty)
-    if not isinstance(bench.way, comparison_ways.Ours) or bench.found.form == "quick":
+    if not bench.is_full or not bench.way.shares:
         # One after the other is what the baseline is; the graph is no faster that way; it saves a minute.
         bench.say("seconds", COLD, alone + added)
         return
@@ -131,18 +153,28 @@ def missing(image: Mapping[str, int], there: Mapping[str, int]) -> int:
     return sum(size for digest, size in image.items() if digest not in there)
 
 
-def changes(bench: Bench, rounds: int) -> None:
-    """Build everything again after nothing changed, and after each kind of change."""
-    first, second = bench.project.backends
+def changes(bench: Bench, rounds: int) -> int | None:
+    """Build everything again after nothing changed, and after Dynamo did; return what everything takes on the disk."""
+    both = bench.project.backends
+    if bench.is_full:
+        on_engine.forget_downloads(bench.environment)  # no engine is installed again, and the disk is full
+        bench.build(*both)
+    everything = settled_bytes()
     for _ in range(NO_OPS):
-        bench.say("seconds", NO_OP, bench.build(first, second))
+        bench.say("seconds", NO_OP, bench.build(*both))
     for number in range(rounds):
         for kind, names in KINDS[bench.found.form].items():
-            change(bench, kind, names, (first, second), number)
+            change(bench, kind, names, both, number)
+    return everything
+
+
+def package_changes(bench: Bench, rounds: int) -> None:
+    """Build a backend again of which a package changed: in the full form that one alone, for the disk's sake."""
+    first = bench.project.backends[0]
     for number in range(rounds):
-        if bench.found.form == "full":
-            # An engine of which little is shared is on the disk twice after this change: no room for the second one.
+        if bench.is_full:
             on_engine.forget_what_is_built(bench.environment)
+            bench.fill(first)
             bench.build(first)
             bench.push([first])
         change(bench, PACKAGE, (bench.project.package,), (first,), number)
@@ -160,8 +192,15 @@ def change(bench: Bench, kind: str, names: Sequence[str], backends: Sequence[str
 
 def measure(bench: Bench, rounds: int) -> None:
     """Measure one way from an empty engine on, and leave it empty whatever happens."""
+    everything = None
     try:
         first_and_second(bench)
-        changes(bench, rounds)
+        everything = changes(bench, rounds)
+        package_changes(bench, rounds)
     finally:
         on_engine.forget_what_is_built(bench.environment)
+    if bench.is_full:
+        on_engine.forget_downloads(bench.environment)
+    nothing = settled_bytes()
+    if everything is not None and nothing is not None:
+        bench.say("disk", "images and build cache", everything - nothing)

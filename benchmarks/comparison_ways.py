@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import on_engine
 from benchmarks.comparison_project import BASES, NATIVE
@@ -31,6 +31,8 @@ TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
 class Ours:
     """One graph: one command for whatever number of backends."""
 
+    shares: ClassVar = True
+    """Whether a backend has layers of another one."""
     project: Project
 
     def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
@@ -58,6 +60,7 @@ class Ours:
 class Baseline:
     """A Dockerfile per backend: four calls for each."""
 
+    shares: ClassVar = False
     project: Project
     facts: Facts
     """What is the same for all backends: root images, programs, sets of OS packages, secrets."""

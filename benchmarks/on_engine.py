@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import engine, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SOURCE = "org.opencontainers.image.source"
@@ -31,6 +31,17 @@ def forget_what_is_built(environment: Mapping[str, str]) -> None:
         docker(environment, "rmi", "--force", *dict.fromkeys(images))
     words = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
     run.capture(run.Command(argv=(*engine.buildx(environment), *words), env=environment))
+
+
+def forget_downloads(environment: Mapping[str, str]) -> None:
+    """Remove the cache mounts of steps."""
+    words = ("prune", "--all", "--force", "--filter", "type=exec.cachemount")
+    run.capture(run.Command(argv=(*engine.buildx(environment), *words), env=environment))
+
+
+def remove(environment: Mapping[str, str], tags: Sequence[str]) -> None:
+    """Remove images from the engine's store, and no step that made them."""
+    docker(environment, "rmi", *tags)
 
 
 def push(environment: Mapping[str, str], tag: str, address: str) -> float:
