@@ -169,11 +169,13 @@ def changes(bench: Bench, rounds: int) -> int | None:
 
 
 def package_changes(bench: Bench, rounds: int) -> None:
-    """Build a backend again of which a package changed: in the full form that one alone, for the disk's sake."""
+    """Build a backend again of which a package changed."""
     first = bench.project.backends[0]
     for number in range(rounds):
         if bench.is_full:
-            on_engine.forget_what_is_built(bench.environment)
+            if not bench.way.shares:
+                # All of an engine is made anew: no disk holds it twice, and the other engine too.
+                on_engine.forget_what_is_built(bench.environment)
             bench.fill(first)
             bench.build(first)
             bench.push([first])
