@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LARGE_BYTES = 200_000
 """What a file has at the least that a small wheel goes without."""
+SMALL_FILES = 30
+"""How many files a small wheel has at the most, beside those that are asked for."""
 
 
 def changed(content: bytes, line: str) -> bytes:
@@ -40,17 +42,18 @@ def changed(content: bytes, line: str) -> bytes:
 
 
 def small(content: bytes, kept: Iterable[str] = ()) -> bytes:
-    """Return a wheel without its large files, but for those that match a pattern, and a RECORD that fits."""
+    """Return a wheel of its first files and none that is large, but for those that match a pattern; RECORD fits.
+
+    Its `.dist-info` counts as none of its files, and only what is large there is left out too.
+    """
     files = _files(content)
     record = _record(files)
-    wanted = tuple(kept)
-    left_out = {
-        entry.filename
-        for entry in files
-        if entry.file_size >= LARGE_BYTES
-        and entry is not record
-        and not any(fnmatchcase(entry.filename, pattern) for pattern in wanted)
-    }
+    wanted = (record.filename, *kept)
+    others = [entry for entry in files if not any(fnmatchcase(entry.filename, pattern) for pattern in wanted)]
+    large = [entry for entry in others if entry.file_size >= LARGE_BYTES]
+    rest = [entry for entry in others if entry.file_size < LARGE_BYTES and ".dist-info/" not in entry.filename]
+    rest.sort(key=lambda entry: not entry.filename.endswith(".py"))  # modules first, each in the wheel's order
+    left_out = {entry.filename for entry in (*large, *rest[SMALL_FILES:])}
     lines = files[record].decode().splitlines(keepends=True)
     files[record] = "".join(line for line in lines if line.rsplit(",", 2)[0].strip('"') not in left_out).encode()
     return _wheel({entry: data for entry, data in files.items() if entry.filename not in left_out})

@@ -53,8 +53,7 @@ class Bench:
 
     def fill(self, *backends: str) -> None:
         """Have the wheels of these backends in uv's cache."""
-        for command in self.cache.downloads(backends):
-            run.capture(command)
+        run.capture(self.cache.downloads(backends))
 
     def build(self, *backends: str) -> float:
         """Build every stage of these backends; return the seconds."""

@@ -35,11 +35,11 @@ DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
 REAL = ("vllm", "sglang")
 OF_ONE = "astor"
 """A package of the first of them. The index has the changed file alone, so no other lock may name another release."""
-TOYS = {"toy": ("numpy", "pandas", "tabulate"), "toy2": ("numpy", "pandas", "humanize", "lxml")}
+TOYS = {"toy": ("lxml", "tabulate"), "toy2": ("lxml", "humanize", "pyyaml")}
 """The backends of the quick form: what they install. What both have is their shared layer."""
 NEEDED = ("*/libnixl.so*", "*/libplugin_UCX.so", "*/libucp*.so*", "*/ucx/libuct_*.so*")
 """Large libraries without which the base stage refuses NIXL's wheel (containers/fetched/check-wheels)."""
-SHARED = '\n[lock.shared.toys]\nmust-be-alike = ["numpy", "pandas"]\npieces = {}\n'
+SHARED = '\n[lock.shared.toys]\nmust-be-alike = ["lxml"]\npieces = {}\n'
 
 
 @dataclass(frozen=True, kw_only=True)

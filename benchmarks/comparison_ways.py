@@ -70,9 +70,12 @@ class Baseline:
         """Return what builds every stage of these backends, one after the other."""
         return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
 
-    def downloads(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+    def downloads(self, backends: Iterable[str]) -> run.Command:
         """Return what fills uv's cache for both ways."""
-        return tuple(self._command(name, DOWNLOADS) for name in backends)
+        texts = {"locks/dynamo.txt": self.project.pins("base")}
+        for name in backends:
+            texts |= {f"locks/{name}-{file}": text for file, text in self._own(name).items()}
+        return self._build(self._folder(DOWNLOADS, texts), DOWNLOADS, self._no_debs(), "type=cacheonly")
 
     def tags(self, backend: str) -> tuple[str, ...]:
         """Return the images of a backend."""
@@ -83,21 +86,24 @@ class Baseline:
         return f"baseline-{backend}-runtime:{BASES.name}"
 
     def _command(self, backend: str, stage: str) -> run.Command:
-        folder = self._folder(backend)
+        folder = self._folder(backend, {"dynamo.txt": self.project.pins("base"), **self._own(backend)})
+        return self._build(folder, stage, self._debs(backend), build.OUTPUT)
+
+    def _build(self, folder: Path, stage: str, debs: Path, output: str) -> run.Command:
         contexts = {
             **{f"root-{role}": self._root(role) for role in ("builder", "devel", "runtime")},
             "containers": str(self.project.folder / "containers"),
             "programs": str(self.facts.programs / NATIVE.arch),
-            "debs": str(self._debs(backend)),
+            "debs": str(debs),
         }
         words = [
             *(f"--build-context={name}={value}" for name, value in contexts.items()),
             *(f"--secret={secret}" for secret in self.facts.secrets),
             f"--build-arg=PYTHON={BASES.interpreter_of('runtime')}",
             f"--target={stage}",
-            f"--tag=baseline-{backend}-{stage}:{BASES.name}",
+            f"--tag=baseline-{folder.name}-{stage}:{BASES.name}",
             f"--label={on_engine.SOURCE}={self.project.catalogue().source}",
-            f"--output={'type=cacheonly' if stage == DOWNLOADS else build.OUTPUT}",
+            f"--output={output}",
             "--provenance=false",
             str(folder),
         ]
@@ -111,23 +117,24 @@ class Baseline:
         wanted = self.project.catalogue().images[backend].os_packages
         for name in wanted:
             return self.facts.os_packages[name] / NATIVE.arch
+        return self._no_debs()
+
+    def _no_debs(self) -> Path:
         empty = self.project.folder / ".build/no-debs"
         empty.mkdir(exist_ok=True)
         return empty
 
-    def _folder(self, backend: str) -> Path:
-        """Write the folder of a backend's Dockerfile: the same pins as those of the graph."""
+    def _own(self, backend: str) -> dict[str, str]:
+        """Return the pins of a backend beside Dynamo: those of the graph."""
         image = self.project.catalogue().images[backend]
-        folder = self.project.folder / ".build/baseline" / backend
-        texts = {
-            "Dockerfile": TEMPLATE.read_text(encoding="utf-8").replace("@BACKEND@", backend),
-            "builder.txt": self.project.pins("builder"),
-            "dynamo.txt": self.project.pins("base"),
-            "engine.txt": self.project.pins(image.shares, image.name),
-            "ci.txt": self.project.pins(ci_layer(image)),
-        }
-        for name, text in texts.items():
-            run.write(run.Document(path=folder / name, text=text))
+        return {"engine.txt": self.project.pins(image.shares, image.name), "ci.txt": self.project.pins(ci_layer(image))}
+
+    def _folder(self, name: str, pins: Mapping[str, str]) -> Path:
+        """Write the folder of a Dockerfile: for a backend, or for the downloads of all."""
+        folder = self.project.folder / ".build/baseline" / name
+        text = TEMPLATE.read_text(encoding="utf-8").replace("@BACKEND@", name)
+        for file, content in {"Dockerfile": text, "builder.txt": self.project.pins("builder"), **pins}.items():
+            run.write(run.Document(path=folder / file, text=content))
         return folder
 
 

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from benchmarks.changed_wheel import LARGE_BYTES, changed, recorded, small
+from benchmarks.changed_wheel import LARGE_BYTES, SMALL_FILES, changed, recorded, small
 
 INFO = "thing-1.0.dist-info"
 RECORD = f"thing/__init__.py,sha256=old,4\nthing/lib.so,sha256=kept,3\n{INFO}/RECORD,,\n"
@@ -59,3 +59,10 @@ def test_a_record_stays_however_long_it_is() -> None:
     record = "".join(f"thing/{number}.py,sha256=a,4\n" for number in range(LARGE_BYTES // 10))
     with ZipFile(BytesIO(small(wheel(**{f"{INFO}/RECORD": record})))) as archive:
         assert archive.read(f"{INFO}/RECORD").decode() == record
+
+
+def test_a_small_wheel_has_its_first_files_and_all_that_describes_it() -> None:
+    files = {f"thing/{number:03}.py": "" for number in range(SMALL_FILES + 5)}
+    described = {f"{INFO}/METADATA": "", f"{INFO}/RECORD": ""}
+    with ZipFile(BytesIO(small(wheel(**files, **described)))) as archive:
+        assert archive.namelist() == [*list(files)[:SMALL_FILES], *described]
