@@ -99,6 +99,11 @@ def bake(parts: Iterable[Part]) -> dict[str, Any]:
     return {"group": {"default": {"targets": wanted}}, "target": targets}
 
 
+def tags(content: Mapping[str, Any]) -> frozenset[str]:
+    """Return what the images of a bake document are called."""
+    return frozenset(tag for target in content["target"].values() for tag in target.get("tags", ()))
+
+
 def plan(
     parts: Sequence[Part],
     content: Mapping[str, Any],

@@ -11,6 +11,7 @@ from dynamo_containers import (
     all_stages,
     build,
     build_record,
+    container,
     engine,
     file_lock,
     machine_file,
@@ -109,17 +110,24 @@ def _check_sizes(parts: Sequence[Part], environment: Mapping[str, str], document
 
 
 def _is_built(requests: Sequence[Request], *, dry_run: bool) -> bool:
-    """Say whether every step of these stages was done before, with the inputs that it has now.
+    """Say whether these stages were made with the inputs that they have now, and the engine has the images.
 
     Raises:
-        LockError: a lock that one of them needs is missing or stale; it is in a report, as where a stage is built.
+        LockError: a lock that one of them needs is missing or stale.
+        NoEngineError: there is no engine. Either is in a report, as where a stage is built.
     """
     try:
         parts = [(request, prepare.stated(request)) for request in requests]
+        environment = engine.environment(requests[0].catalogue.folder)
     except FatalError:
         with note.noted(*requests, dry_run=dry_run):
             raise
-    return step_inputs.unchanged(*parts[-1], all_stages.bake(parts))
+    content = all_stages.bake(parts)
+    return step_inputs.unchanged(*parts[-1], content) and all_stages.tags(content) <= _tags(environment)
+
+
+def _tags(environment: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(run.capture(container.tags(environment)).split())
 
 
 def _is_wider(wish: Wish) -> bool:

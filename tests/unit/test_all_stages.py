@@ -115,6 +115,12 @@ def test_of_one_stage_the_document_and_the_command_are_those_of_its_own_task(
     assert all_stages.plan(parts, all_stages.bake(parts), {}) == build.plan(request, facts, {})
 
 
+def test_its_images_are_those_of_each_stage_and_no_step_below_them(catalogue: Catalogue, facts: Facts) -> None:
+    requests = asked(catalogue, "frontend", stages=("base", "runtime", "ci"))
+    named = all_stages.tags(all_stages.bake([(request, facts) for request in requests]))
+    assert named == {f"{name}:1.4.2-debian-amd64" for name in ("dynamo-base", "dynamo-frontend", "dynamo-frontend-ci")}
+
+
 def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(catalogue: Catalogue, facts: Facts) -> None:
     requests = asked(catalogue, "frontend")
     strict = [replace(request, bases=replace(request.bases, strict=True)) for request in requests]
