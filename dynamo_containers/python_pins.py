@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from dynamo_containers.errors import LockError
 
@@ -37,6 +38,7 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in (raw.strip() for raw in joined.splitlines()) if line and not line.startswith("#"))
 
 
+@cache  # several stages of several images ask for the same locks
 def read(text: str, path: str = "The lock") -> tuple[LockedPackage, ...]:
     """Return the pins of a lock, as pip-compile writes them.
 
