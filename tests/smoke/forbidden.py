@@ -54,6 +54,17 @@ class PrivateKey(Forbidden):
         return super().is_in(content) and PRIVATE_KEY.search(content) is not None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Folder(Forbidden):
+    """The path of a folder."""
+
+    def is_in(self, content: bytes) -> bool:
+        """Say whether the content has it, or something below it: `/tmp/v` is not in `/tmp/video`."""
+        if not super().is_in(content):
+            return False
+        return any(re.search(re.escape(needle) + rb"(?![\w-]|[.]\w)", content) for needle in self.needles)
+
+
 def of_this_machine(checkout: Path) -> tuple[Forbidden, ...]:
     """Return everything that this machine could have left in an image."""
     return (
@@ -73,7 +84,7 @@ def _folders(checkout: Path, home: Path) -> Iterator[Forbidden]:
     """
     deep = len(checkout.parts) > 2
     below = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
-    yield Forbidden(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
+    yield Folder(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
     if home not in HOMES_OF_IMAGES:
         settings = tuple(f"{home}/{name}".encode() for name in (".netrc", ".config/", ".docker/", ".pip", ".ssh/"))
         yield Forbidden(name="the settings of the user who built", needles=settings)
