@@ -39,6 +39,9 @@ def program() -> tuple[str, dict[str, str]]:
         return "chromium", dict(os.environ)
     found = {**os.environ, **host_tools.environment(model.ROOT, ("chromium",))}
     root = next(Path(each).parents[1] for each in found["PATH"].split(os.pathsep) if (Path(each) / "chromium").exists())
+    # libpulse looks for a part of it at that place of the host alone, as its RUNPATH says.
+    private = [str(folder) for folder in root.glob("usr/lib/*/pulseaudio")]
+    found["LD_LIBRARY_PATH"] = os.pathsep.join([found["LD_LIBRARY_PATH"], *private])
     return str(root / PROGRAM), found
 
 
