@@ -2,8 +2,8 @@
 
 Both ways build the same backends on the same root images, with the same locks, index and engine, in a copy of this
 checkout; docs/benchmarks.md says what is measured, what is simulated and what is fair. The full form has the real vLLM
-and SGLang: two hours and 75 GB of disk. The images of both ways and all build cache of the engine are removed
-before and after each way; downloads stay.
+and SGLang: an hour or more and 75 GB of disk. The images of both ways and all build cache of the engine are removed
+before and after each way; in the full form downloads too.
 """
 
 from __future__ import annotations
