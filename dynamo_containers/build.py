@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_BASES = "debian"
 NO_PROVENANCE = {"BUILDX_METADATA_PROVENANCE": "disabled"}
 """Of the metadata only the digest is read; the provenance of every step would be asked for one by one."""
+DIGEST = "containerimage.digest"
+"""Where bake's metadata has the digest of an image (https://docs.docker.com/reference/cli/docker/buildx/bake/)."""
 DENIED = """
 Where it says `denied by policy`, a step uses an image, an address or a repository that is not pinned. Name an image or
 a release in containers/images.toml and pin it with: invoke lock. Give an `ADD` of a pinned address its --checksum."""
@@ -159,6 +161,13 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
 def metadata(document: Path) -> Path:
     """Return where bake says which images it made from a document: target -> `containerimage.digest`."""
     return document.with_suffix(".metadata")
+
+
+def digests(document: Path) -> dict[str, str]:
+    """Return target -> digest of the images that were made from a document; nothing where bake did not say which."""
+    made = json.loads(metadata(document).read_bytes()) if metadata(document).is_file() else {}
+    rows = {target: row for target, row in made.items() if isinstance(row, dict)}
+    return {target: str(row[DIGEST]) for target, row in rows.items() if DIGEST in row}
 
 
 def plan(

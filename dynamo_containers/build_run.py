@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
     all_stages,
+    before_build,
     build,
     build_record,
-    container,
     engine,
     file_lock,
     machine_file,
@@ -20,18 +21,21 @@ from dynamo_containers import (
     run,
     size_check,
     step_inputs,
+    up_to_date,
 )
-from dynamo_containers.errors import CheckFailedError, FatalError
+from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.report import calls, note
+from dynamo_containers.run import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.all_stages import Part
+    from dynamo_containers.before_build import Seen
     from dynamo_containers.build import Request
+    from dynamo_containers.prepare import Known
     from dynamo_containers.report.note import Note
-    from dynamo_containers.run import Document
     from dynamo_containers.wider_run import Ways
 
 PREPARES = ".build/prepare.lock"
@@ -60,30 +64,34 @@ class Wish:
 def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
     """Build a stage of images, or several; note what was built, and check its size.
 
-    Several are one graph (all_stages.py) where nothing changed. Otherwise each is built by itself: an engine would
-    unpack what they share once for each of them, at the same time (docs/adr/0028). So are those with caches, builders
-    or a registry, which know of one stage.
+    Images that are up to date are left alone (docs/adr/0030). Several stages are one graph (all_stages.py) where no
+    step changed. Otherwise each is built by itself: an engine would unpack what they share once for each of them, at
+    the same time (docs/adr/0028). So are those with caches, builders or a registry, which know of one stage.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
-    if len(requests) > 1 and (_is_wider(wish) or not _is_built(requests, dry_run=dry_run)):
+    seen = None if _is_wider(wish) else before_build.look(requests, dry_run=dry_run)
+    if len(requests) > 1 and not (seen and (seen.is_up_to_date or seen.is_built)):
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return
     with note.noted(*requests, words=wish.words, dry_run=dry_run) as noting:
-        _perform(requests, wish, noting, dry_run=dry_run)
+        if seen and seen.is_up_to_date and not dry_run:
+            _leave(seen, noting)
+        else:
+            _perform(requests, wish, noting, seen, dry_run=dry_run)
 
 
-def _perform(requests: Sequence[Request], wish: Wish, noting: Note, *, dry_run: bool) -> None:
+def _perform(requests: Sequence[Request], wish: Wish, noting: Note, seen: Seen | None, *, dry_run: bool) -> None:
     first = requests[0]
     folder = first.catalogue.folder
-    environment = engine.environment(folder)
+    environment = seen.environment if seen else engine.environment(folder)
     ways = _ways(first, wish)
     here = first.platforms if ways is None else ways.here
     if not dry_run and here:
         engine.ready_for(folder, here)
-    parts = prepared(requests, dry_run=dry_run)
+    parts = prepared(requests, seen.known if seen else (), dry_run=dry_run)
     with _at_work(requests, dry_run=dry_run):
         if ways is None:
             document: Document | None = _ordinary(parts, environment, noting, dry_run=dry_run)
@@ -95,39 +103,32 @@ def _perform(requests: Sequence[Request], wish: Wish, noting: Note, *, dry_run: 
     for part in parts:
         build_record.remember(*part)
     if document:
-        _check_sizes(parts, environment, document)
+        made = build.digests(document.path)
+        _check_sizes(parts, environment, document, made)
 
 
-def _check_sizes(parts: Sequence[Part], environment: Mapping[str, str], document: Document) -> None:
+def _leave(seen: Seen, noting: Note) -> None:
+    """Say that images are up to date; their sizes may still be over a budget that changed."""
+    content = all_stages.bake(seen.parts)
+    requests = [request for request, _ in seen.parts]
+    document = Document(path=build.document_path(*requests), text=build.text_of(content))
+    noting.up_to_date(seen.parts[0][1], seen.environment, calls.ordinary(requests, document, seen.made))
+    for tag in sorted(all_stages.tags(content)):
+        print(f"{tag} is up to date", file=sys.stderr, flush=True)
+    _check_sizes(seen.parts, seen.environment, document, seen.made)
+
+
+def _check_sizes(
+    parts: Sequence[Part], environment: Mapping[str, str], document: Document, made: Mapping[str, str]
+) -> None:
     faults = []
     for part in parts:
         try:
-            size_check.check(*part, environment, document)
+            size_check.check(*part, environment, document.text, made)
         except CheckFailedError as error:
             faults.append(str(error))
     if faults:
         raise CheckFailedError("\n".join(faults))
-
-
-def _is_built(requests: Sequence[Request], *, dry_run: bool) -> bool:
-    """Say whether these stages were made with the inputs that they have now, and the engine has the images.
-
-    Raises:
-        LockError: a lock that one of them needs is missing or stale.
-        NoEngineError: there is no engine. Either is in a report, as where a stage is built.
-    """
-    try:
-        parts = [(request, prepare.stated(request)) for request in requests]
-        environment = engine.environment(requests[0].catalogue.folder)
-    except FatalError:
-        with note.noted(*requests, dry_run=dry_run):
-            raise
-    content = all_stages.bake(parts)
-    return step_inputs.unchanged(*parts[-1], content) and all_stages.tags(content) <= _tags(environment)
-
-
-def _tags(environment: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(run.capture(container.tags(environment)).split())
 
 
 def _is_wider(wish: Wish) -> bool:
@@ -146,15 +147,21 @@ def _ways(request: Request, wish: Wish) -> Ways | None:
     return wider_run.ways(request, wish, os.environ)
 
 
-def prepared(requests: Sequence[Request], *, dry_run: bool) -> tuple[Part, ...]:
+def prepared(requests: Sequence[Request], known: Sequence[Known] = (), *, dry_run: bool) -> tuple[Part, ...]:
     """Make what requests are built from, while no other build of this checkout does.
+
+    Args:
+        requests: what is to be built.
+        known: what is known of each already; nothing to find out.
+        dry_run: make nothing.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
     file = requests[0].catalogue.folder / PREPARES
     with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
-        return tuple((request, prepare.facts(request, dry_run=dry_run)) for request in requests)
+        each = zip(requests, known or prepare.known_of(requests), strict=True)
+        return tuple((request, prepare.facts(request, known, dry_run=dry_run)) for request, known in each)
 
 
 def build_prepared(part: Part, environment: Mapping[str, str], *, dry_run: bool) -> None:
@@ -206,4 +213,7 @@ def _ordinary(parts: Sequence[Part], environment: Mapping[str, str], noting: Not
     plan = all_stages.plan(parts, content, environment, engine.buildx(environment), records)
     noting.building(parts[0][1], environment, calls.ordinary([request for request, _ in parts], plan.documents[0]))
     run.execute(plan, dry_run=dry_run)
+    for part in () if dry_run else parts:
+        for record in up_to_date.records(*part, build.digests(plan.documents[0].path)):
+            run.write(record)
     return plan.documents[0]

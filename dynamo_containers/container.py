@@ -133,8 +133,3 @@ def build_line(*requests: build.Request) -> str:
     task = f"invoke build.{stages[0].value if len(stages) == 1 else 'all'}"
     platforms = [f"--platform {platform.value}" for platform in first.platforms]
     return " ".join([task, *images, *chosen, *platforms, f"--bases {first.bases.name}"])
-
-
-def tags(environment: Mapping[str, str]) -> Command:
-    """Return the command that lists the tags that the engine has."""
-    return Command(argv=("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"), env=environment)

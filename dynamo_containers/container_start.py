@@ -49,7 +49,7 @@ def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
         gpu=words.gpu,
     )
     environment = engine.environment(catalogue.folder)
-    built = run.capture(container.tags(environment)).split()
+    built = engine.images(environment)
     version = prepare.stated(requests[0]).version
     run.execute(container.plan(requests, version, wish, environment, built), dry_run=dry_run)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import container, engine, image_diff, image_size, python_pins, run, size_measure, size_memory
+from dynamo_containers import engine, image_diff, image_size, python_pins, run, size_measure, size_memory
 from dynamo_containers.errors import CommandFailedError, LockError, NoEngineError, UsageError
 from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.python_sizes import SIZES_FILE
@@ -183,8 +183,7 @@ def _inspected(environment: Mapping[str, str], word: str) -> dict[str, Any]:
         command = run.Command(argv=("docker", "image", "inspect", word), env=environment)
         (found,) = json.loads(run.capture(command))
         return dict(found)
-    listed = run.capture(container.tags(environment)).split()
-    having = sorted(tag for tag in listed if not tag.startswith("<none>"))
+    having = sorted(tag for tag in engine.images(environment) if not tag.startswith("<none>"))
     more = f" and {len(having) - SHOWN} more" if len(having) > SHOWN else ""
     message = (
         f"{word} is no lock, no revision of this checkout, and no image that the engine has.\n"

@@ -25,6 +25,15 @@ INSTALL_STEPS = ("base", "fetched", "packages", "wheels", "dynamo")
 """The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
 
 
+def needed(steps: Mapping[str, Mapping[str, Any]], target: str) -> tuple[str, ...]:
+    """Return the targets that one stands on, lower ones first, and itself."""
+    found: dict[str, None] = {}
+    for value in steps[target]["contexts"].values():
+        if value.startswith(TARGET):
+            found |= dict.fromkeys(needed(steps, value.removeprefix(TARGET)))
+    return (*found, target)
+
+
 def add(  # noqa: PLR0913, PLR0917 - the parts of a target
     steps: Steps,
     request: Request,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.dockerfile import HEREDOC
-from dynamo_containers.graph_target import TARGET
+from dynamo_containers.graph_target import TARGET, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def joined(
         The target without its Dockerfile, and that.
     """
     steps = document["target"]
-    order = list(dict.fromkeys(_order(steps, target)))
+    order = needed(steps, target)
     contexts: dict[str, str] = {}
     stages: list[Stage] = []
     for name in order:
@@ -97,14 +97,6 @@ def in_order(stages: list[Stage], target: str) -> list[Stage]:
         following = next((name for name in ready if name not in chain), ready[0])
         found[following] = known[following]
     return list(found.values())
-
-
-def _order(steps: Mapping[str, Any], target: str) -> Iterator[str]:
-    """Return the steps that a target stands on, lower ones first, and itself."""
-    for value in steps[target]["contexts"].values():
-        if value.startswith(TARGET):
-            yield from _order(steps, value.removeprefix(TARGET))
-    yield target
 
 
 class _Step:

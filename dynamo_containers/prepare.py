@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import (
@@ -51,23 +51,34 @@ ANYBODY = 1000
 """The UID of the user in every image, and of a dev image's where root builds it."""
 
 
-def facts(request: Request, *, dry_run: bool = False) -> Facts:
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What can be known of a request without an engine, the network or room on the disk."""
+
+    facts: Facts
+    """Without what drifted; the pinned digest stands for a root image that is not there yet."""
+    texts: Mapping[str, Mapping[str, str]]
+    """Image -> the locks that go into it, path -> text."""
+
+
+def facts(request: Request, known: Known | None = None, *, dry_run: bool = False) -> Facts:
     """Check the locks, make what is missing, and return what the planner must know.
 
-    A dry run makes nothing: it names what would be made.
+    Args:
+        request: what is to be built.
+        known: what is known of it already (`known`), None to find out.
+        dry_run: make nothing, name what would be made.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
         NoSpaceError: the disk cannot hold what the build would write.
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
-    every = python_lock.locks(request.catalogue)
-    texts = request_locks.check_with(request, every)
-    known = _stated(request, texts, every)
+    before = known or known_of((request,))[0]
     if dry_run:
         request_roots.announce(request)
-        return known
-    build_record.check(request, texts, known.locks)
+        return before.facts
+    build_record.check(request, before.texts, before.facts.locks)
     images, drift = request_roots.ensure(request)
     drift += _served(request)
     if drift:
@@ -77,27 +88,41 @@ def facts(request: Request, *, dry_run: bool = False) -> Facts:
             "A strict build takes nothing else than what is locked.\nLock what there is now: invoke lock --only os"
         )
         raise LockError(message)
-    return replace(known, roots=images, drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)))
+    return replace(before.facts, roots=images, drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)))
 
 
 def stated(request: Request) -> Facts:
-    """Check the locks and return what can be known without an engine, the network or room on the disk.
-
-    The pinned digest stands for a root image that is not there yet.
+    """Check the locks and return what can be known of a request without an engine, the network or room on the disk.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
     """
-    every = python_lock.locks(request.catalogue)
-    return _stated(request, request_locks.check_with(request, every), every)
+    return known_of((request,))[0].facts
 
 
-def _stated(request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]) -> Facts:
+def known_of(requests: Sequence[Request]) -> tuple[Known, ...]:
+    """Do that for several requests of one checkout; what is the same for all of them is asked once.
+
+    Raises:
+        LockError: as `stated`.
+    """
+    catalogue = requests[0].catalogue
+    every, revision = python_lock.locks(catalogue), _revision(catalogue.folder)
+    texts = [request_locks.check_with(request, every) for request in requests]
+    return tuple(
+        Known(facts=_stated(request, each, every, revision), texts=each)
+        for request, each in zip(requests, texts, strict=True)
+    )
+
+
+def _stated(
+    request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile], revision: str
+) -> Facts:
     folder, bases = request.catalogue.folder, request.bases
     return Facts(
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
-        revision=_revision(folder),
+        revision=revision,
         locks={name: _digest(request, locks) for name, locks in texts.items()},
         roots={
             (lock.role, lock.platform): request_roots.made(request, lock)

@@ -32,13 +32,14 @@ HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 PROVIDED = re.compile(r"^# provided by (?P<path>\S+):(?P<pins>(?: \S+==\S+)+)$", re.MULTILINE)
 
 
+@cache  # several stages of several images ask for the same locks, here and below
 def lines(text: str) -> tuple[str, ...]:
     """Return the lines that mean something, continued ones joined."""
     joined = re.sub(r"\\\n\s*", "", text)
     return tuple(line for line in (raw.strip() for raw in joined.splitlines()) if line and not line.startswith("#"))
 
 
-@cache  # several stages of several images ask for the same locks
+@cache
 def read(text: str, path: str = "The lock") -> tuple[LockedPackage, ...]:
     """Return the pins of a lock, as pip-compile writes them.
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import accepted_sizes, budgets, image_contents, run, size_measure
 from dynamo_containers.accepted_sizes import Accepted
-from dynamo_containers.build import metadata
 from dynamo_containers.errors import CheckFailedError, CommandFailedError
 from dynamo_containers.model import IMAGES_FILE, Stage, unknown
 from dynamo_containers.run import Document
@@ -40,31 +38,37 @@ def stage_of(word: str) -> Stage:
     return known[word]
 
 
-def check(request: Request, facts: Facts, environment: Mapping[str, str], document: Document) -> None:
+def check(request: Request, facts: Facts, environment: Mapping[str, str], text: str, made: Mapping[str, str]) -> None:
     """Check what was built against the budgets of its rows; those are about runtime and base images.
 
     An image that was within its budget is not measured again: that costs a no-op the reading of one small file.
+
+    Args:
+        request: what was asked for.
+        facts: what the world says.
+        environment: what docker needs to find its engine.
+        text: the bake document.
+        made: target -> digest of its images, as far as they are known.
 
     Raises:
         CheckFailedError: one is over; with what grew.
     """
     platform = request.platforms[0]
     limited = tuple(image for image in request.images if image.budget.get(platform))
-    record = _record(request, limited, metadata(document.path))
+    record = _record(request, limited, made)
     if request.stage not in STAGES or not limited or (record and record.is_file()):
         return
-    measured = size_measure.measure(replace(request, images=limited), facts, environment, document.text)
+    measured = size_measure.measure(replace(request, images=limited), facts, environment, text)
     whole = _judge(request, measured, environment)
     if record and whole and len(measured) == len(limited):
         run.write(Document(path=record, text=""))
 
 
-def _record(request: Request, images: tuple[Image, ...], made: Path) -> Path | None:
+def _record(request: Request, images: tuple[Image, ...], made: Mapping[str, str]) -> Path | None:
     """Return the file that is there when these very images were within these budgets; None: bake did not say which."""
-    if not made.is_file():
+    if not made:
         return None
-    digests = sorted(str(row.get("containerimage.digest")) for row in json.loads(made.read_bytes()).values())
-    words = (*digests, *(repr(sorted(image.budget[request.platforms[0]].items())) for image in images))
+    words = (*sorted(made.values()), *(repr(sorted(image.budget[request.platforms[0]].items())) for image in images))
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()
     return request.catalogue.folder / ".build" / "within-budget" / key
 

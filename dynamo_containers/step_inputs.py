@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from stat import S_IXUSR
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import recipe
@@ -73,7 +74,7 @@ def unchanged(request: Request, facts: Facts, content: Mapping[str, Any]) -> boo
 
 
 class Digests:
-    """The sha256 of files; what several steps use is read once."""
+    """The sha256 of files and whether they are programs; what several steps use is read once."""
 
     def __init__(self) -> None:
         self._known: dict[Path, str] = {}
@@ -82,8 +83,7 @@ class Digests:
     def of(self, file: Path) -> str:
         """Return the digest of a file, '' for one that is not there."""
         if file not in self._known:
-            content = file.read_bytes() if file.is_file() else None
-            self._known[file] = "" if content is None else hashlib.sha256(content).hexdigest()[:32]
+            self._known[file] = _digest(file) if file.is_file() else ""
         return self._known[file]
 
     def recipe(self, folder: Path) -> Recipe:
@@ -91,6 +91,11 @@ class Digests:
         if folder not in self._recipes:
             self._recipes[folder] = recipe.parse((folder / "Dockerfile").read_text(encoding="utf-8"))
         return self._recipes[folder]
+
+
+def _digest(file: Path) -> str:
+    program = "+x" if file.stat().st_mode & S_IXUSR else ""  # all that git keeps of a mode
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32] + program
 
 
 def now(

@@ -274,7 +274,7 @@ def _digest(image: str, work: Work, *, dry_run: bool) -> str:
     part: Part = next(part for part in work.parts if part.image.name == image)
     if dry_run:
         return f"(the digest in {part.metadata.name})"
-    return str(wider_build.made(part, part.metadata.read_text(encoding="utf-8"))["containerimage.digest"])
+    return str(wider_build.made(part, part.metadata.read_text(encoding="utf-8"))[build.DIGEST])
 
 
 def _say(line: str) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "down",
     "emulate",
     "environment",
+    "images",
     "network",
     "private",
     "ready_for",
@@ -59,6 +60,19 @@ def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
     """
     plugin = endpoint.buildx_plugin({**os.environ, **environment})
     return (str(plugin),) if plugin else ("docker", "buildx")
+
+
+def images(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return tag -> digest of the images that the engine has, given what `environment` returned.
+
+    Raises:
+        CommandFailedError: it does not answer.
+    """
+    from dynamo_containers import run  # see above
+
+    words = ("docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    lines = run.capture(run.Command(argv=words, env=environment)).splitlines()
+    return {tag: digest for tag, _, digest in (line.partition(" ") for line in lines)}
 
 
 @contextmanager

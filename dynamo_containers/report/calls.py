@@ -54,6 +54,8 @@ class Machine:
     """BUILDER/NODE, as buildx's state has it."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What the environment of a docker call has for it besides that of the engine in use; none for that one."""
+    there: Mapping[str, str] = field(default_factory=dict)
+    """Target -> digest of images that are up to date, where nothing is called."""
     joined: bool = False
     """Whether its steps are stages of one Dockerfile (one_dockerfile.py)."""
 
@@ -65,24 +67,41 @@ class Machine:
     def made(self) -> dict[str, Any]:
         """Return what bake noted of the targets when it ended well."""
         files = (call.metadata for call in self.calls)
-        return {key: row for file in files if file.is_file() for key, row in json.loads(file.read_bytes()).items()}
+        made = {key: row for file in files if file.is_file() for key, row in json.loads(file.read_bytes()).items()}
+        return made | {target: {build.DIGEST: digest} for target, digest in self.there.items()}
 
 
-def ordinary(requests: Iterable[Request], document: Document) -> tuple[Machine, ...]:
-    """Return what the engine in use is called for in an ordinary build, whose bake document that is, stage by stage."""
+def ordinary(
+    requests: Iterable[Request], document: Document, there: Mapping[str, str] | None = None
+) -> tuple[Machine, ...]:
+    """Return what the engine in use is called for in an ordinary build, stage by stage.
+
+    Args:
+        requests: the stages.
+        document: their bake document.
+        there: target -> digest of the images, where all are up to date and nothing is called; None where it is.
+    """
     content = json.loads(document.text)
     wanted = iter(content["group"]["default"]["targets"])
     # As many of them as a stage has images: the document has them in the order of the requests.
     return tuple(
-        _ordinary(request, document, content["target"], {image.name: next(wanted) for image in request.images})
+        _ordinary(request, document, content["target"], {image.name: next(wanted) for image in request.images}, there)
         for request in requests
     )
 
 
-def _ordinary(request: Request, document: Document, targets: Mapping[str, Any], tops: Mapping[str, str]) -> Machine:
+def _ordinary(
+    request: Request,
+    document: Document,
+    targets: Mapping[str, Any],
+    tops: Mapping[str, str],
+    there: Mapping[str, str] | None,
+) -> Machine:
+    call = Call(metadata=build.metadata(document.path), wanted=next(iter(tops.values())))
     return Machine(
         targets=targets,
-        calls=(Call(metadata=build.metadata(document.path), wanted=next(iter(tops.values()))),),
+        calls=(call,) if there is None else (),
+        there=there or {},
         request=request,
         tops=tops,
         tags={name: targets[top]["tags"][0] for name, top in tops.items()},

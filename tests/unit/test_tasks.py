@@ -567,6 +567,31 @@ done
     assert len(store.read(line.checkout)) == 1
 
 
+def test_an_image_that_is_up_to_date_is_left_alone(line: CommandLine) -> None:
+    line.buildx(
+        """#!/bin/sh
+echo "$@" >> "$STARTED"
+for word in "$@"; do
+    case $word in --metadata-file=*) printf '%s' "$METADATA" > "${word#*=}" ;; esac
+done
+"""
+    )
+    line.monkeypatch.setenv("METADATA", json.dumps({"base": {"containerimage.digest": "sha256:12"}}))
+    assert line.invoke("build.base")[0] == 0
+    tag = report_of(line).images[0].tag
+    line.has(f"{tag} sha256:12")
+    line.started.unlink()
+    code, output, complaints = line.invoke("build.base")
+    assert (code, output, complaints.splitlines()[0]) == (0, "", f"{tag} is up to date")
+    assert not line.started.exists()
+    report = report_of(line)
+    assert (report.outcome, [(image.tag, image.digest) for image in report.images]) == ("done", [(tag, "sha256:12")])
+    assert {step.name: step.state for step in report.steps or ()} == dict.fromkeys(report.graph, "cached")
+    line.append("containers/base/Dockerfile", "# one more\n")
+    assert line.invoke("build.base")[0] == 0
+    assert line.started.exists()
+
+
 def test_the_report_of_a_build_with_a_cache_says_so_in_the_line_to_paste(line: CommandLine) -> None:
     line.buildx("#!/bin/sh\nexit 17\n")
     words = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")

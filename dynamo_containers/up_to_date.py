@@ -1,0 +1,73 @@
+"""Is an image in the engine the one that a build would make now? Then there is nothing to build (docs/adr/0030).
+
+What an ordinary build made is remembered below .build/images: a file named after everything that decides an image, with
+the image's digest in it. So an image is up to date only where the engine has, under its tag, the very bytes that were
+made from what is there now: whoever removes it, tags another one so, or goes back to an older commit gets a build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import build, step_inputs
+from dynamo_containers.graph_target import needed
+from dynamo_containers.run import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.graph_target import Steps
+
+FOLDER = ".build/images"
+
+
+def made(request: Request, facts: Facts, stored: Mapping[str, str]) -> dict[str, str]:
+    """Return target -> digest of those images of a request that are up to date.
+
+    Args:
+        request: what is asked for.
+        facts: what the world says.
+        stored: tag -> digest of the images that the engine has.
+    """
+    found = {}
+    for target, tag, file in _images(request, facts):
+        digest = file.read_text(encoding="utf-8") if file.is_file() else ""
+        if digest and stored.get(tag) == digest:
+            found[target] = digest
+    return found
+
+
+def records(request: Request, facts: Facts, digests: Mapping[str, str]) -> tuple[Document, ...]:
+    """Return what is to be remembered of a request that was built, given target -> digest of what was made."""
+    return tuple(
+        Document(path=file, text=digests[target]) for target, _, file in _images(request, facts) if digests.get(target)
+    )
+
+
+def _images(request: Request, facts: Facts) -> Iterator[tuple[str, str, Path]]:
+    """Yield target, tag and record of each image of a request; none of one built from sources.
+
+    What changed in a checkout of sources is BuildKit's to find out, file by file.
+    """
+    if request.sources:
+        return
+    # What drifted decides no more than a label beside the digests of root images, which are in the document.
+    content = build.bake(request, replace(facts, drift=()))
+    steps = content["target"]
+    digests = step_inputs.Digests()
+    inputs = [step_inputs.now(request, facts, steps, platform, digests) for platform in request.platforms]
+    for target in content["group"]["default"]["targets"]:
+        key = _key(request, steps, inputs, target)
+        yield target, steps[target]["tags"][0], request.catalogue.folder / FOLDER / key
+
+
+def _key(request: Request, steps: Steps, inputs: list[dict[str, Any]], target: str) -> str:
+    decides = {name: [steps[name], *(each[name] for each in inputs)] for name in needed(steps, target)}
+    # Where nothing may drift, an image that was made when something might is another one.
+    words = json.dumps([request.bases.strict, decides], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()

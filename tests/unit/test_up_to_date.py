@@ -1,0 +1,103 @@
+"""An image is left alone only where the engine has the very one that a build would make now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import build, model, prepare, run, up_to_date
+from dynamo_containers.model import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dynamo_containers.build import Facts, Request
+    from dynamo_containers.model import Catalogue
+
+TAG = "dynamo-frontend:1.4.2-debian-amd64"
+TARGET = "frontend-runtime"
+DIGEST = f"sha256:{'1' * 64}"
+STORED = {TAG: DIGEST, "another:1": f"sha256:{'2' * 64}"}
+
+
+@pytest.fixture
+def asked(own_checkout: Path) -> Request:
+    """Return a build of the frontend's runtime in a copy of this project, which was built."""
+    request = build.request(model.load(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    remember(request, prepare.stated(request))
+    return request
+
+
+def remember(request: Request, facts: Facts) -> None:
+    run.execute(run.Plan(records=up_to_date.records(request, facts, {TARGET: DIGEST, "base": "sha256:of no image"})))
+
+
+def made(request: Request) -> dict[str, str]:
+    return up_to_date.made(request, prepare.stated(request), STORED)
+
+
+def append(file: Path, text: str = "# one more\n") -> None:
+    with file.open("a", encoding="utf-8") as content:
+        content.write(text)
+
+
+def test_what_was_built_and_is_in_the_engine_is_up_to_date(asked: Request) -> None:
+    assert made(asked) == {TARGET: DIGEST}
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {TAG: f"sha256:{'2' * 64}"}, {"another:1": DIGEST}], ids=["gone", "another image", "another name"]
+)
+def test_without_these_bytes_under_this_name_it_is_not(asked: Request, stored: dict[str, str]) -> None:
+    assert up_to_date.made(asked, prepare.stated(asked), stored) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: append(folder / "containers/os/entrypoint"),
+        lambda folder: append(folder / "containers/frontend/Dockerfile"),
+        lambda folder: append(folder / "containers/bin/online"),
+        lambda folder: (folder / "containers/bin/online").chmod(0o644),
+        lambda folder: append(folder / "constraints/builder-debian-amd64.txt"),
+    ],
+    ids=["a file", "a Dockerfile", "a script that is mounted", "a script that is none any more", "a lock"],
+)
+def test_whatever_a_step_below_it_reads_decides(asked: Request, change: Callable[[Path], None]) -> None:
+    before = made(asked)
+    change(asked.catalogue.folder)
+    assert (before, made(asked)) == ({TARGET: DIGEST}, {})
+
+
+def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
+    append(asked.catalogue.folder / "containers/vllm/Dockerfile")
+    assert made(asked) == {TARGET: DIGEST}
+
+
+def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
+    facts = prepare.stated(asked)
+    assert up_to_date.made(asked, replace(facts, revision="another"), STORED) == {}
+
+
+def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_makes(asked: Request) -> None:
+    assert made(replace(asked, bases=replace(asked.bases, strict=True))) == {}
+
+
+def test_what_drifted_is_known_by_the_root_image_and_is_no_reason_to_build_again(asked: Request) -> None:
+    facts = replace(prepare.stated(asked), drift=("bash=5",))
+    assert up_to_date.made(asked, facts, STORED) == {TARGET: DIGEST}
+
+
+def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
+    above = replace(asked, stage=Stage.CI)
+    assert up_to_date.made(above, prepare.stated(above), {**STORED, TAG.replace(":", "-ci:"): DIGEST}) == {}
+
+
+def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: Facts) -> None:
+    request = build.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    from_sources = replace(request, sources={"dynamo": object()})  # type: ignore[dict-item]  # never looked into
+    assert up_to_date.records(from_sources, facts, {TARGET: DIGEST}) == ()
+    assert up_to_date.made(from_sources, facts, STORED) == {}
