@@ -26,11 +26,12 @@ class Seen:
     environment: Mapping[str, str]
     """What docker needs to find its engine."""
     made: Mapping[str, str]
-    """Target -> digest of the images that are up to date."""
+    """Target -> digest of the images, where all were made here of what is there now."""
     is_up_to_date: bool
-    """Whether all are."""
-    is_built: bool
-    """Whether every step was done last with the inputs that it has now, and the engine has images of these names."""
+    """Whether the engine has them all."""
+    is_one_graph: bool
+    """Of several stages: whether every step was done last with the inputs that it has now, and the engine has images of
+    these names."""
 
 
 def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
@@ -47,15 +48,18 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
         with note.noted(*requests, dry_run=dry_run):
             raise
     parts = tuple((request, each.facts) for request, each in zip(requests, known, strict=True))
-    content, stored = all_stages.bake(parts), _stored(environment)
-    made = {target: digest for part in parts for target, digest in up_to_date.made(*part, stored).items()}
+    content = all_stages.bake(parts)
+    each = [up_to_date.made(*part) for part in parts]
+    every = {} if None in each else {target: image for some in each if some for target, image in some.items()}
+    may_be_one = len(requests) > 1 and step_inputs.unchanged(*parts[-1], content)
+    stored = _stored(environment) if every or may_be_one else {}
     return Seen(
         parts=parts,
         known=known,
         environment=environment,
-        made=made,
-        is_up_to_date=made.keys() == set(content["group"]["default"]["targets"]),
-        is_built=all_stages.tags(content) <= stored.keys() and step_inputs.unchanged(*parts[-1], content),
+        made={target: image.digest for target, image in every.items()},
+        is_up_to_date=bool(every) and all(stored.get(image.tag) == image.digest for image in every.values()),
+        is_one_graph=may_be_one and all_stages.tags(content) <= stored.keys(),
     )
 
 

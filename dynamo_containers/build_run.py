@@ -72,7 +72,7 @@ def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
         FatalError: any of the foreseen failures.
     """
     seen = None if _is_wider(wish) else before_build.look(requests, dry_run=dry_run)
-    if len(requests) > 1 and not (seen and (seen.is_up_to_date or seen.is_built)):
+    if len(requests) > 1 and not (seen and (seen.is_up_to_date or seen.is_one_graph)):
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return

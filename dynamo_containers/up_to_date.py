@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import build, step_inputs
@@ -26,20 +26,25 @@ if TYPE_CHECKING:
 FOLDER = ".build/images"
 
 
-def made(request: Request, facts: Facts, stored: Mapping[str, str]) -> dict[str, str]:
-    """Return target -> digest of those images of a request that are up to date.
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An image that a build here made of what is there now."""
 
-    Args:
-        request: what is asked for.
-        facts: what the world says.
-        stored: tag -> digest of the images that the engine has.
+    tag: str
+    digest: str
+
+
+def made(request: Request, facts: Facts) -> dict[str, Made] | None:
+    """Return target -> image of a request all of whose images were made here; None where one was not.
+
+    They are up to date if the engine has each digest under its tag.
     """
     found = {}
     for target, tag, file in _images(request, facts):
-        digest = file.read_text(encoding="utf-8") if file.is_file() else ""
-        if digest and stored.get(tag) == digest:
-            found[target] = digest
-    return found
+        if not file.is_file():
+            return None
+        found[target] = Made(tag=tag, digest=file.read_text(encoding="utf-8"))
+    return found or None
 
 
 def records(request: Request, facts: Facts, digests: Mapping[str, str]) -> tuple[Document, ...]:

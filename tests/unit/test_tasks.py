@@ -567,7 +567,7 @@ done
     assert len(store.read(line.checkout)) == 1
 
 
-def test_an_image_that_is_up_to_date_is_left_alone(line: CommandLine) -> None:
+def test_an_image_that_is_up_to_date_is_left_alone_and_any_other_is_built(line: CommandLine) -> None:
     line.buildx(
         """#!/bin/sh
 echo "$@" >> "$STARTED"
@@ -587,6 +587,12 @@ done
     report = report_of(line)
     assert (report.outcome, [(image.tag, image.digest) for image in report.images]) == ("done", [(tag, "sha256:12")])
     assert {step.name: step.state for step in report.steps or ()} == dict.fromkeys(report.graph, "cached")
+    for stored in ((), (f"{tag} sha256:13",), ("another:1 sha256:12",)):
+        line.has(*stored)
+        assert line.invoke("build.base")[0] == 0
+        assert line.started.exists()
+        line.started.unlink()
+    line.has(f"{tag} sha256:12")
     line.append("containers/base/Dockerfile", "# one more\n")
     assert line.invoke("build.base")[0] == 0
     assert line.started.exists()

@@ -9,6 +9,7 @@ import pytest
 
 from dynamo_containers import build, model, prepare, run, up_to_date
 from dynamo_containers.model import Stage
+from dynamo_containers.up_to_date import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TAG = "dynamo-frontend:1.4.2-debian-amd64"
 TARGET = "frontend-runtime"
 DIGEST = f"sha256:{'1' * 64}"
-STORED = {TAG: DIGEST, "another:1": f"sha256:{'2' * 64}"}
+MADE = {TARGET: Made(tag=TAG, digest=DIGEST)}
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def remember(request: Request, facts: Facts) -> None:
     run.execute(run.Plan(records=up_to_date.records(request, facts, {TARGET: DIGEST, "base": "sha256:of no image"})))
 
 
-def made(request: Request) -> dict[str, str]:
-    return up_to_date.made(request, prepare.stated(request), STORED)
+def made(request: Request) -> dict[str, Made] | None:
+    return up_to_date.made(request, prepare.stated(request))
 
 
 def append(file: Path, text: str = "# one more\n") -> None:
@@ -44,15 +45,8 @@ def append(file: Path, text: str = "# one more\n") -> None:
         content.write(text)
 
 
-def test_what_was_built_and_is_in_the_engine_is_up_to_date(asked: Request) -> None:
-    assert made(asked) == {TARGET: DIGEST}
-
-
-@pytest.mark.parametrize(
-    "stored", [{}, {TAG: f"sha256:{'2' * 64}"}, {"another:1": DIGEST}], ids=["gone", "another image", "another name"]
-)
-def test_without_these_bytes_under_this_name_it_is_not(asked: Request, stored: dict[str, str]) -> None:
-    assert up_to_date.made(asked, prepare.stated(asked), stored) == {}
+def test_what_was_built_of_what_is_there_now_is_known_by_name_and_digest(asked: Request) -> None:
+    assert made(asked) == MADE
 
 
 @pytest.mark.parametrize(
@@ -69,35 +63,35 @@ def test_without_these_bytes_under_this_name_it_is_not(asked: Request, stored: d
 def test_whatever_a_step_below_it_reads_decides(asked: Request, change: Callable[[Path], None]) -> None:
     before = made(asked)
     change(asked.catalogue.folder)
-    assert (before, made(asked)) == ({TARGET: DIGEST}, {})
+    assert (before, made(asked)) == (MADE, None)
 
 
 def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
     append(asked.catalogue.folder / "containers/vllm/Dockerfile")
-    assert made(asked) == {TARGET: DIGEST}
+    assert made(asked) == MADE
 
 
 def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = prepare.stated(asked)
-    assert up_to_date.made(asked, replace(facts, revision="another"), STORED) == {}
+    assert up_to_date.made(asked, replace(facts, revision="another")) is None
 
 
 def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_makes(asked: Request) -> None:
-    assert made(replace(asked, bases=replace(asked.bases, strict=True))) == {}
+    assert made(replace(asked, bases=replace(asked.bases, strict=True))) is None
 
 
 def test_what_drifted_is_known_by_the_root_image_and_is_no_reason_to_build_again(asked: Request) -> None:
     facts = replace(prepare.stated(asked), drift=("bash=5",))
-    assert up_to_date.made(asked, facts, STORED) == {TARGET: DIGEST}
+    assert up_to_date.made(asked, facts) == MADE
 
 
 def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
     above = replace(asked, stage=Stage.CI)
-    assert up_to_date.made(above, prepare.stated(above), {**STORED, TAG.replace(":", "-ci:"): DIGEST}) == {}
+    assert made(above) is None
 
 
 def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: Facts) -> None:
     request = build.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
     from_sources = replace(request, sources={"dynamo": object()})  # type: ignore[dict-item]  # never looked into
     assert up_to_date.records(from_sources, facts, {TARGET: DIGEST}) == ()
-    assert up_to_date.made(from_sources, facts, STORED) == {}
+    assert up_to_date.made(from_sources, facts) is None
