@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROUNDS = 15
 MOST_BESIDE_BAKE = 1.3
 MOST_OF_ALL_STEPS = 1.5
-"""What a build may take beside raw bake where it leaves every step to it: the start of Python and invoke is the rest."""
+"""What a build may take beside raw bake where it leaves every step to it: Python and invoke start, too."""
 MOST_SECONDS = {"invoke --list": 0.3, "nox -l": 0.3, "invoke explain": 1.0, "invoke engine.up": 1.0}
 MOST_AT_ALL = 60
 """Seconds after which a command is stopped."""
