@@ -65,33 +65,37 @@ def measured(form: str, wanted: Sequence[str], rounds: int) -> dict[str, Measure
     environment = engine.environment(model.ROOT)
     os.environ.update(environment)
     found: dict[str, Measured] = {}
-    with TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent) as scratch:
-        place = Path(scratch)
-        with prepared(place, quick=form == "quick") as (project, server):
-            baseline = comparison_ways.baseline(project, environment)
-            ways: dict[str, Ours | Baseline] = {OURS: comparison_ways.Ours(project=project), BASELINE: baseline}
-            for name in wanted:
-                print(f"\n{name}", flush=True)
-                (place / name).mkdir()
-                with registry(place / name) as at:
-                    bench = Bench(
-                        way=ways[name],
-                        project=project,
-                        server=server,
-                        environment=environment,
-                        at=at,
-                        stored=place / name / "data",
-                        found=Measured(date=datetime.now(UTC).isoformat(" ", "minutes")[:16], form=form),
-                        cache=baseline,
-                    )
-                    if bench.is_full or not found:
-                        start = time.perf_counter()
-                        bench.fill(*project.backends)
-                        print(f"  downloads, uncounted: {time.perf_counter() - start:.0f} s", flush=True)
-                    measure(bench, rounds)
-                found[name] = bench.found
-                keep(form, found)
+    folder = TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent)
+    with folder as scratch, prepared(Path(scratch), quick=form == "quick") as (project, server):
+        baseline = comparison_ways.baseline(project, environment)
+        ways: dict[str, Ours | Baseline] = {OURS: comparison_ways.Ours(project=project), BASELINE: baseline}
+        for name in wanted:
+            print(f"\n{name}", flush=True)
+            place = Path(scratch, name)
+            place.mkdir()
+            with registry(place) as at:
+                bench = Bench(
+                    way=ways[name],
+                    project=project,
+                    server=server,
+                    environment=environment,
+                    at=at,
+                    stored=place / "data",
+                    found=Measured(date=datetime.now(UTC).isoformat(" ", "minutes")[:16], form=form),
+                    cache=baseline,
+                )
+                if bench.is_full or not found:
+                    _fill(bench)
+                measure(bench, rounds)
+            found[name] = bench.found
+            keep(form, found)
     return found
+
+
+def _fill(bench: Bench) -> None:
+    start = time.perf_counter()
+    bench.fill(*bench.project.backends)
+    print(f"  downloads, uncounted: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def machine() -> dict[str, str]:
