@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FULL_BYTES = 75 * 10**9
 """What the full form needs: uv's cache of two engines, and each packed, and unpacked by its steps and as an image."""
 MOST_SECONDS = {"quick": 1.5, "full": 1.0}
-"""Up to which part of the baseline's seconds ours are no worse: one round of seconds on a shared machine says little."""
+"""Up to which part of the baseline's seconds ours are no worse: one round on a shared machine says little."""
 RESULTS = model.ROOT / ".build" / "bench-compare.json"
 DOCS = model.ROOT / "docs"
 FRAME = model.ROOT / "benchmarks/compare_page.md"
