@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,12 +72,13 @@ def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
     Raises:
         FatalError: any of the foreseen failures.
     """
+    began = time.perf_counter()
     seen = None if _is_wider(wish) else before_build.look(requests, dry_run=dry_run)
     if len(requests) > 1 and not (seen and (seen.is_up_to_date or seen.is_one_graph)):
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return
-    with note.noted(*requests, words=wish.words, dry_run=dry_run) as noting:
+    with note.noted(*requests, words=wish.words, dry_run=dry_run, began=began) as noting:
         if seen and seen.is_up_to_date and not dry_run:
             _leave(seen, noting)
         else:

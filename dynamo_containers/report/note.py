@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers import build, container, size_check, size_measure, size_memory
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
-from dynamo_containers.graph_target import TARGET
+from dynamo_containers.graph_target import TARGET, needed
 from dynamo_containers.model import Way
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.report import build_refs, calls, record, redact, store
@@ -38,15 +38,16 @@ SECONDS_PER_RECORD = 1.0
 
 
 @contextmanager
-def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool) -> Iterator[Note]:
+def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool, began: float | None = None) -> Iterator[Note]:
     """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report.
 
     Args:
         requests: what is built.
         words: what the command line says beside that.
         dry_run: whether nothing is built.
+        began: when that was, by `time.perf_counter`; None for now.
     """
-    note = Note(requests, words)
+    note = Note(requests, words, began)
     try:
         yield note
     except BaseException as error:
@@ -62,10 +63,10 @@ def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool) -> Itera
 class Note:
     """The report of a build that runs."""
 
-    def __init__(self, requests: tuple[Request, ...], words: Sequence[str] = ()) -> None:
+    def __init__(self, requests: tuple[Request, ...], words: Sequence[str] = (), began: float | None = None) -> None:
         """Begin the report of a build of several stages of images, or of one."""
         self._catalogue = requests[0].catalogue
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if began is None else began
         now = time.time()
         self._phase = PREPARING
         self._at: float | None = None
@@ -90,10 +91,12 @@ class Note:
         self.building(facts, environment, machines)
         self.measuring()
         self._at = None
-        platforms = self.report.asked.platforms
+        platforms, targets = self.report.asked.platforms, machines[0].targets
+        tops = (top for machine in machines for top in machine.tops.values())
+        order = dict.fromkeys(step for top in tops for step in needed(targets, top))
         steps = (
             record.Step(name=name, platform=platform, state=record.CACHED, seconds=0.0, spans=(), instructions=())
-            for name in self.report.graph
+            for name in order
             for platform in platforms
         )
         self.report = replace(self.report, steps=tuple(steps))

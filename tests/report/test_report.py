@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, model, run
+from dynamo_containers import engine, model, run, up_to_date
 from dynamo_containers.report import record, store
 from dynamo_containers.report.record import CACHED, DONE, FAILED, WAITING
 from tests import copied
@@ -34,11 +34,13 @@ SCHEMES = ["light", "dark"]
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """Three builds of a copy of this checkout, the last one bad, and the page of them."""
+    """Four builds of a copy of this checkout, the last one bad, and the page of them."""
 
     good: Report
+    kept: Report
+    """The second build, which found the image up to date."""
     again: Report
-    """The second build, which found everything done."""
+    """The third build, which left every step to the engine, and that found everything done."""
     bad: Report
     page: Path
 
@@ -64,6 +66,9 @@ def built() -> Iterator[Built]:
     assert first.returncode == 0, first.stderr[-4000:]
     good = last(copy)
     assert invoke(copy, "build.base").returncode == 0
+    kept = last(copy)
+    shutil.rmtree(copy / up_to_date.FOLDER)
+    assert invoke(copy, "build.base").returncode == 0
     (copy / "containers/fetched/check-wheels").write_text(BROKEN, encoding="utf-8")
     broken = invoke(copy, "build.base")
     assert broken.returncode == 7, broken.stderr[-4000:]
@@ -72,8 +77,8 @@ def built() -> Iterator[Built]:
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == f"{copy / store.PAGE}\n"
     known = {report.name: report for report in store.read(copy)}
-    again = next(report for name, report in known.items() if name not in {good.name, bad.name})
-    yield Built(good=known[good.name], again=again, bad=bad, page=copy / store.PAGE)
+    again = next(report for name, report in known.items() if name not in {good.name, kept.name, bad.name})
+    yield Built(good=known[good.name], kept=known[kept.name], again=again, bad=bad, page=copy / store.PAGE)
     environment = engine.environment(model.ROOT)
     argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)
     tags = run.capture(run.Command(argv=argv, env=environment)).split()
@@ -100,6 +105,13 @@ def test_a_build_says_which_steps_it_did_and_what_its_image_weighs(built: Built)
     assert image.size is not None
     assert image.size.packed > 100 * 10**6
     assert image.tag.startswith(f"{REPOSITORY}:")
+
+
+def test_a_build_of_an_image_that_is_up_to_date_asks_for_no_step_and_says_what_the_image_is(built: Built) -> None:
+    assert (built.kept.outcome, built.kept.records) == (DONE, {})
+    assert [step.name for step in built.kept.steps or ()] == [step.name for step in built.good.steps or ()]
+    assert {step.state for step in built.kept.steps or ()} == {CACHED}
+    assert built.kept.images == built.good.images
 
 
 def test_a_build_that_changes_nothing_is_all_cached_and_is_not_asked_while_it_runs(built: Built) -> None:
