@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.changed_wheel import changed, small
-from dynamo_containers import model, python_lock, run
+from dynamo_containers import model, os_lock, python_lock, roots, run
+from dynamo_containers.os_lock import OsLock
+from dynamo_containers.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_lock_shared import parse
 from tests.copied import invoke, take_over_caches
@@ -122,11 +124,36 @@ def copied(folder: Path, *, quick: bool) -> Project:
     take_over_caches(folder)
     if not quick:
         return Project(folder=folder, backends=REAL, package=OF_ONE)
+    shrink_devel(folder)
     _add_toys(folder)
     images = (word for name in TOYS for word in ("--image", name))
     options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
     run.capture(invoke(folder, "lock", *options, *images))
     return Project(folder=folder, backends=("toy", "toy2"), package="tabulate")
+
+
+def shrink_devel(folder: Path) -> None:
+    """Let the devel image be the builder's: toys compile nothing, and a compiler costs both ways the same."""
+    builder, devel = (OsLock(bases=BASES, role=role, platform=NATIVE) for role in ("builder", "devel"))
+    pins = model.load(folder).pins
+    packages = ", ".join(f'"{name}"' for name in builder.root.packages)
+    row = rf"(?s)(\[bases\.{BASES.name}\.roots\.devel\].*?packages = )\[.*?\]"
+    _replace(folder / model.IMAGES_FILE, row, rf"\1[{packages}]")
+    digests = (pins.root(BASES.name, role, NATIVE) for role in ("devel", "builder"))
+    _replace(folder / PINS_FILE, *digests)
+    shutil.copy2(folder / builder.file, folder / devel.file)
+    made, wanted = (
+        roots.record_of(folder, lock, os_lock.read(lock, folder), pins.epoch)
+        for lock in (builder, replace(devel, bases=model.load(folder).bases[BASES.name]))
+    )
+    if made.is_file():
+        shutil.copy2(made, wanted)
+
+
+def _replace(file: Path, pattern: str, by: str) -> None:
+    text, count = re.subn(pattern, by, file.read_text(encoding="utf-8"))
+    assert count == 1, f"{file} says {pattern} {count} times"  # noqa: S101 - a comparison of something else is none
+    file.write_text(text, encoding="utf-8")
 
 
 def _add_toys(folder: Path) -> None:

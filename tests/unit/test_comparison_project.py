@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from benchmarks.comparison_project import OF_ONE, REAL, with_hash
-from dynamo_containers import model
+from typing import TYPE_CHECKING
+
+from benchmarks.comparison_project import NATIVE, OF_ONE, REAL, shrink_devel, with_hash
+from dynamo_containers import model, os_lock, roots
+from dynamo_containers.os_lock import OsLock
 from dynamo_containers.python_lock_shared import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCK = """\
 #
@@ -35,6 +41,19 @@ alpha-runtime==1.0 \\
     # via alpha
 """
     )
+
+
+def test_in_the_quick_form_the_devel_image_is_the_builders(own_checkout: Path) -> None:
+    shrink_devel(own_checkout)
+    catalogue = model.load(own_checkout)
+    bases, pins = catalogue.bases["debian"], catalogue.pins
+    locks = [OsLock(bases=bases, role=role, platform=NATIVE) for role in ("builder", "devel")]
+    packages = [os_lock.read(lock, own_checkout) for lock in locks]
+    assert packages[0] == packages[1]
+    made = [roots.cached(own_checkout, *each, pins.epoch) for each in zip(locks, packages, strict=True)]
+    assert made[0] is not None
+    assert made[0] == made[1]
+    assert pins.root("debian", "devel", NATIVE) == made[0].digest
 
 
 def test_a_lock_without_the_package_stays_as_it_is() -> None:
