@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from dynamo_containers import model, run
+from dynamo_containers import model, run, up_to_date
 
 COLD_SECONDS = 240
 WARM_ENGINE_SECONDS = 60
@@ -38,6 +38,7 @@ def main() -> int:
             cold = in_clone(clone, "invoke", "engine.up", "build.base")
             # A warm engine: it runs and downloads are there, but no root image, no layer and no cache.
             rmtree(clone / ".build" / "roots")
+            rmtree(clone / up_to_date.FOLDER)
             forget = 'eval "$(invoke engine.environment)"; docker buildx prune --all --force'
             in_clone(clone, "sh", "-c", forget)
             warm = in_clone(clone, "invoke", "build.base")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from dynamo_containers.all_stages import Part
     from dynamo_containers.build import Request
+    from dynamo_containers.os_lock import Drift
     from dynamo_containers.prepare import Known
+    from dynamo_containers.up_to_date import Made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,9 @@ class Seen:
     """What was seen of an ordinary build before anything is made for it."""
 
     parts: tuple[Part, ...]
+    """The requests for which nothing has to be made or fetched first, with all facts."""
+    drift: tuple[tuple[Drift, ...], ...]
+    """What drifted of each of those."""
     known: tuple[Known, ...]
     environment: Mapping[str, str]
     """What docker needs to find its engine."""
@@ -44,23 +49,37 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
     try:
         known = prepare.known_of(requests)
         environment = engine.environment(requests[0].catalogue.folder)
+        found = [prepare.found(request, each) for request, each in zip(requests, known, strict=True)]
     except FatalError:
         with note.noted(*requests, dry_run=dry_run):
             raise
-    parts = tuple((request, each.facts) for request, each in zip(requests, known, strict=True))
-    content = all_stages.bake(parts)
-    each = [up_to_date.made(*part) for part in parts]
-    every = {} if None in each else {target: image for some in each if some for target, image in some.items()}
-    may_be_one = len(requests) > 1 and step_inputs.unchanged(*parts[-1], content)
+    stated = [(request, each.facts) for request, each in zip(requests, known, strict=True)]
+    # What has to be made or fetched first may come out otherwise than it did.
+    whole = [(request, *each) for request, each in zip(requests, found, strict=True) if each]
+    every = _made([(request, facts) for request, facts, _ in whole]) if len(whole) == len(requests) else {}
+    content = all_stages.bake(stated)
+    may_be_one = len(requests) > 1 and step_inputs.unchanged(*stated[-1], content)
     stored = _stored(environment) if every or may_be_one else {}
     return Seen(
-        parts=parts,
+        parts=tuple((request, facts) for request, facts, _ in whole),
+        drift=tuple(drift for *_, drift in whole),
         known=known,
         environment=environment,
         made={target: image.digest for target, image in every.items()},
         is_up_to_date=bool(every) and all(stored.get(image.tag) == image.digest for image in every.values()),
         is_one_graph=may_be_one and all_stages.tags(content) <= stored.keys(),
     )
+
+
+def _made(parts: Sequence[Part]) -> dict[str, Made]:
+    """Return target -> image, where all were made here; nothing where one was not."""
+    found: dict[str, Made] = {}
+    for part in parts:
+        images = up_to_date.made(*part)
+        if images is None:
+            return {}
+        found |= images
+    return found
 
 
 def _stored(environment: Mapping[str, str]) -> dict[str, str]:

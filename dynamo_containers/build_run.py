@@ -110,7 +110,14 @@ def _perform(requests: Sequence[Request], wish: Wish, noting: Note, seen: Seen |
 
 
 def _leave(seen: Seen, noting: Note) -> None:
-    """Say that images are up to date; their sizes may still be over a budget that changed."""
+    """Say that images are up to date; their sizes may still be over a budget that changed.
+
+    Raises:
+        CheckFailedError: one is over its budget.
+        LockError: the bases are strict, and something drifted.
+    """
+    for (request, _), drift in zip(seen.parts, seen.drift, strict=True):
+        prepare.say_drift(request, drift)
     content = all_stages.bake(seen.parts)
     requests = [request for request, _ in seen.parts]
     document = Document(path=build.document_path(*requests), text=build.text_of(content))
@@ -213,9 +220,19 @@ def _ordinary(parts: Sequence[Part], environment: Mapping[str, str], noting: Not
     content = all_stages.bake(parts)
     records = step_inputs.records(*parts[-1], content)
     plan = all_stages.plan(parts, content, environment, engine.buildx(environment), records)
-    noting.building(parts[0][1], environment, calls.ordinary([request for request, _ in parts], plan.documents[0]))
+    document = plan.documents[0]
+    noting.building(parts[0][1], environment, calls.ordinary([request for request, _ in parts], document))
+    before = _images(parts)
     run.execute(plan, dry_run=dry_run)
-    for part in () if dry_run else parts:
-        for record in up_to_date.records(*part, build.digests(plan.documents[0].path)):
+    if not dry_run:
+        for record in up_to_date.remembered(before, _images(parts), build.digests(document.path)):
             run.write(record)
-    return plan.documents[0]
+    return document
+
+
+def _images(parts: Sequence[Part]) -> dict[str, up_to_date.Record]:
+    """Return target -> tag and record of each image; nothing where files that they are made of are gone."""
+    try:
+        return {target: record for part in parts for target, record in up_to_date.records(*part).items()}
+    except OSError:
+        return {}

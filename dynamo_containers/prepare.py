@@ -38,7 +38,7 @@ from dynamo_containers.platforms import native_platform
 from dynamo_containers.python_layers import BUILDER, COMPILE, COMPILE_NIXL, layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.build import Request
@@ -79,16 +79,44 @@ def facts(request: Request, known: Known | None = None, *, dry_run: bool = False
         request_roots.announce(request)
         return before.facts
     build_record.check(request, before.texts, before.facts.locks)
-    images, drift = request_roots.ensure(request)
-    drift += _served(request)
+    whole, drift = _whole(request, before.facts)
+    say_drift(request, drift)
+    return whole
+
+
+def found(request: Request, known: Known) -> tuple[Facts, tuple[Drift, ...]] | None:
+    """Return what `facts` does, and what drifted, where nothing has to be made or fetched; None where something may.
+
+    Raises:
+        LockError: (strict bases) a root image is another one than pinned.
+    """
+    if request.sources:
+        return None
+    roots = all(request_roots.made(request, lock) for lock in request_roots.locks(request))
+    return _whole(request, known.facts) if roots and all(tree.is_dir() for tree in _trees(request)) else None
+
+
+def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
+    """Print what drifted.
+
+    Raises:
+        LockError: the bases are strict: it was made before, when nobody asked for strictness.
+    """
     if drift:
         print(os_lock.drift_table(f"the {request.bases.name} bases", drift), file=sys.stderr, flush=True)
-    if drift and request.bases.strict:  # made before, when nobody asked for strictness
+    if drift and request.bases.strict:
         message = (
             "A strict build takes nothing else than what is locked.\nLock what there is now: invoke lock --only os"
         )
         raise LockError(message)
-    return replace(before.facts, roots=images, drift=tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift)))
+
+
+def _whole(request: Request, known: Facts) -> tuple[Facts, tuple[Drift, ...]]:
+    """Make what is missing; return the facts with what there is now, and what drifted."""
+    images, drift = request_roots.ensure(request)
+    drift += _served(request)
+    said = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
+    return replace(known, roots=images, drift=said), drift
 
 
 def stated(request: Request) -> Facts:
@@ -157,6 +185,16 @@ def _served(request: Request) -> tuple[Drift, ...]:
         for name in source_builds.toolchains(bases, request.sources):
             toolchains.ensure(folder, bases, request.catalogue.pins, name, platform)
     return drift
+
+
+def _trees(request: Request) -> Iterator[Path]:
+    """Yield the folders that `_served` makes, of what is not built from sources."""
+    folder, bases = request.catalogue.folder, request.bases
+    for platform in request.platforms:
+        if request.stage not in (Stage.BASE, Stage.BACKEND):
+            yield programs.folder_of(folder, bases, request.catalogue.pins) / platform.arch
+        for name in _os_packages(request):
+            yield os_packages.folder_of(folder, bases, name) / platform.arch
 
 
 def _os_packages(request: Request) -> tuple[str, ...]:

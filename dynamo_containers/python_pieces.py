@@ -135,7 +135,11 @@ def _write(place: Path, cuts: Mapping[Platform, Mapping[str, str]]) -> None:
             (made / name).mkdir(parents=True)
             for platform, pieces in cuts.items():
                 (made / name / f"{platform.arch}.txt").write_text(pieces.get(name, ""), encoding="utf-8")
-        made.rename(place)
+        try:
+            made.rename(place)
+        except OSError:
+            if not place.is_dir():  # else another build has just made the same
+                raise
 
 
 def installed(pieces: Iterable[Piece]) -> tuple[Piece, ...]:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers import build, step_inputs
 from dynamo_containers.graph_target import needed
 from dynamo_containers.run import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.build import Facts, Request
     from dynamo_containers.graph_target import Steps
+
+    Record: TypeAlias = tuple[str, Path]
+    """Tag of an image, and the file that has its digest once it was made."""
 
 FOLDER = ".build/images"
 
@@ -40,35 +43,43 @@ def made(request: Request, facts: Facts) -> dict[str, Made] | None:
     They are up to date if the engine has each digest under its tag.
     """
     found = {}
-    for target, tag, file in _images(request, facts):
+    for target, (tag, file) in records(request, facts).items():
         if not file.is_file():
             return None
         found[target] = Made(tag=tag, digest=file.read_text(encoding="utf-8"))
     return found or None
 
 
-def records(request: Request, facts: Facts, digests: Mapping[str, str]) -> tuple[Document, ...]:
-    """Return what is to be remembered of a request that was built, given target -> digest of what was made."""
-    return tuple(
-        Document(path=file, text=digests[target]) for target, _, file in _images(request, facts) if digests.get(target)
-    )
+def remembered(
+    before: Mapping[str, Record], after: Mapping[str, Record], digests: Mapping[str, str]
+) -> tuple[Document, ...]:
+    """Return what is to be remembered of a request that was built.
+
+    Args:
+        before: its records before the engine read anything.
+        after: its records when it was done: of what changed meanwhile nobody knows what the image was made of.
+        digests: target -> digest of what was made.
+    """
+    known = {target: file for target, (_, file) in before.items() if after.get(target) == before[target]}
+    return tuple(Document(path=file, text=digests[target]) for target, file in known.items() if digests.get(target))
 
 
-def _images(request: Request, facts: Facts) -> Iterator[tuple[str, str, Path]]:
-    """Yield target, tag and record of each image of a request; none of one built from sources.
+def records(request: Request, facts: Facts) -> dict[str, Record]:
+    """Return target -> tag and record of each image of a request; none of one built from sources.
 
     What changed in a checkout of sources is BuildKit's to find out, file by file.
     """
     if request.sources:
-        return
-    # What drifted decides no more than a label beside the digests of root images, which are in the document.
-    content = build.bake(request, replace(facts, drift=()))
+        return {}
+    content = build.bake(request, facts)
     steps = content["target"]
     digests = step_inputs.Digests()
     inputs = [step_inputs.now(request, facts, steps, platform, digests) for platform in request.platforms]
-    for target in content["group"]["default"]["targets"]:
-        key = _key(request, steps, inputs, target)
-        yield target, steps[target]["tags"][0], request.catalogue.folder / FOLDER / key
+    folder = request.catalogue.folder / FOLDER
+    return {
+        target: (steps[target]["tags"][0], folder / _key(request, steps, inputs, target))
+        for target in content["group"]["default"]["targets"]
+    }
 
 
 def _key(request: Request, steps: Steps, inputs: list[dict[str, Any]], target: str) -> str:

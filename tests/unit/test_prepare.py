@@ -14,6 +14,7 @@ from dynamo_containers import (
     image_inputs,
     model,
     prepare,
+    python_pieces,
     request_roots,
     run,
 )
@@ -203,3 +204,17 @@ def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_t
     one = build.request(model.load(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["linux/amd64"])
     assert {lock.platform for lock in request_roots.locks(both) if lock.role == "devel"} == set(both.platforms)
     assert not [lock for lock in request_roots.locks(one) if lock.role == "devel"]
+
+
+def test_two_builds_may_cut_the_same_lock_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = python_pieces.Cut(layer="small", pieces={}, indexes={}, compiled={})
+    texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
+    cut, others = python_pieces.cut, []
+
+    def after_another(text: str, how: python_pieces.Cut, platform: Platform) -> dict[str, str]:
+        monkeypatch.setattr(python_pieces, "cut", cut)
+        others.append(python_pieces.ensure(tmp_path, "debian", how, texts))
+        return cut(text, how, platform)
+
+    monkeypatch.setattr(python_pieces, "cut", after_another)
+    assert python_pieces.ensure(tmp_path, "debian", how, texts) == others[0]

@@ -593,6 +593,7 @@ done
         assert line.started.exists()
         line.started.unlink()
     line.has(f"{tag} sha256:12")
+    assert line.invoke("build.base")[2].splitlines()[0] == f"{tag} is up to date"
     line.append("containers/base/Dockerfile", "# one more\n")
     assert line.invoke("build.base")[0] == 0
     assert line.started.exists()

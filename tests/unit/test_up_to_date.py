@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, model, prepare, run, up_to_date
+from dynamo_containers import build, model, oci_layout, prepare, run, up_to_date
 from dynamo_containers.model import Stage
 from dynamo_containers.up_to_date import Made
 
@@ -33,7 +34,9 @@ def asked(own_checkout: Path) -> Request:
 
 
 def remember(request: Request, facts: Facts) -> None:
-    run.execute(run.Plan(records=up_to_date.records(request, facts, {TARGET: DIGEST, "base": "sha256:of no image"})))
+    before = up_to_date.records(request, facts)
+    made = {TARGET: DIGEST, "base": "sha256:of no image"}
+    run.execute(run.Plan(records=up_to_date.remembered(before, up_to_date.records(request, facts), made)))
 
 
 def made(request: Request) -> dict[str, Made] | None:
@@ -80,9 +83,27 @@ def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_make
     assert made(replace(asked, bases=replace(asked.bases, strict=True))) is None
 
 
-def test_what_drifted_is_known_by_the_root_image_and_is_no_reason_to_build_again(asked: Request) -> None:
+def test_what_drifted_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = replace(prepare.stated(asked), drift=("bash=5",))
-    assert up_to_date.made(asked, facts) == MADE
+    assert up_to_date.made(asked, facts) is None
+
+
+def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Request) -> None:
+    append(asked.catalogue.folder / "containers/frontend/Dockerfile")
+    facts = prepare.stated(asked)
+    before = up_to_date.records(asked, facts)
+    append(asked.catalogue.folder / "containers/os/entrypoint")
+    assert up_to_date.remembered(before, up_to_date.records(asked, facts), {TARGET: DIGEST}) == ()
+    assert up_to_date.remembered(before, {}, {TARGET: DIGEST}) == ()
+    (kept,) = up_to_date.remembered(before, before, {TARGET: DIGEST})
+    assert kept.text == DIGEST
+
+
+def test_where_something_has_to_be_made_first_nobody_knows_what_a_build_would_make(asked: Request) -> None:
+    (known,) = prepare.known_of((asked,))
+    assert prepare.found(asked, known) == (known.facts, ())
+    rmtree(oci_layout.layout(asked.catalogue.folder))
+    assert prepare.found(asked, prepare.known_of((asked,))[0]) is None
 
 
 def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
@@ -93,5 +114,5 @@ def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
 def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: Facts) -> None:
     request = build.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
     from_sources = replace(request, sources={"dynamo": object()})  # type: ignore[dict-item]  # never looked into
-    assert up_to_date.records(from_sources, facts, {TARGET: DIGEST}) == ()
+    assert up_to_date.records(from_sources, facts) == {}
     assert up_to_date.made(from_sources, facts) is None
