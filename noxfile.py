@@ -13,8 +13,9 @@ import nox
 # `invoke` puts this folder on the path by itself, the `nox` command does not.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from dynamo_containers import model, smoke
 from dynamo_containers.errors import FatalError
+from dynamo_containers.facts import catalogue
+from dynamo_containers.plan import smoke_tests
 from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "none"
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
-CATALOGUE = model.load()
+CATALOGUE = catalogue.load_catalogue()
 NATIVE = native_platform()
 # Without a word: what every machine can hold. Images with an inference engine take 50 GB and are tested by name.
 nox.options.sessions = [
     *("lint", "typecheck", "unit", "lock_index"),
     *(
         f"{row.session}({NATIVE.arch})"
-        for row in smoke.matrix(CATALOGUE)
+        for row in smoke_tests.matrix(CATALOGUE)
         if NATIVE in row.platforms and not CATALOGUE.images[row.image].backend
     ),
 ]
@@ -93,7 +94,7 @@ def unit(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.client(model.ROOT)  # the real bake judges our documents, without an engine
+        engine.client(catalogue.ROOT)  # the real bake judges our documents, without an engine
     session.run("pytest", *session.posargs)
 
 
@@ -115,7 +116,7 @@ def toy_backend(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "tests/toy", *session.posargs)
 
 
@@ -125,7 +126,7 @@ def over_budget(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "tests/budgets", *session.posargs)
 
 
@@ -135,7 +136,7 @@ def report(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "tests/report", *session.posargs)
 
 
@@ -151,7 +152,7 @@ def source_builds(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "tests/source_builds", "--ignore=tests/source_builds/test_sccache.py", *session.posargs)
 
 
@@ -161,7 +162,7 @@ def sccache(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "tests/source_builds/test_sccache.py", *session.posargs)
 
 
@@ -177,7 +178,7 @@ def registry_cache(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "--capture=no", "tests/caches", *session.posargs)  # minutes: show the seconds
 
 
@@ -187,7 +188,7 @@ def builders(session: nox.Session) -> None:
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.up(model.ROOT, (NATIVE,))
+        engine.up(catalogue.ROOT, (NATIVE,))
     session.run("pytest", "--capture=no", "tests/builders", *session.posargs)
 
 
@@ -217,24 +218,25 @@ def cuda_sources(session: nox.Session) -> None:
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
     """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import build_run, engine, run
+    from dynamo_containers import engine, process
+    from dynamo_containers.builds import run as build_run
 
     with _messages(session):
-        wish = smoke.wish(arguments, CATALOGUE.images[image])
-        requests = smoke.requests(CATALOGUE, image, platform)
-        smoke.check_locks(requests)
+        wish = smoke_tests.wish(arguments, CATALOGUE.images[image])
+        requests = smoke_tests.requests(CATALOGUE, image, platform)
+        smoke_tests.check_locks(requests)
         if not wish.dry_run:
-            engine.up(model.ROOT, (platform,))
-        environment = engine.environment(model.ROOT)
+            engine.up(catalogue.ROOT, (platform,))
+        environment = engine.environment(catalogue.ROOT)
         parts = build_run.prepared(requests, dry_run=wish.dry_run)
         for part in parts:
             build_run.build_prepared(part, environment, dry_run=wish.dry_run)
-        with engine.watched(model.ROOT):
-            tests = smoke.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
-            run.execute(tests, dry_run=wish.dry_run)
+        with engine.watched(catalogue.ROOT):
+            tests = smoke_tests.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
+            process.execute(tests, dry_run=wish.dry_run)
 
 
-def _add_smoke_session(row: smoke.Row) -> None:
+def _add_smoke_session(row: smoke_tests.Row) -> None:
     @nox.session(name=row.session, tags=["smoke"])
     @nox.parametrize("platform", [nox.param(platform, id=platform.arch) for platform in row.platforms])
     def session(session: nox.Session, platform: Platform) -> None:
@@ -244,7 +246,7 @@ def _add_smoke_session(row: smoke.Row) -> None:
     session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints{gpu}."
 
 
-for _row in smoke.matrix(CATALOGUE):
+for _row in smoke_tests.matrix(CATALOGUE):
     _add_smoke_session(_row)
 
 
@@ -260,5 +262,5 @@ def bench(session: nox.Session, what: str) -> None:
 
     with _messages(session):
         if what in ("no_op", "backends", "compare"):
-            engine.up(model.ROOT, (NATIVE,))
+            engine.up(catalogue.ROOT, (NATIVE,))
         session.run("python", "-m", f"benchmarks.{what}", *session.posargs)

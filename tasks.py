@@ -17,8 +17,9 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from dynamo_containers import model, reader
+from dynamo_containers import broken_pipe
 from dynamo_containers.errors import INTERRUPTED, FatalError
+from dynamo_containers.facts import catalogue
 
 gc.disable()  # these processes are short, and looking for garbage is a sixth of what our imports take
 
@@ -53,7 +54,7 @@ BUILD_FLAGS = {
 def _messages() -> Iterator[None]:
     """Turn a foreseen failure into its message and exit code; a bug keeps its traceback."""
     try:
-        with reader.needed():
+        with broken_pipe.needed():
             yield
     except FatalError as error:
         message = f"error: {error}"
@@ -69,7 +70,7 @@ def _sources(dynamo: str, nixl: str, ucx: str) -> dict[str, str]:
 
 def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     c: Context,
-    stage: model.Stage,
+    stage: catalogue.Stage,
     image: list[str],
     platform: list[str],
     bases: str,
@@ -78,11 +79,12 @@ def _build(  # noqa: PLR0913, PLR0917 - one for each flag
     *,
     strict: bool,
 ) -> None:
-    from dynamo_containers import build, build_run
+    from dynamo_containers.builds import run as build_run
+    from dynamo_containers.plan import bake
 
     with _messages():
-        request = build.request(
-            model.load(),
+        request = bake.request(
+            catalogue.load_catalogue(),
             stage,
             images=image,
             platforms=platform,
@@ -111,10 +113,10 @@ def base(  # noqa: PLR0913, PLR0917 - one for each flag
 ) -> None:
     """Build the base image: Dynamo and NIXL as wheels, for every backend."""
     sources, how = (dynamo_source, nixl_source, ucx_source), (cache_from, cache_to, push)
-    _build(c, model.Stage.BASE, [], platform, bases, sources, how, strict=strict)
+    _build(c, catalogue.Stage.BASE, [], platform, bases, sources, how, strict=strict)
 
 
-def _build_task(stage: model.Stage, text: str) -> Task[Callable[..., None]]:
+def _build_task(stage: catalogue.Stage, text: str) -> Task[Callable[..., None]]:
     """Make the task of a stage: all stages but the base have the same flags."""
 
     def build(  # noqa: PLR0913, PLR0917 - one for each flag
@@ -166,11 +168,12 @@ def all_stages(  # noqa: PLR0913, PLR0917 - one for each flag
     strict: bool = False,
 ) -> None:
     """Build every stage of the images as one graph: base, backend, runtime, ci and dev."""
-    from dynamo_containers import all_stages, build_run
+    from dynamo_containers.builds import run as build_run
+    from dynamo_containers.plan import all_stages
 
     with _messages():
         requests = all_stages.requests(
-            model.load(),
+            catalogue.load_catalogue(),
             all_stages.stages(stage),
             images=image,
             platforms=platform,
@@ -182,12 +185,14 @@ def all_stages(  # noqa: PLR0913, PLR0917 - one for each flag
 
 
 backend = _build_task(
-    model.Stage.BACKEND,
+    catalogue.Stage.BACKEND,
     "Build the images for backend developers: what has no wheel is compiled, on the devel image.",
 )
-runtime = _build_task(model.Stage.RUNTIME, "Build the images for production.")
-ci = _build_task(model.Stage.CI, "Build the images for CI: test tools on exactly the runtime's bytes.")
-dev = _build_task(model.Stage.DEV, "Build the images for daily work: toolchains, sudo and your own UID on the ci form.")
+runtime = _build_task(catalogue.Stage.RUNTIME, "Build the images for production.")
+ci = _build_task(catalogue.Stage.CI, "Build the images for CI: test tools on exactly the runtime's bytes.")
+dev = _build_task(
+    catalogue.Stage.DEV, "Build the images for daily work: toolchains, sudo and your own UID on the ci form."
+)
 
 
 @task(
@@ -198,14 +203,17 @@ def accept_sizes(
     _: Context, image: list[str], platform: list[str], bases: str = "debian", stage: str = "runtime"
 ) -> None:
     """Accept the sizes of images that were built, and print them as rows of a budget."""
-    from dynamo_containers import build, engine, prepare, size_check
+    from dynamo_containers import engine
+    from dynamo_containers.inspect.sizes import check as size_check
+    from dynamo_containers.plan import bake
+    from dynamo_containers.prepare import inputs
 
     with _messages():
         wanted = size_check.stage_of(stage)
-        request = build.request(model.load(), wanted, images=image, platforms=platform, bases=bases)
-        facts = prepare.facts(request, dry_run=True)
-        environment = engine.environment(model.ROOT)
-        text = build.plan(request, facts, environment).documents[0].text
+        request = bake.request(catalogue.load_catalogue(), wanted, images=image, platforms=platform, bases=bases)
+        facts = inputs.facts(request, dry_run=True)
+        environment = engine.environment(catalogue.ROOT)
+        text = bake.plan(request, facts, environment).documents[0].text
         print(size_check.accept(request, facts, environment, text))
 
 
@@ -217,7 +225,7 @@ def up(c: Context, platform: list[str]) -> None:
     from dynamo_containers import engine
 
     with _messages():
-        engine.up(model.ROOT, model.platforms(platform))
+        engine.up(catalogue.ROOT, catalogue.parse_platforms(platform))
 
 
 @task
@@ -226,16 +234,16 @@ def status(c: Context) -> None:
     from dynamo_containers import engine
 
     with _messages():
-        print(engine.status(model.ROOT))
+        print(engine.status(catalogue.ROOT))
 
 
 @task
 def environment(c: Context) -> None:
     """Print the variables under which `docker` talks to that engine: eval "$(invoke engine.environment)"."""
-    from dynamo_containers import engine, run
+    from dynamo_containers import engine, process
 
     with _messages():
-        print(run.exports(engine.environment(model.ROOT)))
+        print(process.exports(engine.environment(catalogue.ROOT)))
 
 
 @task(help={"purge": "remove its images, caches and programs too"})
@@ -244,7 +252,7 @@ def down(c: Context, *, purge: bool = False) -> None:
     from dynamo_containers import engine
 
     with _messages():
-        engine.down(model.ROOT, purge=purge)
+        engine.down(catalogue.ROOT, purge=purge)
 
 
 @task(
@@ -277,17 +285,18 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     keep_pool: str | None = None,
 ) -> None:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
-    from dynamo_containers import lock as locks
-    from dynamo_containers import lock_check, lock_part
+    from dynamo_containers.lock import check as lock_check
+    from dynamo_containers.lock import selection
+    from dynamo_containers.lock import update as locks
 
     with _messages():
-        part = lock_part.Part(images=image, bases=bases, platforms=platform)
+        part = selection.Part(images=image, bases=bases, platforms=platform)
         if keep_pool is not None:
-            print(locks.keep_pool(model.load(), keep_pool))
+            print(locks.keep_pool(catalogue.load_catalogue(), keep_pool))
         elif check:
-            print(lock_check.check(model.load(), only, part=part, judge=judge))
+            print(lock_check.check(catalogue.load_catalogue(), only, part=part, judge=judge))
         else:
-            moved = locks.refresh(model.load(), only, upgrade, part=part, upgrade_all=upgrade_all)
+            moved = locks.refresh(catalogue.load_catalogue(), only, upgrade, part=part, upgrade_all=upgrade_all)
             locks.publish(moved, report)
 
 
@@ -299,22 +308,27 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
     """Remove images without a name, scratch, cache unused for a week, files of old locks; never what is not ours."""
     import time
 
-    from dynamo_containers import clean, disk_space, engine, run, stale
+    from dynamo_containers import engine, process
+    from dynamo_containers.builds import clean
+    from dynamo_containers.prepare import disk_space, stale_files
 
     with _messages():
-        environment = engine.environment(model.ROOT)
-        listed = run.Command(argv=clean.LIST, env=environment)
+        environment = engine.environment(catalogue.ROOT)
+        listed = process.Command(argv=clean.LIST, env=environment)
         what = clean.plan(
             environment,
             engine.buildx(environment),
-            run.capture(listed).split(),
-            private=engine.private(model.ROOT),
+            process.capture(listed).split(),
+            private=engine.private(catalogue.ROOT),
             everything=all,
         )
-        paths = (*clean.scratch(model.ROOT, time.time()), *stale.paths(model.load(), time.time()))
-        clean.clean(model.ROOT, paths, what, dry_run=c.config.run.dry)
+        paths = (
+            *clean.scratch(catalogue.ROOT, time.time()),
+            *stale_files.paths(catalogue.load_catalogue(), time.time()),
+        )
+        clean.clean(catalogue.ROOT, paths, what, dry_run=c.config.run.dry)
         if all and not c.config.run.dry:
-            disk_space.forget(model.ROOT)
+            disk_space.forget(catalogue.ROOT)
 
 
 @task(
@@ -328,14 +342,11 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
 )
 def explain(c: Context, platform: list[str], image: str = "", stage: str = "", bases: str = "debian") -> None:
     """Say what will be in an image layer by layer, from which pins, and what would be built again and why."""
-    from dynamo_containers import explain_read
+    from dynamo_containers.inspect import explain_inputs
 
     with _messages():
-        catalogue = model.load()
-        known = (
-            explain_read.image(catalogue, image, stage, platform, bases) if image else explain_read.images(catalogue)
-        )
-        print(known)
+        rows = catalogue.load_catalogue()
+        print(explain_inputs.image(rows, image, stage, platform, bases) if image else explain_inputs.images(rows))
 
 
 @task(
@@ -362,12 +373,12 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
     gpu: bool = False,
 ) -> None:
     """Start a shell in an image, with your sources mounted where it is for daily work."""
-    from dynamo_containers import container_start
+    from dynamo_containers.builds import shell
 
     with _messages():
-        container_start.start(
-            model.load(),
-            container_start.Words(
+        shell.start(
+            catalogue.load_catalogue(),
+            shell.Words(
                 image=image, stage=stage, platforms=platform, bases=bases, command=command, source=source, gpu=gpu
             ),
             dry_run=c.config.run.dry,
@@ -377,28 +388,28 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
 @task
 def lint(_: Context) -> None:
     """Say what in Dockerfiles, their scripts and the graph makes builds slow, unsafe or different elsewhere."""
-    from dynamo_containers import graph_lint
+    from dynamo_containers.lint import lint as graph_lint
 
     with _messages():
-        print(graph_lint.lint(model.load()))
+        print(graph_lint.lint(catalogue.load_catalogue()))
 
 
 @task(positional=["one", "other"], help={"one": "an image, a lock, or a revision of git", "other": "another"})
 def diff(_: Context, one: str, other: str) -> None:
     """Say what differs between two images or two locks: invoke diff A B."""
-    from dynamo_containers import diff_read
+    from dynamo_containers.inspect import diff_inputs
 
     with _messages():
-        print(diff_read.diff(model.ROOT, (one, other)))
+        print(diff_inputs.diff(catalogue.ROOT, (one, other)))
 
 
 @task
 def report(_: Context) -> None:
     """Show the last builds as one HTML page: their steps with times, layers, what images share, sizes over time."""
-    from dynamo_containers.report import show
+    from dynamo_containers.inspect.report import show
 
     with _messages():
-        print(show.show(model.ROOT))
+        print(show.show(catalogue.ROOT))
 
 
 namespace = Collection(lock, lint, explain, diff, report, run, clean_up)

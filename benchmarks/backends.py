@@ -20,22 +20,27 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import no_op, on_engine
-from dynamo_containers import build, engine, image_size, model, prepare, run, size_measure
+from dynamo_containers import engine, process
+from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
+from dynamo_containers.inspect.sizes import manifest
+from dynamo_containers.inspect.sizes import measure as size_measure
+from dynamo_containers.plan import bake
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import inputs
 from tests.stand_in.servers import registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dynamo_containers.build import Facts, Request
-    from dynamo_containers.image_size import ImageSize
+    from dynamo_containers.inspect.sizes.manifest import ImageSize
+    from dynamo_containers.plan.bake import Facts, Request
 
 FIRST, SECOND = "vllm", "sglang"
 COLD_SMOKE_SECONDS = 360
 BUMP_SECONDS = 40
 BUMP_SHARE = 0.05
 SECOND_SHARE = 0.35
-RESULTS = model.ROOT / ".build" / "bench-backends.json"
+RESULTS = ROOT / ".build" / "bench-backends.json"
 MB = 10**6
 
 
@@ -59,26 +64,26 @@ class Bench:
 def seconds(*words: str) -> float:
     """Run one of our commands to its end, quietly, and time it."""
     start = time.perf_counter()
-    run.call(run.Command(argv=words, quiet=True))
+    process.call(process.Command(argv=words, quiet=True))
     return time.perf_counter() - start
 
 
 def of(image: str) -> tuple[Request, Facts]:
     """Return the request for an image's runtime, and what the world says about it."""
-    request = build.request(model.load(), model.Stage.RUNTIME, images=[image])
-    return request, prepare.facts(request)
+    request = bake.request(load_catalogue(), Stage.RUNTIME, images=[image])
+    return request, inputs.facts(request)
 
 
 def tag(image: str) -> str:
     """Return the tag of an image's runtime."""
     request, facts = of(image)
-    return build.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
+    return bake.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
 
 
 def size(bench: Bench, image: str) -> ImageSize:
     """Return the layers of an image's runtime."""
     request, facts = of(image)
-    text = build.plan(request, facts, bench.environment).documents[0].text
+    text = bake.plan(request, facts, bench.environment).documents[0].text
     return size_measure.measure(request, facts, bench.environment, text)[0].size
 
 
@@ -93,11 +98,11 @@ def cold_smoke(bench: Bench) -> None:
 
 def unchanged(bench: Bench) -> None:
     """Time a build of all runtimes of which nothing changed, by `invoke` and by raw bake, in turn."""
-    every = build.request(model.load(), model.Stage.RUNTIME)
+    every = bake.request(load_catalogue(), Stage.RUNTIME)
     took = seconds("invoke", "build.runtime")
     print(f"\nAll runtimes in one call: {', '.join(image.name for image in every.images)}")
     bench.say("first build of those that were not there", took, "s")
-    times = no_op.no_op(model.Stage.RUNTIME, [image.name for image in every.images])
+    times = no_op.no_op(Stage.RUNTIME, [image.name for image in every.images])
     bench.failures.extend(no_op.report("no-op, all runtimes", times))
     bench.rows["no-op, all runtimes"] = times
 
@@ -105,17 +110,17 @@ def unchanged(bench: Bench) -> None:
 def new_dynamo(bench: Bench) -> None:
     """Time what a new version of Dynamo makes run again, and weigh what it puts on the image."""
     request, facts = of(FIRST)
-    plan = build.plan(request, facts, bench.environment, engine.buildx(bench.environment))
+    plan = bake.plan(request, facts, bench.environment, engine.buildx(bench.environment))
     again = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
-    run.write(plan.documents[0])
+    process.write(plan.documents[0])
     start = time.perf_counter()
-    run.call(run.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
+    process.call(process.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
     took = time.perf_counter() - start
     print(f"\nA new Dynamo in {FIRST} (simulated)")
     bench.say("from its download to the image", took, "s", BUMP_SECONDS)
     whole = size(bench, FIRST)
     packages = [layer.name for layer in whole.layers if layer.name.startswith(FIRST) and "dynamo" not in layer.name]
-    new = image_size.above(whole, packages[-1])
+    new = manifest.above(whole, packages[-1])
     bench.say("new bytes", new / MB, "MB")
     bench.say("share of the image", new / whole.packed, "", BUMP_SHARE)
 
@@ -126,7 +131,7 @@ def second_backend(bench: Bench) -> None:
     first, second = size(bench, FIRST), size(bench, SECOND)
     bench.say(f"{SECOND}: share to pull where {FIRST} is", share(second, first), "", SECOND_SHARE)
     bench.say(f"{FIRST}: share to pull where {SECOND} is", share(first, second), "", SECOND_SHARE)
-    scratch = TemporaryDirectory(prefix="bench-registry-", dir=model.ROOT / ".build")
+    scratch = TemporaryDirectory(prefix="bench-registry-", dir=ROOT / ".build")
     with scratch as folder, registry(Path(folder)) as at:
         stored = [0]
         for image in (FIRST, SECOND):
@@ -139,7 +144,7 @@ def second_backend(bench: Bench) -> None:
 
 def share(image: ImageSize, there: ImageSize) -> float:
     """Return which part of an image is pulled where another one is."""
-    return image_size.to_pull(image, [layer.digest for layer in there.layers]) / image.packed
+    return manifest.to_pull(image, [layer.digest for layer in there.layers]) / image.packed
 
 
 def compressions(bench: Bench) -> None:
@@ -149,14 +154,14 @@ def compressions(bench: Bench) -> None:
     only what was just built shows what a compressor costs.
     """
     request, facts = of(FIRST)
-    plan = build.plan(request, facts, bench.environment, engine.buildx(bench.environment))
+    plan = bake.plan(request, facts, bench.environment, engine.buildx(bench.environment))
     (command,), target = plan.commands, f"{FIRST}-runtime"
-    for kind in ("type=docker,compression=gzip,force-compression=true", build.OUTPUT):
+    for kind in ("type=docker,compression=gzip,force-compression=true", bake.OUTPUT):
         on_engine.forget_what_is_built(bench.environment)
         for output in ("type=cacheonly", kind):
             start = time.perf_counter()
             argv = (*command.argv, f"--set={target}.output={output}")
-            run.call(run.Command(argv=argv, env=command.env, quiet=True))
+            process.call(process.Command(argv=argv, env=command.env, quiet=True))
             took = time.perf_counter() - start
         name = kind.removeprefix("type=docker,").partition(",force")[0]
         print(f"\nExport of {FIRST}'s image, every layer compressed anew: {name}")
@@ -171,14 +176,14 @@ def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
     parser.add_argument("--compression", action="store_true", help="also measure gzip beside zstd, ten minutes")
     parser.add_argument("--only", choices=parts, action="append", help="only this part; again for more")
     asked = parser.parse_args(words)
-    bench = Bench(environment=engine.environment(model.ROOT))
+    bench = Bench(environment=engine.environment(ROOT))
     for name, part in parts.items():
         if name in (asked.only or parts):
             part(bench)
     if asked.compression:
         compressions(bench)
-    run.write(run.Document(path=RESULTS, text=json.dumps(bench.rows, indent=2) + "\n"))
-    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    process.write(process.Document(path=RESULTS, text=json.dumps(bench.rows, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
     for failure in bench.failures:
         print(f"over its limit: {failure}", file=sys.stderr)
     return 1 if bench.failures else 0

@@ -12,7 +12,9 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from dynamo_containers import model, run, up_to_date
+from dynamo_containers import process
+from dynamo_containers.builds import up_to_date
+from dynamo_containers.facts.catalogue import ROOT
 
 COLD_SECONDS = 240
 WARM_ENGINE_SECONDS = 60
@@ -25,15 +27,15 @@ def in_clone(clone: Path, *words: str) -> float:
     inherited = {name: "" for name in os.environ if name.startswith(("DOCKER_", "VIRTUAL_ENV", "NOX_"))}
     start = time.perf_counter()
     with clone.joinpath("bench.log").open("a", encoding="utf-8") as log:
-        log.write(run.capture(run.Command(argv=("sh", "-c", ENTER, str(clone), *words), env=inherited)))
+        log.write(process.capture(process.Command(argv=("sh", "-c", ENTER, str(clone), *words), env=inherited)))
     return time.perf_counter() - start
 
 
 def main() -> int:
     """Print the seconds of each state beside its limit."""
-    with TemporaryDirectory(prefix="bench-", dir=model.ROOT / ".build") as scratch:
+    with TemporaryDirectory(prefix="bench-", dir=ROOT / ".build") as scratch:
         clone = Path(scratch) / "clone"
-        run.capture(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(clone))))
+        process.capture(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(clone))))
         try:
             cold = in_clone(clone, "invoke", "engine.up", "build.base")
             # A warm engine: it runs and downloads are there, but no root image, no layer and no cache.

@@ -25,8 +25,9 @@ from benchmarks import comparison, comparison_page, comparison_project, comparis
 from benchmarks.bar_chart import svg
 from benchmarks.comparison import BASELINE, OURS, Measured
 from benchmarks.comparison_bench import Bench, measure
-from dynamo_containers import engine, model, run
+from dynamo_containers import engine, process
 from dynamo_containers.errors import FatalError, NoEngineError, NoSpaceError
+from dynamo_containers.facts.catalogue import ROOT
 from tests.stand_in.servers import registry, stand_in
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ FULL_BYTES = 75 * 10**9
 """What the full form needs: uv's cache of two engines, and each packed, and unpacked by its steps and as an image."""
 MOST_SECONDS = {"quick": 1.5, "full": 1.0}
 """Up to which part of the baseline's seconds ours are no worse: one round on a shared machine says little."""
-RESULTS = model.ROOT / ".build" / "bench-compare.json"
-DOCS = model.ROOT / "docs"
-FRAME = model.ROOT / "benchmarks/compare_page.md"
+RESULTS = ROOT / ".build" / "bench-compare.json"
+DOCS = ROOT / "docs"
+FRAME = ROOT / "benchmarks/compare_page.md"
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[Project, StandIn]]
 
 def measured(form: str, wanted: Sequence[str], rounds: int) -> dict[str, Measured]:
     """Measure the ways that are wanted; what was measured of one is kept where the other fails."""
-    environment = engine.environment(model.ROOT)
+    environment = engine.environment(ROOT)
     os.environ.update(environment)
     found: dict[str, Measured] = {}
     folder = TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent)
@@ -100,14 +101,14 @@ def _fill(bench: Bench) -> None:
 
 def machine() -> dict[str, str]:
     """Return what the numbers depend on."""
-    environment = engine.environment(model.ROOT)
+    environment = engine.environment(ROOT)
     version = ("docker", "version", "--format", "{{.Server.Version}}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "platform": f"{platform.system().lower()}/{platform.machine()}",
         "cores": str(os.cpu_count()),
         "memory": f"{memory / 2**30:.0f} GiB",
-        "engine": run.capture(run.Command(argv=version, env=environment)).strip(),
+        "engine": process.capture(process.Command(argv=version, env=environment)).strip(),
     }
 
 
@@ -117,7 +118,7 @@ def keep(form: str, found: Mapping[str, Measured]) -> dict[str, Measured]:
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     both = {**comparison.kept(earlier, form, here), **found}
     text = json.dumps(comparison.dumped(both, here), indent=2) + "\n"
-    run.write(run.Document(path=RESULTS, text=text))
+    process.write(process.Document(path=RESULTS, text=text))
     return both
 
 
@@ -126,9 +127,9 @@ def publish(ways: Mapping[str, Measured]) -> None:
     found = comparison.rows(ways)
     for name, (what, title, unit) in comparison_page.CHARTS.items():
         chart = comparison_page.chart(found, what, title, unit)
-        run.write(run.Document(path=DOCS / "bench" / f"{name}.svg", text=svg(chart)))
+        process.write(process.Document(path=DOCS / "bench" / f"{name}.svg", text=svg(chart)))
     text = comparison_page.page(FRAME.read_text(encoding="utf-8"), found, ways, machine())
-    run.write(run.Document(path=DOCS / "benchmarks.md", text=text))
+    process.write(process.Document(path=DOCS / "benchmarks.md", text=text))
 
 
 def check_space(form: str) -> None:
@@ -137,7 +138,7 @@ def check_space(form: str) -> None:
     Raises:
         NoSpaceError: with what is needed and what is there.
     """
-    free = disk_usage(model.ROOT).free
+    free = disk_usage(ROOT).free
     if form == "full" and free < FULL_BYTES:
         message = (
             f"The full comparison needs about {FULL_BYTES / 1e9:.0f} GB of disk, and {free / 1e9:.0f} GB is free.\n"
@@ -172,7 +173,7 @@ def judge(found: Mapping[str, Measured], most_seconds: float, *, page: bool) -> 
     print(
         f"\n{comparison.table(rows)}\n\nSimulated: the changed wheels of Dynamo and of the package (docs/benchmarks.md)"
     )
-    print(f"Written to {RESULTS.relative_to(model.ROOT)}")
+    print(f"Written to {RESULTS.relative_to(ROOT)}")
     if page:
         publish(found)
         print("and docs/benchmarks.md with docs/bench/*.svg")

@@ -11,8 +11,9 @@ from urllib.request import Request, urlopen
 
 from benchmarks import comparison, on_engine
 from benchmarks.comparison import ADDED, BUMP, COLD, LINE, NO_OP, PACKAGE, Measured
-from dynamo_containers import engine, model, run
+from dynamo_containers import engine, process
 from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.facts.catalogue import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ class Bench:
 
     def fill(self, *backends: str) -> None:
         """Have the wheels of these backends in uv's cache."""
-        run.capture(self.cache.downloads(backends))
+        process.capture(self.cache.downloads(backends))
 
     def build(self, *backends: str) -> float:
         """Build every stage of these backends; return the seconds."""
@@ -94,26 +95,26 @@ def _hollow(folder: Path) -> None:
             os.truncate(file, size)
 
 
-def _built(command: run.Command) -> None:
+def _built(command: process.Command) -> None:
     """Build; once more where the engine fails by a fault of its own, which counts for whom it meets."""
     try:
-        run.capture(command)
+        process.capture(command)
     except CommandFailedError as error:
         if LOST not in str(error):
             raise
         print("  The engine lost a layer while it unpacked an image (moby/buildkit 6521): built again, and counted")
-        run.capture(command)
+        process.capture(command)
 
 
 def settled_bytes() -> int | None:
     """Return what the private engine's data takes on the disk once nothing more is removed; None of another engine."""
-    data = model.ROOT / ".engine/data"
-    if not engine.private(model.ROOT):
+    data = ROOT / ".engine/data"
+    if not engine.private(ROOT):
         return None
     taken = [-1]
     for _ in range(20):
         words = ("sh", "-c", 'du --summarize --one-file-system --block-size=1 "$0" 2>/dev/null || true', str(data))
-        taken.append(int(run.capture(run.Command(argv=words)).split()[0]))
+        taken.append(int(process.capture(process.Command(argv=words)).split()[0]))
         if taken[-1] == taken[-2]:
             break
         time.sleep(2)

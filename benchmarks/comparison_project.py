@@ -14,11 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.changed_wheel import changed, small
-from dynamo_containers import model, os_lock, python_lock, roots, run
-from dynamo_containers.os_lock import OsLock
-from dynamo_containers.pins import PINS_FILE
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock, python_lock
+from dynamo_containers.facts.locks.os_lock import OsLock
+from dynamo_containers.facts.locks.python_common import parse
+from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.python_lock_shared import parse
+from dynamo_containers.prepare import root_images
 from tests.copied import invoke, take_over_caches
 from tests.lock.conftest import OLD
 from tests.toy.test_toy_backend import FILE, PAGE, blocks
@@ -27,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.catalogue import Catalogue
     from tests.stand_in.servers import StandIn
 
 NATIVE = native_platform()
-BASES = model.load().bases["debian"]
+BASES = load_catalogue().bases["debian"]
 COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
 REAL = ("vllm", "sglang")
@@ -57,7 +60,7 @@ class Project:
 
     def catalogue(self) -> Catalogue:
         """Return the facts of the copy."""
-        return model.load(self.folder)
+        return load_catalogue(self.folder)
 
     def lock(self, layer: str) -> Path:
         """Return where the lock of a layer stands."""
@@ -119,8 +122,8 @@ def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
 def copied(folder: Path, *, quick: bool) -> Project:
     """Make the copy, beside the caches that it takes over; in the quick form with two toy backends, locked."""
     for name in COPIED:
-        shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(model.ROOT / "tasks.py", folder)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "tasks.py", folder)
     take_over_caches(folder)
     if not quick:
         return Project(folder=folder, backends=REAL, package=OF_ONE)
@@ -128,23 +131,23 @@ def copied(folder: Path, *, quick: bool) -> Project:
     _add_toys(folder)
     images = (word for name in TOYS for word in ("--image", name))
     options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
-    run.capture(invoke(folder, "lock", *options, *images))
+    process.capture(invoke(folder, "lock", *options, *images))
     return Project(folder=folder, backends=("toy", "toy2"), package="tabulate")
 
 
 def shrink_devel(folder: Path) -> None:
     """Let the devel image be the builder's: toys compile nothing, and a compiler costs both ways the same."""
     builder, devel = (OsLock(bases=BASES, role=role, platform=NATIVE) for role in ("builder", "devel"))
-    pins = model.load(folder).pins
+    pins = load_catalogue(folder).pins
     packages = ", ".join(f'"{name}"' for name in builder.root.packages)
     row = rf"(?s)(\[bases\.{BASES.name}\.roots\.devel\].*?packages = )\[.*?\]"
-    _replace(folder / model.IMAGES_FILE, row, rf"\1[{packages}]")
+    _replace(folder / IMAGES_FILE, row, rf"\1[{packages}]")
     digests = (pins.root(BASES.name, role, NATIVE) for role in ("devel", "builder"))
     _replace(folder / PINS_FILE, *digests)
     shutil.copy2(folder / builder.file, folder / devel.file)
     made, wanted = (
-        roots.record_of(folder, lock, os_lock.read(lock, folder), pins.epoch)
-        for lock in (builder, replace(devel, bases=model.load(folder).bases[BASES.name]))
+        root_images.record_of(folder, lock, os_lock.read(lock, folder), pins.epoch)
+        for lock in (builder, replace(devel, bases=load_catalogue(folder).bases[BASES.name]))
     )
     if made.is_file():
         shutil.copy2(made, wanted)
@@ -167,7 +170,7 @@ def _add_toys(folder: Path) -> None:
         (folder / f"requirements/{name}.in").write_text("\n".join(packages) + "\n", encoding="utf-8")
         (folder / f"containers/{name}").mkdir()
         (folder / f"containers/{name}/Dockerfile").write_text(files["containers/toy/Dockerfile"], encoding="utf-8")
-    with (folder / model.IMAGES_FILE).open("a", encoding="utf-8") as images:
+    with (folder / IMAGES_FILE).open("a", encoding="utf-8") as images:
         images.write(text)
 
 
@@ -178,7 +181,9 @@ def fetch(project: Project) -> None:
     package = parse(project.lock(project.backends[0]).read_text(encoding="utf-8")).entries[project.package]
     lock.write_text(project.pins("base") + "\n".join(package.pin) + "\n", encoding="utf-8")
     env = {"TARGETARCH": NATIVE.arch, "GLIBC": BASES.glibc, "PYTHON_VERSION": BASES.python}
-    run.capture(run.Command(argv=(str(model.ROOT / "containers/fetched/fetch-wheels"), str(lock), str(place)), env=env))
+    process.capture(
+        process.Command(argv=(str(ROOT / "containers/fetched/fetch-wheels"), str(lock), str(place)), env=env)
+    )
     for name in (*DYNAMO, project.package):
         (file,) = place.glob(f"{name.replace('-', '_')}-[0-9]*.whl")
         project.wheels[name] = (file.name, file.read_bytes())

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import on_engine
 from benchmarks.comparison_project import BASES, NATIVE
-from dynamo_containers import build, engine, model, prepare, run
-from dynamo_containers.model import Stage
-from dynamo_containers.python_layers import ci_layer
+from dynamo_containers import engine, process
+from dynamo_containers.facts.catalogue import ROOT, Stage
+from dynamo_containers.facts.locks.python_layers import ci_layer
+from dynamo_containers.plan import bake
+from dynamo_containers.prepare import inputs
 from tests.copied import invoke
 
 if TYPE_CHECKING:
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.comparison_project import Project
-    from dynamo_containers.build import Facts
-    from dynamo_containers.model import Image
+    from dynamo_containers.facts.catalogue import Image
+    from dynamo_containers.plan.bake import Facts
 
 OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
 DOWNLOADS = "downloads"
 """A stage of the baseline's file of which nothing is kept but uv's cache."""
-TEMPLATE = model.ROOT / "benchmarks/baseline/Dockerfile"
+TEMPLATE = ROOT / "benchmarks/baseline/Dockerfile"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Ours:
     """Whether a backend has layers of another one."""
     project: Project
 
-    def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+    def commands(self, backends: Iterable[str]) -> tuple[process.Command, ...]:
         """Return what builds every stage of these backends."""
         chosen = [word for name in backends for word in ("--image", name)]
         stages = [word for stage in OURS_STAGES for word in ("--stage", stage.value)]
@@ -53,7 +55,7 @@ class Ours:
 
     def _tag(self, image: Image, stage: Stage) -> str:
         file, _ = self.project.wheels["ai-dynamo"]
-        return build.tag(image, stage, BASES, (NATIVE,), file.split("-")[1])
+        return bake.tag(image, stage, BASES, (NATIVE,), file.split("-")[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,11 @@ class Baseline:
     """What is the same for all backends: root images, programs, sets of OS packages, secrets."""
     environment: Mapping[str, str]
 
-    def commands(self, backends: Iterable[str]) -> tuple[run.Command, ...]:
+    def commands(self, backends: Iterable[str]) -> tuple[process.Command, ...]:
         """Return what builds every stage of these backends, one after the other."""
         return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
 
-    def downloads(self, backends: Iterable[str]) -> run.Command:
+    def downloads(self, backends: Iterable[str]) -> process.Command:
         """Return what fills uv's cache for both ways."""
         texts = {"locks/dynamo.txt": self.project.pins("base")}
         for name in backends:
@@ -85,11 +87,11 @@ class Baseline:
         """Return the image that is deployed."""
         return f"baseline-{backend}-runtime:{BASES.name}"
 
-    def _command(self, backend: str, stage: str) -> run.Command:
+    def _command(self, backend: str, stage: str) -> process.Command:
         folder = self._folder(backend, {"dynamo.txt": self.project.pins("base"), **self._own(backend)})
-        return self._build(folder, stage, self._debs(backend), build.OUTPUT)
+        return self._build(folder, stage, self._debs(backend), bake.OUTPUT)
 
-    def _build(self, folder: Path, stage: str, debs: Path, output: str) -> run.Command:
+    def _build(self, folder: Path, stage: str, debs: Path, output: str) -> process.Command:
         contexts = {
             **{f"root-{role}": self._root(role) for role in ("builder", "devel", "runtime")},
             "containers": str(self.project.folder / "containers"),
@@ -107,7 +109,7 @@ class Baseline:
             "--provenance=false",
             str(folder),
         ]
-        return run.Command(argv=(*engine.buildx(self.environment), "build", *words), env=self.environment)
+        return process.Command(argv=(*engine.buildx(self.environment), "build", *words), env=self.environment)
 
     def _root(self, role: str) -> str:
         return f"oci-layout://{self.facts.layout}@{self.facts.roots[role, NATIVE]}"
@@ -134,7 +136,7 @@ class Baseline:
         folder = self.project.folder / ".build/baseline" / name
         text = TEMPLATE.read_text(encoding="utf-8").replace("@BACKEND@", name)
         for file, content in {"Dockerfile": text, "builder.txt": self.project.pins("builder"), **pins}.items():
-            run.write(run.Document(path=folder / file, text=content))
+            process.write(process.Document(path=folder / file, text=content))
         return folder
 
 
@@ -142,7 +144,7 @@ def baseline(project: Project, environment: Mapping[str, str]) -> Baseline:
     """Make what both ways stand on, root images and programs, and return the baseline."""
     catalogue = project.catalogue()
     known = [
-        prepare.facts(build.request(catalogue, stage, images=project.backends))
+        inputs.facts(bake.request(catalogue, stage, images=project.backends))
         for stage in (Stage.BACKEND, Stage.RUNTIME)
     ]
     roots = {key: digest for facts in known for key, digest in facts.roots.items()}

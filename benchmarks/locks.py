@@ -25,11 +25,15 @@ from typing import TYPE_CHECKING
 
 from pip._internal.configuration import Configuration
 
-from dynamo_containers import model, pip_compile_target, python_lock, python_lock_refresh, run
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.facts.locks import python_lock
+from dynamo_containers.lock.python import compile as pip_compile
+from dynamo_containers.lock.python import schedule as python_schedule
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
-    from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.facts.locks.python_lock import LockFile
 
 REQUIREMENT = "ai-dynamo[vllm]==1.4.2"
 LAYER = "builder"
@@ -43,7 +47,7 @@ MOST_BESIDE_BARE = 1.5
 LEAST_FASTER_THAN_HASHED = 4
 HASHED_BYTES = 55 * 10**9
 """What pip-compile --generate-hashes leaves in its cache: files of every platform (measured 47 GB)."""
-RESULTS = model.ROOT / ".build" / "bench-lock.json"
+RESULTS = ROOT / ".build" / "bench-lock.json"
 ENTER = 'cd "$0" && exec "$@"'
 # 10: all went well, and an index or a repository could not be reached from here (docs/errors.md).
 ENTER_CLOSED_NETWORK = 'cd "$0" && { "$@" || [ $? -eq 10 ]; }'
@@ -51,27 +55,27 @@ ENTER_CLOSED_NETWORK = 'cd "$0" && { "$@" || [ $? -eq 10 ]; }'
 
 def like_this_machine(folder: Path) -> LockFile:
     """Make the bases of a checkout those of this machine; return the lock that is then for its own platform."""
-    file = folder / model.IMAGES_FILE
+    file = folder / IMAGES_FILE
     text = file.read_text(encoding="utf-8")
     here = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "glibc": platform.libc_ver()[1]}
     for key, value in here.items():
         text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.MULTILINE)
     file.write_text(text, encoding="utf-8")
-    every = python_lock.locks(model.load(folder))
+    every = python_lock.locks(load_catalogue(folder))
     return next(lock for lock in every if lock.layer.name == LAYER and lock.target.platform == native_platform())
 
 
-def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashes: bool = True) -> run.Command:
+def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashes: bool = True) -> process.Command:
     """Return the plain pip-compile with the flags, the index and the day of ours."""
     configuration = Configuration(isolated=False)
     configuration.load()
     env = {name: "" for name in os.environ if name.startswith("PIP_")}  # to pip, an empty one is none
-    env |= {**pip_compile_target.kept_settings(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
-    words = pip_compile_target.arguments(lock, output, (), (), all_of_them=False)
+    env |= {**pip_compile.kept_settings(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
+    words = pip_compile.arguments(lock, output, (), (), all_of_them=False)
     words += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
     if not hashes:
         words.remove("--generate-hashes")
-    return run.Command(
+    return process.Command(
         argv=("sh", "-c", ENTER, str(folder), sys.executable, "-m", "piptools", "compile", *words), env=env, quiet=True
     )
 
@@ -81,10 +85,10 @@ def body(text: str) -> str:
     return re.sub(r"\A(#.*\n)+", "", text)
 
 
-def seconds(command: run.Command) -> float:
+def seconds(command: process.Command) -> float:
     """Return how long a command takes, whole process, from outside."""
     start = time.perf_counter()
-    run.execute(run.Plan(commands=(command,)))
+    process.execute(process.Plan(commands=(command,)))
     took = time.perf_counter() - start
     print(f"  {took:.1f} s", file=sys.stderr, flush=True)
     return took
@@ -95,15 +99,15 @@ def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str
     folder = scratch / "one"
     for part in ("requirements", "containers", "constraints"):
         (folder / part).mkdir(parents=True)
-    copyfile(model.ROOT / model.IMAGES_FILE, folder / model.IMAGES_FILE)
-    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
+    copyfile(ROOT / IMAGES_FILE, folder / IMAGES_FILE)
+    (folder / "dynamo_containers").symlink_to(ROOT / "dynamo_containers")
     lock = like_this_machine(folder)
     for path in lock.inputs:
         (folder / path).write_text(f"{REQUIREMENT}\n" if path == lock.layer.requirements else "", encoding="utf-8")
-    before = python_lock_refresh.cooled(model.load(), datetime.now(UTC))
+    before = python_schedule.cooled(load_catalogue(), datetime.now(UTC))
     made, written = folder / lock.path, scratch / "plain.txt"
     commands = {
-        OURS: python_lock_refresh.plan(lock, folder, python_lock_refresh.Wish(uploaded_before=before)),
+        OURS: python_schedule.plan(lock, folder, python_schedule.Wish(uploaded_before=before)),
         BARE: plain(lock, folder, written, before, hashes=False),
         HASHED: plain(lock, folder, written, before),
     }
@@ -120,16 +124,16 @@ def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str
     return {name: taken for name, taken in times.items() if taken}, "" if same else f"{made} differs from {written}"
 
 
-def in_folder(folder: Path, *words: str) -> run.Command:
+def in_folder(folder: Path, *words: str) -> process.Command:
     """Return an invoke of a checkout."""
-    return run.Command(argv=("sh", "-c", ENTER_CLOSED_NETWORK, str(folder), sys.executable, "-m", "invoke", *words))
+    return process.Command(argv=("sh", "-c", ENTER_CLOSED_NETWORK, str(folder), sys.executable, "-m", "invoke", *words))
 
 
 def all_locks(scratch: Path) -> float:
     """Make every Python lock in a copy of this checkout that has none; return the seconds."""
     folder = scratch / "all"
-    copytree(model.ROOT, folder, ignore=ignore_patterns(".git", ".build", ".venv", "__pycache__", ".*_cache"))
-    for lock in python_lock.locks(model.load(folder)):
+    copytree(ROOT, folder, ignore=ignore_patterns(".git", ".build", ".venv", "__pycache__", ".*_cache"))
+    for lock in python_lock.locks(load_catalogue(folder)):
         (folder / lock.path).unlink(missing_ok=True)
     return seconds(in_folder(folder, "lock", "--only", "python"))
 
@@ -137,8 +141,8 @@ def all_locks(scratch: Path) -> float:
 def measure(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], list[str]]:
     """Return the seconds of everything, and what is wrong beside them."""
     times = {
-        CHECK: [seconds(in_folder(model.ROOT, "lock", "--check")) for _ in range(CHECKS)],
-        JUDGE: [seconds(in_folder(model.ROOT, "lock", "--check", "--judge"))],
+        CHECK: [seconds(in_folder(ROOT, "lock", "--check")) for _ in range(CHECKS)],
+        JUDGE: [seconds(in_folder(ROOT, "lock", "--check", "--judge"))],
     }
     lock_times, difference = one_lock(scratch, quick=quick)
     times |= lock_times
@@ -177,8 +181,8 @@ def main() -> int:
         times, wrong = measure(Path(scratch), quick=quick)
     print(f"{REQUIREMENT}, this machine's platform, and the locks of this checkout")
     wrong += report(times)
-    run.write(run.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": wrong}, indent=2) + "\n"))
-    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    process.write(process.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": wrong}, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
     for each in wrong:
         print(f"over its limit, or wrong: {each}", file=sys.stderr)
     return 1 if wrong else 0

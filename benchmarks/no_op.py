@@ -11,8 +11,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from dynamo_containers import build, engine, model, prepare, run, up_to_date
-from dynamo_containers.errors import CommandFailedError, UnreachedError
+from dynamo_containers import engine, process
+from dynamo_containers.builds import up_to_date
+from dynamo_containers.errors import CommandFailedError, UnreachableError
+from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
+from dynamo_containers.plan import bake
+from dynamo_containers.prepare import inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +28,14 @@ MOST_OF_ALL_STEPS = 1.5
 MOST_SECONDS = {"invoke --list": 0.3, "nox -l": 0.3, "invoke explain": 1.0, "invoke engine.up": 1.0}
 MOST_AT_ALL = 60
 """Seconds after which a command is stopped."""
-RESULTS = model.ROOT / ".build" / "bench.json"
+RESULTS = ROOT / ".build" / "bench.json"
 BAKE = "bake"
 ALL_STEPS = ", all steps"
 FORGET = 'rm -rf "$0"; exec "$@"'
 """Makes a build forget which images are up to date, as a commit does: the engine is asked for every step."""
 
 
-def seconds(command: run.Command) -> float:
+def seconds(command: process.Command) -> float:
     """Return how long a command takes, whole process, from outside.
 
     Raises:
@@ -39,15 +43,15 @@ def seconds(command: run.Command) -> float:
             by its exit code, which is an answer.
     """
     start = time.perf_counter()
-    finished = run.finish(command, seconds=MOST_AT_ALL)
+    finished = process.finish(command, seconds=MOST_AT_ALL)
     took = time.perf_counter() - start
-    if finished.returncode not in (0, UnreachedError.exit_code):
+    if finished.returncode not in (0, UnreachableError.exit_code):
         message = f"{command} ended with exit code {finished.returncode}:\n{finished.stdout}{finished.stderr}"
         raise CommandFailedError(message)
     return took
 
 
-def in_turn(commands: dict[str, run.Command]) -> dict[str, list[float]]:
+def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
     """Time several commands in turn, after one uncounted round."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(ROUNDS + 1):
@@ -58,37 +62,37 @@ def in_turn(commands: dict[str, run.Command]) -> dict[str, list[float]]:
     return times
 
 
-def no_op(stage: model.Stage, images: Sequence[str]) -> dict[str, list[float]]:
+def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke`, by one that leaves all steps to the engine, and by raw bake of the same."""
-    request = build.request(model.load(), stage, images=images)
-    raw = build.plan(request, prepare.facts(request), engine.environment(model.ROOT)).commands[0]
-    chosen = () if stage is model.Stage.BASE else (word for image in images for word in ("--image", image))
+    request = bake.request(load_catalogue(), stage, images=images)
+    raw = bake.plan(request, inputs.facts(request), engine.environment(ROOT)).commands[0]
+    chosen = () if stage is Stage.BASE else (word for image in images for word in ("--image", image))
     words = ("invoke", f"build.{stage.value}", *chosen)
-    run.capture(run.Command(argv=words))
-    name, known = " ".join(words[:2]), str(model.ROOT / up_to_date.FOLDER)
-    forgetful = run.Command(argv=("sh", "-c", FORGET, known, *words))
+    process.capture(process.Command(argv=words))
+    name, known = " ".join(words[:2]), str(ROOT / up_to_date.FOLDER)
+    forgetful = process.Command(argv=("sh", "-c", FORGET, known, *words))
     # In this order: the first one leaves behind what the second looks for.
-    return in_turn({f"{name}{ALL_STEPS}": forgetful, name: run.Command(argv=words), BAKE: raw})
+    return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=words), BAKE: raw})
 
 
 def main() -> int:
     """Print a table and write the same as JSON."""
     rows = {
-        "no-op, base image": no_op(model.Stage.BASE, ["base"]),
-        "no-op, frontend runtime": no_op(model.Stage.RUNTIME, ["frontend"]),
+        "no-op, base image": no_op(Stage.BASE, ["base"]),
+        "no-op, frontend runtime": no_op(Stage.RUNTIME, ["frontend"]),
         "help": in_turn(
             {
-                "invoke --list": run.Command(argv=("invoke", "--list")),
-                "nox -l": run.Command(argv=("nox", "-l")),
-                "invoke lock --check": run.Command(argv=("invoke", "lock", "--check")),
-                "invoke explain": run.Command(argv=("invoke", "explain", "--image", "vllm")),
-                "invoke engine.up": run.Command(argv=("invoke", "engine.up")),
+                "invoke --list": process.Command(argv=("invoke", "--list")),
+                "nox -l": process.Command(argv=("nox", "-l")),
+                "invoke lock --check": process.Command(argv=("invoke", "lock", "--check")),
+                "invoke explain": process.Command(argv=("invoke", "explain", "--image", "vllm")),
+                "invoke engine.up": process.Command(argv=("invoke", "engine.up")),
             }
         ),
     }
     failures = [failure for title, times in rows.items() for failure in report(title, times)]
-    run.write(run.Document(path=RESULTS, text=json.dumps(rows, indent=2) + "\n"))
-    print(f"\nWritten to {RESULTS.relative_to(model.ROOT)}")
+    process.write(process.Document(path=RESULTS, text=json.dumps(rows, indent=2) + "\n"))
+    print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
     for failure in failures:
         print(f"too slow: {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, run
+from dynamo_containers import engine, process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ def docker(environment: Mapping[str, str], *words: str) -> str:
     Raises:
         CommandFailedError: it failed.
     """
-    return run.capture(run.Command(argv=("docker", *words), env=environment))
+    return process.capture(process.Command(argv=("docker", *words), env=environment))
 
 
 def forget_what_is_built(environment: Mapping[str, str]) -> None:
@@ -30,13 +30,13 @@ def forget_what_is_built(environment: Mapping[str, str]) -> None:
     if images:
         docker(environment, "rmi", "--force", *dict.fromkeys(images))
     words = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
-    run.capture(run.Command(argv=(*engine.buildx(environment), *words), env=environment))
+    process.capture(process.Command(argv=(*engine.buildx(environment), *words), env=environment))
 
 
 def forget_downloads(environment: Mapping[str, str]) -> None:
     """Remove the cache mounts of steps."""
     words = ("prune", "--all", "--force", "--filter", "type=exec.cachemount")
-    run.capture(run.Command(argv=(*engine.buildx(environment), *words), env=environment))
+    process.capture(process.Command(argv=(*engine.buildx(environment), *words), env=environment))
 
 
 def remove(environment: Mapping[str, str], tags: Sequence[str]) -> None:

@@ -68,7 +68,7 @@ class UnsupportedHostError(FatalError):
     exit_code = 9
 
 
-class UnreachedError(FatalError):
+class UnreachableError(FatalError):
     """Something outside could not be asked: what is pinned of it stays as it was, and all the rest was done."""
 
     exit_code = 10

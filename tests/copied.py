@@ -7,7 +7,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, model, run
+from dynamo_containers import engine, process
+from dynamo_containers.facts.catalogue import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ CACHES = ("downloads", "programs", "roots", "tools")
 
 def clone(name: str) -> Path:
     """Return a clone of the last commit below .build, with all that it need not make again."""
-    place = model.ROOT / ".build" / name
+    place = ROOT / ".build" / name
     checkout(place)
     return place
 
@@ -27,20 +28,20 @@ def clone(name: str) -> Path:
 def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
     """Clone the last commit and let it take over some caches."""
     shutil.rmtree(place, ignore_errors=True)
-    run.call(run.Command(argv=("git", "clone", "--quiet", str(model.ROOT), str(place))))
+    process.call(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
     take_over_caches(place, caches)
 
 
 def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
     """Let a copy have what this checkout's builds made, as links: a link is none across disks."""
     for cache in caches:
-        if (model.ROOT / ".build" / cache).is_dir():
+        if (ROOT / ".build" / cache).is_dir():
             to = place / ".build" / cache
-            shutil.copytree(model.ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
+            shutil.copytree(ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
 
 
-def invoke(copy: Path, *words: str) -> run.Command:
+def invoke(copy: Path, *words: str) -> process.Command:
     """Return the command that runs a task of the copy, with this checkout's engine."""
     # `python -m` looks in the working directory first: there the copy's own library must be.
     argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *words)
-    return run.Command(argv=argv, env=engine.environment(model.ROOT))
+    return process.Command(argv=argv, env=engine.environment(ROOT))

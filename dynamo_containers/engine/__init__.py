@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.place import Place
+from dynamo_containers.engine.paths import Place
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 STEP_RECORDS = ".build/steps"
-"""Where builds note what their steps were made from (step_inputs.py)."""
+"""Where builds note what their steps were made from (prepare/input_digests.py)."""
 
 __all__ = [
     "STEP_RECORDS",
@@ -68,10 +68,10 @@ def images(environment: Mapping[str, str]) -> dict[str, str]:
     Raises:
         CommandFailedError: it does not answer.
     """
-    from dynamo_containers import run  # see above
+    from dynamo_containers import process  # see above
 
     words = ("docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
-    lines = run.capture(run.Command(argv=words, env=environment)).splitlines()
+    lines = process.capture(process.Command(argv=words, env=environment)).splitlines()
     return {tag: digest for tag, _, digest in (line.partition(" ") for line in lines)}
 
 
@@ -190,15 +190,15 @@ def status(folder: Path) -> str:
     Raises:
         NoEngineError: no engine answers.
     """
-    from dynamo_containers.engine import report  # see above
+    from dynamo_containers.engine import status_report  # see above
 
-    return report.status(Place(folder=folder))
+    return status_report.status(Place(folder=folder))
 
 
 def down(folder: Path, *, purge: bool = False) -> None:
     """Stop the private engine, if one runs; a user's own is never touched. `purge` removes its images and programs."""
-    from dynamo_containers import disk_space  # see above
     from dynamo_containers.engine import lifecycle
+    from dynamo_containers.prepare import disk_space  # see above
 
     place = Place(folder=folder)
     with lifecycle.locked(place):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import run
+from dynamo_containers import process as process_module
 from dynamo_containers.engine import endpoint
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
@@ -26,7 +26,7 @@ from dynamo_containers.platforms import native_platform
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_containers.engine.place import Place
+    from dynamo_containers.engine.paths import Place
 
 INIT = Path(__file__).with_name("init.sh")
 NAMESERVER = "10.0.2.3"
@@ -98,7 +98,7 @@ def write_client_config(place: Place) -> None:
     place.docker_config.chmod(0o700)
     own, contexts = endpoint.read_config(place.docker_config), place.docker_config / "contexts"
     text = client_config({**own, **endpoint.read_config(user)}, str(place.client / endpoint.PRIVATE_PLUGINS))
-    run.write(run.Document(path=place.docker_config / "config.json", text=text))
+    process_module.write(process_module.Document(path=place.docker_config / "config.json", text=text))
     if not contexts.is_symlink() and not contexts.exists():
         contexts.symlink_to(user / "contexts")
 
@@ -176,15 +176,15 @@ def _launch(place: Place) -> None:
         (place.run / "made-opt").touch()
     host = Path("/etc/resolv.conf")
     for document in (
-        run.Document(path=place.private / "daemon.json", text=daemon_config(place)),
-        run.Document(
+        process_module.Document(path=place.private / "daemon.json", text=daemon_config(place)),
+        process_module.Document(
             path=place.run / "resolv.conf", text=resolv_conf(host.read_text(encoding="utf-8") if host.exists() else "")
         ),
     ):
-        run.write(document)
+        process_module.write(document)
     libraries = f"{native_platform().machine}-linux-gnu"
     argv = ("sh", str(INIT), "record", str(place.run), str(place.private), libraries)
-    run.start(run.Command(argv=argv), log=place.log)
+    process_module.start(process_module.Command(argv=argv), log=place.log)
     _wait(lambda: recorded(place) is not None, KILL_SECONDS)
 
 

@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import run
+from dynamo_containers import process
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.place import Place
+    from dynamo_containers.engine.paths import Place
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 OWN = "dynamo-containers-"
@@ -90,7 +90,7 @@ def mount(place: Place) -> None:
     if (BINFMT / "register").exists():
         return
     argv = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
-    if not run.answers(run.Command(argv=argv)):
+    if not process.answers(process.Command(argv=argv)):
         message = (
             "This kernel cannot run programs of another architecture (CONFIG_BINFMT_MISC).\n"
             "Build for the machine's own platform, or on a machine of the other one."
@@ -132,7 +132,7 @@ def release(place: Place) -> None:
 def _unmount(place: Place) -> None:
     claimed = any(_claim(folder, platform).exists() for folder in place.runtime.glob("*") for platform in Platform)
     if _mounted(place).exists() and not claimed:
-        run.answers(run.Command(argv=("umount", str(BINFMT))))
+        process.answers(process.Command(argv=("umount", str(BINFMT))))
         _mounted(place).unlink()
 
 

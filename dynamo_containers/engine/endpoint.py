@@ -19,7 +19,7 @@ from dynamo_containers.errors import NoEngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.place import Place
+    from dynamo_containers.engine.paths import Place
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 INSTALL = "https://docs.docker.com/engine/install/"

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers import file_lock
-from dynamo_containers.engine import daemon, emulation, endpoint, host, report
+from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, status_report
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.engine.place import Place
+    from dynamo_containers.engine.paths import Place
     from dynamo_containers.platforms import Platform
 
 BUSY_SECONDS = 180
@@ -54,7 +54,7 @@ def _emulate(place: Place, platforms: tuple[Platform, ...]) -> endpoint.Endpoint
 def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
     """Make sure that the engine can build and keep an image of these platforms."""
     _emulate(place, platforms)
-    if len(platforms) > 1 and not report.keeps_several_platforms(endpoint.environment(place)):
+    if len(platforms) > 1 and not status_report.keeps_several_platforms(endpoint.environment(place)):
         message = (
             "This Docker Engine keeps no images of several platforms: its image store is the classic one.\n"
             'Turn on the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
@@ -66,9 +66,9 @@ def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
 def _ensure_private(place: Place) -> None:
     if not (daemon.lives(daemon.recorded(place)) and daemon.pings(place.socket)):
         daemon.sweep_dead(place)
-        system = host.examine_system()
-        host.refuse(system)
-        host.refuse(host.examine_kernel(system, place))
+        system = host_checks.examine_system()
+        host_checks.refuse(system)
+        host_checks.refuse(host_checks.examine_kernel(system, place))
         if not (place.root.exists() and place.client.exists()):
             _provide(place, system.release)
         daemon.start(place)
@@ -79,7 +79,7 @@ def _provide(place: Place, release: str) -> None:
     """Fetch and unpack the programs."""
     from dynamo_containers.engine import packages  # a download library is slow to import
 
-    host.check_space(place)
+    host_checks.check_space(place)
     _say("Providing a private Docker Engine from Debian's packages")
     packages.provide_client(place)
     packages.provide_daemon(place, release)
@@ -119,7 +119,7 @@ def emulate(place: Place, platforms: tuple[Platform, ...]) -> None:
 def _emulate_here(place: Place, platform: Platform, *, local: bool) -> None:
     found = emulation.handler(emulation.entries(), platform)
     if found is None:
-        system = host.examine_system()
+        system = host_checks.examine_system()
         refuse_emulation(platform, system, local=local)
         emulation.claim(place, platform)  # first, so that `down` finds it however this is interrupted
         _register(place, platform, system.release)
@@ -128,10 +128,10 @@ def _emulate_here(place: Place, platform: Platform, *, local: bool) -> None:
 
 
 def _builds(place: Place, platform: Platform) -> bool:
-    return platform.value in report.engine_platforms(endpoint.environment(place))
+    return platform.value in status_report.engine_platforms(endpoint.environment(place))
 
 
-def refuse_emulation(platform: Platform, system: host.Host, *, local: bool) -> None:
+def refuse_emulation(platform: Platform, system: host_checks.Host, *, local: bool) -> None:
     """Do nothing where an emulator can be registered from here.
 
     Raises:

@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, host_tools
 from dynamo_containers.platforms import Platform, native_platform
+from dynamo_containers.upstream import apt, host_tools
 
 if TYPE_CHECKING:
-    from dynamo_containers.engine.place import Place
+    from dynamo_containers.engine.paths import Place
 
 ENGINE_SUITE = "forky"
 CLIENT = ("docker-buildx", "docker-cli")

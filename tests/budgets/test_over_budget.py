@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import accepted_sizes, engine, model, prepare, run, size_measure
-from dynamo_containers.build import request as build_request
-from dynamo_containers.model import Stage
+from dynamo_containers import engine, process
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
+from dynamo_containers.inspect.sizes import accepted as accepted_sizes
+from dynamo_containers.inspect.sizes import measure as size_measure
+from dynamo_containers.inspect.sizes.shared_layers import NOWHERE, Origin
+from dynamo_containers.plan.bake import request as build_request
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.second_backend import NOWHERE, Origin
+from dynamo_containers.prepare import inputs
 from tests import copied
 
 if TYPE_CHECKING:
@@ -33,23 +36,23 @@ MINUTES = 30
 
 
 def edit(copy: Path, pattern: str, after: str) -> None:
-    before = (copy / model.IMAGES_FILE).read_text(encoding="utf-8")
+    before = (copy / IMAGES_FILE).read_text(encoding="utf-8")
     text, count = re.subn(pattern, after, before)
     assert count == 1
-    (copy / model.IMAGES_FILE).write_text(text, encoding="utf-8")
+    (copy / IMAGES_FILE).write_text(text, encoding="utf-8")
 
 
-def invoke(copy: Path, *words: str) -> run.Finished:
-    return run.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *words: str) -> process.Finished:
+    return process.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
 
 
-def build(copy: Path) -> run.Finished:
+def build(copy: Path) -> process.Finished:
     return invoke(copy, "build.runtime", "--image", "frontend")
 
 
-def docker(*words: str) -> run.Finished:
-    command = run.Command(argv=("docker", *words), env=engine.environment(model.ROOT))
-    return run.finish(command, seconds=60)
+def docker(*words: str) -> process.Finished:
+    command = process.Command(argv=("docker", *words), env=engine.environment(ROOT))
+    return process.finish(command, seconds=60)
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def copy() -> Iterator[Path]:
     """Return a copy whose frontend has a name of its own, beside the store of this checkout's engine."""
     place = copied.clone("over-budget")
     (place / ".engine").mkdir()
-    (place / ".engine/data").symlink_to(model.ROOT / ".engine/data")
+    (place / ".engine/data").symlink_to(ROOT / ".engine/data")
     edit(place, '(?<=repository = )"dynamo-frontend"', f'"{REPOSITORY}"')
     yield place
     listed = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY).stdout.split()
@@ -75,7 +78,7 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
     sizes = accepted_sizes.read(copy)
     known = sizes[NAME]
     contents = {**known.contents, "python numpy": 1_000_000, "python jax": 500_000_000}
-    run.write(accepted_sizes.document(copy, {**sizes, NAME: replace(known, contents=contents)}))
+    process.write(accepted_sizes.document(copy, {**sizes, NAME: replace(known, contents=contents)}))
     edit(copy, rf'(?<=\[images\.frontend\.budget\."{NATIVE.value}"\]\ncompressed-mb = )\d+', "1")
     for _ in range(2):  # it is not taken for checked
         over = build(copy)
@@ -98,10 +101,10 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
 def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(copy: Path) -> None:
     made = build(copy)
     assert made.returncode == 0, made.stderr[-4000:]
-    catalogue = model.load(copy)
+    catalogue = load_catalogue(copy)
     request = build_request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=[NATIVE.value])
-    facts, frontend = prepare.stated(request), catalogue.images["frontend"]
-    lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(model.ROOT)
+    facts, frontend = inputs.stated(request), catalogue.images["frontend"]
+    lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(ROOT)
     known = size_measure.beside(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
     assert known.said == "its image in the engine"
     assert len(known.layers) == 12

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import builders, engine, model, run
-from dynamo_containers.engine.place import Place
+from dynamo_containers import engine
+from dynamo_containers import process as process_module
+from dynamo_containers.engine.paths import Place
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.inspect.report import record, store
+from dynamo_containers.inspect.report.record import CACHED, DONE
+from dynamo_containers.plan import builders
 from dynamo_containers.platforms import Platform, native_platform
-from dynamo_containers.report import record, store
-from dynamo_containers.report.record import CACHED, DONE
 from tests.copied import checkout
 from tests.second_machine import CLEAN, Machine, second
 from tests.stand_in.servers import registry
@@ -28,7 +31,7 @@ from tests.stand_in.servers import registry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.report.record import Report
+    from dynamo_containers.inspect.report.record import Report
 
 pytestmark = pytest.mark.engine
 
@@ -37,7 +40,7 @@ FOREIGN = next(platform for platform in Platform if platform is not NATIVE)
 NODE = "node"
 IMAGE = "dynamo-base"
 ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
-PLACE = model.ROOT / ".build" / "two-engines"
+PLACE = ROOT / ".build" / "two-engines"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +71,16 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    engine.up(model.ROOT, (NATIVE, FOREIGN))
+    engine.up(ROOT, (NATIVE, FOREIGN))
     with (
         second(PLACE / "node", FOREIGN.value) as node,
         registry(folder, [engine.network(node.folder)]) as running,
     ):
         checkout(PLACE / "one")
-        own = Place(folder=model.ROOT)
+        own = Place(folder=ROOT)
         (folder / "docker").mkdir()
         (folder / "docker/config.json").write_bytes((own.docker_config / "config.json").read_bytes())
-        variables = {**CLEAN, "DOCKER_CONFIG": str(folder / "docker"), "PATH": engine.environment(model.ROOT)["PATH"]}
+        variables = {**CLEAN, "DOCKER_CONFIG": str(folder / "docker"), "PATH": engine.environment(ROOT)["PATH"]}
         address = engine.environment(node.folder)["DOCKER_HOST"]
         argv = ("docker", "context", "create", NODE, "--docker", f"host={address}")
         subprocess.run(argv, env=variables, check=True, capture_output=True)
@@ -164,7 +167,11 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
             said.append(line)
             if not killed.is_set() and line.startswith(f"the builder {NODE} | ") and "] RUN " in line:
                 killed.set()
-                run.call(run.Command(argv=("env", f"--chdir={site.node.folder}", *site.node.command("engine.down"))))
+                process_module.call(
+                    process_module.Command(
+                        argv=("env", f"--chdir={site.node.folder}", *site.node.command("engine.down"))
+                    )
+                )
     text = "".join(said)
     assert killed.is_set(), text[-3000:]
     assert process.returncode == 3, text[-3000:]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import engine, model
-from dynamo_containers.pins import load_pins
+from dynamo_containers import engine
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.facts.pins import load_pins
 from dynamo_containers.platforms import native_platform
 from tests.copied import checkout
 from tests.second_machine import CLEAN, TAKEN_OVER, Machine, second
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.engine
 
 NATIVE = native_platform()
 BUILD = ("build.runtime", "--image", "frontend")
-PLACE = model.ROOT / ".build" / "registry-cache"
+PLACE = ROOT / ".build" / "registry-cache"
 IMAGE = "dynamo-frontend"
 FEWEST_STEPS = 10
 
@@ -60,7 +61,7 @@ def known(place: Path, two: Machine) -> Iterator[Registry]:
 def one(known: Registry) -> Machine:
     """The machine that has built the frontend and written the cache."""
     checkout(PLACE / "one", TAKEN_OVER)
-    used = engine.environment(model.ROOT)
+    used = engine.environment(ROOT)
     machine = Machine(folder=PLACE / "one", environment={**CLEAN, **used})
     done = machine.invoke(*BUILD, "--cache-to", f"{known.address}/cache")
     assert done.returncode == 0, done.stderr
@@ -112,7 +113,7 @@ def _engine_seconds(done: subprocess.CompletedProcess[str]) -> float:
 
 
 def test_the_root_images_of_the_empty_machine_are_the_pinned_ones_bit_for_bit(two: Machine) -> None:
-    pins = load_pins(model.ROOT)
+    pins = load_pins(ROOT)
     made = {
         role: json.loads(next((two.folder / ".build/roots").glob(f"debian-{role}-{NATIVE.arch}-*.json")).read_bytes())
         for role in ("builder", "runtime")

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, run
+from dynamo_containers import engine
+from dynamo_containers import process as process_module
 from dynamo_containers.engine import daemon, emulation, endpoint
-from dynamo_containers.engine.place import Place
+from dynamo_containers.engine.paths import Place
 from dynamo_containers.errors import CommandFailedError, NoEngineError
-from dynamo_containers.model import ROOT
+from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.platforms import Platform, native_platform
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def call(place: Place, script: str, *arguments: str) -> subprocess.CompletedProc
 
 def docker(place: Place, *arguments: str) -> str:
     """Ask the private engine."""
-    return run.capture(run.Command(argv=("docker", *arguments), env=endpoint.environment(place, CLEAN)))
+    return process_module.capture(
+        process_module.Command(argv=("docker", *arguments), env=endpoint.environment(place, CLEAN))
+    )
 
 
 def processes(place: Place) -> list[str]:
@@ -126,7 +129,7 @@ def test_a_build_reaches_the_network_and_names(place: Place) -> None:
     (context / "Dockerfile").write_text(
         f"{BUSYBOX}ARG URL\nRUN wget -q -O /Release $URL && grep -q ^Codename /Release\n"
     )
-    from dynamo_containers import apt  # the mirror is asked for only here
+    from dynamo_containers.upstream import apt  # the mirror is asked for only here
 
     url = f"{apt.host_mirrors()[apt.MAIN].replace('https:', 'http:')}/dists/stable/Release"
     docker(place, "buildx", "build", "--no-cache", "--build-arg", f"URL={url}", "--tag", "probe:1", str(context))
@@ -135,20 +138,27 @@ def test_a_build_reaches_the_network_and_names(place: Place) -> None:
 
 def _busybox(place: Place, platform: Platform) -> Path:
     """Return a static busybox of the platform from the host's own release."""
-    from dynamo_containers import apt, fetch  # see above
-    from dynamo_containers.engine import host
+    from dynamo_containers.engine import host_checks
+    from dynamo_containers.upstream import apt  # see above
+    from dynamo_containers.upstream import download as upstream_download
 
     folder = place.folder / f"busybox-{platform.arch}"
     source = apt.Apt(
         folder=folder / "apt",
-        suite=host.examine_system().release,
+        suite=host_checks.examine_system().release,
         architecture=platform.arch,
         mirrors=apt.host_mirrors(),
     )
     apt.update(source)
     package = next(it for it in apt.resolve(source, ("busybox-static",)) if it.name == "busybox-static")
-    download = fetch.Download(url=f"{source.mirrors[package.archive]}/{package.path}", sha256=package.sha256)
-    run.call(run.Command(argv=("dpkg-deb", "-x", str(fetch.fetch(place.downloads, download)), str(folder))))
+    download = upstream_download.Download(
+        url=f"{source.mirrors[package.archive]}/{package.path}", sha256=package.sha256
+    )
+    process_module.call(
+        process_module.Command(
+            argv=("dpkg-deb", "-x", str(upstream_download.fetch(place.downloads, download)), str(folder))
+        )
+    )
     return next(path for path in (folder / "bin/busybox", folder / "usr/bin/busybox") if path.exists())
 
 
@@ -177,8 +187,8 @@ def test_a_published_port_is_seen_in_the_engines_own_network(place: Place) -> No
         "except e.HTTPError as error: print(error.code)"
     )
     inside = (*daemon.network(place), sys.executable, "-c", fetch)
-    assert run.capture(run.Command(argv=inside)).strip() == "404"
-    assert not run.answers(run.Command(argv=(sys.executable, "-c", fetch)))
+    assert process_module.capture(process_module.Command(argv=inside)).strip() == "404"
+    assert not process_module.answers(process_module.Command(argv=(sys.executable, "-c", fetch)))
 
 
 def test_a_killed_engine_leaves_no_process_and_up_recovers(place: Place) -> None:
@@ -196,13 +206,15 @@ def test_a_killed_engine_leaves_no_process_and_up_recovers(place: Place) -> None
 
 def test_an_engine_that_dies_in_the_middle_of_a_build_is_told_from_a_failed_build(place: Place) -> None:
     """The message says that the engine went away and how to go on; the exit code is that of no engine."""
-    slow = run.Command(argv=("docker", "run", "--rm", "probe:1", "sleep", "60"), env=endpoint.environment(place, CLEAN))
+    slow = process_module.Command(
+        argv=("docker", "run", "--rm", "probe:1", "sleep", "60"), env=endpoint.environment(place, CLEAN)
+    )
     process = daemon.recorded(place)
     assert process is not None
     killer = threading.Timer(2, os.kill, (process.pid, signal.SIGKILL))
     killer.start()
     with pytest.raises(NoEngineError, match="stopped answering in the middle") as failure, engine.watched(place.folder):
-        run.execute(run.Plan(commands=(slow,)))
+        process_module.execute(process_module.Plan(commands=(slow,)))
     assert failure.value.exit_code == 3
     assert "invoke engine.up" in str(failure.value)
     assert call(place, UP).returncode == 0
@@ -210,9 +222,11 @@ def test_an_engine_that_dies_in_the_middle_of_a_build_is_told_from_a_failed_buil
 
 def test_a_command_that_fails_by_itself_is_not_blamed_on_the_engine(place: Place) -> None:
     """The command's own failure stays what it is."""
-    failing = run.Command(argv=("docker", "run", "--rm", "probe:1", "false"), env=endpoint.environment(place, CLEAN))
+    failing = process_module.Command(
+        argv=("docker", "run", "--rm", "probe:1", "false"), env=endpoint.environment(place, CLEAN)
+    )
     with pytest.raises(CommandFailedError), engine.watched(place.folder):
-        run.execute(run.Plan(commands=(failing,)))
+        process_module.execute(process_module.Plan(commands=(failing,)))
 
 
 def test_the_host_is_as_it_was(place: Place) -> None:

@@ -19,17 +19,20 @@ from zipfile import ZipFile, ZipInfo
 
 import pytest
 
-from dynamo_containers import build, engine, host_secrets, model, oci_layout, os_lock, programs, roots
-from dynamo_containers.build import Facts
-from dynamo_containers.model import Stage
-from dynamo_containers.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, render
+from dynamo_containers import engine
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, render
+from dynamo_containers.plan import bake
+from dynamo_containers.plan.bake import Facts
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import build_secrets, oci_layout, programs, root_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamo_containers.run import Command
+    from dynamo_containers.process import Command
 
 pytestmark = pytest.mark.engine
 
@@ -134,7 +137,7 @@ def pin(name: str, version: str, content: bytes, via: str) -> str:
 
 def own_pin(lock: str, name: str, via: str) -> str:
     """Return a pin out of a lock of this project."""
-    text = (model.ROOT / "constraints" / f"{lock}-debian-{NATIVE.arch}.txt").read_text(encoding="utf-8")
+    text = (ROOT / "constraints" / f"{lock}-debian-{NATIVE.arch}.txt").read_text(encoding="utf-8")
     pinned = text[text.index(f"\n{name}==") + 1 :].partition("    # via")[0]
     return f"{pinned}    # via {via}\n"
 
@@ -156,7 +159,7 @@ class Project:
 
     def publish(self, engine_packages: Mapping[str, tuple[str, tuple[str, ...]]], **more: bytes) -> str:
         """Make a stand-in for the published image of an engine; return its digest."""
-        root = oci_layout.blob(model.ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
+        root = oci_layout.blob(ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
         below = f"sha256:{root.name}"
         users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
         contents = {
@@ -173,12 +176,12 @@ class Project:
 
     def command(self, published: str, stage: Stage) -> tuple[Command, str]:
         """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""
-        catalogue = model.load(self.folder)
+        catalogue = load_catalogue(self.folder)
         pinned = PinnedRoot(image=REFERENCE, index=published, platforms={NATIVE: published})
         known = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
         (self.folder / PINS_FILE).write_text(render(known), encoding="utf-8")
-        request = build.request(model.load(self.folder), stage, images=["stand-in"], platforms=[NATIVE.value])
-        plan = build.plan(request, self.facts, self.environment, self.buildx)
+        request = bake.request(load_catalogue(self.folder), stage, images=["stand-in"], platforms=[NATIVE.value])
+        plan = bake.plan(request, self.facts, self.environment, self.buildx)
         (document,), (command,) = plan.documents, plan.commands
         here = f"oci-layout://{self.store}@"
         assert f'"docker-image://stand-in.invalid/engine@{published}"' in document.text
@@ -188,8 +191,8 @@ class Project:
             del content["target"][name]
         document.path.parent.mkdir(parents=True, exist_ok=True)
         document.path.write_text(json.dumps(content), encoding="utf-8")
-        command = replace(command, argv=(*command.argv, f"--allow=fs.read={model.ROOT}", "--progress=plain"))
-        return command, build.tag(request.images[0], stage, request.bases, request.platforms, self.facts.version)
+        command = replace(command, argv=(*command.argv, f"--allow=fs.read={ROOT}", "--progress=plain"))
+        return command, bake.tag(request.images[0], stage, request.bases, request.platforms, self.facts.version)
 
     def build(
         self, published: str, stage: Stage = Stage.RUNTIME, *more: str
@@ -206,15 +209,15 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    own = model.load()
+    own = load_catalogue()
     debian, epoch = own.bases["debian"], own.pins.epoch
     locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
-    made = roots.ensure_all(model.ROOT, locks, epoch)
-    programs.ensure(model.ROOT, debian, own.pins, NATIVE)
+    made = root_images.ensure_all(ROOT, locks, epoch)
+    programs.ensure(ROOT, debian, own.pins, NATIVE)
     folder = checkout(tmp_path_factory.mktemp("engine-image"))
     store = oci_layout.layout(folder)
     for digest in (root.digest for lock, root in made if lock.role == "runtime"):
-        copy_image(oci_layout.layout(model.ROOT), store, digest)
+        copy_image(oci_layout.layout(ROOT), store, digest)
     wheels = {
         f"opt/dynamo/wheelhouse/{name.replace('-', '_')}-{version}-py3-none-any.whl": wheel(name, version, requires)
         for name, (version, requires) in OWN.items()
@@ -226,13 +229,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         revision="stand-in",
         locks={"stand-in": "0" * 64},
         roots={(lock.role, NATIVE): root.digest for lock, root in made},
-        layout=oci_layout.layout(model.ROOT),
-        programs=programs.folder_of(model.ROOT, debian, own.pins),
+        layout=oci_layout.layout(ROOT),
+        programs=programs.folder_of(ROOT, debian, own.pins),
         drift=(),
-        secrets=host_secrets.secrets(model.ROOT, os.environ),
+        secrets=build_secrets.secrets(ROOT, os.environ),
     )
-    engine.up(model.ROOT, (NATIVE,))
-    environment = engine.environment(model.ROOT)
+    engine.up(ROOT, (NATIVE,))
+    environment = engine.environment(ROOT)
     yield Project(
         folder=folder, facts=facts, environment=environment, buildx=engine.buildx(environment), base=base.digest
     )
@@ -250,11 +253,11 @@ def copy_image(source: Path, store: Path, digest: str) -> None:
 
 def checkout(folder: Path) -> Path:
     """Copy what a plan reads, with the locks of stand-ins and a row for the image."""
-    shutil.copytree(model.ROOT / "containers", folder / "containers")
-    shutil.copytree(model.ROOT / "constraints", folder / "constraints")
+    shutil.copytree(ROOT / "containers", folder / "containers")
+    shutil.copytree(ROOT / "constraints", folder / "constraints")
     (folder / "containers/stand-in").mkdir()
     (folder / "containers/stand-in/Dockerfile").write_text('FROM dynamo\nCMD ["python"]\n', encoding="utf-8")
-    with (folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+    with (folder / IMAGES_FILE).open("a", encoding="utf-8") as file:
         file.write(ROW)
     text = {
         "base": "".join(

@@ -17,16 +17,19 @@ from zipfile import ZipFile, ZipInfo
 
 import pytest
 
-from dynamo_containers import model, python_lock, python_lock_make, python_lock_refresh, python_pins
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.facts.locks import python_lock, requirements
+from dynamo_containers.lock.python import schedule as python_schedule
+from dynamo_containers.lock.python import update as python_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
-    from dynamo_containers.python_lock import LockFile
-    from dynamo_containers.python_lock_make import Outcome
-    from dynamo_containers.python_lock_report import Move
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.python_lock import LockFile
+    from dynamo_containers.lock.python.report import Move
+    from dynamo_containers.lock.python.update import Outcome
 
 OLD = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -150,7 +153,7 @@ def interrupted(index: Index, name: str, *words: str) -> tuple[int, str]:
     index.instead[name] = wait
     # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
     argv = ("env", "--default-signal=INT", sys.executable, "-m", *words)
-    with subprocess.Popen(argv, cwd=model.ROOT, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert asked.wait(10)
         running.send_signal(signal.SIGINT)
         _, complaints = running.communicate(timeout=10)
@@ -200,13 +203,13 @@ class Project:
 
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
         """Do what `invoke lock --only python` does for this lock, on a certain day."""
-        before = python_lock_refresh.cooled(self.catalogue, NOW)
-        wish = python_lock_refresh.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        return python_lock_make.refresh(self.catalogue, [self.lock], wish).moves
+        before = python_schedule.cooled(self.catalogue, NOW)
+        wish = python_schedule.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        return python_update.refresh(self.catalogue, [self.lock], wish).moves
 
     def exempt(self, name: str, reason: str) -> None:
         """Take this package's releases at once."""
-        file = self.catalogue.folder / model.IMAGES_FILE
+        file = self.catalogue.folder / IMAGES_FILE
         head = "[lock.cooldown-exempt]\n"
         text = file.read_text(encoding="utf-8").replace(head, f'{head}{name} = "{reason}"\n')
         file.write_text(text, encoding="utf-8")
@@ -223,10 +226,10 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "checkout"
     for part in ("requirements", "containers"):
         (folder / part).mkdir(parents=True)
-    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
-    (folder / model.IMAGES_FILE).write_bytes((model.ROOT / model.IMAGES_FILE).read_bytes())
+    (folder / "dynamo_containers").symlink_to(ROOT / "dynamo_containers")
+    (folder / IMAGES_FILE).write_bytes((ROOT / IMAGES_FILE).read_bytes())
     (folder / "requirements/constraints.in").touch()
-    catalogue = model.load(folder)
+    catalogue = load_catalogue(folder)
     (lock,) = (each for each in python_lock.locks(catalogue) if each.layer.name == "tools")
     return Project(catalogue=catalogue, lock=lock)
 
@@ -239,12 +242,12 @@ class Backends:
 
     def image(self, name: str, *, stages: str = "", more: str = "") -> None:
         """Add an image to the table."""
-        with (self.folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+        with (self.folder / IMAGES_FILE).open("a", encoding="utf-8") as file:
             file.write(IMAGE.format(name=name, stages=stages, more=more))
 
     def own_index(self, name: str, address: str, package: str) -> None:
         """Declare that a package is on an index of its own."""
-        with (self.folder / model.IMAGES_FILE).open("a", encoding="utf-8") as file:
+        with (self.folder / IMAGES_FILE).open("a", encoding="utf-8") as file:
             file.write(f'\n[indexes.{name}]\nurl = "{address}"\npackages = ["{package}"]\n')
 
     def require(self, name: str, *lines: str) -> None:
@@ -253,22 +256,20 @@ class Backends:
 
     def make(self, *upgrade: str, also: tuple[str, ...] = ()) -> Outcome:
         """Do what `invoke lock --only python` does for the backends and the named layers, on a certain day."""
-        catalogue = model.load(self.folder)
-        before = python_lock_refresh.cooled(catalogue, NOW)
+        catalogue = load_catalogue(self.folder)
+        before = python_schedule.cooled(catalogue, NOW)
         layers = ("base", "first", "second", "common", *also)
         wanted = [lock for lock in python_lock.locks(catalogue) if lock.layer.name in layers]
-        return python_lock_make.refresh(
-            catalogue, wanted, python_lock_refresh.Wish(upgrade=upgrade, uploaded_before=before)
-        )
+        return python_update.refresh(catalogue, wanted, python_schedule.Wish(upgrade=upgrade, uploaded_before=before))
 
     def pins(self, layer: str) -> list[str]:
         """Return what a lock pins."""
         text = (self.folder / f"constraints/{layer}-debian-amd64.txt").read_text(encoding="utf-8")
-        return [f"{pin.name}=={pin.version}" for pin in python_pins.read(text)]
+        return [f"{pin.name}=={pin.version}" for pin in requirements.read(text)]
 
     def stale(self) -> list[str]:
         """Return the locks that are there and that `invoke lock --check` finds fault with."""
-        every = python_lock.locks(model.load(self.folder))
+        every = python_lock.locks(load_catalogue(self.folder))
         made = (lock for lock in every if (self.folder / lock.path).is_file())
         return [lock.path for lock in made if python_lock.stale(lock, self.folder)]
 
@@ -279,8 +280,8 @@ def backends(tmp_path: Path, index: Index) -> Backends:
     folder = tmp_path / "backends"
     for part in ("requirements", "containers"):
         (folder / part).mkdir(parents=True)
-    (folder / "dynamo_containers").symlink_to(model.ROOT / "dynamo_containers")
-    head, _, _ = (model.ROOT / model.IMAGES_FILE).read_text(encoding="utf-8").partition("[indexes.")
+    (folder / "dynamo_containers").symlink_to(ROOT / "dynamo_containers")
+    head, _, _ = (ROOT / IMAGES_FILE).read_text(encoding="utf-8").partition("[indexes.")
     bases = """\
 [bases.debian]
 description = "d"
@@ -291,7 +292,7 @@ glibc = "2.36"
 roots = {}
 programs = {}
 """
-    (folder / model.IMAGES_FILE).write_text(head + bases, encoding="utf-8")
+    (folder / IMAGES_FILE).write_text(head + bases, encoding="utf-8")
     made = Backends(folder=folder)
     made.image("base", stages='"base"')
     for name in ("first", "second"):

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import lock_check, lock_part, model
-from dynamo_containers.errors import UnreachedError
+from dynamo_containers.errors import UnreachableError
+from dynamo_containers.facts.catalogue import load_catalogue
+from dynamo_containers.lock import check as lock_check
+from dynamo_containers.lock import selection
 
 if TYPE_CHECKING:
     from tests.lock.conftest import Backends, Index
@@ -124,7 +126,7 @@ def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
     backends.own_index("nvidia", other.address, "tensorrt-llm")
     backends.image("trtllm", more='indexes = ["nvidia"]')
     backends.require("trtllm", "tensorrt_llm")
-    assert backends.make(also=("trtllm",)).unreached == ()
+    assert backends.make(also=("trtllm",)).unreachable == ()
     assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]
     assert digest in (backends.folder / "constraints/trtllm-debian-amd64.txt").read_text(encoding="utf-8")
     assert {path for path in index.asked if "tensorrt" in path} == set()
@@ -141,17 +143,17 @@ def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_oth
     backends.require("first", "torch")
     outcome = backends.make(also=("trtllm", "trtllm-ci"))
     assert backends.pins("first") + backends.pins("common") == ["torch==2.11.0"]
-    assert [(row.what, row.kept) for row in outcome.unreached] == [
+    assert [(row.what, row.kept) for row in outcome.unreachable] == [
         ("constraints/trtllm-debian-amd64.txt", "not locked"),
         ("constraints/trtllm-ci-debian-amd64.txt", "not locked"),
     ]
-    assert outcome.unreached[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
+    assert outcome.unreachable[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
     assert not (backends.folder / "constraints/trtllm-debian-amd64.txt").exists()
-    part = lock_part.Part(images=["trtllm"])
+    part = selection.Part(images=["trtllm"])
     with pytest.raises(
-        UnreachedError, match=r"constraints/trtllm-debian-amd64\.txt +http://127\.0\.0\.1:9/simple/ +not locked"
+        UnreachableError, match=r"constraints/trtllm-debian-amd64\.txt +http://127\.0\.0\.1:9/simple/ +not locked"
     ):
-        lock_check.check(model.load(backends.folder), ["python"], part=part)
+        lock_check.check(load_catalogue(backends.folder), ["python"], part=part)
 
 
 def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
@@ -165,5 +167,7 @@ def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
     backends.make(also=("trtllm",))
     other.instead["tensorrt-llm"] = lambda to: to.send_error(503)
     outcome = backends.make("tensorrt-llm", also=("trtllm",))
-    assert [(row.what, row.kept) for row in outcome.unreached] == [("constraints/trtllm-debian-amd64.txt", "as it was")]
+    assert [(row.what, row.kept) for row in outcome.unreachable] == [
+        ("constraints/trtllm-debian-amd64.txt", "as it was")
+    ]
     assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]

@@ -129,7 +129,7 @@ def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, proj
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)
-    words = ("dynamo_containers.pip_compile_target", "--folder", str(project.catalogue.folder), project.lock.path)
+    words = ("dynamo_containers.lock.python.compile", "--folder", str(project.catalogue.folder), project.lock.path)
     code, complaints = interrupted(index, "alpha", *words)
     assert code == INTERRUPTED
     assert "Traceback" not in complaints

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import run, source_refresh
-from dynamo_containers.bases import GitSource
+from dynamo_containers import process
 from dynamo_containers.errors import LockError
-from dynamo_containers.pins import PinnedSource
-from dynamo_containers.run import Command
+from dynamo_containers.facts.bases import GitSource
+from dynamo_containers.facts.pins import PinnedSource
+from dynamo_containers.lock import git_sources
+from dynamo_containers.process import Command
 
 if TYPE_CHECKING:
-    from dynamo_containers.outcome import Outcome
+    from dynamo_containers.upstream.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Repository:
     def git(self, *words: str) -> str:
         identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.invalid", "-c", "tag.gpgSign=false")
         argv = ("git", "-C", str(self.folder), *identity, *words)
-        return run.capture(Command(argv=argv, env={"GIT_CONFIG_GLOBAL": "/dev/null"})).strip()
+        return process.capture(Command(argv=argv, env={"GIT_CONFIG_GLOBAL": "/dev/null"})).strip()
 
     def commit(self, words: str) -> str:
         """Make a commit, and return it."""
@@ -56,7 +57,7 @@ def ask(
 ) -> Outcome[str, PinnedSource]:
     old = {"dynamo": pin} if pin else {}
     sources = {"dynamo": GitSource(git=address, ref=ref)}
-    return source_refresh.refresh(sources, old, upgrade_all=upgrade_all, seconds=seconds)
+    return git_sources.refresh(sources, old, upgrade_all=upgrade_all, seconds=seconds)
 
 
 def test_a_tag_is_pinned_to_the_commit_that_it_points_at(repository: Repository) -> None:
@@ -116,7 +117,7 @@ def test_a_server_that_refuses_leaves_the_old_pin() -> None:
     for old, kept in ((pin, "the old pin cccccccccccc of v1"), (None, "not locked")):
         made = ask("http://127.0.0.1:1/dynamo", "v2", old)
         assert made.pins == ({"dynamo": old} if old else {})
-        (row,) = made.unreached
+        (row,) = made.unreachable
         assert (row.what, row.asked, row.kept) == ("sources.dynamo", "http://127.0.0.1:1/dynamo", kept)
         assert row.why.startswith("unable to access 'http://127.0.0.1:1/dynamo/': ")
 
@@ -128,7 +129,7 @@ def test_a_server_that_says_nothing_is_left_with_all_that_git_started(monkeypatc
         silent.listen()
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/dynamo"
         start = time.monotonic()
-        (row,) = ask(address, "v1", seconds=1).unreached
+        (row,) = ask(address, "v1", seconds=1).unreachable
         assert time.monotonic() - start < 4
         assert row.why == "no answer within 1 s"
         deadline = time.monotonic() + 2

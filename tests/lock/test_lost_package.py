@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import model, oci_layout, os_lock, roots
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import oci_layout, root_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +30,8 @@ NEVER = "9999:0-never"
 def lock(tmp_path: Path) -> os_lock.OsLock:
     """Return the lock of the runtime's root image in a copied checkout: its tzdata is one that never existed."""
     for name in ("containers", "constraints"):
-        copytree(model.ROOT / name, tmp_path / name)
-    bases = model.load(tmp_path).bases["debian"]
+        copytree(ROOT / name, tmp_path / name)
+    bases = load_catalogue(tmp_path).bases["debian"]
     lock = os_lock.OsLock(bases=bases, role="runtime", platform=native_platform())
     packages = {package.name: package for package in os_lock.read(lock, tmp_path)}
     tzdata = packages["tzdata"]
@@ -56,7 +58,7 @@ def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorde
     lock: os_lock.OsLock, tmp_path: Path
 ) -> None:
     epoch = 1700000000
-    image = roots.ensure(tmp_path, lock, epoch)
+    image = root_images.ensure(tmp_path, lock, epoch)
     (row,) = [row for row in image.drift if row.name == "tzdata"]
     assert row.locked == NEVER
     assert row.used[0].isdigit()
@@ -65,4 +67,4 @@ def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorde
     assert {name: installed.get(name, "") for name in [each.name for each in image.drift]} == {
         each.name: each.used for each in image.drift
     }
-    assert roots.cached(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image
+    assert root_images.cached(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image

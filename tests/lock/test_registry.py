@@ -15,19 +15,24 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from dynamo_containers import engine, host_tools, image_refresh, lock, lock_part, model
-from dynamo_containers.bases import RegistryRoot
-from dynamo_containers.errors import LockError, UnreachedError
-from dynamo_containers.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers import engine
+from dynamo_containers.errors import LockError, UnreachableError
+from dynamo_containers.facts.bases import RegistryRoot
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.facts.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.lock import images as lock_images
+from dynamo_containers.lock import selection
+from dynamo_containers.lock import update as lock_update
 from dynamo_containers.platforms import Platform
-from dynamo_containers.registry import Client
+from dynamo_containers.upstream import host_tools
+from dynamo_containers.upstream.registry import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
-    from dynamo_containers.outcome import Outcome
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.upstream.outcome import Outcome
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -121,7 +126,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def program() -> dict[str, str]:
     """Return the environment in which docker-registry is found."""
-    return {**os.environ, **host_tools.environment(model.ROOT, ("docker-registry",))}
+    return {**os.environ, **host_tools.environment(ROOT, ("docker-registry",))}
 
 
 @pytest.fixture(scope="module")
@@ -161,20 +166,20 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Return how buildx is called: with an empty configuration and without an engine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    buildx = engine.client_buildx(model.ROOT)
+    buildx = engine.client_buildx(ROOT)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     return Client(buildx=buildx)
 
 
-def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> image_refresh.Row:
-    return image_refresh.Row(bases="cuda", role="runtime", root=RegistryRoot(image=image), platforms=platforms)
+def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> lock_images.Row:
+    return lock_images.Row(bases="cuda", role="runtime", root=RegistryRoot(image=image), platforms=platforms)
 
 
 def ask(
     client: Client, image: str, pin: PinnedRoot | None = None, *, upgrade_all: bool = False
 ) -> Outcome[tuple[str, str], PinnedRoot]:
     old = {("cuda", "runtime"): pin} if pin else {}
-    return image_refresh.refresh(client, [row(image)], old, upgrade_all=upgrade_all)
+    return lock_images.refresh(client, [row(image)], old, upgrade_all=upgrade_all)
 
 
 def pinned(client: Client, image: str) -> PinnedRoot:
@@ -188,7 +193,7 @@ def test_a_tag_is_pinned_by_its_index_and_the_manifest_of_each_platform(client: 
     made = ask(client, image)
     assert made.pins == {("cuda", "runtime"): PinnedRoot(image=image, index=index, platforms=manifests)}
     assert made.said == (f"roots.cuda.runtime: {image} is pinned to {index}",)
-    assert made.unreached == ()
+    assert made.unreachable == ()
 
 
 def test_a_platform_with_a_repository_of_its_own_is_pinned_by_its_image(client: Client, registry: Registry) -> None:
@@ -206,7 +211,7 @@ def test_an_unchanged_tag_moves_nothing_and_says_nothing(client: Client, registr
     pin = pinned(client, image)
     for upgrade_all in (False, True):
         made = ask(client, image, pin, upgrade_all=upgrade_all)
-        assert (made.pins["cuda", "runtime"], made.said, made.unreached) == (pin, (), ())
+        assert (made.pins["cuda", "runtime"], made.said, made.unreachable) == (pin, (), ())
 
 
 def test_manifests_that_were_not_known_are_added_to_an_index_that_stays(client: Client, registry: Registry) -> None:
@@ -281,15 +286,15 @@ def project(registry: Registry, tmp_path: Path) -> Catalogue:
 def checkout(folder: Path, address: str) -> Catalogue:
     (folder / "containers").mkdir(parents=True, exist_ok=True)
     if not (folder / ".engine").exists():
-        (folder / ".engine").symlink_to(model.ROOT / ".engine")  # where a private buildx stands
-    (folder / model.IMAGES_FILE).write_text(IMAGES.replace("{address}", address), encoding="utf-8")
-    return model.load(folder)
+        (folder / ".engine").symlink_to(ROOT / ".engine")  # where a private buildx stands
+    (folder / IMAGES_FILE).write_text(IMAGES.replace("{address}", address), encoding="utf-8")
+    return load_catalogue(folder)
 
 
 def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
     project: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock.publish(lock.refresh(project, ["images"]), None)
+    lock_update.publish(lock_update.refresh(project, ["images"]), None)
     assert "is pinned to sha256:" in capsys.readouterr().out
     pins = load_pins(project.folder)
     nobody = f"127.0.0.1:{free_port()}"
@@ -300,9 +305,9 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
     )
     text = render(Pins(epoch=pins.epoch, programs={}, roots={("cuda", "runtime"): moved}))
     (project.folder / PINS_FILE).write_text(text, encoding="utf-8")
-    report = lock.refresh(checkout(project.folder, nobody), ["images"])
-    with pytest.raises(UnreachedError) as caught:
-        lock.publish(report, None)
+    report = lock_update.refresh(checkout(project.folder, nobody), ["images"])
+    with pytest.raises(UnreachableError) as caught:
+        lock_update.publish(report, None)
     assert (project.folder / PINS_FILE).read_text(encoding="utf-8") == text
     assert caught.value.exit_code == 10
     (line,) = [line for line in str(caught.value).splitlines() if "roots.cuda.runtime" in line]
@@ -312,7 +317,7 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
 
 def test_what_was_never_pinned_and_cannot_be_asked_is_not_locked(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    (row,) = lock.refresh(checkout(tmp_path / "checkout", nobody), ["images"]).unreached
+    (row,) = lock_update.refresh(checkout(tmp_path / "checkout", nobody), ["images"]).unreachable
     assert (row.what, row.kept) == ("roots.cuda.runtime", "not locked")
     assert load_pins(tmp_path / "checkout").roots == {}
 
@@ -324,20 +329,20 @@ def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: Client)
         image = f"127.0.0.1:{silent.getsockname()[1]}/cuda:1"
         start = time.monotonic()
         rows = [row(image), row(image.replace("cuda", "other"))]
-        made = image_refresh.refresh(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
+        made = lock_images.refresh(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
     assert time.monotonic() - start < 5
-    assert [(each.why, each.kept) for each in made.unreached] == [("no answer within 1 s", "not locked")] * 2
+    assert [(each.why, each.kept) for each in made.unreachable] == [("no answer within 1 s", "not locked")] * 2
 
 
 def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
-    text = (project.folder / model.IMAGES_FILE).read_text(encoding="utf-8")
+    text = (project.folder / IMAGES_FILE).read_text(encoding="utf-8")
     other = text.partition("[bases.cuda]")[2].partition("[images]")[0].replace("bases.cuda", "bases.rocm")
     address = f"127.0.0.1:{free_port()}"
     other = other.replace(project.bases["cuda"].pulled["runtime"].image.partition("/")[0], address)
     text = text.replace("[images]\n", f"[bases.rocm]{other}\n[images]\n")
-    (project.folder / model.IMAGES_FILE).write_text(text, encoding="utf-8")
-    report = lock.refresh(model.load(project.folder), ["images"], part=lock_part.Part(bases=["cuda"]))
-    assert report.unreached == ()
+    (project.folder / IMAGES_FILE).write_text(text, encoding="utf-8")
+    report = lock_update.refresh(load_catalogue(project.folder), ["images"], part=selection.Part(bases=["cuda"]))
+    assert report.unreachable == ()
     assert set(load_pins(project.folder).roots) == {("cuda", "runtime")}
 
 
@@ -358,9 +363,9 @@ platforms = ["linux/arm64"]
 def with_engine(project: Catalogue, address: str, way: str = "image") -> Catalogue:
     """Return the checkout with an image on the published image of its engine."""
     row = ENGINE_ROW.replace("{address}", address).replace("{way}", way)
-    head = (project.folder / model.IMAGES_FILE).read_text(encoding="utf-8").partition("[images")[0]
-    (project.folder / model.IMAGES_FILE).write_text(head + row, encoding="utf-8")
-    return model.load(project.folder)
+    head = (project.folder / IMAGES_FILE).read_text(encoding="utf-8").partition("[images")[0]
+    (project.folder / IMAGES_FILE).write_text(head + row, encoding="utf-8")
+    return load_catalogue(project.folder)
 
 
 def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row(
@@ -368,7 +373,7 @@ def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row
 ) -> None:
     index = registry.push_index("engine", "1", "one")
     arm = str(registry.push("engine", "arm", Platform.ARM64, "one")["digest"])
-    report = lock.refresh(with_engine(project, registry.address), ["images"])
+    report = lock_update.refresh(with_engine(project, registry.address), ["images"])
     image = f"{registry.address}/engine:1"
     assert f"roots.engine-image.engine: {image} is pinned to {index}" in report.terminal
     pin = PinnedRoot(image=image, index=index, platforms={Platform.ARM64: arm})
@@ -379,10 +384,10 @@ def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used
     project: Catalogue, registry: Registry
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    assert lock.refresh(with_engine(project, nobody, way="wheels"), ["images"]).unreached == ()
+    assert lock_update.refresh(with_engine(project, nobody, way="wheels"), ["images"]).unreachable == ()
     registry.push_index("engine", "1", "one")
-    lock.refresh(with_engine(project, registry.address), ["images"])
-    lock.refresh(with_engine(project, registry.address, way="wheels"), ["images"])
+    lock_update.refresh(with_engine(project, registry.address), ["images"])
+    lock_update.refresh(with_engine(project, registry.address, way="wheels"), ["images"])
     assert ("engine-image", "engine") in load_pins(project.folder).roots  # for the way back
 
 
@@ -390,11 +395,11 @@ def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_p
     project: Catalogue, registry: Registry
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    (row,) = lock.refresh(with_engine(project, nobody), ["images"]).unreached
+    (row,) = lock_update.refresh(with_engine(project, nobody), ["images"]).unreachable
     assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{nobody}/engine:1", "not locked")
     registry.push_index("engine", "1", "one")
-    lock.refresh(with_engine(project, registry.address), ["images"])
+    lock_update.refresh(with_engine(project, registry.address), ["images"])
     before = load_pins(project.folder).roots["engine-image", "engine"]
-    (row,) = lock.refresh(with_engine(project, nobody), ["images"]).unreached
+    (row,) = lock_update.refresh(with_engine(project, nobody), ["images"]).unreachable
     assert row.kept.startswith(f"the old pin {before.index[:19]}")
     assert load_pins(project.folder).roots["engine-image", "engine"] == before

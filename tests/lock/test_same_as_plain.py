@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import locks
-from dynamo_containers import python_lock_refresh, run
+from dynamo_containers import process
+from dynamo_containers.lock.python import schedule as python_schedule
 from dynamo_containers.platforms import native_platform
 from tests.lock.conftest import NOW
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from dynamo_containers.python_lock import LockFile
+    from dynamo_containers.facts.locks.python_lock import LockFile
     from tests.lock.conftest import Index, Project
 
 CPYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
@@ -61,8 +62,8 @@ def fill(index: Index) -> None:
 
 def ours(lock: LockFile, folder: Path, before: datetime) -> str:
     """Return the body of the lock that we make."""
-    wish = python_lock_refresh.Wish(uploaded_before=before)
-    run.execute(run.Plan(commands=(python_lock_refresh.plan(lock, folder, wish),)))
+    wish = python_schedule.Wish(uploaded_before=before)
+    process.execute(process.Plan(commands=(python_schedule.plan(lock, folder, wish),)))
     return locks.body((folder / lock.path).read_text(encoding="utf-8"))
 
 
@@ -70,13 +71,13 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
     index: Index, project: Project, tmp_path: Path
 ) -> None:
     fill(index)
-    folder, before = project.catalogue.folder, python_lock_refresh.cooled(project.catalogue, NOW)
+    folder, before = project.catalogue.folder, python_schedule.cooled(project.catalogue, NOW)
     lock = locks.like_this_machine(folder)
     (folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
     made = ours(lock, folder, before)
     foreign = f"/files/lib_native-1.1-{CPYTHON}-{CPYTHON}-win_amd64.whl"
     assert foreign not in index.asked
-    run.call(locks.plain(lock, folder, tmp_path / "plain.txt", before))
+    process.call(locks.plain(lock, folder, tmp_path / "plain.txt", before))
     assert made == (tmp_path / "plain.txt").read_text(encoding="utf-8")
     assert foreign in index.asked  # plain pip-compile reads the file: its hashes do not come from what the index says
     machine = native_platform().machine.replace("_", "-")

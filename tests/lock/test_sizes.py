@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import model, python_lock, python_lock_report, python_sizes
 from dynamo_containers.errors import INTERRUPTED, DownloadError
-from dynamo_containers.python_sizes import SIZES_FILE, load, read
+from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
+from dynamo_containers.facts.locks import download_sizes, python_lock
+from dynamo_containers.facts.locks.download_sizes import SIZES_FILE, load, read
+from dynamo_containers.lock.python import report as python_report
 from tests.lock.conftest import JSON, Index, answer, interrupted, serve
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def test_a_better_file_that_came_after_the_lock_does_not_count(index: Index, pro
 def test_what_is_compiled_for_a_platform_has_the_size_of_its_source(index: Index, backends: Backends) -> None:
     index.add("kernels", "1.0", tag=X86)
     index.add_source("kernels", "1.0", b"x" * 12345)
-    images = backends.folder / model.IMAGES_FILE
+    images = backends.folder / IMAGES_FILE
     text = images.read_text(encoding="utf-8").replace(
         'description = "first"', 'description = "first"\ncompiles = { "linux/amd64" = ["kernels"] }'
     )
@@ -123,7 +125,7 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
     backends.require("first", "alpha", "beta")
     for outcome in (backends.make(), backends.make()):
         assert outcome.unstated == (("alpha==1.0", "first-debian-amd64"),)
-        assert python_lock_report.unstated(outcome.unstated) == (
+        assert python_report.unstated(outcome.unstated) == (
             "The index states no size of these, so constraints/sizes.toml has none:\n\n"
             "| package    | locks              |\n"
             "| ---------- | ------------------ |\n"
@@ -131,8 +133,8 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
         )
         assert list(read(backends.folder)["first-debian-amd64"]) == ["beta==1.0"]
         index.asked.clear()
-    every = python_lock.locks(model.load(backends.folder))
-    assert python_sizes.faults([lock for lock in every if lock.layer.name == "first"], backends.folder) == ()
+    every = python_lock.locks(load_catalogue(backends.folder))
+    assert download_sizes.faults([lock for lock in every if lock.layer.name == "first"], backends.folder) == ()
     assert index.asked == []
 
 
@@ -242,7 +244,7 @@ def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_
     forget(backends.folder)
     server.shutdown()
     server.server_close()
-    (row,) = backends.make(also=("trtllm",)).unreached
+    (row,) = backends.make(also=("trtllm",)).unreachable
     assert (row.what, row.kept) == ("sizes of constraints/trtllm-debian-amd64.txt", "left out")
     found = load(backends.folder)
     assert found.stated["first-debian-amd64"] == {"torch==2.11.0": wheel_size(index, "torch-2.11.0-py3-none-any")}
@@ -257,7 +259,7 @@ def test_an_interrupted_question_leaves_no_answer(index: Index, project: Project
     questions, answers = tmp_path / "questions.json", tmp_path / "answers.json"
     questions.write_text(json.dumps({project.lock.path: ["alpha==1.0"]}), encoding="utf-8")
     words = ("--folder", str(project.catalogue.folder), str(questions), "--answers", str(answers))
-    code, complaints = interrupted(index, "alpha", "dynamo_containers.pip_sizes", *words)
+    code, complaints = interrupted(index, "alpha", "dynamo_containers.lock.python.size_query", *words)
     assert code == INTERRUPTED
     assert "Traceback" not in complaints
     assert not answers.exists()

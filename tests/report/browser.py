@@ -16,7 +16,8 @@ from shutil import which
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import host_tools, model
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.upstream import host_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def program() -> tuple[str, dict[str, str]]:
     """Return Debian's Chromium, unpacked where the host has none, and the variables under which it runs."""
     if which("chromium"):
         return "chromium", dict(os.environ)
-    found = {**os.environ, **host_tools.environment(model.ROOT, ("chromium",))}
+    found = {**os.environ, **host_tools.environment(ROOT, ("chromium",))}
     root = next(Path(each).parents[1] for each in found["PATH"].split(os.pathsep) if (Path(each) / "chromium").exists())
     # libpulse looks for a part of it at that place of the host alone, as its RUNPATH says.
     private = [str(folder) for folder in root.glob("usr/lib/*/pulseaudio")]

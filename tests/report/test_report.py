@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, model, run, up_to_date
-from dynamo_containers.report import record, store
-from dynamo_containers.report.record import CACHED, DONE, FAILED, WAITING
+from dynamo_containers import engine, process
+from dynamo_containers.builds import up_to_date
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
+from dynamo_containers.inspect.report import record, store
+from dynamo_containers.inspect.report.record import CACHED, DONE, FAILED, WAITING
 from tests import copied
 from tests.report import browser
 
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamo_containers.report.record import Report
+    from dynamo_containers.inspect.report.record import Report
 
 pytestmark = pytest.mark.engine
 
 REPOSITORY = "report-base"
-PICTURES = model.ROOT / ".build/report-test"
+PICTURES = ROOT / ".build/report-test"
 MINUTES = 15
 FETCHED = ("base-nixl", "base-runtime", "base-rest")
 WORDS = "<b>this wheelhouse</b> is bad"
@@ -45,8 +47,8 @@ class Built:
     page: Path
 
 
-def invoke(copy: Path, *words: str) -> run.Finished:
-    return run.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *words: str) -> process.Finished:
+    return process.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
 
 
 def last(copy: Path) -> Report:
@@ -59,9 +61,9 @@ def last(copy: Path) -> Report:
 def built() -> Iterator[Built]:
     copy = copied.clone("report-copy")
     (copy / ".engine").mkdir()
-    (copy / ".engine/data").symlink_to(model.ROOT / ".engine/data")  # where sizes are read
-    rows = (copy / model.IMAGES_FILE).read_text(encoding="utf-8")
-    (copy / model.IMAGES_FILE).write_text(rows.replace('"dynamo-base"', f'"{REPOSITORY}"'), encoding="utf-8")
+    (copy / ".engine/data").symlink_to(ROOT / ".engine/data")  # where sizes are read
+    rows = (copy / IMAGES_FILE).read_text(encoding="utf-8")
+    (copy / IMAGES_FILE).write_text(rows.replace('"dynamo-base"', f'"{REPOSITORY}"'), encoding="utf-8")
     first = invoke(copy, "build.base")
     assert first.returncode == 0, first.stderr[-4000:]
     good = last(copy)
@@ -79,10 +81,10 @@ def built() -> Iterator[Built]:
     known = {report.name: report for report in store.read(copy)}
     again = next(report for name, report in known.items() if name not in {good.name, kept.name, bad.name})
     yield Built(good=known[good.name], kept=known[kept.name], again=again, bad=bad, page=copy / store.PAGE)
-    environment = engine.environment(model.ROOT)
+    environment = engine.environment(ROOT)
     argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)
-    tags = run.capture(run.Command(argv=argv, env=environment)).split()
-    run.capture(run.Command(argv=("docker", "image", "rm", *tags), env=environment))
+    tags = process.capture(process.Command(argv=argv, env=environment)).split()
+    process.capture(process.Command(argv=("docker", "image", "rm", *tags), env=environment))
     shutil.rmtree(copy)
 
 

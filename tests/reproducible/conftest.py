@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers.model import Stage
+from dynamo_containers.facts.catalogue import Stage
 
 if TYPE_CHECKING:
     import pytest

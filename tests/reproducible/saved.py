@@ -7,7 +7,7 @@ import tarfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from dynamo_containers.layer_compare import Difference, first_difference, first_offset, members
+from tests.reproducible.layer_compare import Difference, first_difference, first_offset, members
 from tests.smoke.layers import decompressed
 
 if TYPE_CHECKING:

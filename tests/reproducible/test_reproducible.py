@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, model, prepare, run
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
+from dynamo_containers.plan import bake
+from dynamo_containers.prepare import inputs
 from tests.reproducible.conftest import targets
 from tests.reproducible.saved import difference, manifest_digest
 from tests.second_machine import TAKEN_OVER
@@ -18,9 +21,9 @@ from tests.second_machine import TAKEN_OVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.model import Stage
+    from dynamo_containers.facts.catalogue import Stage
 
-FOLDER = model.ROOT / ".build" / "reproducible"
+FOLDER = ROOT / ".build" / "reproducible"
 MACHINES = {"one": ("builder", "0022"), "elsewhere/deeper/two": ("another.example", "0077")}
 """Place of the checkout -> host name and umask."""
 
@@ -41,9 +44,9 @@ def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
     kept.mkdir(parents=True)
     script = str(Path(__file__).with_name("elsewhere.sh"))
     checkout = FOLDER / place
-    where = (str(model.ROOT), str(checkout), name, mask, sys.executable, str(kept), " ".join(TAKEN_OVER))
+    where = (str(ROOT), str(checkout), name, mask, sys.executable, str(kept), " ".join(TAKEN_OVER))
     try:
-        run.call(run.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
+        process.call(process.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
     finally:
         shutil.rmtree(checkout, ignore_errors=True)
     return kept
@@ -52,9 +55,9 @@ def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
 @cache
 def tag(stage: Stage, image: str) -> str:
     """Return the tag under which an image is built."""
-    request = build.request(model.load(), stage, images=[image])
-    version = prepare.facts(request, dry_run=True).version
-    return build.tag(request.images[0], stage, request.bases, request.platforms, version)
+    request = bake.request(load_catalogue(), stage, images=[image])
+    version = inputs.facts(request, dry_run=True).version
+    return bake.tag(request.images[0], stage, request.bases, request.platforms, version)
 
 
 @pytest.mark.engine

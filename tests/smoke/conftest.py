@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import engine as engines
-from dynamo_containers import model, run
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.platforms import Platform
 from tests.smoke import forbidden
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
@@ -21,8 +22,8 @@ from tests.smoke.layers import Saved, saved
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue, Image
 
 EMULATED = 12.0
 """How much slower than a native container an emulated one may be (measured with qemu-user: 3 to 10 times)."""
@@ -59,12 +60,12 @@ def _emulation(config: pytest.Config) -> str:
 
 def _engine_arch() -> str:
     words = ("docker", "version", "--format", "{{.Server.Arch}}")
-    return run.capture(run.Command(argv=words, env=engines.environment(model.ROOT))).strip()
+    return process.capture(process.Command(argv=words, env=engines.environment(ROOT))).strip()
 
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
-    return model.load()
+    return load_catalogue()
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +104,7 @@ def engine(request: pytest.FixtureRequest, platform: Platform) -> Engine:
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     emulated = _emulation(request.config) != "native"
-    environment = engines.environment(model.ROOT)
+    environment = engines.environment(ROOT)
     return Engine(environment=environment, platform=platform, patience=EMULATED if emulated else 1, logs=logs)
 
 
@@ -133,7 +134,7 @@ def labels(inspected: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
-    return forbidden.of_this_machine(model.ROOT)
+    return forbidden.of_this_machine(ROOT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

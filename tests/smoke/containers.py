@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import run
+from dynamo_containers import process
 from dynamo_containers.errors import FatalError
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Engine:
         Raises:
             CouldNotCheckError: it failed or hung.
         """
-        command = run.Command(argv=("docker", *words), env=self.environment)
-        finished = run.finish(command, seconds=seconds)
+        command = process.Command(argv=("docker", *words), env=self.environment)
+        finished = process.finish(command, seconds=seconds)
         if finished.returncode:
             message = f"docker {' '.join(words)}\nended with {finished.returncode}: {finished.stderr}"
             raise CouldNotCheckError(message)
@@ -118,12 +118,12 @@ class Container:
 
     def run(self, *, seconds: float) -> str:
         """Start it, wait for its end and return its standard output; see `Engine.run`."""
-        command = run.Command(
+        command = process.Command(
             argv=("docker", "start", "--attach", self.id),
             env=self.engine.environment,
             hint=f"What it wrote: {self.files[0]} and {self.files[1]}",
         )
-        finished = run.finish(command, seconds=seconds * self.engine.patience)
+        finished = process.finish(command, seconds=seconds * self.engine.patience)
         assert finished.returncode == 0, (
             f"{self.name}: exit code {finished.returncode}\n{finished.stderr[-3000:]}\n{command.hint}"
         )
@@ -144,7 +144,7 @@ class Container:
 
     def keep_logs(self) -> None:
         """Write what the container wrote so far into the logs folder."""
-        command = run.Command(argv=("docker", "logs", self.id), env=self.engine.environment)
-        finished = run.finish(command, seconds=ENGINE_SECONDS)
+        command = process.Command(argv=("docker", "logs", self.id), env=self.engine.environment)
+        finished = process.finish(command, seconds=ENGINE_SECONDS)
         for file, text in zip(self.files, (finished.stdout, finished.stderr), strict=True):
-            run.write(run.Document(path=file, text=text))
+            process.write(process.Document(path=file, text=text))

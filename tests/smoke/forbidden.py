@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 from pip._internal.models.index import PyPI
 from pip._vendor import certifi
 
-from dynamo_containers import apt, host_secrets, run
+from dynamo_containers import process
+from dynamo_containers.prepare import build_secrets
+from dynamo_containers.upstream import apt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,7 +110,7 @@ def _indexes() -> Iterator[Forbidden]:
 
 
 def _addresses(environment: Mapping[str, str]) -> Iterator[str]:
-    listed = run.capture(run.Command(argv=(sys.executable, "-m", "pip", "config", "list")))
+    listed = process.capture(process.Command(argv=(sys.executable, "-m", "pip", "config", "list")))
     for _, value in INDEX_OPTION.findall(listed):
         yield from value.replace("\\n", " ").split()
     for name in UV_VARIABLES:
@@ -131,7 +133,7 @@ def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
 
 def _certificates(environment: Mapping[str, str]) -> Iterator[Forbidden]:
     """Find the certificates of this machine that the world does not know: a company's own, or a proxy's."""
-    bundle = Path(environment.get("SSL_CERT_FILE", host_secrets.CERTIFICATES))
+    bundle = Path(environment.get("SSL_CERT_FILE", build_secrets.CERTIFICATES))
     if not bundle.is_file():
         return
     public = {*certificates(Path(certifi.where()).read_text(encoding="utf-8"))}

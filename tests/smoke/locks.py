@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import python_pins
+from dynamo_containers.facts.locks import requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.catalogue import Catalogue
 
 SHARES = re.compile(r"^# shares (\S+):", re.MULTILINE)
 """The lock that has what an image has in common with others (python_lock.shares)."""
@@ -21,8 +21,8 @@ def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[t
     """Return (name, version) of what a layer's lock adds, and of what it takes from the locks below it."""
     text = (folder / f"constraints/{layer}-{bases}-{arch}.txt").read_text(encoding="utf-8")
     shared = "".join((folder / path).read_text(encoding="utf-8") for path in SHARES.findall(text))
-    added = {(package.name, package.version) for each in (text, shared) for package in python_pins.read(each)}
-    return added | {*python_pins.provided(text)}
+    added = {(package.name, package.version) for each in (text, shared) for package in requirements.read(each)}
+    return added | {*requirements.provided(text)}
 
 
 MISTAGGED = {

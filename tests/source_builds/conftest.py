@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import build, build_record, engine, model, prepare, reach, run
-from dynamo_containers.model import Stage
+from dynamo_containers import engine, process
+from dynamo_containers.builds import diagnosis
+from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
+from dynamo_containers.plan import bake
+from dynamo_containers.prepare import build_record, inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from dynamo_containers.build import Request
-    from dynamo_containers.run import Document
+    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.process import Document
 
 STEP = re.compile(r"^#(\d+) \[\S+ (?:(?P<stage>\S+) )?\d+/\d+\] (?P<what>.*)$", re.MULTILINE)
 WORDS = {
@@ -39,12 +42,12 @@ WORDS = {
 
 @cache
 def environment() -> dict[str, str]:
-    return dict(engine.environment(model.ROOT))
+    return dict(engine.environment(ROOT))
 
 
 def repository(name: str, folder: Path) -> Path:
     """Return a repository with one commit of the small sources of a project."""
-    shutil.copytree(model.ROOT / "tests/sources" / name, folder / name)
+    shutil.copytree(ROOT / "tests/sources" / name, folder / name)
     return committed(folder / name)
 
 
@@ -78,7 +81,7 @@ class Asked:
 
     def request(self) -> Request:
         """Return it as the command line would."""
-        return build.request(model.load(), self.stage, images=[self.image], sources=self.sources, strict=self.strict)
+        return bake.request(load_catalogue(), self.stage, images=[self.image], sources=self.sources, strict=self.strict)
 
 
 def built(
@@ -92,14 +95,14 @@ def built(
         again: steps that are done although nothing changed, as on a machine that has nothing.
     """
     request = asked.request()
-    facts = prepare.facts(request)
+    facts = inputs.facts(request)
     request = change(request)
-    plan = build.plan(request, facts, environment(), engine.buildx(environment()))
+    plan = bake.plan(request, facts, environment(), engine.buildx(environment()))
     for document in plan.documents:
-        run.write(_done_again(document, again))
+        process.write(_done_again(document, again))
     (command,) = plan.commands
-    with engine.watched(model.ROOT), reach.explained(request, lambda: engine.client_buildx(model.ROOT)):
-        said = run.outputs(command).stderr
+    with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
+        said = process.outputs(command).stderr
     print(said)  # of a test that fails
     build_record.remember(request, facts)
     return said
@@ -127,12 +130,12 @@ def never_seen() -> int:
 
 
 def docker(*words: str) -> str:
-    return run.capture(run.Command(argv=("docker", *words), env=environment())).strip()
+    return process.capture(process.Command(argv=("docker", *words), env=environment())).strip()
 
 
 def tag_of(image: str) -> str:
     """Return the tag of an image on the debian bases for this machine."""
-    request = build.request(model.load(), Stage.RUNTIME, images=["frontend"])
+    request = bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"])
     (tag,) = (
         each
         for each in docker("images", "--format={{.Repository}}:{{.Tag}}").splitlines()

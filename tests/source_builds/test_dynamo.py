@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.model import Stage
+from dynamo_containers.facts.catalogue import Stage
 from tests.source_builds.conftest import Asked, built, docker, git, never_seen, ran, tag_of
 
 if TYPE_CHECKING:

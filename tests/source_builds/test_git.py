@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, model, prepare
+from dynamo_containers import engine
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.model import Stage
+from dynamo_containers.facts.catalogue import ROOT, Stage
+from dynamo_containers.prepare import inputs
 from tests.lock.test_registry import free_port
 from tests.source_builds.conftest import Asked, built, docker, git, tag_of
 
@@ -32,7 +33,7 @@ def url(dynamo: Path) -> Iterator[str]:
     """Serve the repository where this machine reaches it, and where its engine does: that may be another network."""
     port = free_port()
     serve = ("git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={dynamo.parent}")
-    inside = engine.network(model.ROOT)
+    inside = engine.network(ROOT)
     with ExitStack() as stack:
         for words in [(), inside] if inside else [()]:
             process = stack.enter_context(subprocess.Popen((*words, *serve, str(dynamo.parent)), env=os.environ))
@@ -71,7 +72,7 @@ def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dy
     (dynamo / "new.py").touch()
     try:
         with pytest.raises(LockError, match=f"{commit}-dirty"):
-            prepare.facts(asked(str(dynamo), strict=True).request())
+            inputs.facts(asked(str(dynamo), strict=True).request())
         built(asked(str(dynamo)))
     finally:
         (dynamo / "new.py").unlink()

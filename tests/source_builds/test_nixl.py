@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import CommandFailedError
-from dynamo_containers.model import Stage
+from dynamo_containers.facts.catalogue import Stage
 from tests.source_builds.conftest import Asked, built, docker, git, never_seen, ran, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dynamo_containers.build import Request
+    from dynamo_containers.plan.bake import Request
 
     Folders = dict[str, Path]
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, fetch, model, sources
-from dynamo_containers.model import Stage
+from dynamo_containers.facts.catalogue import ROOT, Stage
+from dynamo_containers.upstream import apt, deb_origins
+from dynamo_containers.upstream import download as upstream_download
 from tests.source_builds.conftest import Asked, built, committed, docker, tag_of
 from tests.source_builds.test_nixl import SAY
 
@@ -32,9 +33,9 @@ MODULES = {"cma", "ib", "rdmacm"}
 def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return UCX's source as a repository."""
     place = f"pool/main/u/ucx/ucx_{VERSION}.orig.tar.xz"
-    download = fetch.Download(url=apt.address(apt.host_mirrors()[apt.MAIN], place), sha256=SHA256)
+    download = upstream_download.Download(url=apt.address(apt.host_mirrors()[apt.MAIN], place), sha256=SHA256)
     folder = tmp_path_factory.mktemp("real")
-    with tarfile.open(fetch.fetch(sources.downloads(model.ROOT), download)) as archive:
+    with tarfile.open(upstream_download.fetch(deb_origins.downloads(ROOT), download)) as archive:
         archive.extractall(folder, filter="data")
     found = folder / f"ucx-{VERSION}"
     (found / "debian.upstream").rename(found / "debian")  # as it is called upstream: configure.ac wants its files
@@ -48,7 +49,7 @@ def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def nixl(repositories: Callable[[str], Path]) -> Path:
     folder = repositories("nixl")
-    shutil.copy(model.ROOT / "tests/sources/real_ucx_plugin.cpp", folder / "src/plugins/ucx/ucx_plugin.cpp")
+    shutil.copy(ROOT / "tests/sources/real_ucx_plugin.cpp", folder / "src/plugins/ucx/ucx_plugin.cpp")
     return folder
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import host_tools, model, sccache
-from dynamo_containers.model import Stage
+from dynamo_containers.facts import sccache
+from dynamo_containers.facts.catalogue import ROOT, Stage
+from dynamo_containers.upstream import host_tools
 from tests.lock.test_registry import free_port
 from tests.source_builds.conftest import Asked, built, docker, ran, tag_of
 from tests.stand_in.servers import host_address
@@ -72,7 +73,7 @@ def redis(folder: Path) -> Iterator[Redis]:
     password, host, port = secrets.token_hex(16), host_address(), free_port()
     settings = (f"bind {host}", f"port {port}", f"requirepass {password}", 'save ""', "maxmemory 256mb")
     (folder / "redis.conf").write_text("\n".join(settings), encoding="utf-8")
-    program = {**os.environ, **host_tools.environment(model.ROOT, ("redis-server",))}
+    program = {**os.environ, **host_tools.environment(ROOT, ("redis-server",))}
     argv = ("redis-server", str(folder / "redis.conf"))
     with subprocess.Popen(argv, env=program, cwd=folder, stdout=subprocess.DEVNULL) as process:
         made = Redis(host=host, port=port, password=password, process=process)

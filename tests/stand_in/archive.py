@@ -13,8 +13,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from dynamo_containers import host_tools, model
+from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.upstream import host_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,7 +87,7 @@ class Archive:
 
 
 def _gpg() -> dict[str, str]:
-    return {**os.environ, **host_tools.environment(model.ROOT, ("gpg", "gpg-agent"))}
+    return {**os.environ, **host_tools.environment(ROOT, ("gpg", "gpg-agent"))}
 
 
 def _output(*argv: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, model
+from dynamo_containers import engine
+from dynamo_containers.facts.catalogue import ROOT
 from tests.stand_in import project as projects
 from tests.stand_in import rpms
 from tests.stand_in.archive import Archive, archive
@@ -47,7 +48,7 @@ def project(
     server: StandIn, packages: Archive, repositories: Rpms, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
     """Return a copy of this project, locked, whose images are removed at the end."""
-    engine.up(model.ROOT, (NATIVE,))
+    engine.up(ROOT, (NATIVE,))
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder) as images:
         projects.push_roots(images, packages, repositories, folder / "store")

@@ -17,10 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from dynamo_containers import bootstrap, engine, mirrors, model, os_lock, programs, sources
-from dynamo_containers.os_lock import OsLock
-from dynamo_containers.pins import PINS_FILE
+from dynamo_containers import engine
+from dynamo_containers.facts import mirrors
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_lock import OsLock
+from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import bootstrap, programs
+from dynamo_containers.upstream import deb_origins
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
 from tests.stand_in import roots, rust
@@ -89,7 +94,7 @@ def offer(server: StandIn, version: str, machine: int) -> None:
 
 def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) -> None:
     """Put stand-ins for the root images into the registry, under the names of those that they stand in for."""
-    catalogue = model.load()
+    catalogue = load_catalogue()
     digests = {"builder": roots.builder(catalogue, store, rpms)}
     digests |= dict.fromkeys(("devel", "runtime"), roots.nvidia(catalogue, store, archive.keyring))
     for role, root in catalogue.bases["cuda"].pulled.items():
@@ -99,9 +104,9 @@ def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) ->
 
 def offer_packages(archive: Archive) -> None:
     """Let the stand-in of Ubuntu's archive have Debian's own Python, and for all else packages with nothing in them."""
-    catalogue = model.load()
+    catalogue = load_catalogue()
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
-    packages = bootstrap.fetched(model.ROOT, lock, os_lock.read(lock, model.ROOT))
+    packages = bootstrap.fetched(ROOT, lock, os_lock.read(lock, ROOT))
     cuda = catalogue.bases["cuda"]
     rows = [each.packages for each in cuda.packages.values()] + [each.packages for each in cuda.extended.values()]
     named = {name for row in rows for name in row}
@@ -109,7 +114,7 @@ def offer_packages(archive: Archive) -> None:
     small["libc6-dev"] = SmallDeb(name="libc6-dev", depends=f"{RENEWED} (>= 9999)")
     small["sudo"] = SmallDeb(name="sudo", files={"etc/sudoers.d/README": "none\n"})
     newer = SmallDeb(name=RENEWED, version="9999-1")
-    archive.offer((sources.stored(model.ROOT, package) for package in packages), (*small.values(), newer))
+    archive.offer((deb_origins.stored(ROOT, package) for package in packages), (*small.values(), newer))
 
 
 def _push(  # noqa: PLR0913 - what is put where
@@ -131,10 +136,10 @@ def _push(  # noqa: PLR0913 - what is put where
 
 def offer_programs(server: StandIn) -> None:
     """Let the stand-in of the release pages have archives with Debian's NATS, etcd and Rust."""
-    catalogue = model.load()
+    catalogue = load_catalogue()
     bases = catalogue.bases["debian"]
-    programs.ensure(model.ROOT, bases, catalogue.pins, NATIVE)
-    tree = programs.folder_of(model.ROOT, bases, catalogue.pins) / NATIVE.arch
+    programs.ensure(ROOT, bases, catalogue.pins, NATIVE)
+    tree = programs.folder_of(ROOT, bases, catalogue.pins) / NATIVE.arch
     members: dict[str, dict[str, str]] = {}
     cuda = catalogue.bases["cuda"]
     for program in (cuda.released[name] for name in cuda.programs):  # etcd and etcdctl come out of one archive
@@ -175,18 +180,18 @@ def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, 
     The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
     """
     for name in COPIED:
-        shutil.copytree(model.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(model.ROOT / "tasks.py", folder)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "tasks.py", folder)
     for lock in (folder / "constraints").glob("*-cuda-*.txt"):
         lock.unlink()  # made for another Python
     pins = folder / PINS_FILE
     pins.write_text(_without_cuda(pins.read_text(encoding="utf-8")), encoding="utf-8")
-    images = folder / model.IMAGES_FILE
+    images = folder / IMAGES_FILE
     images.write_text(_edited(images.read_text(encoding="utf-8"), server), encoding="utf-8")
     # What needs torch is left to the real image.
     (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
     trusted = str(server.certificates)
-    own = engine.environment(model.ROOT)
+    own = engine.environment(ROOT)
     environment = {
         **os.environ,
         **own,
@@ -199,7 +204,7 @@ def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, 
 
 def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry) -> Path:
     """Write the table of a company whose network reaches the stand-ins alone; return its file."""
-    cuda = model.load().bases["cuda"]
+    cuda = load_catalogue().bases["cuda"]
     assert cuda.archive is not None
     hosts = sorted({root.image.partition("/")[0] for root in cuda.pulled.values()})
     snapshot = cuda.sources.snapshot.partition("{timestamp}")[0]
@@ -226,7 +231,7 @@ def _without_cuda(pins: str) -> str:
 
 def _edited(text: str, server: StandIn) -> str:
     """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
-    debian, cuda = (model.load().bases[name] for name in ("debian", "cuda"))
+    debian, cuda = (load_catalogue().bases[name] for name in ("debian", "cuda"))
     head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)
     kept = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
     before, start, of_cuda = head.partition("[bases.cuda]\n")

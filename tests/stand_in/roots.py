@@ -14,16 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dynamo_containers import apt, bootstrap, host_tools, model, oci_layout, os_lock, os_suite, sources
-from dynamo_containers.bases import Root
-from dynamo_containers.os_lock import OsLock
+from dynamo_containers.facts.bases import Root
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import apt_resolve, bootstrap, oci_layout
+from dynamo_containers.upstream import apt, deb_origins, host_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dynamo_containers.apt import Package
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.upstream.apt import Package
     from tests.stand_in.rpms import Rpms
 
 NATIVE = native_platform()
@@ -56,8 +59,8 @@ def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
     plain = debian.bootstrapped["builder"]
     root = replace(plain, packages=(*plain.packages, *MANYLINUX))
     lock = OsLock(bases=replace(debian, roots={"builder": root}), role="builder", platform=NATIVE)
-    packages = os_suite.current(lock, model.ROOT)
-    host_tools.fetched(packages, apt.host_mirrors(), sources.downloads(model.ROOT))
+    packages = apt_resolve.current(lock, ROOT)
+    host_tools.fetched(packages, apt.host_mirrors(), deb_origins.downloads(ROOT))
     repositories = bases["cuda"].repositories["builder"]
     files = {repositories.keyring: rpms.key.read_bytes(), "/etc/popt": FORCE, "/etc/rpm/macros": DATABASE}
     files["/var/lib/rpm/rpmdb.sqlite"] = (rpms.database / "rpmdb.sqlite").read_bytes()
@@ -77,7 +80,7 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped["runtime"].suite, packages=NVIDIA)})
     lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
     whole = OsLock(bases=debian, role="runtime", platform=NATIVE)
-    packages = bootstrap.fetched(model.ROOT, whole, os_lock.read(whole, model.ROOT))
+    packages = bootstrap.fetched(ROOT, whole, os_lock.read(whole, ROOT))
     return _image(catalogue, store, lock, packages, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
 
 
@@ -92,7 +95,7 @@ def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
 ) -> str:
     store.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=store) as scratch:
-        tree = bootstrap.tree(model.ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))
+        tree = bootstrap.tree(ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))
         target = Path(scratch) / "changed.tar"
         with tarfile.open(tree) as old, tarfile.open(target, "w") as new:
             for member in old:

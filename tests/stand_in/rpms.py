@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import bootstrap, host_tools, model, os_lock, os_packages, sources
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import bootstrap, os_packages
+from dynamo_containers.upstream import deb_origins, host_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,16 +130,16 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
     """Lay out the files of packages in the lock of what compiles NIXL on the debian bases."""
     if not names:
         return
-    lock = os_packages.lock_of(model.load().bases["debian"], "cxx", NATIVE)
-    wanted = tuple(each for each in os_lock.read(lock, model.ROOT) if each.name in names)
-    for package in bootstrap.fetched(model.ROOT, lock, wanted):
-        argv = ("dpkg-deb", "--extract", str(sources.stored(model.ROOT, package)), str(tree))
+    lock = os_packages.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
+    wanted = tuple(each for each in os_lock.read(lock, ROOT) if each.name in names)
+    for package in bootstrap.fetched(ROOT, lock, wanted):
+        argv = ("dpkg-deb", "--extract", str(deb_origins.stored(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
 
 
 def made(folder: Path) -> Rpms:
     """Make the repositories, and the database of an image."""
-    environment = {**os.environ, **host_tools.environment(model.ROOT, TOOLS)}
+    environment = {**os.environ, **host_tools.environment(ROOT, TOOLS)}
     rpmbuild = shutil.which("rpmbuild", path=environment["PATH"])
     assert rpmbuild is not None
     environment["RPM_CONFIGDIR"] = str(Path(rpmbuild).parent.parent / "lib/rpm")

@@ -9,8 +9,11 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dynamo_containers import bootstrap, model, os_lock, os_packages, sources
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import bootstrap, os_packages
+from dynamo_containers.upstream import deb_origins
 
 NATIVE = native_platform()
 TRIPLE = f"{NATIVE.machine}-unknown-linux-gnu"
@@ -65,15 +68,15 @@ def archive(version: str) -> bytes:
 
 
 def _unpacked(tree: Path) -> Path:
-    lock = os_packages.lock_of(model.load().bases["debian"], "rust", NATIVE)
-    locked = os_lock.read(lock, model.ROOT)
+    lock = os_packages.lock_of(load_catalogue().bases["debian"], "rust", NATIVE)
+    locked = os_lock.read(lock, ROOT)
     (clang,) = (each.name.split("-")[2] for each in locked if each.name.startswith("libclang-common-"))
     beginnings = (*PACKAGES, *MORE, *ALSO)
     packages = tuple(
         each for each in locked if each.name.startswith(beginnings) and each.name != f"libllvm{clang}"
     )  # which is clang's own
-    for package in bootstrap.fetched(model.ROOT, lock, packages):
-        argv = ("dpkg-deb", "--extract", str(sources.stored(model.ROOT, package)), str(tree))
+    for package in bootstrap.fetched(ROOT, lock, packages):
+        argv = ("dpkg-deb", "--extract", str(deb_origins.stored(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
     return tree
 

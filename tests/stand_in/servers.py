@@ -22,7 +22,10 @@ from urllib.parse import unquote
 
 from pip._internal.models.index import PyPI
 
-from dynamo_containers import engine, host_secrets, host_tools, model
+from dynamo_containers import engine
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.prepare import build_secrets
+from dynamo_containers.upstream import host_tools
 from tests.lock.conftest import JSON, Index
 from tests.lock.test_registry import Registry, free_port, wait_for
 
@@ -70,9 +73,9 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     names = ("-addext", f"subjectAltName=IP:{host}", "-addext", "basicConstraints=critical,CA:FALSE")
     argv = ("openssl", "req", *words, *names, "-keyout", str(key), "-out", str(certificate))
     subprocess.run(argv, check=True, capture_output=True)
-    trusted = host_secrets.CERTIFICATES.read_text(encoding="utf-8") + certificate.read_text(encoding="utf-8")
+    trusted = build_secrets.CERTIFICATES.read_text(encoding="utf-8") + certificate.read_text(encoding="utf-8")
     (folder / "trusted.pem").write_text(trusted, encoding="utf-8")
-    real = (host_secrets.index_address(os.environ) or PyPI.simple_url).rstrip("/")
+    real = (build_secrets.index_address(os.environ) or PyPI.simple_url).rstrip("/")
     server = ThreadingHTTPServer((host, 0), BaseHTTPRequestHandler)
     address = f"https://{host}:{server.server_port}"
     made = StandIn(address=address, certificates=folder / "trusted.pem", repositories=folder / "rpms/repositories")
@@ -159,9 +162,9 @@ def registry(folder: Path, networks: Iterable[tuple[str, ...]] = ()) -> Iterator
         "http": {"addr": f"127.0.0.1:{port}"},
     }
     (folder / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-    program = {**os.environ, **host_tools.environment(model.ROOT, ("docker-registry",))}
+    program = {**os.environ, **host_tools.environment(ROOT, ("docker-registry",))}
     serve = ("docker-registry", "serve", str(folder / "settings.yml"))
-    inside = engine.network(model.ROOT)
+    inside = engine.network(ROOT)
     with ExitStack() as stack, (folder / "log").open("wb") as log:
         for words in dict.fromkeys(((), inside, *networks)):
             process = stack.enter_context(subprocess.Popen((*words, *serve), env=program, stdout=log, stderr=log))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import mirrors
-from dynamo_containers.pins import PINS_FILE, load_pins
+from dynamo_containers.facts import mirrors
+from dynamo_containers.facts.pins import PINS_FILE, load_pins
 from tests.lock.test_registry import Registry
 from tests.stand_in.project import NATIVE
 

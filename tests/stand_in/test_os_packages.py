@@ -8,9 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from dynamo_containers import mirrors, model
-from dynamo_containers.os_lock import LOCKED, ON
-from dynamo_containers.pins import load_pins
+from dynamo_containers.facts import mirrors
+from dynamo_containers.facts.catalogue import load_catalogue
+from dynamo_containers.facts.locks.os_lock import LOCKED, ON
+from dynamo_containers.facts.pins import load_pins
 from tests.stand_in.archive import SUITES
 from tests.stand_in.project import NATIVE, RENEWED
 from tests.stand_in.test_mirror import edited
@@ -101,7 +102,7 @@ def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
     project: Project, tags: dict[str, str]
 ) -> None:
     asks = "import sys; print(sys.executable, sys._base_executable); import dynamo.frontend"
-    python = f"python{model.load(project.folder).bases['cuda'].python}"
+    python = f"python{load_catalogue(project.folder).bases['cuda'].python}"
     assert said(project, tags["frontend"], "python", "-c", asks) == f"/opt/dynamo/venv/bin/python /usr/bin/{python}"
     assert said(project, tags["frontend"], "readlink", "/opt/dynamo/venv/bin/python") == "/usr/bin/python3"
     assert "home = /usr/bin" in said(project, tags["frontend"], "cat", "/opt/dynamo/venv/pyvenv.cfg").splitlines()
@@ -167,7 +168,7 @@ def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(project: 
     with edited(project, table(project), f"{packages.address}/ubuntu/", "http://127.0.0.1:9/ubuntu/"):
         done = project.invoke(*LOCK)
     assert done.returncode == 10, done.stderr
-    archive = model.load(project.folder).bases["cuda"].archive
+    archive = load_catalogue(project.folder).bases["cuda"].archive
     assert archive is not None
     address = archive.addresses[NATIVE]
     assert re.search(rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", done.stderr)

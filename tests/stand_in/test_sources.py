@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import model
-from dynamo_containers.os_lock import LOCKED, ON
-from dynamo_containers.pins import load_pins
+from dynamo_containers.facts.catalogue import load_catalogue
+from dynamo_containers.facts.locks.os_lock import LOCKED, ON
+from dynamo_containers.facts.pins import load_pins
 from tests.source_builds.conftest import git, repository
 from tests.stand_in.project import NATIVE
 from tests.stand_in.rpms import OFFERED, SmallRpm
@@ -90,7 +90,7 @@ def test_a_package_that_no_repository_has_is_named(project: Project, offering: R
 
 
 def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: Project, server: StandIn) -> None:
-    from dynamo_containers import mirrors
+    from dynamo_containers.facts import mirrors
 
     before = lock_of(project, "cxx").read_bytes()
     with edited(project, project.environment[mirrors.VARIABLE], f"{server.address}/almalinux/", "https://192.0.2.1:9/"):
@@ -158,5 +158,5 @@ def test_the_repositories_were_asked_for_their_lists_and_for_what_is_locked_alon
     }
     found = {path for path in server.rpms if "/repodata/" not in path}
     assert {path for path in found if "-3.0-" not in path} <= paths
-    repositories = model.load(project.folder).bases["cuda"].repositories["builder"].of(NATIVE)
+    repositories = load_catalogue(project.folder).bases["cuda"].repositories["builder"].of(NATIVE)
     assert all(path.startswith(repositories) for path in server.rpms)

@@ -7,10 +7,11 @@ import shlex
 
 import pytest
 
-from dynamo_containers import model, run
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
 from tests import copied
 
-PAGE = model.ROOT / "docs/add-a-backend.md"
+PAGE = ROOT / "docs/add-a-backend.md"
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = r"^```{}\n(.*?)^```$"
 
@@ -23,7 +24,7 @@ def blocks(language: str) -> list[str]:
 def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFixture[str]) -> None:
     copy = copied.clone("toy-backend")
     (row,) = blocks("toml")
-    with (copy / model.IMAGES_FILE).open("a", encoding="utf-8") as images:
+    with (copy / IMAGES_FILE).open("a", encoding="utf-8") as images:
         images.write(f"\n{row}")
     files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
     assert set(files) == {"requirements/toy.in", "containers/toy/Dockerfile"}
@@ -35,7 +36,7 @@ def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFi
     for line in commands.splitlines():
         program, *words = shlex.split(line)
         assert program == "invoke"
-        run.call(copied.invoke(copy, *words))
+        process.call(copied.invoke(copy, *words))
         output, complaints = capfd.readouterr()
         with capfd.disabled():
             print(f"$ {line}\n{output}{complaints}", flush=True)

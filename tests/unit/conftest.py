@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import apt, disk_space, lock_part, model, oci_layout, os_lock, programs, pulled, roots
-from dynamo_containers.apt import Package
-from dynamo_containers.build import Facts
 from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.place import Place
-from dynamo_containers.model import REST
-from dynamo_containers.pins import PINS_FILE
+from dynamo_containers.engine.paths import Place
+from dynamo_containers.facts import image_reference
+from dynamo_containers.facts.catalogue import IMAGES_FILE, REST, ROOT, load_catalogue
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.pins import PINS_FILE
+from dynamo_containers.lock import selection
+from dynamo_containers.plan.bake import Facts
+from dynamo_containers.plan.layer_split import COMPILED, Piece
 from dynamo_containers.platforms import Platform
-from dynamo_containers.python_pieces import COMPILED, Piece
+from dynamo_containers.prepare import disk_space, oci_layout, programs, root_images
+from dynamo_containers.upstream import apt
+from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dynamo_containers.model import Catalogue
-    from dynamo_containers.os_lock import OsLock
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.os_lock import OsLock
 
 IMAGES = """\
 [project]
@@ -128,7 +132,7 @@ def checkout(tmp_path: Path) -> Path:
     """Return a folder with the two data files and nothing else."""
     folder = tmp_path / "checkout"
     (folder / "containers").mkdir(parents=True)
-    (folder / model.IMAGES_FILE).write_text(IMAGES, encoding="utf-8")
+    (folder / IMAGES_FILE).write_text(IMAGES, encoding="utf-8")
     (folder / PINS_FILE).write_text(PINS, encoding="utf-8")
     return folder
 
@@ -136,7 +140,7 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalogue(checkout: Path) -> Catalogue:
     """Return what the data files of the small checkout say."""
-    return model.load(checkout)
+    return load_catalogue(checkout)
 
 
 def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[Piece, ...]:
@@ -182,9 +186,9 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     leave_free(monkeypatch, 10**15)
     folder = tmp_path / "own"
     for name in ("requirements", "constraints", "containers"):
-        copytree(model.ROOT / name, folder / name)
-    own = model.load(folder)
-    for lock in lock_part.root_locks(own):
+        copytree(ROOT / name, folder / name)
+    own = load_catalogue(folder)
+    for lock in selection.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
         (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
@@ -193,7 +197,7 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def leave_locks_on_images(catalogue: Catalogue) -> None:
     """Leave a lock of one package for all that is installed on root images of registries: none can be made here."""
-    for lock in lock_part.os_locks(catalogue):
+    for lock in selection.os_locks(catalogue):
         if lock.image:
             archive = lock.repositories.name if lock.repositories else lock.archive.name(lock.platform)
             package = Package(
@@ -205,7 +209,7 @@ def leave_locks_on_images(catalogue: Catalogue) -> None:
                 size=1000,
                 sha256="9" * 64,
             )
-            on = pulled.digest(catalogue.pins, lock.bases, lock.role, lock.platform)
+            on = image_reference.digest(catalogue.pins, lock.bases, lock.role, lock.platform)
             os_lock.write(lock, catalogue.folder, (package,), "20261124T180000Z", on)
 
 
@@ -220,7 +224,7 @@ def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
     record = {"digest": digest, "size": 7, "drift": []}
-    roots.record_of(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
+    root_images.record_of(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
 
 
 @pytest.fixture(name="leave_root_image")
@@ -351,7 +355,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def docker(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a docker CLI with buildx: this checkout's private one, or the user's."""
-    place = Place(folder=model.ROOT)
+    place = Place(folder=ROOT)
     plugins = place.client / endpoint.PRIVATE_PLUGINS
     variables = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"}  # nothing listens: --print asks no engine
     if (plugins / endpoint.BUILDX).exists():

@@ -21,7 +21,7 @@ def test_every_kind_of_failure_has_its_own_exit_code() -> None:
         "CommandFailedError": 7,
         "BusyError": 8,
         "UnsupportedHostError": 9,
-        "UnreachedError": 10,
+        "UnreachableError": 10,
     }
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import fetch, progress, run
+from dynamo_containers import process, progress
+from dynamo_containers.upstream import download as upstream_download
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +45,8 @@ def test_a_quiet_command_says_what_it_is_at(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "said", partial(progress.said, every=0.05))
-    run.call(run.Command(argv=("sleep", "0.2"), quiet=True, title="constraints/x.txt"))
-    run.call(run.Command(argv=("/bin/sleep", "0.2"), quiet=True))
+    process.call(process.Command(argv=("sleep", "0.2"), quiet=True, title="constraints/x.txt"))
+    process.call(process.Command(argv=("/bin/sleep", "0.2"), quiet=True))
     said = capsys.readouterr().err
     assert "  constraints/x.txt, 0 s\n" in said
     assert "  sleep, 0 s\n" in said
@@ -57,10 +58,10 @@ def test_a_long_download_says_how_much_came(
     content = b"x" * 3_000_000
     server.files["/a.deb"] = content
     monkeypatch.setattr(progress, "said", partial(progress.said, every=0.001))
-    download = fetch.Download(
+    download = upstream_download.Download(
         url=f"{server.address}/a.deb", sha256=hashlib.sha256(content).hexdigest(), size=len(content)
     )
-    fetch.fetch_all(tmp_path, [download])
+    upstream_download.fetch_all(tmp_path, [download])
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Fetching 1 files (3 MB)"
     assert set(lines[1:]) <= {f"  {number} of 3 MB, 0 s" for number in range(4)}

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import build, prepare, python_pins
-from dynamo_containers.bases import RegistryRoot
-from dynamo_containers.model import ROOT, Catalogue, Image, Stage
+from dynamo_containers.facts.bases import RegistryRoot
+from dynamo_containers.facts.catalogue import ROOT, Catalogue, Image, Stage
+from dynamo_containers.facts.locks import requirements
+from dynamo_containers.plan import bake
+from dynamo_containers.prepare import inputs
 
 if TYPE_CHECKING:
-    from dynamo_containers.bases import Bases
+    from dynamo_containers.facts.bases import Bases
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 
@@ -24,17 +26,17 @@ def stage(row: Image) -> Stage:
 
 
 @pytest.fixture(scope="module")
-def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> build.Facts:
+def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> bake.Facts:
     """Find anew what a build of this image would be labelled with; all it needs was made for the build."""
-    request = build.request(catalogue, stage(row), images=[row.name], platforms=[platform.value], bases=bases.name)
-    return prepare.stated(request)
+    request = bake.request(catalogue, stage(row), images=[row.name], platforms=[platform.value], bases=bases.name)
+    return inputs.stated(request)
 
 
 def test_the_version_is_the_locked_one_of_dynamo(
     labels: dict[str, str], catalogue: Catalogue, bases: Bases, platform: Platform
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
-    locked = {package.name: package.version for package in python_pins.read(text)}
+    locked = {package.name: package.version for package in requirements.read(text)}
     assert labels[f"{OCI}.version"] == locked[catalogue.version_of]
 
 
@@ -60,7 +62,7 @@ def test_it_was_created_when_the_locks_last_moved(
     assert datetime.fromisoformat(inspected["Created"]) == when
 
 
-def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: build.Facts) -> None:
+def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: bake.Facts) -> None:
     here = facts.revision.removesuffix("-dirty")
     assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: build it again"
 
@@ -73,7 +75,7 @@ def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row:
 
 
 def test_it_names_its_backend_bases_stage_and_locks(
-    labels: dict[str, str], row: Image, bases: Bases, facts: build.Facts
+    labels: dict[str, str], row: Image, bases: Bases, facts: bake.Facts
 ) -> None:
     assert labels["ai.dynamo.backend"] == (row.backend or "none")
     assert labels["ai.dynamo.bases"] == bases.name

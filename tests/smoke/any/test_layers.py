@@ -7,12 +7,12 @@ import runpy
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from dynamo_containers.model import ROOT
+from dynamo_containers.facts.catalogue import ROOT
 from tests.smoke.forbidden import certificates
 from tests.smoke.layers import matches
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 

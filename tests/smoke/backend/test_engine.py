@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import run
+from dynamo_containers import process
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Image
+    from dynamo_containers.facts.catalogue import Image
     from tests.smoke.containers import Engine
 
 ONE_OF_EACH = ("libnixl", "libucp", "libucs", "libuct", "libcudart", "libcublas", "libcudnn", "libtorch_cuda")
@@ -72,8 +72,8 @@ def test_the_worker_explains_itself_as_far_as_it_can_without_a_device(engine: En
     words = ("python", "-B", "-m", f"dynamo.{row.backend}", "--help")
     options = ("--network", "none", *ARBITRARY_USER, *READ_ONLY)
     with engine.container(image, words, name="help", options=options) as container:
-        command = run.Command(argv=("docker", "start", "--attach", container.id), env=engine.environment)
-        finished = run.finish(command, seconds=120 * engine.patience)
+        command = process.Command(argv=("docker", "start", "--attach", container.id), env=engine.environment)
+        finished = process.finish(command, seconds=120 * engine.patience)
     written = finished.stdout + finished.stderr
     assert "ImportError" not in written
     assert "ModuleNotFoundError" not in written.replace("ModuleNotFoundError(\"No module named 'vllm._C'\")", "")

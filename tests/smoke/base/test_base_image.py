@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import run
-from dynamo_containers.model import ROOT
+from dynamo_containers import process
+from dynamo_containers.facts.catalogue import ROOT
 from tests.smoke.containers import MOUNTED, SCRIPTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.bases import Bases
+    from dynamo_containers.facts.bases import Bases
     from tests.smoke.containers import Engine
 
 TOOLS = "for tool in 'uv --version' 'pip --version' 'auditwheel --version' 'patchelf --version'; do $tool; done"
@@ -71,10 +71,10 @@ def test_the_documented_example_builds_on_it(engine: Engine, image: str, tmp_pat
     (tmp_path / "Dockerfile").write_text(example[1], encoding="utf-8")
     contexts = [word for name in ("base", "root") for word in ("--build-context", f"{name}=docker-image://{image}")]
     words = ("buildx", "build", "--progress", "plain", "--platform", engine.platform.value, "--no-cache")
-    command = run.Command(
+    command = process.Command(
         argv=("docker", *words, "--output", "type=cacheonly", *contexts, str(tmp_path)), env=engine.environment
     )
-    finished = run.finish(command, seconds=BUILD_SECONDS * engine.patience)
+    finished = process.finish(command, seconds=BUILD_SECONDS * engine.patience)
     log = engine.logs / "example.log"
     log.write_text(finished.stderr, encoding="utf-8")
     assert finished.returncode == 0, f"{finished.stderr[-3000:]}\nall of it: {log}"

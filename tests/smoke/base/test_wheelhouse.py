@@ -10,15 +10,15 @@ from zipfile import ZipFile
 
 import pytest
 
-from dynamo_containers import python_pins
-from dynamo_containers.model import ROOT
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.facts.locks import requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
 
@@ -71,7 +71,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
     wheelhouse: Path, manifest: Mapping[str, Any], bases: Bases, platform: Platform
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
-    locked = {(pin.name, pin.version, hash_) for pin in python_pins.read(text) for hash_ in pin.hashes}
+    locked = {(pin.name, pin.version, hash_) for pin in requirements.read(text) for hash_ in pin.hashes}
     found = {
         (
             wheel["name"],

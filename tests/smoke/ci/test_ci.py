@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers.model import ROOT
+from dynamo_containers.facts.catalogue import ROOT
 from tests.smoke.any.test_layers import leaking
 from tests.smoke.conftest import ask
 from tests.smoke.locks import broken, locked_environment
@@ -14,8 +14,8 @@ from tests.smoke.locks import broken, locked_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
     from tests.smoke.layers import Saved

@@ -7,16 +7,17 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import os_lock, os_packages
-from dynamo_containers.model import ROOT
+from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.prepare import os_packages
 from tests.smoke.any.test_layers import FOREIGN
 from tests.smoke.locks import broken, locked_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue, Image
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.bases import Bases
-    from dynamo_containers.model import Catalogue
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.platforms import Platform
     from tests.smoke.layers import Saved
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.prepare import ANYBODY
+from dynamo_containers.prepare.inputs import ANYBODY
 from tests.smoke.containers import MOUNTED, SCRIPTS
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tests.smoke.served import session as served
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.model import Image
+    from dynamo_containers.facts.catalogue import Image
     from tests.smoke.containers import Engine
 
 GPU = ("--gpus", "all", "--shm-size", "1g")

@@ -11,7 +11,7 @@ from tests.smoke.served import Served, Session
 from tests.smoke.served import session as served
 
 if TYPE_CHECKING:
-    from dynamo_containers.model import Image
+    from dynamo_containers.facts.catalogue import Image
     from tests.smoke.containers import Engine
 
 ANY_ENGINE = "vllm"

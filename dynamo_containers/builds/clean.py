@@ -1,0 +1,70 @@
+"""What do builds of this checkout leave behind, and how is it removed? Only what is ours.
+
+Ours is an image that carries our label, what lies below .build (scratch that a killed run left, and what no lock names
+any more: prepare/stale_files.py), and what the private engine holds: nobody else uses that one. In an engine of the
+user's own the build cache is shared with other projects, and stays.
+"""
+
+from __future__ import annotations
+
+import sys
+from shutil import rmtree
+from typing import TYPE_CHECKING
+
+from dynamo_containers.process import Command, Plan, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+LABEL = "label=ai.dynamo.stage"
+"""What `labels.labels` gives every image of this project."""
+LIST = ("docker", "image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}")
+"""The command that names our images."""
+SCRATCH = ("pieces/tmp*", "programs/tmp*", "os-packages/.*", "roots/bootstrap-*", "bench-*", ".*.json.*", "*/.*.json.*")
+"""Below .build: what is made beside its place and renamed when it is whole (TemporaryDirectory, run.replacing)."""
+UNUSED = "168h"
+"""How long nobody must have asked for a step before its cache goes: a week. Younger ones make the next build fast."""
+OLD_SECONDS = 3600
+"""Scratch that is younger may be that of a build that runs."""
+
+
+def scratch(folder: Path, now: float) -> tuple[Path, ...]:
+    """Return what killed runs left below .build, given the present in seconds since 1970."""
+    found = {path for pattern in SCRATCH for path in (folder / ".build").glob(pattern)}
+    return tuple(sorted(path for path in found if now - path.lstat().st_mtime > OLD_SECONDS))
+
+
+def plan(
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...],
+    tagged: Iterable[str],
+    *,
+    private: bool,
+    everything: bool,
+) -> Plan:
+    """Return the commands that remove our images from the engine, and what the private one keeps to build faster.
+
+    Args:
+        environment: what docker needs to find its engine.
+        buildx: how buildx is called.
+        tagged: what `LIST` prints.
+        private: whether the engine is this checkout's own.
+        everything: remove images that have a name, too, and the caches.
+    """
+    env = dict(environment)
+    dangling = Command(argv=("docker", "image", "prune", "--force", "--filter", LABEL), env=env)
+    names = [name for name in tagged if "<none>" not in name]
+    named = [Command(argv=("docker", "image", "rm", *names), env=env)] if everything and names else []
+    words = ("--all",) if everything else ("--filter", f"until={UNUSED}")
+    caches = [Command(argv=(*buildx, "prune", "--force", *words), env=env)] if private else []
+    return Plan(commands=(*named, dangling, *caches))
+
+
+def clean(folder: Path, paths: Iterable[Path], what: Plan, *, dry_run: bool) -> None:
+    """Remove files and folders below the checkout `folder` and carry out the plan; a dry run says what it would do."""
+    for path in paths:
+        print(f"Removing {path.relative_to(folder)}", file=sys.stderr, flush=True)
+        if not dry_run:
+            rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    execute(what, dry_run=dry_run)

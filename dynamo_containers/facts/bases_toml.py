@@ -1,0 +1,167 @@
+"""How are the rows `bases.*` and `sources.*` of images.toml read? What they may not say is refused by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_containers.facts import apt_archive, rpm_repositories
+from dynamo_containers.facts.bases import (
+    BUILDER,
+    Bases,
+    GitSource,
+    PackageSet,
+    Program,
+    RegistryRoot,
+    Release,
+    Root,
+    Sources,
+)
+from dynamo_containers.toml_table import any_of, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamo_containers.facts.apt_archive import Archive
+    from dynamo_containers.facts.rpm_repositories import Repositories
+    from dynamo_containers.toml_table import Table
+
+
+def read(name: str, row: Table) -> Bases:
+    """Read a row `bases.NAME`."""
+    archive = apt_archive.read(row.table("archive")) if "archive" in row.keys_left() else None
+    roots = {role: _root(role, root, archive) for role, root in row.tables("roots", optional=True).items()}
+    bases = Bases(
+        name=name,
+        description=row.string("description"),
+        strict=row.boolean("strict"),
+        python=row.string("python"),
+        interpreter=row.string("interpreter"),
+        glibc=row.string("glibc"),
+        cuda=row.string("cuda", optional=True),
+        roots=roots,
+        programs={program: _program(entry) for program, entry in row.tables("programs", optional=True).items()},
+        packages=_package_sets(row.tables("packages", optional=True), roots),
+        toolchains={name: _toolchain(entry) for name, entry in row.tables("toolchains", optional=True).items()},
+        archive=archive,
+        sources=_sources(row.table("sources", optional=True)),
+    )
+    row.refuse_the_rest()
+    _check_toolchains(row, bases)
+    return bases
+
+
+def _check_toolchains(row: Table, bases: Bases) -> None:
+    for name in bases.toolchains:
+        if name not in bases.packages:
+            raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', any_of(list(bases.packages)))
+        if name in bases.programs:  # their pins would be one row
+            raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', "a name that no program has")
+
+
+def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot:
+    interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
+    root: Root | RegistryRoot
+    if "image" in row.keys_left():
+        root = RegistryRoot(
+            image=_tagged(row, row.string("image")),
+            suite=row.string("suite", optional=True),
+            packages=row.strings("packages", optional=True),
+            repositories=_repositories(row),
+            interpreter=interpreter,
+            glibc=glibc,
+        )
+        _check_extended(role, row, root, archive)
+    else:
+        packages = row.strings("packages")
+        root = Root(suite=row.string("suite"), packages=packages, interpreter=interpreter, glibc=glibc)
+    row.refuse_the_rest()
+    return root
+
+
+def _repositories(row: Table) -> Repositories | None:
+    return rpm_repositories.read(row.table("repositories")) if "repositories" in row.keys_left() else None
+
+
+def _check_extended(role: str, row: Table, root: RegistryRoot, archive: Archive | None) -> None:
+    """Refuse OS packages on a root image of a registry that nobody could lock or install."""
+    if bool(root.suite) is not bool(root.packages):
+        lacks, has = ("packages", "suite") if root.suite else ("suite", "packages")
+        raise wrong(
+            row.file, row.path, f"{has} without {lacks}", "both: what is installed on the image, and of which suite"
+        )
+    if root.suite and root.repositories:
+        raise wrong(row.file, f"{row.path}.repositories", "repositories", "none: a suite is of .debs")
+    if root.suite and archive is None:
+        raise wrong(row.file, f"{row.path}.suite", f'"{root.suite}"', "no suite: the bases have no row `archive`")
+    if root.suite and role == BUILDER:  # its steps also run for the machine that builds, whatever is asked for
+        raise wrong(row.file, f"{row.path}.packages", "packages", "none: a builder of a registry is taken as it is")
+
+
+def _tagged(row: Table, image: str, key: str = "image") -> str:
+    # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
+    if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
+        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
+    return image
+
+
+def engine_image(row: Table) -> RegistryRoot | None:
+    """Read what an image's row says of the published image of its engine; None where it names none."""
+    image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
+    return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
+
+
+def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
+    made = [
+        role for role, root in roots.items() if root.suite or (isinstance(root, RegistryRoot) and root.repositories)
+    ]
+    sets = {}
+    for name, row in rows.items():
+        if name in roots:  # their locks would be one file
+            raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
+        on, packages = row.string("on"), row.strings("packages")
+        row.refuse_the_rest()
+        if on not in made:
+            raise wrong(row.file, f"{row.path}.on", f'"{on}"', _on(made))
+        if not packages:
+            raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
+        sets[name] = PackageSet(on=on, packages=packages)
+    return sets
+
+
+def _on(roles: list[str]) -> str:
+    return any_of(roles) if roles else "no set: no root image has a suite to take packages of"
+
+
+def _toolchain(row: Table) -> Release:
+    """Read a row `bases.NAME.toolchains.SET`."""
+    made = Release(url=row.string("url"), version=row.string("version"), files={}, installer=row.string("installer"))
+    row.refuse_the_rest()
+    return made
+
+
+def _sources(row: Table) -> Sources:
+    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
+    row.refuse_the_rest()
+    if sources.snapshot and "{timestamp}" not in sources.snapshot:
+        raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
+    return sources
+
+
+def _program(row: Table) -> Program | Release:
+    row.refuse_both("url", ("suite", "package"))
+    row.refuse_both("version", ("suite", "package"))
+    files = row.string_table("files")
+    program: Program | Release
+    if {"url", "version"} & set(row.keys_left()):
+        program = Release(url=row.string("url"), version=row.string("version"), files=files)
+    else:
+        program = Program(suite=row.string("suite"), package=row.string("package"), files=files)
+    row.refuse_the_rest()
+    return program
+
+
+def read_source(row: Table) -> GitSource:
+    """Read a row `sources.NAME`."""
+    source = GitSource(git=row.string("git"), ref=row.string("ref"), build=row.string("build", optional=True))
+    row.refuse_the_rest()
+    return source

@@ -1,0 +1,116 @@
+"""Which sets of Python packages are installed together, and on what does each stand? From the table of images alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers.facts.catalogue import Stage, Way
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.catalogue import Catalogue, Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A set of packages that is installed together, locked once per target."""
+
+    name: str
+    image: str | None
+    """The image whose bases and platforms it is locked for; None for a shared layer and for the tools of any host."""
+    root: str = ""
+    """The root image that it is installed in, where that has another glibc than its bases say."""
+    wanted_by: str = ""
+    """The name of its file in requirements/, where that is not its own."""
+    on: tuple[str, ...] = ()
+    """The layers below. Their locks constrain this one, and what they list stays out of it."""
+    over_shared: str = ""
+    """The shared layer that is below too, on the targets where there is one."""
+    shares: str = ""
+    """The shared layer that takes up what this one has in common with others."""
+    shared: bool = False
+    """Whether it is that layer: computed from the others, required by nobody."""
+    on_engine_image: bool = False
+    """Whether it goes onto the published image of an engine: any glibc that the project promises, no engine's index."""
+    named_only: bool = False
+    """Lock only what the .in file names, and for each the one wheel that fits: a folder filled with --no-deps."""
+
+    @property
+    def requirements(self) -> str:
+        """Return the hand-written file of the layer."""
+        return f"requirements/{self.wanted_by or self.name}.in"
+
+
+TOOLS = Layer(name="tools", image=None)
+BUILDER = "builder"
+COMPILE = "compile"
+"""What the base stage's wheels are built with, where Dynamo is built from source."""
+COMPILE_NIXL = "compile-nixl"
+"""The same for NIXL and UCX: apart, so that a new version of a tool does only what it is used for again."""
+DEVEL = "devel"
+ENGINE_IMAGE = "engine-image"
+"""The name of the file in requirements/ that says what goes onto the published image of any engine."""
+
+
+def backend_layer(image: Image) -> str:
+    """Return the layer of what an image's backend stage compiles with."""
+    return f"{image.name}-{Stage.BACKEND.value}"
+
+
+def engine_layer(image: Image) -> str:
+    """Return the layer of what the published image of an engine may lack."""
+    return f"{image.name}-{ENGINE_IMAGE}"
+
+
+def ci_layer(image: Image) -> str:
+    """Return the layer of an image's test tools; each way has its own, so that both can stay locked."""
+    return f"{engine_layer(image) if image.way is Way.IMAGE else image.name}-{Stage.CI.value}"
+
+
+def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
+    """Return every layer, lower ones first; a new image is a row of images.toml and a file in requirements/."""
+    images = catalogue.images.values()
+    bases = tuple(image for image in images if Stage.BASE in image.stages)
+    published = tuple(image for image in images if image.way is Way.IMAGE)
+    # What images have in common is computed from their locks of wheels, so one that shares keeps its own in either way.
+    others = tuple(
+        image for image in images if Stage.BASE not in image.stages and (image not in published or image.shares)
+    )
+    below = tuple(image.name for image in bases)
+    return (
+        TOOLS,
+        *(layer for image in bases for layer in _base(image)),
+        *(Layer(name=image.name, image=image.name, on=below, shares=image.shares) for image in others),
+        *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.shared),
+        *(Layer(name=backend_layer(image), image=image.name, root=DEVEL) for image in others if image.compiles),
+        *(layer for image in others for layer in _upper(image, below)),
+        *(layer for image in published for layer in _on_engine_image(image, below)),
+    )
+
+
+def _base(image: Image) -> tuple[Layer, ...]:
+    return (
+        Layer(name=image.name, image=image.name, named_only=True),
+        Layer(name=BUILDER, image=image.name, root=BUILDER),
+        Layer(name=COMPILE, image=image.name, root=BUILDER),
+        Layer(name=COMPILE_NIXL, image=image.name, root=BUILDER),
+    )
+
+
+def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the layers of an image's other forms: each of them has the same few packages on top."""
+    ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
+    on = (*below, image.name)
+    return (
+        Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.shares),
+        Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.shares),
+    )
+
+
+def _on_engine_image(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the layers of what is added to the published image of an engine."""
+    name, ci = engine_layer(image), ci_layer(image)
+    return (
+        Layer(name=name, image=image.name, wanted_by=ENGINE_IMAGE, on=below, on_engine_image=True),
+        Layer(name=ci, image=image.name, wanted_by=Stage.CI.value, on=(*below, name), on_engine_image=True),
+    )

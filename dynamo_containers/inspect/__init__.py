@@ -1,0 +1,1 @@
+"""Images and locks as people ask about them: explain, diff, sizes and reports."""

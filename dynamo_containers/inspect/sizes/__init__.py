@@ -1,0 +1,1 @@
+"""Sizes of images: measured, compared with budgets, and accepted."""

@@ -1,0 +1,88 @@
+"""Which sizes of images were accepted last? containers/accepted-sizes.toml, written by `invoke build.accept-sizes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dynamo_containers.process import Document
+from dynamo_containers.toml_table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE = "containers/accepted-sizes.toml"
+HEAD = (
+    "# WRITTEN BY `invoke build.accept-sizes`: what images weighed. Do not edit.\n"
+    "# layers: compressed bytes; contents: unpacked bytes of each package and file, small ones together.\n"
+)
+MADE_FROM, DIGESTS, LAYERS, CONTENTS = "made-from", "digests", "layers", "contents"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """One image as it was accepted; of an image that never was, all is empty."""
+
+    layers: Mapping[str, int] = field(default_factory=dict)
+    """Layer -> compressed bytes."""
+    made_from: str = ""
+    """Its labels `ai.dynamo.lock` and, where it has one, `ai.dynamo.drift`; '' where that was not noted."""
+    digests: tuple[str, ...] = ()
+    """Of its layers before they were compressed, from below: what a pull of another image finds there."""
+    contents: Mapping[str, int] = field(default_factory=dict)
+    """`KIND NAME` of a package or file -> unpacked bytes, as `image_contents.folded` gives them."""
+
+
+def read(folder: Path) -> dict[str, Accepted]:
+    """Return image (`vllm-runtime-debian-amd64`) -> what was accepted; nothing where there is no file.
+
+    Raises:
+        UsageError: the file breaks its rules.
+    """
+    if not (folder / FILE).is_file():
+        return {}
+    return {name: _accepted(row) for name, row in Table.read(folder, FILE).all_tables().items()}
+
+
+def _accepted(row: Table) -> Accepted:
+    accepted = Accepted(
+        layers=_sizes(row.table(LAYERS)),
+        made_from=row.string(MADE_FROM, optional=True),
+        digests=row.strings(DIGESTS, optional=True),
+        contents=_sizes(row.table(CONTENTS, optional=True)),
+    )
+    row.refuse_the_rest()
+    return accepted
+
+
+def _sizes(row: Table) -> dict[str, int]:
+    return {name: row.integer(name) for name in row.keys_left()}
+
+
+def document(folder: Path, accepted: Mapping[str, Accepted]) -> Document:
+    """Return the file that says this."""
+    tables = (_table(name, each) for name, each in sorted(accepted.items()))
+    return Document(path=folder / FILE, text="".join((HEAD, *tables)))
+
+
+def _table(name: str, accepted: Accepted) -> str:
+    made_from = f"{MADE_FROM} = {_quoted(accepted.made_from)}\n" if accepted.made_from else ""
+    digests = "".join(f"    {_quoted(each)},\n" for each in accepted.digests)
+    listed = f"{DIGESTS} = [\n{digests}]\n" if digests else ""
+    contents = dict(sorted(accepted.contents.items()))
+    return "".join(
+        (
+            f"\n[{name}]\n{made_from}{listed}",
+            _rows(f"{name}.{LAYERS}", accepted.layers),
+            _rows(f"{name}.{CONTENTS}", contents) if contents else "",
+        )
+    )
+
+
+def _rows(name: str, sizes: Mapping[str, int]) -> str:
+    return f"\n[{name}]\n" + "".join(f"{_quoted(key)} = {size}\n" for key, size in sizes.items())
+
+
+def _quoted(key: str) -> str:
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,34 @@
+"""How big was an image when it was measured? By its digest, below .build/sizes: the same bytes weigh the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dynamo_containers.inspect.sizes import manifest
+from dynamo_containers.process import Document, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.inspect.sizes.manifest import ImageSize
+
+FOLDER = ".build/sizes"
+
+
+def remember(folder: Path, digest: str, size: ImageSize) -> None:
+    """Remember the size of an image."""
+    write(Document(path=_file(folder, digest), text=json.dumps(asdict(size), indent=1) + "\n"))
+
+
+def recall(folder: Path, digest: str) -> ImageSize | None:
+    """Return the size of an image, None where it was not measured, or by another version of this."""
+    try:
+        return manifest.from_rows(json.loads(_file(folder, digest).read_bytes())["layers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _file(folder: Path, digest: str) -> Path:
+    return folder / FOLDER / f"{digest.removeprefix('sha256:')}.json"

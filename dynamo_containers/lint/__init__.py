@@ -1,0 +1,1 @@
+"""`invoke lint`: rules for Dockerfiles, their scripts and the build graph."""

@@ -1,0 +1,1 @@
+"""`invoke lock`: every input is pinned by content, and checked."""

@@ -1,0 +1,202 @@
+"""How does pip-compile see the index when it locks for a target? Through this, in place of its own PyPIRepository."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from pip._internal.index.package_finder import LinkType
+from pip._internal.models.link import Link
+from pip._internal.utils.hashes import FAVORITE_HASH
+from pip._vendor.packaging.utils import canonicalize_name
+from pip._vendor.packaging.version import InvalidVersion, Version
+from piptools.repositories import PyPIRepository
+
+from dynamo_containers.errors import LockError
+from dynamo_containers.facts import mirrors
+from dynamo_containers.lock.python import index_response
+from dynamo_containers.lock.python.index_routing import routed
+from dynamo_containers.lock.python.target import target_python, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pip._internal.index.collector import IndexContent
+    from pip._internal.index.package_finder import LinkEvaluator
+    from pip._internal.models.candidate import InstallationCandidate
+    from pip._internal.req import InstallRequirement
+    from pip._internal.resolution.base import BaseResolver
+
+    from dynamo_containers.facts.locks.python_lock import LockFile
+    from dynamo_containers.facts.locks.requirements import LockedPackage
+    from dynamo_containers.lock.python.cooldown import Cooldown
+
+SIZES: dict[str, int] = {}
+"""How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
+_plain_link = Link.from_json.__func__  # type: ignore[attr-defined]
+
+
+def sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Link | None:
+    """Make pip's link of an entry of an index page, and note the size, which pip drops."""
+    link: Link | None = _plain_link(cls, file_data, page_url)
+    if link is not None and isinstance(file_data.get("size"), int):
+        SIZES[link.url] = file_data["size"]
+    return link
+
+
+def note_sizes() -> None:
+    """Let pip's reader of index pages leave the sizes in `SIZES`, in this process."""
+    Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
+
+
+def _without_extras(name: str) -> str:
+    return canonicalize_name(name.partition("[")[0])
+
+
+@cache
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _may_be_of(link: Link, version: Version) -> bool:
+    """Say whether a file may be of a release: pip judges all whose name does not say for certain that they are not."""
+    if link.egg_fragment or not link.is_wheel:
+        return True
+    stated = _version("".join(link.filename.split("-")[1:2]))
+    return stated is None or stated == version
+
+
+def _is_locked(link: Link, pin: LockedPackage) -> bool:
+    """Say whether a lock has a file; one whose sha256 the index does not state may be any of them."""
+    return link.hash_name != FAVORITE_HASH or f"{FAVORITE_HASH}:{link.hash}" in pin.hashes
+
+
+class TargetRepository(PyPIRepository):
+    """pip-compile's view of the index, for a target."""
+
+    def __init__(
+        self,
+        pip_args: list[str],
+        cache_dir: str,
+        *,
+        lock: LockFile,
+        cooldown: Cooldown,
+        pages: dict[str, IndexContent | None] | None = None,
+    ) -> None:
+        """Build what pip-compile builds, then replace the parts that would ask the running interpreter.
+
+        With `pages` the index is not asked for a page that is among them, and those it is asked for are added.
+        """
+        super().__init__(pip_args, cache_dir)
+        self._only_the_wheel = lock.layer.named_only
+        self._options.ignore_dependencies = lock.layer.named_only
+        self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
+            options=self._options, session=self._session, target_python=target_python(lock.target)
+        )
+        self._seen: dict[str, dict[Link, None]] = {}
+        self.yanked: dict[tuple[str, str], str] = {}
+        make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
+        self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
+        own = {name: mirrors.here().address(address) for name, address in lock.indexes}
+        fetch = partial(index_response.fetch, self._session, own)
+        self._finder._link_collector.fetch_response = (  # type: ignore[method-assign]  # noqa: SLF001
+            fetch if pages is None else index_response.remembering(fetch, pages)
+        )
+        self._finder.search_scope = routed(self._finder.search_scope, own)
+        self._resolver: BaseResolver | None = None
+        self._make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
+        self._command.make_resolver = self._remember_resolver  # type: ignore[method-assign]
+
+    def _remember_resolver(self, *args: Any, **options: Any) -> BaseResolver:  # noqa: ANN401 - pip's own
+        self._resolver = self._make_resolver(*args, **options)
+        return self._resolver
+
+    def requirements(self) -> dict[str, list[str]]:
+        """Return package -> what the resolved packages require of it, each with who does."""
+        result = getattr(self._resolver, "_result", None)
+        found: dict[str, set[str]] = {}
+        for name, criterion in result.criteria.items() if result else ():
+            package = _without_extras(name)
+            found.setdefault(package, set()).update(
+                f"{_without_extras(each.parent.name)}=={each.parent.version} requires {each.requirement}"
+                for each in criterion.information
+                if each.parent is not None and _without_extras(each.parent.name) != package
+            )
+        return {name: sorted(rows) for name, rows in sorted(found.items()) if rows}
+
+    @contextlib.contextmanager
+    def allow_all_wheels(self) -> Iterator[None]:
+        """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
+        if self._only_the_wheel:
+            yield
+            return
+        ours = dict(self._finder._all_candidates)  # noqa: SLF001 - pip-compile empties it, and leaves the others' in it
+        with super().allow_all_wheels():
+            yield
+        self._finder._all_candidates = ours  # noqa: SLF001
+        self._finder._best_candidates.clear()  # noqa: SLF001
+
+    def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
+        if not self._only_the_wheel:
+            (pin,) = ireq.specifier
+            return set(self._files(str(ireq.name), pin.version))
+        best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
+        if best is None or not best.link.is_wheel:
+            message = f"{ireq} has no wheel for the target, and a lock of named wheels cannot hold a source archive."
+            raise LockError(message)
+        return {best}
+
+    def _get_hashes_from_pypi(self, ireq: InstallRequirement) -> dict[str, str]:  # noqa: ARG002 - see the module
+        return {}
+
+    def _get_file_hash(self, link: Link) -> str:
+        if link.hash_name == FAVORITE_HASH:
+            return f"{FAVORITE_HASH}:{link.hash}"
+        return super()._get_file_hash(link)
+
+    def _files(self, name: str, version: str) -> list[InstallationCandidate]:
+        """Return the files of a release, for the target, or for every platform while hashes are collected.
+
+        pip-compile asks for the page again and judges each file of each release; most of them are wheels, whose name
+        says which release they are of.
+        """
+        key, wanted = canonicalize_name(name), Version(version)
+        if key not in self._seen:
+            self._finder.find_all_candidates(name)
+        links = [link for link in self._seen.get(key, ()) if _may_be_of(link, wanted)]
+        found = self._finder.evaluate_links(self._finder.make_link_evaluator(name), links)
+        return [candidate for candidate in found if candidate.version == wanted]
+
+    def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
+        """Return a judge of files that notes them all, and which releases were taken back (PEP 592)."""
+        evaluator = make(project_name)
+        judge = evaluator.evaluate_link
+        seen = self._seen.setdefault(canonicalize_name(project_name), {})
+
+        def evaluate(link: Link) -> tuple[LinkType, str]:
+            seen[link] = None
+            kind, version = judge(link)
+            if kind == LinkType.candidate and link.is_yanked:
+                self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
+            return kind, version
+
+        evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
+        return evaluator
+
+    def size(self, pin: LockedPackage, *, compiled: bool = False) -> int | None:
+        """Return how many bytes the target downloads for a pin; None when the index does not say.
+
+        That is the best of the files that are locked: the index may have got better ones since. Of what is compiled it
+        is the source archive.
+        """
+        files = [
+            each
+            for each in self._files(pin.name, pin.version)
+            if _is_locked(each.link, pin) and not (compiled and each.link.is_wheel)
+        ]
+        best = self._finder.make_candidate_evaluator(pin.name).compute_best_candidate(files).best_candidate
+        return SIZES.get(best.link.url) if best else None

@@ -1,0 +1,135 @@
+"""How does a person get a shell in an image? Pure: a request and what the machine says give one docker command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers.errors import UsageError
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
+from dynamo_containers.plan import bake
+from dynamo_containers.process import Command, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+
+WORKSPACE = "/workspace"
+"""The working directory of every image (containers/os/Dockerfile)."""
+SHELL = "/bin/bash"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a container is to be started."""
+
+    checkouts: Path
+    """The folder that a dev image finds at /workspace unless another is named: where this checkout and others stand."""
+    source: Path | None = None
+    """The folder that is mounted at /workspace; None for none in particular."""
+    user: int = 1000
+    """The UID of the person who starts it. Root's sources are root's in the container too."""
+    command: str = ""
+    """A line for the image's shell; '' for a shell to type in."""
+    terminal: bool = True
+    """Whether the person sits at a terminal."""
+    gpu: bool = False
+
+
+def requests(
+    catalogue: Catalogue, name: str, stage: str = "", platforms: Sequence[str] = (), bases: str = bake.DEFAULT_BASES
+) -> tuple[bake.Request, ...]:
+    """Return what may be meant, the uppermost stage first: the one that is named, or all that the image has.
+
+    Raises:
+        UsageError: a word is unknown, or the image has no stage.
+    """
+    chosen = stages_of(catalogue, name, stage)
+    return tuple(bake.request(catalogue, each, images=[name], platforms=platforms, bases=bases) for each in chosen)
+
+
+def stages_of(catalogue: Catalogue, name: str, word: str) -> tuple[Stage, ...]:
+    """Return the stages of an image that a word of the command line means, the uppermost first; '' means all.
+
+    Raises:
+        UsageError: there is no such image, no such stage, or the image has none.
+    """
+    if name not in catalogue.images:
+        what = "image"
+        raise unknown(what, name, catalogue.images)
+    having = {stage.value: stage for stage in reversed(Stage) if stage in catalogue.images[name].stages}
+    if not having:
+        message = f"{name} has no stage yet, so there is nothing to look at.\nIt stands in {IMAGES_FILE}."
+        raise UsageError(message)
+    if word and word not in having:
+        what = f"stage of {name}"
+        raise unknown(what, word, having)
+    return (having[word],) if word else tuple(having.values())
+
+
+def plan(
+    requests: Sequence[bake.Request], version: str, wish: Wish, environment: Mapping[str, str], built: Collection[str]
+) -> Plan:
+    """Return the docker command that starts the first of some images that is built.
+
+    Args:
+        requests: what may be meant, as `requests` gives it.
+        version: the locked version of Dynamo, which is in the tag (`Facts.version`).
+        wish: how it is to be started.
+        environment: what docker needs to find its engine.
+        built: the tags that the engine has.
+
+    Raises:
+        UsageError: several platforms, or none is built; with the command that builds it.
+    """
+    tags = {_tag(request, version): request for request in requests}
+    tag = next((tag for tag in tags if tag in built), "")
+    if not tag:
+        message = (
+            f"{next(iter(tags))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
+        )
+        raise UsageError(message)
+    request = tags[tag]
+    (platform,) = request.platforms
+    command = Command(
+        argv=(
+            *("docker", "run", "--rm", "--interactive", "--pull", "never", "--platform", platform.value),
+            *(("--tty",) if wish.terminal else ()),
+            *(("--gpus", "all") if wish.gpu else ()),
+            *_mounted(wish, request.stage),
+            tag,
+            SHELL,
+            *(("-c", wish.command) if wish.command else ()),
+        ),
+        env=environment,
+        hint="A shell ends with the exit code of its last command.",
+    )
+    return Plan(commands=(command,))
+
+
+def _tag(request: bake.Request, version: str) -> str:
+    if len(request.platforms) != 1:
+        message = "A container runs on one platform.\nName one, or none for this machine's own."
+        raise UsageError(message)
+    return bake.tag(request.images[0], request.stage, request.bases, request.platforms, version)
+
+
+def _mounted(wish: Wish, stage: Stage) -> tuple[str, ...]:
+    source = wish.source or (wish.checkouts if stage is Stage.DEV else None)
+    if source is None:
+        return ()
+    owner = ("--user", "0:0") if wish.user == 0 and stage is Stage.DEV else ()
+    return (*owner, "--volume", f"{source}:{WORKSPACE}")
+
+
+def build_line(*requests: bake.Request) -> str:
+    """Return the command line that builds what requests name: of one stage, or of several (plan/all_stages.py)."""
+    first, stages = requests[0], [request.stage for request in requests]
+    every = [image for request in requests if request.stage is not Stage.BASE for image in request.images]
+    images = [f"--image {name}" for name in dict.fromkeys(image.name for image in every)]
+    chosen = [f"--stage {stage.value}" for stage in stages] if len(stages) not in (1, len(Stage)) else []
+    task = f"invoke build.{stages[0].value if len(stages) == 1 else 'all'}"
+    platforms = [f"--platform {platform.value}" for platform in first.platforms]
+    return " ".join([task, *images, *chosen, *platforms, f"--bases {first.bases.name}"])

@@ -1,0 +1,195 @@
+"""How is a graph of targets one build? Pure: the Dockerfiles of its steps become stages of one, by exchanging names.
+
+BuildKit does not look in an external cache for what stands on a step that another build has done already in the same
+graph (moby/buildkit issue 4674), and bake makes a build of each target. So with external caches there is one build:
+the same steps, with the same keys and bytes, in one Dockerfile (docs/adr/0021).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers.plan.dockerfile import HEREDOC
+from dynamo_containers.plan.target import TARGET, needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.platforms import Platform
+
+EPOCH = "SOURCE_DATE_EPOCH"
+"""The argument that BuildKit itself reads, the same one for every step: it stays an argument of the build."""
+BY_ARCHITECTURE = re.compile(r"-(?:amd64|arm64|\$\{TARGETARCH\})$")
+SEPARATOR = "--"
+"""Between a step and what it calls a stage or a context."""
+HERE = "here"
+"""What a step's own build context is called: in one Dockerfile it is a named one like the others."""
+FROM = re.compile(r"^FROM(?P<flags>(?: +--\S+)*) +(?P<image>\S+)(?: +AS +(?P<alias>\S+))?$")
+ARG = re.compile(r"^ARG (?P<name>\w+)(?:=.*)?$")
+FROM_FLAG = re.compile(r"(?P<before>^(?:COPY|ADD)\b.*? --from=)(?P<name>\S+)")
+BIND = re.compile(r"--mount=type=bind(?P<words>,\S+)")
+FROM_WORD = re.compile(r"(?<=,from=)[^,\s]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage of the one Dockerfile."""
+
+    name: str
+    stands_on: str
+    uses: frozenset[str]
+    """The stages and contexts that it names; `-*` for one of each architecture."""
+    text: str
+
+
+def joined(
+    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
+) -> tuple[dict[str, Any], str]:
+    """Return a target that builds by itself what a target of a graph and all that it stands on build.
+
+    Args:
+        document: the bake document of the graph.
+        target: the target that is wanted.
+        texts: step -> the text of its Dockerfile.
+        native: the platform of the machine that builds: that of the steps without platforms.
+        copies: step -> the folder that its tree was copied to (plan/source_export.py).
+
+    Returns:
+        The target without its Dockerfile, and that.
+    """
+    steps = document["target"]
+    order = needed(steps, target)
+    contexts: dict[str, str] = {}
+    stages: list[Stage] = []
+    for name in order:
+        step = steps[name]
+        if name in copies:
+            contexts[name] = str(copies[name])
+            continue
+        own = {key: value for key, value in step["contexts"].items() if not value.startswith(TARGET)}
+        contexts |= {f"{name}{SEPARATOR}{key}": value for key, value in own.items()}
+        contexts[f"{name}{SEPARATOR}{HERE}"] = step["context"]
+        stages += _Step(name, step, native if "platforms" not in step else None).stages(texts[name])
+    text = "".join(stage.text for stage in in_order(stages, target))
+    names = frozenset[str]().union(*(stage.uses for stage in stages))
+    used = {key: value for key, value in contexts.items() if {key, BY_ARCHITECTURE.sub("-*", key)} & names}
+    kept = {key: value for key, value in steps[target].items() if key not in ("args", "contexts", "context")}
+    args = {EPOCH: steps[target]["args"][EPOCH]}
+    return {**kept, "args": args, "context": steps[target]["context"], "contexts": used, "target": target}, text
+
+
+def in_order(stages: list[Stage], target: str) -> list[Stage]:
+    """Return the stages in an order in which each follows those that it uses, what the target stands on last.
+
+    Of two stages on the same one BuildKit gives the first some of the history of the second: those that the target
+    stands on are the second ones, whose history is the image's.
+    """
+    known = {stage.name: stage for stage in stages}
+    chain = [target]
+    while (below := known[chain[-1]].stands_on) in known:
+        chain.append(below)
+    found: dict[str, Stage] = {}
+    while left := [name for name in known if name not in found]:
+        ready = [name for name in left if known[name].uses & set(known) <= set(found)]
+        following = next((name for name in ready if name not in chain), ready[0])
+        found[following] = known[following]
+    return list(found.values())
+
+
+class _Step:
+    """The Dockerfile of one step, with its names exchanged."""
+
+    def __init__(self, name: str, step: Mapping[str, Any], native: Platform | None) -> None:
+        self.name = name
+        self.args: dict[str, str] = dict(step["args"])
+        self.contexts: dict[str, str] = step["contexts"]
+        self.native = native
+        self.aliases: set[str] = set()
+        self.names: set[str] = set()
+
+    def stages(self, text: str) -> Iterator[Stage]:
+        """Return its stages; what stands above the first one is about architectures, and general."""
+        lines = _without_comments(text)
+        begins = [place for place, (line, whole) in enumerate(lines) if whole and line.startswith("FROM ")]
+        for begin, end in zip(begins, (*begins[1:], len(lines)), strict=True):
+            self.names = set()
+            first, *rest = (
+                self._line(line, final=end == len(lines)) if whole else line for line, whole in lines[begin:end]
+            )
+            *_, below, _, name = first.split()
+            text = "".join(f"{line}\n" for line in (first, *rest))
+            yield Stage(name=name, stands_on=below, uses=frozenset(self.names), text=text)
+
+    def _line(self, line: str, *, final: bool) -> str:
+        if said := FROM.match(line):
+            return self._from(said, final=final)
+        if (said := ARG.match(line)) and (value := self._value(said["name"])) is not None:
+            return f"ARG {said['name']}={_quoted(value)}"
+        if line.startswith(("COPY ", "ADD ")):
+            return self._copy(line)
+        return BIND.sub(self._mount, line)
+
+    def _from(self, said: re.Match[str], *, final: bool) -> str:
+        image, flags = self._named(said["image"]), said["flags"]
+        if self.native:  # for the machine that builds, whatever is built
+            image, flags = image.replace("${TARGETARCH}", self.native.arch), " --platform=${BUILDPLATFORM}"
+        if final:
+            return f"FROM{flags} {image} AS {self.name}"
+        self.aliases.add(said["alias"])
+        return f"FROM{flags} {image} AS {self.name}{SEPARATOR}{said['alias']}"
+
+    def _value(self, argument: str) -> str | None:
+        if argument == "TARGETARCH" and self.native:
+            return self.native.arch
+        return None if argument == EPOCH else self.args.get(argument)
+
+    def _copy(self, line: str) -> str:
+        if FROM_FLAG.match(line):
+            return FROM_FLAG.sub(lambda found: found["before"] + self._named(found["name"]), line)
+        word, rest = line.split(" ", 1)
+        return line if HEREDOC.search(rest) else f"{word} --from={self._own(HERE)} {rest}"
+
+    def _mount(self, found: re.Match[str]) -> str:
+        words = found["words"]
+        if not FROM_WORD.search(words):
+            return f"--mount=type=bind,from={self._own(HERE)}{words}"
+        return "--mount=type=bind" + FROM_WORD.sub(lambda name: self._named(name[0]), words)
+
+    def _named(self, name: str) -> str:
+        """Return what a name of the step is called: a context goes before a stage, as BuildKit has it."""
+        known = self.contexts.get(name, "")
+        if known.startswith(TARGET):
+            self.names.add(known.removeprefix(TARGET))
+            return known.removeprefix(TARGET)
+        if known or name in self.aliases or BY_ARCHITECTURE.search(name):
+            return self._own(name)
+        return name  # scratch
+
+    def _own(self, name: str) -> str:
+        made = f"{self.name}{SEPARATOR}{name}"
+        self.names.add(BY_ARCHITECTURE.sub("-*", made))
+        return made
+
+
+def _without_comments(text: str) -> list[tuple[str, bool]]:
+    """Return the lines of a Dockerfile without its comments, and whether each is more than the line of a script."""
+    found: list[tuple[str, bool]] = []
+    ends: list[str] = []
+    for line in text.splitlines():
+        if ends:
+            found.append((line, False))
+            if line == ends[0]:
+                ends.pop(0)
+            continue
+        if line.lstrip().startswith("#"):
+            continue
+        found.append((line, True))
+        ends = [each["end"] for each in HEREDOC.finditer(line)]
+    return found
+
+
+def _quoted(value: str) -> str:
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'

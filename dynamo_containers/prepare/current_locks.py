@@ -1,0 +1,129 @@
+"""Are the locks of a request current, and what do they say? Offline: files of the checkout are read, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.facts import image_reference
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Way
+from dynamo_containers.facts.image_inputs import extended_roots, os_sets, python_layers, root_roles
+from dynamo_containers.facts.locks import cuda_variant, os_conflicts, os_lock, python_lock, requirements
+from dynamo_containers.facts.locks.os_lock import OsLock
+from dynamo_containers.facts.pins import ENGINE_IMAGES, render_root
+from dynamo_containers.plan import source_builds
+from dynamo_containers.prepare import os_packages, toolchains
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dynamo_containers.facts.catalogue import Image
+    from dynamo_containers.facts.locks.python_lock import LockFile
+    from dynamo_containers.plan.bake import Request
+
+
+def check(request: Request) -> dict[str, dict[str, str]]:
+    """Return for each image the texts of the locks that go into it, after checking that they are current. Offline.
+
+    On every platform that it is made for, although one may be built: a label has one value for all platforms of an
+    image, so `ai.dynamo.lock` speaks of all of them.
+
+    Raises:
+        LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
+        UsageError: the bases lack a root image or a set of OS packages that an image is made of.
+    """
+    return check_with(request, python_lock.locks(request.catalogue))
+
+
+def check_with(request: Request, every: Sequence[LockFile]) -> dict[str, dict[str, str]]:
+    """Do that with `every` lock there is: they are derived once for a request, whatever it asks for."""
+    for role in {role for image in request.images for role in root_roles(image, request.stage)}:
+        if role not in request.bases.roots:
+            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
+            message += " image stands on."
+            raise UsageError(message)
+    for image in request.images:
+        _check_os_sets(request, image)
+    source_builds.check(request.bases, request.sources)
+    python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
+    texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
+    paths = {lock.path for locks in python_locks.values() for lock in locks}
+    python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
+    for fault in cuda_variant.faults(request.catalogue, python, request.bases.name):
+        raise LockError(fault)
+    return texts
+
+
+def _check_os_sets(request: Request, image: Image) -> None:
+    """Refuse, where the image is asked for, a set of OS packages that is not there on these bases."""
+    for name in os_sets(image, request.stage):
+        if name not in request.bases.packages:
+            who = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
+            having = [each.name for each in request.catalogue.bases.values() if name in each.packages]
+            message = (
+                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {who}.\n"
+                f"Bases that have it: {', '.join(having) or 'none'}."
+            )
+            raise UsageError(message)
+
+
+def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
+    wanted = (*python_layers(image, request.stage), *source_builds.layers(request.sources))
+    return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
+
+
+def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> dict[str, str]:
+    folder, bases = request.catalogue.folder, request.bases
+    texts = {}
+    if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
+        raise LockError(_never_locked(request, image, missing))
+    for lock in locks:
+        if reason := python_lock.stale(lock, folder):
+            raise LockError(reason)
+        texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
+    for role in root_roles(image, request.stage):
+        texts |= _root_texts(request, image, role)
+    if image.way is Way.IMAGE:
+        pin = image_reference.pinned_engine(request.catalogue.pins, image)
+        texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
+    for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
+        texts |= _os_texts(request, (os_packages.lock_of(bases, name, platform) for platform in image.platforms))
+    for name in source_builds.toolchains(bases, request.sources):
+        for platform in image.platforms:
+            compiler = toolchains.pinned(request.catalogue.pins, bases, name, platform)
+            texts[f"toolchains.{bases.name}.{name} for {platform.value}"] = compiler.sha256
+    return texts
+
+
+def _os_texts(request: Request, locks: Iterable[OsLock]) -> dict[str, str]:
+    folder, texts = request.catalogue.folder, {}
+    for lock in locks:
+        texts[lock.file] = os_lock.render(lock, os_lock.read(lock, folder))
+        os_conflicts.check_image(lock, folder, request.catalogue.pins)
+    return texts
+
+
+def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> str:
+    """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
+    packages = {package: address for lock in missing for package, address in lock.indexes}
+    where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
+    registries = sorted({root.image.partition("/")[0] for root in request.bases.pulled.values()})
+    pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
+    return (
+        f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
+        f"Missing: {', '.join(lock.path for lock in missing)}.\n"
+        f"Where that index can be reached, run: {requirements.COMMAND} --image {image.name}\n"
+        f"and then this again.{pulls}"
+    )
+
+
+def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
+    """Return what decides a root image: its pin where a registry has it, and the locks of its packages."""
+    bases, texts = request.bases, {}
+    if role in bases.pulled:
+        texts[f"roots.{bases.name}.{role}"] = render_root(image_reference.pinned(request.catalogue.pins, bases, role))
+        if role not in extended_roots(bases, image, request.stage, image.platforms):
+            return texts
+    return texts | _os_texts(
+        request, (OsLock(bases=bases, role=role, platform=platform) for platform in image.platforms)
+    )

@@ -1,0 +1,122 @@
+"""How much of the disk does a build take? Computed from its locks, so that a full disk is known before it starts.
+
+What was built here before needs next to nothing, as long as the engine keeps it: its owner may have pruned it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from shutil import disk_usage
+from typing import TYPE_CHECKING
+
+from dynamo_containers import process
+from dynamo_containers.errors import NoSpaceError
+from dynamo_containers.facts.locks import download_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from dynamo_containers.platforms import Platform
+
+WHEELS_UNPACKED = 2
+"""Bytes in an image for each byte of wheels: 4.14 GB of a vLLM image's wheels are 8.1 GB."""
+DEBS_UNPACKED = 4
+"""Bytes in an image for each byte of .debs, which are compressed harder (xz) and are text more often."""
+COPIES = 4
+"""How often the engine has what is unpacked: cache of wheels, install step, layer, and the image's snapshot."""
+PACKED = 1
+"""And how often what is compressed: the layers of the image; for .debs that is what was downloaded."""
+TOTAL = re.compile(r"^Total:\s+(?P<number>[\d.]+)(?P<unit>[kMGTP]?)B$", re.MULTILINE)
+"""How `docker buildx du` ends; the units are powers of 1000."""
+OS_LOCK = "constraints/os-"
+
+
+def needed(texts: Mapping[str, str], sizes: Mapping[str, Mapping[str, int]], platforms: Iterable[Platform]) -> int:
+    """Return the bytes that a build writes; no less where no size is known of a package or of a registry's image.
+
+    Args:
+        texts: path -> text of every lock that goes into the images; one that several of them have counts once.
+        sizes: as `download_sizes.read` gives them.
+        platforms: what is built; the locks of others do not count.
+    """
+    ends = tuple(f"-{platform.arch}.txt" for platform in platforms)
+    built = {path: text for path, text in texts.items() if path.endswith(ends)}
+    debs = sum(_size_of_debs(text) for path, text in built.items() if path.startswith(OS_LOCK))
+    wheels = download_sizes.total({path: text for path, text in built.items() if not path.startswith(OS_LOCK)}, sizes)
+    return wheels.size * (WHEELS_UNPACKED * COPIES + PACKED) + debs * (DEBS_UNPACKED * COPIES + PACKED)
+
+
+def _size_of_debs(text: str) -> int:
+    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return sum(int(words[5]) for words in lines)  # see os_lock.HEADER
+
+
+def record(folder: Path, words: Iterable[str]) -> Path:
+    """Return the file that is there when a build was done before; `words` are what decides it."""
+    return folder / ".build" / "built" / hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def remember(file: Path, bytes_needed: int = 0) -> None:
+    """Remember that a build succeeded, and what it writes where nothing of it is there; see `record`."""
+    process.write(process.Document(path=file, text=f"{bytes_needed}\n"))
+
+
+def remembered(file: Path) -> int | None:
+    """Return the bytes that a build would write where nothing of it is there, None if it was not done here."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return int(text) if text else None
+
+
+def cached(text: str) -> int:
+    """Return the bytes in a build cache, as `docker buildx du` ends; 0 where it says nothing of the kind."""
+    found = TOTAL.search(text)
+    return int(float(found["number"]) * 1000 ** " kMGTP".index(found["unit"] or " ")) if found else 0
+
+
+def left(whole: int, new: int, in_cache: int) -> int:
+    """Return the bytes that a build writes, by what the engine keeps of what was built before.
+
+    Args:
+        whole: what it writes where nothing of it is there.
+        new: what it writes where everything that was built here is there.
+        in_cache: what the engine's build cache holds: at least one copy of what is there unpacked, or it was pruned.
+    """
+    return new if in_cache >= (whole - new) * WHEELS_UNPACKED // (WHEELS_UNPACKED * COPIES + PACKED) else whole
+
+
+def forget(folder: Path) -> None:
+    """Forget what was built: the engine that had it is gone."""
+    for file in (folder / ".build" / "built").glob("*"):
+        file.unlink(missing_ok=True)
+
+
+def place(folder: Path) -> Path:
+    """Return the folder whose disk counts: the private engine's, or the checkout's where the engine is not ours.
+
+    Where another engine keeps its images only its administrator knows; most often it is the same disk.
+    """
+    data = folder / ".engine" / "data"
+    return data if data.is_dir() else folder
+
+
+def fits(where: Path, bytes_needed: int) -> bool:
+    """Say whether the disk holds as much."""
+    return disk_usage(where).free >= bytes_needed
+
+
+def check(where: Path, bytes_needed: int) -> None:
+    """Refuse a build that the disk cannot hold.
+
+    Raises:
+        NoSpaceError: with what is needed, what is there, and what frees some.
+    """
+    free = disk_usage(where).free
+    if free < bytes_needed:
+        message = (
+            f"There is not enough disk space: by its locks this build writes about {bytes_needed / 1e9:.1f} GB below "
+            f"{where}, and {free / 1e9:.1f} GB is free.\n"
+            "Free some, for example with: docker system prune (your own engine), or invoke engine.down --purge (ours)"
+        )
+        raise NoSpaceError(message)

@@ -1,0 +1,171 @@
+"""What decides whether a step is done again? The inputs of each step by digest, now and at the last build here.
+
+A step is the same one in every image of the same bases and architecture, so there is one record for those, whichever
+image was built. It says what was built here, not what the engine still keeps: an engine may forget layers by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from stat import S_IXUSR
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dynamo_containers.engine import STEP_RECORDS
+from dynamo_containers.facts.pins import PINS_FILE
+from dynamo_containers.plan import recipe
+from dynamo_containers.plan.target import TARGET
+from dynamo_containers.prepare.os_packages import lock_of
+from dynamo_containers.process import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.pins import Pins
+    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.recipe import Recipe
+    from dynamo_containers.platforms import Platform
+
+    Inputs: TypeAlias = Mapping[str, str]
+
+
+def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:
+    """Return the file that says with which inputs the steps of some bases were done last, below the checkout."""
+    return folder / STEP_RECORDS / f"{bases.name}-{platform.arch}.json"
+
+
+def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
+    """Return step -> inputs of the last build; nothing where nothing was built, or by another version of this."""
+    try:
+        found: dict[str, Inputs] = json.loads(record_of(folder, bases, platform).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def records(request: Request, facts: Facts, content: Mapping[str, Any]) -> tuple[Document, ...]:
+    """Return what is to be written down once a bake document was built: what its steps were done from.
+
+    Args:
+        request: what was asked for; of several stages any, as their images, bases and platforms are the same ones.
+        facts: what the world says.
+        content: the document.
+    """
+    folder, bases, steps = request.catalogue.folder, request.bases, content["target"]
+    digests = Digests()
+    made = []
+    for platform in request.platforms:
+        known = last(folder, bases, platform) | now(request, facts, steps, platform, digests)
+        text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+        made.append(Document(path=record_of(folder, bases, platform), text=text))
+    return tuple(made)
+
+
+def unchanged(request: Request, facts: Facts, content: Mapping[str, Any]) -> bool:
+    """Say whether every step of a bake document was done last with the inputs that it has (arguments: `records`)."""
+    digests = Digests()
+    return all(
+        now(request, facts, content["target"], platform, digests).items()
+        <= last(request.catalogue.folder, request.bases, platform).items()
+        for platform in request.platforms
+    )
+
+
+class Digests:
+    """The sha256 of files and whether they are programs; what several steps use is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+        self._recipes: dict[Path, Recipe] = {}
+
+    def of(self, file: Path) -> str:
+        """Return the digest of a file, '' for one that is not there."""
+        if file not in self._known:
+            self._known[file] = _digest(file) if file.is_file() else ""
+        return self._known[file]
+
+    def recipe(self, folder: Path) -> Recipe:
+        """Return what the Dockerfile in a folder says."""
+        if folder not in self._recipes:
+            self._recipes[folder] = recipe.parse((folder / "Dockerfile").read_text(encoding="utf-8"))
+        return self._recipes[folder]
+
+
+def _digest(file: Path) -> str:
+    program = "+x" if file.stat().st_mode & S_IXUSR else ""  # all that git keeps of a mode
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32] + program
+
+
+def now(
+    request: Request, facts: Facts, steps: Mapping[str, Any], platform: Platform, digests: Digests
+) -> dict[str, Inputs]:
+    """Return step -> what a person would look at -> its digest, for one platform."""
+    return {
+        # Only `tools` names no platform: it is for the machine that builds.
+        name: dict(_inputs(request, target, platform if "platforms" in target else facts.native, digests))
+        for name, target in steps.items()
+    }
+
+
+def _inputs(
+    request: Request, target: Mapping[str, Any], platform: Platform, digests: Digests
+) -> Iterator[tuple[str, str]]:
+    checkout, folder = request.catalogue.folder, kind_of(target)
+    said = digests.recipe(folder)
+    if "dockerfile" in target:  # what changed in a source is BuildKit's to find out, file by file
+        yield "the source", target["context"]
+    yield from ((f"argument {key}", value) for key, value in target["args"].items() if key in said.arguments)
+    yield from _tree(checkout, folder, digests)
+    for name, value in target["contexts"].items():
+        if name == f"root-{platform.arch}":
+            yield f"the root image in {PINS_FILE}", value.partition("@")[2] or value
+        elif name in ("debs", "rpms"):
+            path = Path(lock_of(request.bases, set_of(request.bases, value), platform).file)
+            yield str(path), digests.of(checkout / path)
+        elif name == "programs":
+            yield f"programs in {PINS_FILE}", _programs(request.bases, request.catalogue.pins, platform)
+        elif name == "archives":
+            yield f"a toolchain in {PINS_FILE}", Path(value).name
+        elif not value.startswith((TARGET, "oci-layout:", "docker-image:")):
+            words = {**target["args"], "TARGETARCH": platform.arch}
+            sources = [_filled(mount.source, words) for mount in said.mounts if mount.context == name]
+            yield from (row for source in sources for row in _tree(checkout, Path(value) / source, digests))
+
+
+def kind_of(target: Mapping[str, Any]) -> Path:
+    """Return the folder of containers/ that a step is; the build context of one is somebody's checkout or a commit."""
+    return Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    for name, value in words.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
+def _tree(checkout: Path, path: Path, digests: Digests) -> Iterator[tuple[str, str]]:
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    yield from ((_title(checkout, file), digests.of(file)) for file in files)
+
+
+def _title(checkout: Path, file: Path) -> str:
+    """Return how a message names a file: a piece of a lock by that lock, whose other pieces decide other steps."""
+    path = file.relative_to(checkout)
+    if path.parts[:2] != (".build", "pieces"):
+        return str(path)
+    layer, piece, name = path.parts[2:]
+    return f"piece {piece} of {layer[:-17]} in constraints/ ({name.removesuffix('.txt')})"
+
+
+def set_of(bases: Bases, folder: str) -> str:
+    """Return which set of OS packages a folder of .debs or RPMs is."""
+    return Path(folder).name.removeprefix(f"{bases.name}-")[:-17]
+
+
+def _programs(bases: Bases, pins: Pins, platform: Platform) -> str:
+    rows = [
+        f"{name} {pins.programs.get((bases.name, name, platform))} {row.files}" for name, row in bases.programs.items()
+    ]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:32]

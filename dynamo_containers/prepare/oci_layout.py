@@ -1,0 +1,117 @@
+"""What is an image on disk? An OCI image layout, which BuildKit reads as a named context by digest.
+
+See https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Layers are stored uncompressed: which bytes
+a compressor makes depends on its version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import process
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.locks.os_lock import Drift
+    from dynamo_containers.platforms import Platform
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootImage:
+    """A root image that stands in the layout: its manifest's digest and size, and what drifted on the way."""
+
+    digest: str
+    size: int
+    drift: tuple[Drift, ...] = ()
+
+
+def layout(folder: Path) -> Path:
+    """Return the folder of the OCI image layout that holds every root image of this checkout."""
+    return folder / ".build" / "roots"
+
+
+def add(store: Path, tar: Path, platform: Platform, epoch: int, drift: tuple[Drift, ...]) -> RootImage:
+    """Move a tree's tar into the layout and put an image of that one layer around it."""
+    with tar.open("rb") as file:
+        layer_digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    layer_size = tar.stat().st_size
+    blob(store, layer_digest).parent.mkdir(parents=True, exist_ok=True)
+    tar.replace(blob(store, layer_digest))
+    config = _write_json(store, config_of(layer_digest, platform, epoch))
+    layer = {"mediaType": LAYER_TYPE, "digest": layer_digest, "size": layer_size}
+    manifest = _write_json(store, manifest_of(config, layer))
+    return RootImage(digest=manifest["digest"], size=manifest["size"], drift=drift)
+
+
+def config_of(layer_digest: str, platform: Platform, epoch: int) -> dict[str, Any]:
+    """Return the OCI image configuration of a root image."""
+    created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "architecture": platform.arch,
+        "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "created": created,
+        "history": [{"created": created, "created_by": "mmdebstrap --variant=essential"}],
+        "os": "linux",
+        "rootfs": {"diff_ids": [layer_digest], "type": "layers"},
+    }
+
+
+def manifest_of(config: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    """Return the OCI image manifest of a root image of one layer."""
+    return {
+        "config": {"mediaType": CONFIG_TYPE, **config},
+        "layers": [layer],
+        "mediaType": MANIFEST_TYPE,
+        "schemaVersion": 2,
+    }
+
+
+def index_of(roots: dict[Platform, RootImage]) -> dict[str, Any]:
+    """Return the OCI image index over the root images of several platforms."""
+    return {
+        "manifests": [
+            {
+                "digest": root.digest,
+                "mediaType": MANIFEST_TYPE,
+                "platform": {"architecture": platform.arch, "os": "linux"},
+                "size": root.size,
+            }
+            for platform, root in sorted(roots.items(), key=lambda item: item[0].value)
+        ],
+        "mediaType": INDEX_TYPE,
+        "schemaVersion": 2,
+    }
+
+
+def write_index(folder: Path, roots: dict[Platform, RootImage]) -> str:
+    """Put an index over the root images into the layout and return its digest."""
+    store = layout(folder)
+    descriptor = {"mediaType": INDEX_TYPE, **_write_json(store, index_of(roots))}
+    process.write(process.Document(path=store / "oci-layout", text='{"imageLayoutVersion": "1.0.0"}'))
+    known = store / "index.json"
+    others = json.loads(known.read_text(encoding="utf-8"))["manifests"] if known.is_file() else []
+    if descriptor not in others:
+        text = json.dumps({"manifests": [*others, descriptor], "schemaVersion": 2})
+        process.write(process.Document(path=known, text=text))
+    return str(descriptor["digest"])
+
+
+def _write_json(store: Path, content: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    process.write(process.Document(path=blob(store, digest), text=text))
+    return {"digest": digest, "size": len(text.encode())}
+
+
+def blob(store: Path, digest: str) -> Path:
+    """Return where the layout has the content of a digest."""
+    return store / "blobs" / Path(digest.replace(":", "/"))

@@ -1,0 +1,93 @@
+"""Where are the packages of a set of OS packages, ready to be installed in one layer? By sha256, per architecture.
+
+What is in the folder is exactly what is installed: install-debs (containers/os-packages) and install-rpms
+(containers/os-rpms) resolve nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from dynamo_containers import process
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_lock import OsLock
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import drift
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.upstream.apt import Package
+
+RENEWS = "renews"
+"""The file beside the .debs that names what may move in the image below, although nothing drifted: a line each."""
+RECORD = "drift"
+"""The file beside the .debs that says what drifted: these packages may move what the image has."""
+
+
+def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
+    """Return the lock of a set of packages, or of what is installed on a registry's root image by the role's name."""
+    if name in bases.extended:
+        return OsLock(bases=bases, role=name, platform=platform)
+    return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
+
+
+def folder_of(folder: Path, bases: Bases, name: str) -> Path:
+    """Return where the .debs of a set stand, one folder per architecture; other locks are another folder."""
+    digest = hashlib.sha256()
+    for lock in (lock_of(bases, name, platform) for platform in Platform):
+        # The root image's too: where a version is gone, what takes its place depends on what is below.
+        for path in (folder / lock.file, folder / lock.below.file):
+            digest.update(path.read_bytes() if path.is_file() else b"")
+            digest.update(b"\0")
+    return folder / ".build" / "os-packages" / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
+
+
+def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[os_lock.Drift, ...]:
+    """Lay out the .debs of a set for a platform, unless that was done before; return what drifted.
+
+    Raises:
+        LockError: the lock is missing or stale, or (strict bases) no source has a locked version any more.
+        DownloadError: a package could not be fetched or is not the locked one.
+    """
+    lock = lock_of(bases, name, platform)
+    locked = os_lock.read(lock, folder)
+    target = folder_of(folder, bases, name) / platform.arch
+    if not target.is_dir():
+        from dynamo_containers.prepare import bootstrap
+        from dynamo_containers.upstream import host_tools  # what only a download needs would slow every no-op
+
+        packages = bootstrap.fetched(folder, lock, locked)
+        drifted = _drifted(folder, lock, locked, packages)
+        host_tools.provide(target, lambda partial: _lay_out(folder, lock, packages, drifted, partial))
+    return drift.read(target / RECORD)
+
+
+def _drifted(
+    folder: Path, lock: OsLock, locked: tuple[Package, ...], used: tuple[Package, ...]
+) -> tuple[os_lock.Drift, ...]:
+    """Return what is not as locked; where the suite's packages need newer ones of the root image, those too."""
+    if used == locked:
+        return ()
+    names = {package.name for package in used}
+    below = tuple(package for package in os_lock.read(lock.below, folder) if package.name in names)
+    return os_lock.drifts((*below, *locked), used)
+
+
+def _lay_out(
+    folder: Path, lock: OsLock, packages: tuple[Package, ...], drifted: tuple[os_lock.Drift, ...], partial: Path
+) -> None:
+    from dynamo_containers.upstream import deb_origins
+
+    kind = "rpm" if lock.repositories else "deb"
+    for package in packages:
+        os.link(deb_origins.stored(folder, package), partial / f"{package.name}.{kind}")
+    # A lock on a registry's image was made from what that has: a newer package of its own is in it because others need
+    # exactly that one, and was looked at with the lock.
+    if lock.image and not lock.repositories:
+        names = "".join(f"{package.name}\n" for package in packages)
+        process.write(process.Document(path=partial / RENEWS, text=names))
+    process.write(drift.document(partial / RECORD, drifted))

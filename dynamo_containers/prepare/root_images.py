@@ -1,0 +1,91 @@
+"""Is there a root image of this lock already? Otherwise one is made: a tree, and an image around it.
+
+They stand in an OCI image layout below .build/roots, each with a record of what it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamo_containers import process
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.prepare import bootstrap, oci_layout
+from dynamo_containers.prepare.oci_layout import RootImage, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.upstream import apt
+
+
+def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> RootImage | None:
+    """Return the root image that was made of exactly this before, or None."""
+    try:
+        record = json.loads(record_of(folder, lock, packages, epoch).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    drift = tuple(os_lock.Drift(**row) for row in record["drift"])
+    root = RootImage(digest=record["digest"], size=record["size"], drift=drift)
+    return root if oci_layout.blob(layout(folder), root.digest).is_file() else None
+
+
+def record_of(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> Path:
+    """Return the file that is there when a root image was made of exactly this."""
+    words = [os_lock.render(lock, packages), str(epoch), *bootstrap.RECIPE]
+    key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
+
+
+def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
+    """Return the root image of a lock, bootstrapping it unless that was done before.
+
+    Raises:
+        LockError: the lock is missing or stale, or (strict bases) the mirror dropped a locked version.
+        DownloadError: a package could not be fetched or is not the locked one.
+        CommandFailedError: mmdebstrap failed.
+    """
+    locked = os_lock.read(lock, folder)
+    if done := cached(folder, lock, locked, epoch):
+        return done
+    from tempfile import TemporaryDirectory  # what only a bootstrap needs would make every no-op slower
+
+    packages = bootstrap.fetched(folder, lock, locked)
+    print(f"Bootstrapping {_title(lock)}: {len(packages)} packages", file=sys.stderr, flush=True)
+    layout(folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=layout(folder), prefix="bootstrap-") as scratch:
+        tar = bootstrap.tree(folder, lock, packages, epoch, Path(scratch))
+        root = oci_layout.add(layout(folder), tar, lock.platform, epoch, os_lock.drifts(locked, packages))
+    record = json.dumps({"digest": root.digest, "size": root.size, "drift": [asdict(row) for row in root.drift]})
+    process.write(process.Document(path=record_of(folder, lock, locked, epoch), text=record))
+    return root
+
+
+def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple[OsLock, RootImage], ...]:
+    """Return several locks, each with its root image, bootstrapping one per processor at a time; see `ensure`."""
+    # Foreign ones first: they are emulated and take longest.
+    wanted = sorted(locks, key=lambda lock: lock.platform is native_platform())
+    done = tuple((lock, cached(folder, lock, os_lock.read(lock, folder), epoch)) for lock in wanted)
+    if all(root for _, root in done):
+        return tuple((lock, root) for lock, root in done if root)
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dynamo_containers import engine
+
+    # A bootstrap runs the programs that it installs.
+    foreign = {lock.platform for lock, root in done if root is None and lock.platform is not native_platform()}
+    if foreign:
+        engine.emulate(folder, tuple(foreign))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
+
+
+def _title(lock: OsLock) -> str:
+    return f"{lock.bases.name} {lock.role} ({lock.platform.value})"

@@ -1,0 +1,194 @@
+"""Which .debs, of which version and content, does a request mean? Asked of Debian's own apt, privately.
+
+apt reads only the configuration written here (its own folder, its own lists, its own dpkg status), so the host's
+packages and lists are never touched. Release files are verified by signature against the archive's keyring.
+Debian's mirror is the host's own, as its apt configuration has it: no host name of one stands in this project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from dynamo_containers import process
+from dynamo_containers.errors import UnsupportedHostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+HOST_STATUS = Path("/var/lib/dpkg/status")
+MAIN = "debian"
+SECURITY = "debian-security"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Package:
+    """One .deb, by content. `path` is relative to the root of `archive` (`debian`, `debian-security`, `ubuntu`)."""
+
+    name: str
+    version: str
+    architecture: str
+    archive: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apt:
+    """A private apt: one suite, one architecture, one folder."""
+
+    folder: Path
+    suite: str
+    architecture: str
+    mirrors: dict[str, str]
+    status: Path | None = None
+    """A dpkg status file: what it says is installed is not asked for. None: nothing is installed."""
+    keyring: Path | None = None
+    """With which keys the archives are signed. None: with Debian's."""
+    suites: tuple[tuple[str, str], ...] = ()
+    """(archive, suite) of all that is read for `suite`. Nothing: what Debian has for it."""
+    components: tuple[str, ...] = ("main",)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables under which apt and apt-get use this configuration."""
+        return {"APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
+
+
+@cache
+def host_mirrors() -> dict[str, str]:
+    """Return the URL of each Debian archive that the host's apt is configured with, without a trailing slash.
+
+    Raises:
+        UnsupportedHostError: the host has no apt, no archive keyring, or no Debian archive in its sources.
+    """
+    if which("apt-get") is None or not KEYRING.exists():
+        message = (
+            "The `debian` bases and the private engine are made from Debian's packages, which needs apt and "
+            f"{KEYRING} on this machine.\n"
+            "Install them (packages apt, debian-archive-keyring), or run on a Debian machine."
+        )
+        raise UnsupportedHostError(message)
+    targets = process.capture(process.Command(argv=("apt-get", "indextargets", "--format", "$(REPO_URI)")))
+    urls = [line.rstrip("/") for line in targets.splitlines()]
+    mirrors = {archive: next((url for url in urls if url.endswith(f"/{archive}")), "") for archive in (MAIN, SECURITY)}
+    if not mirrors[MAIN]:
+        message = (
+            "apt on this machine has no Debian archive among its sources (an address that ends in /debian).\n"
+            "Add one to /etc/apt/sources.list.d, run `apt-get update`, and try again."
+        )
+        raise UnsupportedHostError(message)
+    if not mirrors[SECURITY]:
+        mirrors[SECURITY] = mirrors[MAIN].removesuffix(MAIN) + SECURITY
+    return mirrors
+
+
+def configuration(apt: Apt) -> tuple[process.Document, ...]:
+    """Return the files that make `apt.folder` a private apt configuration."""
+    signed = f"arch={apt.architecture} signed-by={apt.keyring or KEYRING}"
+    lines = [
+        f"deb [{signed}] {apt.mirrors[archive]} {suite} {' '.join(apt.components)}"
+        for archive, suite in apt.suites or _suites(apt.suite)
+    ]
+    status = apt.status or apt.folder / "status"
+    settings = f"""\
+Dir "{apt.folder}";
+Dir::State "{apt.folder}";
+Dir::State::status "{status}";
+Dir::Cache "{apt.folder}/cache";
+Dir::Etc "{apt.folder}/etc";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::sourcelist "{apt.folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Architecture "{apt.architecture}";
+APT::Architectures {{ "{apt.architecture}"; }};
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+// apt counts itself as essential unless told otherwise; an image needs no apt.
+pkgCacheGen::ForceEssential ",";
+Acquire::Languages "none";
+Acquire::ForceHash "SHA256";
+// Debian's testing suite is sometimes served past its Valid-Until; the signature is still checked.
+Acquire::Check-Valid-Until "false";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+"""
+    empty_status = () if apt.status else (process.Document(path=apt.folder / "status", text=""),)
+    return (
+        process.Document(path=apt.folder / "apt.conf", text=settings),
+        process.Document(path=apt.folder / "sources.list", text="\n".join(lines) + "\n"),
+        *empty_status,
+    )
+
+
+def _suites(suite: str) -> tuple[tuple[str, str], ...]:
+    if suite == "forky":  # testing: its fixes arrive in the suite itself
+        return ((MAIN, suite),)
+    return ((MAIN, suite), (MAIN, f"{suite}-updates"), (SECURITY, f"{suite}-security"))
+
+
+def update(apt: Apt) -> None:
+    """Fetch the suite's signed lists into the private folder."""
+    for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d"):
+        (apt.folder / name).mkdir(parents=True, exist_ok=True)
+    place = "mirror in your apt sources" if not apt.suites else "archive"
+    hint = f"apt could not read the suite {apt.suite}. Is the {place} reachable?"
+    argv = ("apt-get", "update", "--error-on=any")
+    process.execute(
+        process.Plan(
+            documents=configuration(apt),
+            commands=(process.Command(argv=argv, env=apt.environment, quiet=True, hint=hint),),
+        )
+    )
+
+
+def resolve(apt: Apt, requested: tuple[str, ...]) -> tuple[Package, ...]:
+    """Return the packages apt would install for `requested` (names or apt patterns), sorted by name.
+
+    `update` must have run.
+    """
+    # Of what is there already, nothing is renewed but what the rest cannot do without.
+    kept = ("--no-upgrade",) if apt.status else ()
+    argv = ("apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *kept, *requested)
+    hint = f"Not every package exists in {apt.suite}: see the names above."
+    return parse_uris(process.capture(process.Command(argv=argv, env=apt.environment, hint=hint)), apt.mirrors)
+
+
+def parse_uris(text: str, mirrors: dict[str, str]) -> tuple[Package, ...]:
+    """Read the lines of `apt-get --print-uris`: 'URI' FILE SIZE SHA256:HEX (apt-get(8))."""
+    rows = [line.split() for line in text.splitlines() if line.startswith("'")]
+    return tuple(sorted(_package(*row, mirrors=mirrors) for row in rows))
+
+
+def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[str, str]) -> Package:
+    url = quoted.strip("'")
+    archive = next(name for name, mirror in mirrors.items() if url.startswith(f"{mirror}/"))
+    name, version, architecture = unquote(file).removesuffix(".deb").split("_")
+    return Package(
+        name=name,
+        version=version,
+        architecture=architecture,
+        archive=archive,
+        path=unquote(url.removeprefix(f"{mirrors[archive]}/")),
+        size=int(size),
+        sha256=digest.removeprefix("SHA256:"),
+    )
+
+
+def url(package: Package, mirrors: Mapping[str, str]) -> str:
+    """Return where the host's mirror has the package."""
+    return address(mirrors[package.archive], package.path)
+
+
+def address(mirror: str, path: str) -> str:
+    """Return the URL of a path in an archive."""
+    return f"{mirror}/{quote(path)}"

@@ -1,0 +1,187 @@
+"""Are these the pinned bytes? Downloads into a store of files named by their sha256.
+
+A file is in the store only when its content is the pinned one; a download that differs is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import IO, TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from dynamo_containers import progress
+from dynamo_containers.errors import DownloadError
+from dynamo_containers.facts import mirrors
+from dynamo_containers.process import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+CONNECTIONS = 8
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One file by content. `url` is where to look for it; `sha256` is what it is."""
+
+    url: str
+    sha256: str
+    size: int = 0
+
+
+class Received:
+    """How much came so far, of several files at once."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        """Count some bytes."""
+        with self._lock:
+            self.size += size
+
+
+class GoneError(DownloadError):
+    """The server answers, and says that it has no such file (any more)."""
+
+
+def stored(store: Path, download: Download) -> Path:
+    """Return where the file stands in the store once it is there."""
+    return store / "sha256" / download.sha256
+
+
+def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...]:
+    """Fetch what the store lacks, several files at a time; return those that their server no longer has.
+
+    Raises:
+        DownloadError: a server could not be reached, or a file's content is not the pinned one.
+    """
+    missing = [download for download in downloads if not stored(store, download).exists()]
+    if not missing:
+        return ()
+    size, received = sum(download.size for download in missing) / 1e6, Received()
+    print(f"Fetching {len(missing)} files ({size:.0f} MB)", file=sys.stderr, flush=True)
+    with progress.said(lambda: f"{received.size / 1e6:.0f} of {size:.0f} MB"), ThreadPoolExecutor(CONNECTIONS) as pool:
+        each = pool.map(lambda download: _fetch_if_there(store, download, received), missing)
+        return tuple(gone for gone in each if gone)
+
+
+def _fetch_if_there(store: Path, download: Download, received: Received) -> Download | None:
+    try:
+        fetch(store, download, received)
+    except GoneError:
+        return download
+    return None
+
+
+def fetch(store: Path, download: Download, received: Received | None = None) -> Path:
+    """Fetch one file into the store, unless it is there, and return its path; `received` counts what comes.
+
+    Raises:
+        GoneError: the server says that there is no such file.
+        DownloadError: the server could not be reached, or the content differs; nothing is kept.
+    """
+    path = stored(store, download)
+    if path.exists():
+        return path
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _download(download, path, received or Received())
+        except HTTPError as error:
+            error.close()
+            if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                message = f"{_asked(download.url)}: the server no longer has this file."
+                raise GoneError(message) from None
+            _give_up_after(attempt, download, error)
+        except (URLError, OSError, HTTPException) as error:
+            if isinstance(error, URLError) and isinstance(error.reason, FileNotFoundError):  # a file: address
+                message = f"{download.url}: there is no such file."
+                raise GoneError(message) from None
+            _give_up_after(attempt, download, error)
+        else:
+            return path
+    raise AssertionError
+
+
+def _asked(url: str) -> str:
+    """Return an address as a message says it."""
+    return mirrors.said(url, mirrors.here().address(url))
+
+
+def _give_up_after(attempt: int, download: Download, error: OSError | HTTPException) -> None:
+    if attempt == ATTEMPTS:
+        message = (
+            f"{_asked(download.url)} could not be fetched: {error}.\n"
+            "Check that the address is reachable from this machine (proxy, certificate), and run again. "
+            "In a closed network, name a mirror for it: docs/mirrors.md"
+        )
+        raise DownloadError(message) from None
+
+
+def learn(store: Path, url: str, *, seconds: float) -> Download:
+    """Fetch a file that nobody has pinned yet into the store, and return what came.
+
+    Raises:
+        GoneError: the server says that there is no such file.
+        DownloadError: the server could not be reached, or said nothing for `seconds`.
+    """
+    path = store / "new" / hashlib.sha256(url.encode()).hexdigest()
+    try:
+        download = _receive(url, path, seconds)
+    except HTTPError as error:
+        error.close()
+        if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+            message = f"{_asked(url)}: the server has no such file."
+            raise GoneError(message) from None
+        raise DownloadError(str(error)) from None
+    except (URLError, OSError, HTTPException) as error:
+        raise DownloadError(str(getattr(error, "reason", error))) from None
+    stored(store, download).parent.mkdir(parents=True, exist_ok=True)
+    path.replace(stored(store, download))
+    return download
+
+
+def _receive(url: str, path: Path, seconds: float) -> Download:
+    with urlopen(mirrors.here().address(url), timeout=seconds) as response, replacing(path) as file:
+        return _copy(response, file, url, Received())
+
+
+def _copy(response: Any, file: IO[bytes], url: str, count: Received) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
+    """Write what comes to a file, and return what it was."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := response.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        count.add(len(chunk))
+        file.write(chunk)
+    promised = int(response.headers.get("Content-Length", size))
+    if size < promised:  # read() with a size says nothing when the connection ends early
+        message = f"the connection ended after {size} of {promised} bytes"
+        raise ConnectionError(message)
+    return Download(url=url, sha256=digest.hexdigest(), size=size)
+
+
+def _download(download: Download, path: Path, count: Received) -> None:
+    with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
+        received = _copy(response, file, download.url, count)
+        if received.sha256 != download.sha256:
+            message = (
+                f"{_asked(download.url)} is not the pinned file; nothing was kept.\n"
+                f"  pinned   sha256:{download.sha256}\n"
+                f"  received sha256:{received.sha256}\n"
+                "Either the server was changed or something between you and it rewrites downloads. "
+                "If the change is right, pin it with: invoke lock"
+            )
+            raise DownloadError(message)

@@ -1,0 +1,122 @@
+"""Where does a Debian program come from that this host does not have? Unpacked privately, never installed.
+
+The packages are those of the host's own release, so that they fit its libraries; what the host has already is taken
+from the host. Nothing outside the checkout is written, and no maintainer script runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform as machine
+import sys
+import threading
+from shutil import rmtree, which
+from typing import TYPE_CHECKING
+
+from dynamo_containers import process
+from dynamo_containers.errors import DownloadError
+from dynamo_containers.platforms import native_platform
+from dynamo_containers.upstream import apt, deb_origins
+from dynamo_containers.upstream import download as upstream_download
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+
+ONE_AT_A_TIME = threading.RLock()
+"""Root images are made side by side and may want the same programs, and apt locks its lists."""
+
+
+def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables under which the packages' programs are found, unpacking what the host lacks.
+
+    Args:
+        folder: the checkout.
+        packages: Debian package names; each is taken to provide a program of its own name.
+    """
+    missing = tuple(name for name in packages if which(name) is None)
+    if not missing:
+        return {}
+    root = folder / ".build" / "tools" / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
+    with ONE_AT_A_TIME:
+        provide(root, lambda partial: _fill(folder, missing, partial))
+    return variables(root, f"{native_platform().machine}-linux-gnu", os.environ)
+
+
+def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
+    packages = needed(folder, names)
+    print(f"Unpacking {', '.join(package.name for package in packages)}", file=sys.stderr, flush=True)
+    unpack(fetched(packages, apt.host_mirrors(), deb_origins.downloads(folder)), partial)
+
+
+def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:
+    """Return the packages and those of their dependencies that the host does not have installed."""
+    suite = machine.freedesktop_os_release().get("VERSION_CODENAME", "")
+    private = apt.Apt(
+        folder=folder / ".build" / "apt" / "host",
+        suite=suite,
+        architecture=native_platform().arch,
+        mirrors=apt.host_mirrors(),
+        status=apt.HOST_STATUS,
+    )
+    with ONE_AT_A_TIME:
+        apt.update(private)
+        return apt.resolve(private, packages)
+
+
+def provide(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder beside its place and rename it, so that one that exists is whole."""
+    if folder.exists():
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        partial.rename(folder)
+    except BaseException:
+        rmtree(partial, ignore_errors=True)
+        raise
+
+
+def fetched(packages: tuple[apt.Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
+    """Return the packages' files, after fetching those that the store lacks.
+
+    Raises:
+        DownloadError: the mirror lists a package that it does not have, or has another content of it.
+    """
+    downloads = [
+        upstream_download.Download(url=apt.url(package, mirrors), sha256=package.sha256, size=package.size)
+        for package in packages
+    ]
+    if gone := upstream_download.fetch_all(store, downloads):
+        names = ", ".join(download.url.rsplit("/", 1)[-1] for download in gone)
+        message = (
+            f"The mirror lists but does not have: {names}.\nIt is probably being updated: try again in some minutes."
+        )
+        raise DownloadError(message)
+    return tuple(upstream_download.stored(store, download) for download in downloads)
+
+
+def unpack(files: tuple[Path, ...], folder: Path) -> None:
+    """Unpack package files into a folder; nothing is installed and no maintainer script runs."""
+    for file in files:
+        process.call(process.Command(argv=("dpkg-deb", "--extract", str(file), str(folder)), quiet=True))
+
+
+def variables(root: Path, triplet: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that put an unpacked tree in front of the host's programs, libraries and Perl modules."""
+    libraries = [root / "usr/lib" / triplet, root / "lib" / triplet]
+    perl = [root / "usr/share/perl5", root / "usr/share/perl/5.36", root / "usr/lib" / triplet / "perl/5.36"]
+    found = {
+        "PATH": [root / "usr/bin", root / "usr/sbin", root / "sbin"],
+        "LD_LIBRARY_PATH": [folder for folder in libraries if folder.is_dir()],
+        "PERL5LIB": [folder for folder in perl if folder.is_dir()],
+    }
+    return {name: _prefixed(folders, inherited.get(name, "")) for name, folders in found.items() if folders}
+
+
+def _prefixed(folders: list[Path], rest: str) -> str:
+    return ":".join([*(str(folder) for folder in folders), *([rest] if rest else [])])

@@ -1,0 +1,141 @@
+"""What the engine says of caches: there, not there, or out of reach; and a line for a person."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.builds import cache_faults, cache_probe
+from dynamo_containers.builds.cache_probe import Engine
+from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.plan.caches import Cache, Caches
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE = Cache(place="registry.example/cache", name="frontend-runtime-debian-amd64")
+BOTH = Cache(place="registry.example/cache", name="frontend-runtime-debian-amd64-arm64")
+NOWHERE = Cache(place="127.0.0.1:9/cache", name="frontend-runtime-debian-amd64")
+REFUSED = (
+    'failed to configure registry cache importer: failed to do request: Head "https://127.0.0.1:9/v2/cache/manifests/x"'
+    ": dial tcp 127.0.0.1:9: connect: connection refused"
+)
+
+
+def said(cache: Cache, error: str = "") -> str:
+    """Return the line of JSON in which buildx says what became of a cache."""
+    name = f"importing cache manifest from {cache.reference}"
+    vertex = {"digest": name, "name": name, "started": "2026-11-24T18:00:00Z", "completed": "2026-11-24T18:00:01Z"}
+    return json.dumps({"vertexes": [{**vertex, **({"error": error} if error else {})}]})
+
+
+def engine(tmp_path: Path, *lines: str, code: int = 0) -> Engine:
+    """Return an engine whose buildx says these lines."""
+    (tmp_path / "said").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return Engine(
+        buildx=("sh", "-c", f"cat '{tmp_path}/said' >&2; exit {code}", "buildx"), environment={}, folder=tmp_path
+    )
+
+
+def absent(cache: Cache) -> str:
+    return f"failed to configure registry cache importer: {cache.reference}: not found"
+
+
+def test_a_build_is_told_of_the_caches_that_are_there(tmp_path: Path) -> None:
+    asked = engine(tmp_path, said(HERE), said(BOTH, absent(BOTH)), "not JSON")
+    usable, lines = cache_probe.usable(asked, Caches(read=(HERE, BOTH), write={"frontend": HERE}))
+    assert usable == Caches(read=(HERE,), write={"frontend": HERE})
+    assert lines == ()
+
+
+def test_a_registry_out_of_reach_is_neither_read_nor_written_and_said_once(tmp_path: Path) -> None:
+    asked = engine(tmp_path, said(HERE), said(NOWHERE, REFUSED))
+    wanted = Caches(read=(HERE, NOWHERE), write={"frontend": NOWHERE})
+    usable, lines = cache_probe.usable(asked, wanted)
+    assert usable == Caches(read=(HERE,))
+    assert lines == (
+        "The build cache at 127.0.0.1:9/cache is not used: connection refused. The build goes on without it.",
+    )
+
+
+def test_an_empty_place_is_said_and_written(tmp_path: Path) -> None:
+    asked = engine(tmp_path, said(HERE, absent(HERE)))
+    usable, lines = cache_probe.usable(asked, Caches(read=(HERE,), write={"frontend": HERE}))
+    assert usable == Caches(write={"frontend": HERE})
+    assert lines == ("The build cache at registry.example/cache has nothing for this yet.",)
+
+
+def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
+    full, empty = Cache(place=f"{tmp_path}/full", name="a"), Cache(place=f"{tmp_path}/empty", name="a")
+    (tmp_path / "full/a").mkdir(parents=True)
+    (tmp_path / "full/a/index.json").touch()
+    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
+    usable, lines = cache_probe.usable(asked, Caches(read=(full, empty)))
+    assert usable.read == (full,)
+    assert lines == (f"The build cache at {tmp_path}/empty has nothing for this yet.",)
+
+
+def test_a_folder_that_is_written_to_is_made_and_one_that_cannot_be_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    good, bad = Cache(place=f"{tmp_path}/new/cache", name="a"), Cache(place=f"{tmp_path}/file", name="a")
+    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
+    usable, lines = cache_probe.usable(asked, Caches(write={"one": good, "other": bad}))
+    assert usable == Caches(write={"one": good})
+    assert (tmp_path / "new/cache").is_dir()
+    assert lines == (f"The build cache at {tmp_path}/file is not used: file exists. The build goes on without it.",)
+
+
+def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailedError, match="did not say which build caches"):
+        cache_probe.usable(engine(tmp_path, "ERROR: no", code=1), Caches(read=(HERE,)))
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            (
+                'failed commit on ref "layer-sha256:1": commit failed: unexpected commit digest sha256:'
+                f"{'3' * 64}, expected sha256:{'7' * 64}: failed precondition"
+            ),
+            (
+                f"The build cache at registry.example/cache has other bytes than it says (sha256:{'3' * 64} for sha256:"
+                f"{'7' * 64}): refused."
+            ),
+        ),
+        (
+            "failed to copy: httpReadSeeker: failed open: connection refused\nmore",
+            (
+                "The build cache at registry.example/cache did not hand out what it has: "
+                "failed to copy: httpReadSeeker: failed open: connection refused."
+            ),
+        ),
+        ("process /bin/false did not complete successfully: exit code: 1", ""),
+    ],
+)
+def test_a_failed_build_is_told_from_a_cache_at_fault(tmp_path: Path, message: str, line: str) -> None:
+    script = """case "$2" in
+ls) echo '{"ref":"a/b/old","created_at":"2026-11-24T17:59:59.5Z"}'
+    echo '{"ref":"a/b/new","created_at":"2026-11-24T18:00:01.5Z"}' ;;
+inspect) [ "$5" = new ] && cat "$SAID" ;;
+esac"""
+    (tmp_path / "said").write_text(json.dumps({"Error": {"Message": message}}), encoding="utf-8")
+    asked = Engine(buildx=("sh", "-c", script, "buildx"), environment={"SAID": f"{tmp_path}/said"}, folder=tmp_path)
+    assert cache_faults.of_reading(asked, (HERE,), "2026-11-24T18:00:00") == line
+
+
+def test_a_buildx_without_a_history_knows_of_no_fault(tmp_path: Path) -> None:
+    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
+    assert cache_faults.of_reading(asked, (HERE,), "2026-11-24T18:00:00") == ""
+    assert cache_faults.of_writing(asked, "a/b/new") == ""
+
+
+def test_a_cache_that_was_not_written_is_found_in_the_log_of_the_build() -> None:
+    vertex = {"digest": "2", "name": "exporting cache to registry", "error": "error writing layer blob: denied\nmore"}
+    log = (
+        f"{json.dumps({'vertexes': [{'digest': '1', 'name': '[os 1/2] RUN'}]})}\n{json.dumps({'vertexes': [vertex]})}\n"
+    )
+    assert cache_faults.failure(log) == "error writing layer blob: denied"
+    assert cache_faults.failure(log.partition("\n")[0]) == ""

@@ -1,0 +1,138 @@
+"""What is removed, and what never is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from dynamo_containers.builds import clean
+from dynamo_containers.facts.catalogue import Stage, load_catalogue
+from dynamo_containers.inspect.sizes import cache as size_cache
+from dynamo_containers.inspect.sizes.manifest import ImageSize
+from dynamo_containers.plan import bake
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import inputs, oci_layout, stale_files
+from dynamo_containers.process import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
+BUILDX = ("docker", "buildx")
+TAGGED = ("vllm-runtime:1.4.2-debian-amd64", "<none>:<none>")
+DANGLING = ("docker", "image", "prune", "--force", "--filter", "label=ai.dynamo.stage")
+
+
+def argvs(*, private: bool, everything: bool, tagged: tuple[str, ...] = TAGGED) -> list[tuple[str, ...]]:
+    planned = clean.plan(ENVIRONMENT, BUILDX, tagged, private=private, everything=everything)
+    assert all(command.env == ENVIRONMENT for command in planned.commands)
+    return [command.argv for command in planned.commands]
+
+
+def test_images_without_a_name_and_stale_cache_go_and_named_images_stay() -> None:
+    prune = ("docker", "buildx", "prune", "--force", "--filter", "until=168h")
+    assert argvs(private=True, everything=False) == [DANGLING, prune]
+
+
+def test_the_cache_of_an_engine_that_others_use_stays() -> None:
+    assert argvs(private=False, everything=False) == [DANGLING]
+    named = ("docker", "image", "rm", "vllm-runtime:1.4.2-debian-amd64")
+    assert argvs(private=False, everything=True) == [named, DANGLING]
+
+
+def test_all_means_named_images_and_every_cache_of_the_private_engine() -> None:
+    assert argvs(private=True, everything=True)[-1] == ("docker", "buildx", "prune", "--force", "--all")
+    assert argvs(private=True, everything=True, tagged=()) == [
+        DANGLING,
+        ("docker", "buildx", "prune", "--force", "--all"),
+    ]
+
+
+def leave(path: Path, age: float) -> Path:
+    path.mkdir(parents=True)
+    os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    return path
+
+
+def test_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(tmp_path: Path) -> None:
+    old = leave(tmp_path / ".build/pieces/tmpabc", 7200)
+    young = leave(tmp_path / ".build/roots/bootstrap-xyz", 60)
+    whole = leave(tmp_path / ".build/pieces/vllm-debian-amd64-0123", 7200)
+    assert clean.scratch(tmp_path, 1_000_000) == (old,)
+    nothing = Plan()
+    clean.clean(tmp_path, (old,), nothing, dry_run=True)
+    assert old.is_dir()
+    clean.clean(tmp_path, (old,), nothing, dry_run=False)
+    assert [old.exists(), young.exists(), whole.exists()] == [False, True, True]
+
+
+NOW = 2_000_000_000
+WEEK = 7 * 24 * 3600
+
+
+def aged(path: Path, age: float) -> Path:
+    os.utime(path, (NOW - age, NOW - age))
+    return path
+
+
+def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
+    """Return what the facts of a build name, after making it look old."""
+    facts = inputs.facts(bake.request(load_catalogue(checkout), stage, images=["frontend"], platforms=platforms))
+    folders = {facts.programs, *(piece.folder.parent for pieces in facts.pieces.values() for piece in pieces)}
+    records = (checkout / ".build/roots").glob("*-*.json")
+    return tuple(aged(path, WEEK + 1) for path in (*folders, *records))
+
+
+def test_what_the_present_locks_name_stays_however_old_it_is(own_checkout: Path) -> None:
+    kept = (*made(own_checkout, Stage.CI, "all"), *made(own_checkout, Stage.CI, "linux/amd64"))
+    assert len({path.parent.name for path in kept}) == len({"pieces", "programs", "roots"})
+    assert stale_files.paths(load_catalogue(own_checkout), NOW) == ()
+
+
+def test_what_a_lock_named_that_is_another_one_now_goes_after_a_week(own_checkout: Path) -> None:
+    made(own_checkout, Stage.RUNTIME, "linux/amd64")
+    before = set((own_checkout / ".build/pieces").iterdir())
+    sets = own_checkout / ".build/os-packages"
+    old, young = (aged(leave(sets / f"debian-dev-{age}", 0), age) for age in (WEEK + 1, WEEK))
+    with (own_checkout / "constraints/frontend-debian-amd64.txt").open("a", encoding="utf-8") as lock:
+        lock.write("# another one\n")
+    gone = stale_files.paths(load_catalogue(own_checkout), NOW)
+    assert old in gone
+    assert young not in gone
+    assert [path.name.rpartition("-")[0] for path in gone if path in before] == ["frontend-debian-amd64"]
+
+
+def root_image(store: Path, name: str, epoch: int) -> Path:
+    """Add a root image of always the same tree; return its record."""
+    (store / "root.tar").write_bytes(b"a tree")
+    added = oci_layout.add(store, store / "root.tar", Platform.AMD64, epoch, ())
+    record = store / f"debian-{name}-amd64-0123456789abcdef.json"
+    record.write_text(json.dumps({"digest": added.digest}), encoding="utf-8")
+    return record
+
+
+def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_checkout: Path) -> None:
+    store = own_checkout / ".build/roots"
+    old = root_image(store, "old", 1)
+    of_old = set((store / "blobs/sha256").iterdir())
+    aged(root_image(store, "young", 2), 0)
+    aged(old, WEEK + 1)
+    layer = store / "blobs/sha256" / hashlib.sha256(b"a tree").hexdigest()
+    assert layer in of_old
+    gone = set(stale_files.paths(load_catalogue(own_checkout), NOW))
+    assert old in gone
+    assert layer not in gone
+    assert len(gone & of_old) == len({"manifest", "config"})
+
+
+def test_what_was_measured_is_forgotten_after_a_week(own_checkout: Path) -> None:
+    sizes = own_checkout / ".build/sizes"
+    size_cache.remember(own_checkout, "sha256:old", ImageSize(layers=()))
+    size_cache.remember(own_checkout, "sha256:young", ImageSize(layers=()))
+    aged(sizes / "old.json", WEEK + 1)
+    aged(sizes / "young.json", WEEK)
+    assert stale_files.paths(load_catalogue(own_checkout), NOW) == (sizes / "old.json",)
+    assert size_cache.recall(own_checkout, "sha256:young") == ImageSize(layers=())
+    assert size_cache.recall(own_checkout, "sha256:never") is None

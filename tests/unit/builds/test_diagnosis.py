@@ -1,0 +1,86 @@
+"""What is said when a build failed because an image of a registry is not to be had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.builds import diagnosis
+from dynamo_containers.errors import CommandFailedError, DownloadError
+from dynamo_containers.facts.catalogue import Stage, load_catalogue
+from dynamo_containers.plan import bake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.plan.bake import Request
+
+RUNTIME = "nvcr.io/nvidia/cuda@sha256:6a0e31b59e70890446f2c17356d6efc0d54260090a8c63d6ca7c2ad049db95d2"
+DIGEST_OF_THE_REFERENCE = 'digest="${5##*@}"'
+
+
+def answering(folder: Path, script: str) -> tuple[str, ...]:
+    """Return a buildx that answers every question the same way."""
+    program = folder / "buildx"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return (str(program),)
+
+
+@pytest.fixture
+def request_on_cuda() -> Request:
+    return bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"], bases="cuda")
+
+
+def fail(request: Request, buildx: tuple[str, ...]) -> None:
+    with diagnosis.explained(request, lambda: buildx):
+        message = "the engine's own words"
+        raise CommandFailedError(message)
+
+
+def failed(request: Request, buildx: tuple[str, ...]) -> str:
+    with pytest.raises(DownloadError) as error:
+        fail(request, buildx)
+    return str(error.value)
+
+
+def test_a_registry_that_cannot_be_reached_is_named_with_why_it_is_needed(
+    tmp_path: Path, request_on_cuda: Request
+) -> None:
+    script = "echo 'ERROR: failed to do request: Head \"https://x/\": dial tcp: no such host' >&2; exit 1"
+    said = failed(request_on_cuda, answering(tmp_path, script))
+    assert said.startswith("the engine's own words\n")
+    assert (
+        f"No registry handed out {RUNTIME}: dial tcp: no such host.\nIt is the runtime root image of the cuda bases."
+    ) in said
+    assert said.endswith("or name a mirror that has the same image: docs/mirrors.md")
+
+
+def test_an_image_that_a_registry_no_longer_has_is_named(tmp_path: Path, request_on_cuda: Request) -> None:
+    said = failed(request_on_cuda, answering(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'))
+    assert f"The registry says that there is no {RUNTIME}.\n" in said
+
+
+def test_a_registry_with_other_bytes_is_named_with_both_digests(tmp_path: Path, request_on_cuda: Request) -> None:
+    script = f"echo 'ERROR: failed commit on ref \"\": unexpected digest: sha256:{'0' * 64} != {RUNTIME}' >&2; exit 1"
+    said = failed(request_on_cuda, answering(tmp_path, script))
+    assert f"The registry has other bytes for {RUNTIME}: sha256:{'0' * 64}.\n" in said
+
+
+def test_a_build_that_failed_with_all_images_there_keeps_its_own_error(
+    tmp_path: Path, request_on_cuda: Request
+) -> None:
+    script = f'{DIGEST_OF_THE_REFERENCE}; echo "{{\\"digest\\": \\"$digest\\"}}"'
+    with pytest.raises(CommandFailedError, match=r"^the engine's own words$"):
+        fail(request_on_cuda, answering(tmp_path, script))
+
+
+def test_only_what_the_stage_stands_on_is_asked_for() -> None:
+    request = bake.request(load_catalogue(), Stage.BASE, platforms=["linux/amd64"], bases="cuda")
+    assert set(diagnosis.images(request).values()) == {"the builder root image of the cuda bases"}
+
+
+def test_bases_without_a_registry_ask_nobody() -> None:
+    request = bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    assert diagnosis.images(request) == {}

@@ -1,0 +1,99 @@
+"""Builds with caches and on several builders, carried out: beside a buildx that is a script."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.builds import distributed as distributed_run
+from dynamo_containers.builds.distributed import Wider
+from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.facts.catalogue import Stage, load_catalogue
+from dynamo_containers.inspect.report.recorder import Note
+from dynamo_containers.plan import bake, caches
+from dynamo_containers.plan.builders import Builder, Node, Share
+from dynamo_containers.plan.distributed import Wide
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUILDX = """\
+#!/bin/sh
+echo "${BUILDX_BUILDER:-here} $1 $2" >> "$(dirname "$0")/asked"
+case "$1 $2" in
+"history ls") echo '{"ref": "x/x/1", "created_at": "2999-01-01T00:00:00Z"}' ;;
+"history inspect") cat "$(dirname "$0")/message" ;;
+"bake "*)
+    for file in "$@"; do :; done
+    ! grep -q cache-from "$file"
+    ;;
+esac
+"""
+"""A build that reads a cache fails."""
+LIE = f"unexpected commit digest sha256:{'1' * 64}, expected sha256:{'2' * 64}"
+REMOTE = Builder(name="far", driver="remote", nodes=(Node(name="far0", platforms=("linux/arm64",)),))
+SHARES = (
+    Share(builder=None, platforms=(Platform.AMD64,), native=Platform.AMD64),
+    Share(builder=REMOTE, platforms=(Platform.ARM64,), native=Platform.ARM64),
+)
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    folder = tmp_path / "docker/cli-plugins"
+    folder.mkdir(parents=True)
+    (folder / "docker-buildx").write_text(BUILDX, encoding="utf-8")
+    (folder / "docker-buildx").chmod(0o755)
+    return folder
+
+
+def pair(checkout: Path, plugins: Path) -> list[str]:
+    """Build a pair that reads a cache; return what buildx was asked, the bakes alone."""
+    request = bake.request(load_catalogue(checkout), Stage.BASE, platforms=["all"])
+    facts = inputs.stated(request)
+    wider = Wider(
+        request=request,
+        facts=facts,
+        environment={"DOCKER_CONFIG": str(plugins.parent)},
+        registry="registry.example/team",
+    )
+    every = []
+    for share in SHARES:
+        own = replace(request, platforms=share.platforms)
+        read = caches.wanted(own, caches.Rows(), ["registry.example/cache"])
+        known = replace(facts, native=share.native)
+        every.append(Wide(request=own, facts=known, share=share, caches=read, registry=wider.registry))
+    works = [distributed_run._work(wider, wide) for wide in every]
+    for work in works:
+        for document in work.documents:
+            process.write(document)
+    try:
+        distributed_run._built(wider, every, works, Note((request,)), dry_run=False)
+    finally:
+        asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
+    return [line.partition(" ")[0] for line in asked if " bake " in line]
+
+
+def test_a_pair_whose_cache_lies_is_built_without_it(
+    own_checkout: Path, plugins: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (plugins / "message").write_text(f'{{"Error": {{"Message": "{LIE}"}}}}', encoding="utf-8")
+    asked = pair(own_checkout, plugins)
+    assert sorted(asked[-2:]) == ["far", "here"]
+    assert len(asked) in {3, 4}, "one may be ended before it began"
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("The build cache")]
+    assert len(said) == 1
+    assert "registry.example/cache has other bytes than it says" in said[0]
+    assert said[0].endswith("The build goes on without it.")
+
+
+def test_a_pair_that_fails_for_another_reason_is_not_built_again(own_checkout: Path, plugins: Path) -> None:
+    (plugins / "message").write_text('{"Error": {"Message": "exit code: 1"}}', encoding="utf-8")
+    with pytest.raises(CommandFailedError, match="ended with exit code 1"):
+        pair(own_checkout, plugins)
+    assert len([line for line in (plugins / "asked").read_text(encoding="utf-8").splitlines() if " bake" in line]) <= 2

@@ -1,0 +1,30 @@
+"""How a build of several stages is noted when it does not come to a build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.builds import run as build_run
+from dynamo_containers.errors import LockError
+from dynamo_containers.inspect.report import record, store
+from dynamo_containers.plan import all_stages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+
+
+def test_a_lock_that_is_missing_leaves_one_report_of_all_stages(checkout: Path, catalogue: Catalogue) -> None:
+    requests = all_stages.requests(
+        catalogue, all_stages.stages(()), images=["frontend"], platforms=["linux/amd64"], bases="debian"
+    )
+    assert len(requests) > 1
+    with pytest.raises(LockError):
+        build_run.perform(requests, build_run.Wish(), dry_run=False)
+    (report,) = store.read(checkout)
+    assert report.failure is not None
+    assert (report.outcome, report.failure.phase) == (record.FAILED, record.PREPARING)
+    assert report.failure.exit_code == LockError.exit_code

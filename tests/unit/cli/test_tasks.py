@@ -1,0 +1,682 @@
+"""The command line: one message and an exit code for what is foreseen, and nothing left behind after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from shutil import copy2, copytree
+
+import pytest
+from invoke.main import program
+
+from dynamo_containers import process as process_module
+from dynamo_containers.facts import catalogue
+from dynamo_containers.facts.pins import PINS_FILE
+from dynamo_containers.inspect.report import record, store
+from dynamo_containers.platforms import native_platform
+from tests.unit.conftest import leave_free
+
+BUILDX = """\
+#!/bin/sh
+echo "$@" >> "$STARTED"
+echo "buildx says hello"
+"""
+CACHE = """\
+#!/bin/sh
+if [ "$1" = du ]; then
+    printf 'ID\\tRECLAIMABLE\\tSIZE\\nabc\\ttrue\\t1.2MB\\nReclaimable:\\t1.2MB\\nTotal:\\t\\t{}\\n'
+fi
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """A copy of this checkout on a machine whose engine is a script."""
+
+    checkout: Path
+    monkeypatch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def started(self) -> Path:
+        """Return the file that the stand-in for buildx writes its arguments to."""
+        return self.checkout.parent / "started"
+
+    @property
+    def plugin(self) -> Path:
+        """Return the stand-in for buildx."""
+        return self.checkout.parent / "docker/cli-plugins/docker-buildx"
+
+    @property
+    def command(self) -> str:
+        """Return how a printed build starts."""
+        return f"BUILDX_METADATA_PROVENANCE=disabled {self.plugin}"
+
+    def buildx(self, script: str) -> None:
+        """Let buildx be this script."""
+        self.plugin.write_text(script, encoding="utf-8")
+        self.plugin.chmod(0o755)
+
+    def has(self, *tags: str) -> None:
+        """Let the engine have images of these tags."""
+        docker = Path(os.environ["PATH"].partition(":")[0], "docker")
+        docker.unlink()
+        lines = ("#!/bin/sh", '[ "$1 $2" = "image ls" ] || exit 0', *(f"echo {tag}" for tag in tags))
+        docker.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        docker.chmod(0o755)
+
+    def append(self, file: str, text: str) -> None:
+        """Add to a file of the checkout."""
+        with (self.checkout / file).open("a", encoding="utf-8") as content:
+            content.write(text)
+
+    def invoke(self, *words: str) -> tuple[int, str, str]:
+        """Run `invoke` in this process; return its exit code, output and complaints."""
+        code: object = 0
+        try:
+            program.run(["invoke", "--search-root", str(self.checkout), *words])
+        except SystemExit as end:
+            code = end.code
+        output, complaints = self.capture.readouterr()
+        assert isinstance(code, int)
+        assert "Traceback" not in complaints
+        return code, output, complaints
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `invoke` in a session of its own, as a terminal would, with the checkout's own library."""
+        copytree(Path(process_module.__file__).parent, self.checkout / "dynamo_containers")
+        return subprocess.Popen(
+            # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+            ("env", "--default-signal=INT", sys.executable, "-m", "invoke", *words),
+            cwd=self.checkout,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def line(
+    own_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """Return the command line of a checkout with full caches, beside an engine that takes any build."""
+    copy2(catalogue.ROOT / "tasks.py", own_checkout)
+    (tmp_path / "docker/cli-plugins").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").symlink_to("/bin/true")
+    (tmp_path / "bin/apt-get").symlink_to("/bin/false")  # whatever the caches lack, no test asks a mirror for it
+    monkeypatch.setattr(catalogue, "ROOT", own_checkout)
+    monkeypatch.setattr(catalogue, "load_catalogue", partial(catalogue.load_catalogue, own_checkout))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    for name, value in {
+        "DOCKER_CONFIG": f"{tmp_path}/docker",
+        "DOCKER_HOST": "tcp://127.0.0.1:1",
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "STARTED": f"{tmp_path}/started",
+    }.items():
+        monkeypatch.setenv(name, value)
+    line = CommandLine(checkout=own_checkout, monkeypatch=monkeypatch, capture=capfd)
+    line.buildx(BUILDX)
+    return line
+
+
+def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
+    with line.start("--list") as process:
+        output, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "")
+    engines, builds = ("engine.up", "engine.status", "engine.down"), ("build.base", "build.runtime", "build.ci")
+    for task in (*builds, *engines, "lock", "explain", "run"):
+        assert f"  {task} " in output
+
+
+def test_all_stages_are_built_one_by_one_and_in_one_go_once_nothing_changed(line: CommandLine) -> None:
+    def documents() -> list[str]:
+        lines = line.started.read_text(encoding="utf-8").splitlines()
+        line.started.unlink()
+        return [Path(each.split()[-1]).name for each in lines]
+
+    words = ("build.all", "--image", "frontend", "--stage", "base", "--stage", "runtime")
+    one_by_one = [f"bake-{which}-debian-{native_platform().arch}.json" for which in ("base-base", "runtime-frontend")]
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one  # the engine was emptied
+    version = f"1.4.2-debian-{native_platform().arch}"
+    line.has(f"dynamo-base:{version}", f"dynamo-frontend:{version}")
+    assert line.invoke(*words)[0] == 0
+    assert documents() == [f"bake-base-runtime-base-frontend-debian-{native_platform().arch}.json"]
+    report = report_of(line)
+    assert report.asked.command == "invoke build.all --image frontend --stage base --stage runtime"
+    assert report.asked.stage == "base, runtime"
+    line.append("containers/os/entrypoint", "# one more\n")
+    assert line.invoke(*words)[0] == 0
+    assert documents() == one_by_one
+
+
+def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("build.base", "--platform", native_platform().value)
+    document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json"
+    assert (code, output) == (0, "buildx says hello\n")
+    assert complaints.startswith(f"+ {line.command} bake ")
+    command, _, rest = complaints.partition("\n")
+    assert command.endswith(f" --file {document}")
+    assert line.started.read_text(encoding="utf-8") == command.removeprefix(f"+ {line.command} ") + "\n"
+    assert rest.startswith("The budget of dynamo-base:")
+    assert rest.endswith(" was NOT CHECKED: only the private engine shows the sizes of compressed layers.\n")
+    assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
+
+
+def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("-R", "build.runtime", "--image", "frontend", "--platform", "all")
+    document = line.checkout / ".build/bake-runtime-frontend-debian-amd64-arm64.json"
+    assert (code, output) == (0, "")
+    assert complaints.startswith(f"+ {line.command} bake ")
+    assert complaints.endswith(f" --file {document}\n")
+    assert document.is_file()
+    assert not line.started.exists()
+
+
+def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:
+    line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    code, output, complaints = line.invoke("explain", "--image", "sglang", "--platform", "linux/arm64")
+    assert (code, complaints) == (0, "")
+    assert output.startswith("sglang, runtime stage, linux/arm64: sglang-runtime:")
+
+
+def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(line: CommandLine) -> None:
+    (line.checkout / "caches.toml").write_text('from = ["registry.example/cache"]', encoding="utf-8")
+    (line.checkout / "builders.toml").write_text('[builders]\n"linux/arm64" = "arm-node"', encoding="utf-8")
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_CACHES", str(line.checkout / "caches.toml"))
+    line.monkeypatch.setenv("DYNAMO_CONTAINERS_BUILDERS", str(line.checkout / "builders.toml"))
+    _, output, _ = line.invoke("explain", "--image", "frontend", "--platform", "linux/arm64")
+    assert output.endswith(
+        "\nBuilt by the builder arm-node\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
+        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-amd64-arm64\n"
+    )
+
+
+def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
+    (line.checkout.parent / "bin/docker").write_text("#!/bin/sh\n", encoding="utf-8")
+    code, output, complaints = line.invoke("run", "--image", "vllm", "--stage", "ci", "--platform", "linux/amd64")
+    assert (code, output) == (2, "")
+    assert complaints.endswith("Build it: invoke build.ci --image vllm --platform linux/amd64 --bases debian\n")
+
+
+def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
+    code, _, complaints = line.invoke("run", "--source", str(line.checkout / "nowhere"))
+    assert code == 2
+    assert complaints.startswith(f"error: --source: {line.checkout}/nowhere is no folder.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(
+            ("build.runtime", "--image", "fronted"),
+            'There is no image with a runtime stage on the debian bases called "fronted". '
+            "There is: frontend, vllm, sglang.\n",
+            id="image",
+        ),
+        pytest.param(
+            ("build.base", "--platform", "linux/arm46"),
+            'There is no platform of base called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            id="platform",
+        ),
+        pytest.param(
+            ("build.base", "--bases", "cdua"), 'There is no bases called "cdua". There is: debian, cuda.\n', id="bases"
+        ),
+        pytest.param(
+            ("build.accept-sizes", "--stage", "nonsense"),
+            'There is no stage with a budget called "nonsense". There is: runtime, base.\n',
+            id="stage of accepted sizes",
+        ),
+        pytest.param(
+            ("build.accept-sizes", "--stage", "ci"),
+            'There is no stage with a budget called "ci". There is: runtime, base.\n',
+            id="stage without budgets",
+        ),
+        pytest.param(
+            ("lock", "--check", "--only", "pyhton"),
+            'There is no kind of pin called "pyhton". There is: archives, os, images, python.\n',
+            id="kind of pin",
+        ),
+        pytest.param(
+            ("lock", "--image", "frotend"),
+            'There is no image called "frotend". There is: base, frontend, vllm, sglang, trtllm.\n',
+            id="image of a lock",
+        ),
+        pytest.param(
+            ("lock", "--check", "--bases", "cdua"),
+            'There is no bases called "cdua". There is: debian, cuda.\n',
+            id="bases of a lock",
+        ),
+        pytest.param(
+            ("lock", "--platform", "linux/arm46"),
+            'There is no platform of this project called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            id="platform of a lock",
+        ),
+        pytest.param(
+            ("lock", "--image", "trtllm", "--bases", "debian", "--only", "os"),
+            "No image is made for these bases and platforms together, so there is nothing to lock.\n",
+            id="a part that is empty",
+        ),
+    ],
+)
+def test_an_unknown_word_is_one_message_and_exit_code_2(
+    line: CommandLine, words: tuple[str, ...], message: str
+) -> None:
+    code, output, complaints = line.invoke(*words)
+    assert (code, output) == (2, "")
+    assert complaints.startswith(f"error: {message}")
+    assert complaints.count("\n") <= 2
+    assert not line.started.exists()
+
+
+def test_what_was_never_locked_is_exit_code_10(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("lock", "--check")
+    assert (code, output) == (10, "")
+    assert complaints.startswith("error: Every lock fits what it is made from (archives, os, images, python).\n")
+    assert complaints.endswith("Where these can be reached, run: invoke lock\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo 'ERROR: dial tcp: connect: connection refused' >&2; exit 1", "dial tcp: connect: connection refused"),
+        ("echo hello", "buildx answered something else than a manifest; is it 0.8 or newer?"),
+    ],
+    ids=["a registry that refuses", "another buildx"],
+)
+def test_who_cannot_be_asked_is_exit_code_10_and_leaves_the_pins(line: CommandLine, script: str, why: str) -> None:
+    line.buildx(f"#!/bin/sh\n{script}\n")
+    before = (line.checkout / PINS_FILE).read_bytes()
+    code, output, complaints = line.invoke("lock", "--only", "images", "--bases", "cuda")
+    assert (code, output) == (10, "Root images were looked at; nothing else was asked for.\n")
+    rows = [text.split() for text in complaints.splitlines() if text.endswith(why)]
+    assert [row[0] for row in rows] == ["roots.cuda.builder", "roots.cuda.devel", "roots.cuda.runtime"]
+    assert all(row[2:5] == ["the", "old", "pin"] for row in rows)
+    assert (line.checkout / PINS_FILE).read_bytes() == before
+
+
+def test_an_unknown_stage_is_an_unknown_task(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("build.runtme")
+    assert code != 0
+    assert "No idea what 'build.runtme' is!" in output + complaints
+
+
+def test_an_unknown_key_is_exit_code_2(line: CommandLine) -> None:
+    line.append("containers/images.toml", 'colour = "red"\n')
+    code, _, complaints = line.invoke("build.base")
+    assert code == 2
+    assert complaints.startswith("error: containers/images.toml: images.trtllm.colour: unknown key, allowed here are ")
+
+
+def test_no_engine_is_exit_code_3(line: CommandLine) -> None:
+    line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 3
+    assert complaints == (
+        f"error: DOCKER_HOST names the Docker Engine at unix://{line.checkout}/no.sock, but nothing answers there.\n"
+        "Start that engine, or `unset DOCKER_HOST` and run: invoke engine.up\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("build.base", "--platform", native_platform().value), ("lock", "--check")], ids=["build", "check"]
+)
+def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) -> None:
+    line.append("requirements/base.in", "one-more==1\n")
+    code, _, complaints = line.invoke(*words)
+    assert code == 4
+    assert "constraints/base-debian-amd64.txt is stale" in complaints
+    assert complaints.endswith("Renew it with: invoke lock\n")
+    assert not line.started.exists()
+
+
+def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line: CommandLine) -> None:
+    kept = line.checkout.parent / "kept"
+    (line.checkout / "constraints/os-debian-builder-amd64.txt").unlink()
+    code, _, complaints = line.invoke("lock", "--keep-pool", str(kept))
+    assert code == 4
+    assert complaints.startswith("error: constraints/os-debian-builder-amd64.txt is missing.\n")
+    assert not kept.exists()
+    assert line.invoke("lock", "--keep-pool", "") == (2, "", "error: --keep-pool names no folder.\n")
+
+
+def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
+    leave_free(line.monkeypatch, 10**6)
+    code, _, complaints = line.invoke("build.base", "--platform", native_platform().value)
+    assert code == 6
+    assert "by its locks this build writes about 2." in complaints
+    assert f" GB below {line.checkout}, and 0.0 GB is free.\n" in complaints
+    assert not line.started.exists()
+
+
+def test_what_was_built_here_before_needs_no_room_and_no_sizes(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    (line.checkout / "constraints/sizes.toml").unlink()
+    line.buildx(CACHE.format("6.02GB"))
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 0
+
+
+def test_what_the_engine_s_owner_has_pruned_needs_room_again(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    leave_free(line.monkeypatch, 10**6)
+    for script in (CACHE.format("12.3MB"), "#!/bin/sh\nexit 1\n"):
+        line.buildx(script)
+        code, _, complaints = line.invoke(*words)
+        assert code == 6
+        assert "by its locks this build writes about 2." in complaints
+
+
+def test_an_engine_is_not_asked_where_the_disk_holds_the_build_anew(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*words)[0] == 0
+    assert [each.split()[0] for each in line.started.read_text(encoding="utf-8").splitlines()] == ["bake", "bake"]
+
+
+def test_another_build_needs_no_room_for_what_it_shares_while_the_engine_has_it(line: CommandLine) -> None:
+    words = ("--image", "frontend", "--platform", native_platform().value)
+    assert line.invoke("build.runtime", *words)[0] == 0
+    leave_free(line.monkeypatch, 10**9)
+    line.buildx(CACHE.format("12.3MB"))
+    assert line.invoke("build.ci", *words)[0] == 6
+    line.buildx(CACHE.format("6.02GB"))
+    assert line.invoke("build.ci", *words)[0] == 0
+
+
+def test_a_build_that_failed_is_asked_for_room_again(line: CommandLine) -> None:
+    words = ("build.base", "--platform", native_platform().value)
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke(*words)[0] == 7
+    leave_free(line.monkeypatch, 10**6)
+    assert line.invoke(*words)[0] == 6
+
+
+def test_an_engine_that_dies_in_the_middle_is_exit_code_3(line: CommandLine) -> None:
+    with socket.socket(socket.AF_UNIX) as engine:
+        path = line.checkout.parent / "engine.sock"
+        engine.bind(str(path))
+        engine.listen()
+        line.monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        line.buildx(f"#!/bin/sh\nrm '{path}'\necho 'ERROR: failed to receive status: EOF' >&2\nexit 17\n")
+        code, _, complaints = line.invoke("build.base")
+    assert code == 3
+    assert "ERROR: failed to receive status: EOF" in complaints
+    assert "stopped answering in the middle" in complaints
+
+
+def test_a_build_that_fails_is_exit_code_7(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\necho 'ERROR: process \"/bin/false\" did not complete' >&2\nexit 17\n")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 7
+    assert 'ERROR: process "/bin/false" did not complete' in complaints
+    assert "error: The command ended with exit code 17:\n" in complaints
+
+
+UNTIL_TOLD = (
+    '#!/bin/sh\necho begin >> "$STARTED"\nwhile [ ! -e "$STARTED.go" ]; do sleep 0.05; done\necho end >> "$STARTED"\n'
+)
+
+
+def beside(line: CommandLine, *words: str) -> subprocess.Popen[str]:
+    """Start another `invoke` in the checkout, when the first build is at work."""
+    while not line.started.exists():
+        time.sleep(0.01)
+    argv = (sys.executable, "-m", "invoke", *words, "--platform", native_platform().value)
+    return subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True)
+
+
+def go_on(line: CommandLine) -> None:
+    Path(f"{line.started}.go").touch()
+
+
+def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    with line.start("build.base", "--platform", native_platform().value) as one, beside(line, "build.base") as other:
+        assert other.stderr is not None
+        said = other.stderr.readline()
+        go_on(line)
+        one.communicate(timeout=60)
+        other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+
+
+def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    copy2(Path(process_module.__file__).parents[1] / "noxfile.py", line.checkout)
+    session = f"smoke-base({native_platform().arch})"
+    with line.start("build.base", "--platform", native_platform().value) as one:
+        while not line.started.exists():
+            time.sleep(0.01)
+        argv = (sys.executable, "-m", "nox", "-s", session)
+        with subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True) as other:
+            said = next(each for each in other.stderr or () if each.startswith(("Waiting for", "+ ")))
+            go_on(line)
+            one.communicate(timeout=60)
+            other.communicate(timeout=60)
+    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
+
+
+def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
+    line.buildx(UNTIL_TOLD)
+    with (
+        line.start("build.base", "--platform", native_platform().value) as one,
+        beside(line, "build.runtime", "--image", "frontend") as other,
+    ):
+        while line.started.read_text(encoding="utf-8").split() != ["begin", "begin"] and other.poll() is None:
+            time.sleep(0.01)
+        go_on(line)
+        complaints = one.communicate(timeout=60)[1] + other.communicate(timeout=60)[1]
+    assert (one.returncode, other.returncode) == (0, 0), complaints
+    assert line.started.read_text(encoding="utf-8").split() == ["begin", "begin", "end", "end"]
+    assert "Waiting" not in complaints
+
+
+def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
+    line.buildx('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
+    with line.start("build.base", "--platform", native_platform().value) as process:
+        deadline = time.monotonic() + 20
+        while not line.started.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert complaints.endswith("\ninterrupted; nothing half-made is used later\n")
+    assert "Traceback" not in complaints
+    json.loads(
+        (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
+    )
+    assert (report_of(line).outcome, report_of(line).seconds > 0) == ("interrupted", True)
+    assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("words", [("explain",), ("engine.environment",)], ids=["explain", "environment"])
+def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_unix_tool(
+    line: CommandLine, words: tuple[str, ...]
+) -> None:
+    with line.start(*words) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) == (-signal.SIGPIPE, "")
+
+
+def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
+    line.append("containers/os/Dockerfile", "RUN curl https://example.invalid/x\n")
+    code, _, complaints = line.invoke("lint")
+    assert code == 1
+    assert "error: 1 found in what builds the images (docs/lint.md):\ncontainers/os/Dockerfile:" in complaints
+    assert ": unchecked-download: a file is downloaded" in complaints
+
+
+def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("diff", "constraints", "constraints/tools.txt")
+    assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNothing differs.\n", "")
+
+
+def report_of(line: CommandLine) -> record.Report:
+    found = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
+    assert found is not None
+    return found
+
+
+def test_a_build_leaves_a_report(line: CommandLine) -> None:
+    line.buildx(
+        """#!/bin/sh
+for word in "$@"; do
+    case $word in --metadata-file=*) printf '%s' "$METADATA" > "${word#*=}" ;; esac
+done
+"""
+    )
+    made = {"base": {"buildx.build.ref": "default/default/x1", "containerimage.digest": "sha256:12"}}
+    line.monkeypatch.setenv("METADATA", json.dumps(made))
+    assert line.invoke("build.base", "--strict")[0] == 0
+    report = report_of(line)
+    assert (report.outcome, report.failure) == ("done", None)
+    assert report.asked.command == "invoke build.base --strict"
+    assert report.records == {"default/default/x1": "base"}
+    assert report.graph == {
+        "builder": (),
+        "tools": (),
+        "base-nixl": ("builder", "tools"),
+        "base-runtime": ("base-nixl", "tools"),
+        "base-rest": ("base-runtime", "tools"),
+        "base": ("base-rest", "tools"),
+    }
+    assert [(each.tag.partition(":")[0], each.digest) for each in report.images] == [("dynamo-base", "sha256:12")]
+    assert report.seconds > 0
+    assert len(store.read(line.checkout)) == 1
+
+
+def test_an_image_that_is_up_to_date_is_left_alone_and_any_other_is_built(line: CommandLine) -> None:
+    line.buildx(
+        """#!/bin/sh
+echo "$@" >> "$STARTED"
+for word in "$@"; do
+    case $word in --metadata-file=*) printf '%s' "$METADATA" > "${word#*=}" ;; esac
+done
+"""
+    )
+    line.monkeypatch.setenv("METADATA", json.dumps({"base": {"containerimage.digest": "sha256:12"}}))
+    assert line.invoke("build.base")[0] == 0
+    tag = report_of(line).images[0].tag
+    line.has(f"{tag} sha256:12")
+    line.started.unlink()
+    code, output, complaints = line.invoke("build.base")
+    assert (code, output, complaints.splitlines()[0]) == (0, "", f"{tag} is up to date")
+    assert not line.started.exists()
+    report = report_of(line)
+    assert (report.outcome, [(image.tag, image.digest) for image in report.images]) == ("done", [(tag, "sha256:12")])
+    assert {step.name: step.state for step in report.steps or ()} == dict.fromkeys(report.graph, "cached")
+    for stored in ((), (f"{tag} sha256:13",), ("another:1 sha256:12",)):
+        line.has(*stored)
+        assert line.invoke("build.base")[0] == 0
+        assert line.started.exists()
+        line.started.unlink()
+    line.has(f"{tag} sha256:12")
+    assert line.invoke("build.base")[2].splitlines()[0] == f"{tag} is up to date"
+    line.append("containers/base/Dockerfile", "# one more\n")
+    assert line.invoke("build.base")[0] == 0
+    assert line.started.exists()
+
+
+def test_the_report_of_a_build_with_a_cache_says_so_in_the_line_to_paste(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    words = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")
+    line.invoke(*words)
+    command = report_of(line).asked.command
+    assert command == "invoke build.base --cache-from '/srv/a cache' --cache-to /srv/cache"
+
+
+def test_a_build_that_fails_leaves_a_report_too(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke("build.base")[0] == 7
+    report = report_of(line)
+    assert report.outcome == "failed"
+    assert report.failure is not None
+    assert (report.failure.phase, report.failure.exit_code) == ("building", 7)
+    assert report.failure.message.startswith("The command ended with exit code 17:\n")
+
+
+def test_a_failed_build_takes_no_record_of_the_one_before(line: CommandLine) -> None:
+    document = line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.metadata"
+    document.parent.mkdir(exist_ok=True)
+    document.write_text('{"base": {"buildx.build.ref": "default/default/old"}}', encoding="utf-8")
+    line.buildx("#!/bin/sh\nexit 17\n")
+    assert line.invoke("build.base")[0] == 7
+    assert report_of(line).records == {}
+
+
+def test_a_build_that_never_came_to_the_engine_leaves_a_report_too(line: CommandLine) -> None:
+    line.append("requirements/base.in", "one-more==1\n")
+    assert line.invoke("build.base")[0] == 4
+    failure = report_of(line).failure
+    assert failure is not None
+    assert (failure.phase, failure.exit_code) == ("preparing", 4)
+
+
+def test_a_dry_run_and_a_word_that_means_nothing_leave_no_report(line: CommandLine) -> None:
+    assert line.invoke("-R", "build.base")[0] == 0
+    assert line.invoke("build.runtime", "--image", "fronted")[0] == 2
+    assert not (line.checkout / store.LAST).exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_build_as_it_is(line: CommandLine) -> None:
+    (line.checkout / store.FOLDER).parent.mkdir(exist_ok=True)
+    (line.checkout / store.FOLDER).write_text("a file", encoding="utf-8")
+    code, _, complaints = line.invoke("build.base")
+    assert code == 0
+    assert "No report of this build was written: " in complaints
+
+
+def test_the_last_builds_are_shown_as_a_page(line: CommandLine) -> None:
+    line.buildx("#!/bin/sh\nexit 17\n")
+    line.invoke("build.base")
+    code, output, _ = line.invoke("report")
+    assert (code, output) == (0, f"{line.checkout}/.build/report.html\n")
+    assert "invoke build.base" in (line.checkout / store.PAGE).read_text(encoding="utf-8")
+
+
+def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
+    code, output, complaints = line.invoke("report")
+    assert (code, output) == (2, "")
+    assert complaints == (
+        "error: There is no report of a build below .build/reports, so there is nothing to show.\n"
+        "Build something: invoke build.base\n"
+    )
+    assert not (line.checkout / store.PAGE).exists()
+
+
+def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
+    code, output, _ = line.invoke("report", "--help")
+    assert code == 0
+    assert "Show the last builds as one HTML page" in output
+
+
+def test_what_was_compiled_of_the_library_is_kept_as_python_was_started(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    for told, kept in (({"PYTHONDONTWRITEBYTECODE": "1"}, False), ({}, True)):
+        words = (sys.executable, "-m", "invoke", "--list")
+        prefixed = {**environment, **told, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+        subprocess.run(words, check=True, capture_output=True, cwd=catalogue.ROOT, env=prefixed)
+        assert any(tmp_path.rglob("dynamo_containers/facts/catalogue.*.pyc")) is kept

@@ -1,0 +1,158 @@
+"""Locks of OS packages: what they say, when they are refused, and what drift looks like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import LockError
+from dynamo_containers.facts.bases import Root
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.platforms import Platform
+from dynamo_containers.upstream.apt import Package
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.catalogue import Catalogue
+
+BASH = Package(
+    name="bash",
+    version="5.2.15-2",
+    architecture="amd64",
+    archive="debian",
+    path="pool/main/b/bash/bash_5.2.15-2_amd64.deb",
+    size=1490652,
+    sha256="b" * 64,
+)
+LOGIN = Package(
+    name="login",
+    version="1:4.13+dfsg1",
+    architecture="amd64",
+    archive="debian-security",
+    path="pool/updates/main/l/login/login_4.13+dfsg1_amd64.deb",
+    size=617984,
+    sha256="c" * 64,
+)
+INPUTS = "a1450f2e8b98b12ef4d3c8bd971f13f1435c85945aad8232ec6f8dd5c0979172"
+TEXT = f"""\
+# This file is made by `invoke lock` (invoke lock --only os).
+# inputs: sha256:{INPUTS}
+bash 5.2.15-2 amd64 debian pool/main/b/bash/bash_5.2.15-2_amd64.deb 1490652 sha256:{"b" * 64}
+login 1:4.13+dfsg1 amd64 debian-security pool/updates/main/l/login/login_4.13+dfsg1_amd64.deb 617984 sha256:{"c" * 64}
+"""
+
+
+@pytest.fixture
+def lock(catalogue: Catalogue) -> OsLock:
+    return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
+
+
+def with_root(lock: OsLock, root: Root) -> OsLock:
+    return replace(lock, bases=replace(lock.bases, roots={lock.role: root}))
+
+
+def test_a_lock_is_one_line_a_package_sorted_by_name(lock: OsLock) -> None:
+    assert lock.file == "constraints/os-debian-runtime-amd64.txt"
+    assert os_lock.render(lock, (LOGIN, BASH)) == TEXT
+
+
+def test_a_lock_is_read_as_it_was_written(lock: OsLock) -> None:
+    assert os_lock.parse(lock, TEXT) == (BASH, LOGIN)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        pytest.param(Root(suite="trixie", packages=("python3",)), id="another suite"),
+        pytest.param(Root(suite="bookworm", packages=("python3", "bash")), id="one more package"),
+    ],
+)
+def test_a_lock_made_from_another_row_is_stale(lock: OsLock, root: Root) -> None:
+    with pytest.raises(LockError) as caught:
+        os_lock.parse(with_root(lock, root), TEXT)
+    assert str(caught.value) == (
+        "constraints/os-debian-runtime-amd64.txt is stale: "
+        "containers/images.toml has changed bases.debian.roots.runtime since it was made.\n"
+        "Refresh it with: invoke lock --only os"
+    )
+
+
+def test_the_order_of_packages_in_the_row_does_not_matter(lock: OsLock) -> None:
+    one = with_root(lock, Root(suite="bookworm", packages=("a", "b")))
+    other = with_root(lock, Root(suite="bookworm", packages=("b", "a")))
+    assert one.inputs == other.inputs
+
+
+def test_a_lock_for_another_platform_is_stale(lock: OsLock) -> None:
+    with pytest.raises(LockError, match=r"os-debian-runtime-arm64\.txt is stale"):
+        os_lock.parse(replace(lock, platform=Platform.ARM64), TEXT)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bash 5.2.15-2",
+        f"bash 5.2.15-2 amd64 debian pool/bash.deb many sha256:{'b' * 64}",
+        f"bash 5.2.15-2 amd64 debian pool/bash.deb 1 md5:{'b' * 32}",
+        "<<<<<<< HEAD",
+    ],
+    ids=["too short", "size is no number", "no sha256", "left by a merge"],
+)
+def test_a_line_that_is_no_package_is_shown(lock: OsLock, line: str) -> None:
+    with pytest.raises(LockError) as caught:
+        os_lock.parse(lock, f"{TEXT}{line}\n")
+    assert str(caught.value) == (
+        f"constraints/os-debian-runtime-amd64.txt has a line that is no package: {line!r}.\n"
+        "Refresh it with: invoke lock --only os"
+    )
+
+
+def test_a_missing_lock_says_how_to_make_it(lock: OsLock, catalogue: Catalogue) -> None:
+    with pytest.raises(LockError) as caught:
+        os_lock.read(lock, catalogue.folder)
+    assert str(caught.value) == (
+        "constraints/os-debian-runtime-amd64.txt is missing.\nRefresh it with: invoke lock --only os"
+    )
+
+
+def test_a_written_lock_is_read_back(lock: OsLock, catalogue: Catalogue) -> None:
+    os_lock.write(lock, catalogue.folder, (BASH, LOGIN))
+    assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
+
+
+def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, catalogue: Catalogue) -> None:
+    os_lock.write(lock, catalogue.folder, (BASH, LOGIN), "20231114T221320Z")
+    lines = (catalogue.folder / lock.file).read_text(encoding="utf-8").splitlines()
+    assert lines[2] == "# locked: 20231114T221320Z"
+    assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
+    assert os_lock.moment_of(lock, catalogue.folder) == "20231114T221320Z"
+
+
+def test_what_a_new_lock_is_compared_with_is_what_can_be_read_of_the_old_one(
+    lock: OsLock, catalogue: Catalogue
+) -> None:
+    assert os_lock.known(lock, catalogue.folder) == ()
+    process.write(process.Document(path=catalogue.folder / lock.file, text=f"{TEXT}<<<<<<< HEAD\n"))
+    assert os_lock.known(lock, catalogue.folder) == (BASH, LOGIN)
+
+
+def test_drift_is_what_has_another_version_came_or_went() -> None:
+    newer = replace(BASH, version="5.2.15-3")
+    dash = replace(BASH, name="dash", version="0.5.12-2")
+    assert os_lock.drifts((BASH, LOGIN), (BASH, LOGIN)) == ()
+    assert os_lock.drifts((BASH, LOGIN), (newer, dash)) == (
+        Drift(name="bash", locked="5.2.15-2", used="5.2.15-3"),
+        Drift(name="dash", locked="", used="0.5.12-2"),
+        Drift(name="login", locked="1:4.13+dfsg1", used=""),
+    )
+
+
+def test_the_table_of_drift_is_aligned_and_ends_with_what_to_run() -> None:
+    rows = (Drift(name="bash", locked="5.2-2", used="5.2-3"), Drift(name="libc6", locked="2.36-9", used=""))
+    head, *lines, last = os_lock.drift_table("the debian bases", rows).splitlines()
+    assert head.startswith("DRIFTED: the debian bases ")
+    assert lines == ["  bash   5.2-2 -> 5.2-3", "  libc6  2.36-9 -> (none)"]
+    assert last == "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"

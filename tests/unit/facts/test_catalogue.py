@@ -1,0 +1,467 @@
+"""The data files: what they may say, and what is refused by name."""
+
+from __future__ import annotations
+
+import platform as machine
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
+from dynamo_containers.facts.bases import Root
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue, parse_platforms
+from dynamo_containers.facts.pins import PINS_FILE, load_pins
+from dynamo_containers.platforms import Platform, native_platform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+
+ARCHIVE = """\
+[bases.debian.archive]
+suites = ["{suite}"]
+components = ["main"]
+keyring = "/k.gpg"
+"linux/amd64" = "http://a.invalid/ubuntu"
+"linux/arm64" = "http://a.invalid/ports"
+"""
+COMPILER = "[bases.debian.packages.compiler]\n"
+ETCD_ROW = "[bases.debian.programs.etcd]\n"
+HEAD_OF_SMALL = 'title = "Dynamo small"\n'
+
+
+def edit(checkout: Path, file: str, old: str, new: str) -> None:
+    """Replace the one place where a data file says `old`."""
+    text = (checkout / file).read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    (checkout / file).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_the_rows_of_the_data_files_become_values(catalogue: Catalogue) -> None:
+    assert catalogue.source == "https://example.invalid/dynamo"
+    assert catalogue.oldest_glibc == "2.35"
+    assert list(catalogue.images) == ["base", "frontend", "small"]
+    assert catalogue.images["frontend"].stages == (Stage.RUNTIME, Stage.CI)
+    assert catalogue.images["small"].platforms == (Platform.AMD64,)
+    assert catalogue.bases["debian"].strict is False
+    assert catalogue.bases["debian"].roots["runtime"] == Root(suite="bookworm", packages=("python3",))
+    assert catalogue.bases["debian"].programs["etcd"].files == {"usr/bin/etcd": "/usr/local/bin/etcd"}
+
+
+def test_pins_are_found_by_bases_name_and_platform(catalogue: Catalogue) -> None:
+    assert catalogue.pins.epoch == 1700000000
+    assert catalogue.pins.programs["debian", "etcd", Platform.ARM64].sha256 == "8" * 64
+    assert catalogue.pins.roots["debian", "runtime"].index == "sha256:" + "4" * 64
+    assert catalogue.pins.root("debian", "runtime", Platform.ARM64) == "sha256:" + "6" * 64
+
+
+def test_this_project_s_own_data_files_are_right() -> None:
+    own = load_catalogue()
+    assert set(own.images) >= {"base", "frontend"}
+    assert own.pins.epoch > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            HEAD_OF_SMALL,
+            f'{HEAD_OF_SMALL}colour = "red"\n',
+            "containers/images.toml: images.small.colour: unknown key, allowed here are "
+            "backend, bases, budget, compiles, description, engine-image, engine-interpreter, imports, indexes, "
+            "keeps, lacks, os-packages, pieces, platforms, repository, shares, stages, title, way, worker-arguments.",
+            id="an unknown key",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            'titel = "Dynamo small"\n',
+            "containers/images.toml: images.small.title is missing (a string).",
+            id="a misspelt key",
+        ),
+        pytest.param(
+            "[images.small]\n",
+            "[image.small]\n",
+            "containers/images.toml: image: unknown key, allowed here are "
+            "bases, images, indexes, lock, project, reports, sources.",
+            id="a misspelt table",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.runtime]\nsuit = "sid"\n',
+            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, "
+            "allowed here are glibc, interpreter, packages, suite.",
+            id="an unknown key of a root image",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
+            'containers/images.toml: bases.debian.roots.runtime.suite: found "bookworm", '
+            "allowed is no suite: the bases have no row `archive`.",
+            id="packages on a root image of a registry without an archive to take them from",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "runtime"\npackages = ["g++"]\nsuite = "sid"\n{ETCD_ROW}',
+            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key, allowed here are on, packages.",
+            id="an unknown key of a set of packages",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            'allowed is one of "builder", "runtime".',
+            id="a set of packages on no root image",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'[bases.debian.roots.devel]\nimage = "debian:12"\n{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            'allowed is one of "builder", "runtime".',
+            id="a set of packages on a root image of a registry",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'[bases.debian.packages.builder]\non = "runtime"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.builder: found a set called "builder", '
+            "allowed is a name that no root image has.",
+            id="a set of packages that is called like a root image",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "runtime"\npackages = []\n{ETCD_ROW}',
+            "containers/images.toml: bases.debian.packages.compiler.packages: found [], "
+            "allowed is at least one package.",
+            id="a set of no packages",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.devel]\nimage = "debian@sha256:1"\n[bases.debian.roots.runtime]\n',
+            'containers/images.toml: bases.debian.roots.devel.image: found "debian@sha256:1", '
+            "allowed is REGISTRY/NAME:TAG without a digest, maybe {machine}.",
+            id="a root image without a tag",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are "
+            "glibc, image, interpreter, packages, suite.",
+            id="an unknown key of a root image of a registry",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            f'{ARCHIVE}[bases.debian.roots.devel]\nimage = "debian:1"\nsuite = "noble"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.roots.devel: found suite without packages, "
+            "allowed is both: what is installed on the image, and of which suite.",
+            id="a suite of a root image of a registry without packages",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            f'{ARCHIVE}[bases.debian.roots.builder]\nimage = "debian:1"\n',
+            "containers/images.toml: bases.debian.roots.builder.packages: found packages, "
+            "allowed is none: a builder of a registry is taken as it is.",
+            id="packages on a builder of a registry",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace('"{suite}"', '"noble"') + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive.suites: found "noble", allowed is a name with {suite} in it.',
+            id="an archive of one suite",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace("http://a.invalid/ports", "/srv/ports") + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive."linux/arm64": found "/srv/ports", '
+            "allowed is https://HOST/PATH or http://HOST/PATH.",
+            id="an archive that is no address",
+        ),
+        pytest.param(
+            "[bases.debian.roots.builder]\n",
+            ARCHIVE.replace("/k.gpg", "k.gpg") + "[bases.debian.roots.builder]\n",
+            'containers/images.toml: bases.debian.archive.keyring: found "k.gpg", '
+            "allowed is the path of a file in the root image.",
+            id="a keyring that is no path",
+        ),
+        pytest.param(
+            'package = "etcd-server"\n',
+            'package = "etcd-server"\nurl = "https://example.invalid"\n',
+            "containers/images.toml: bases.debian.programs.etcd has both url and suite; a row has one or the other.",
+            id="a program of two kinds",
+        ),
+        pytest.param(
+            'suite = "trixie"\npackage = "etcd-server"\n',
+            'url = "https://example.invalid"\n',
+            "containers/images.toml: bases.debian.programs.etcd.version is missing (a string).",
+            id="a release archive without a version",
+        ),
+        pytest.param(
+            "[images.small]\n",
+            '[sources.dynamo]\ngit = "https://example.invalid"\nrev = "v1"\n[images.small]\n',
+            "containers/images.toml: sources.dynamo.ref is missing (a string).",
+            id="a source without a name to take",
+        ),
+        pytest.param(
+            'package = "etcd-server"\n',
+            'packages = "etcd-server"\n',
+            "containers/images.toml: bases.debian.programs.etcd.package is missing (a string).",
+            id="a misspelt key of a program",
+        ),
+        pytest.param(
+            "strict = false\n",
+            "strict = 0\n",
+            "containers/images.toml: bases.debian.strict: found 0, allowed is true or false.",
+            id="a number for true or false",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            'cooldown-days = "7"\n',
+            "containers/images.toml: lock.cooldown-days: found '7', allowed is a whole number.",
+            id="a string for a number",
+        ),
+        pytest.param(
+            "keep = 3\n",
+            "keep = 0\n",
+            "containers/images.toml: reports.keep: found 0, allowed is 1 or more.",
+            id="no report at all",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = true\n",
+            "containers/images.toml: lock.cooldown-days: found True, allowed is a whole number.",
+            id="true for a number",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.sources]\npol = "kept"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.sources.pol: unknown key, allowed here are pool, snapshot.",
+            id="a misspelt source",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.sources]\nsnapshot = "https://old.example.invalid"\n[bases.debian.roots.runtime]\n',
+            'containers/images.toml: bases.debian.sources.snapshot: found "https://old.example.invalid", '
+            "allowed is a URL with {timestamp} in it.",
+            id="a snapshot service without a time",
+        ),
+        pytest.param(
+            "[lock.cooldown-exempt]\n",
+            '[lock.cooldown-exempt]\nidna = " "\n',
+            "containers/images.toml: lock.cooldown-exempt.idna: found ' ', allowed is the reason in words.",
+            id="exemption without a reason",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = 7\ncooldown-weeks = 1\n",
+            "containers/images.toml: lock.cooldown-weeks: unknown key, allowed here are cooldown-days,",
+            id="unknown key of the lock table",
+        ),
+        pytest.param(
+            'version-of = "ai-dynamo"\n',
+            "version-of = 1\n",
+            "containers/images.toml: project.version-of: found 1, allowed is a string.",
+            id="a number for a string",
+        ),
+        pytest.param(
+            'packages = ["python3"]\n',
+            'packages = "python3"\n',
+            "containers/images.toml: bases.debian.roots.runtime.packages: found 'python3', "
+            "allowed is a list of strings.",
+            id="a string for a list",
+        ),
+        pytest.param(
+            'packages = ["python3"]\n',
+            "packages = [3]\n",
+            "containers/images.toml: bases.debian.roots.runtime.packages: found 3, allowed is a string.",
+            id="a number in a list of strings",
+        ),
+        pytest.param(
+            'files = { "usr/bin/etcd" = "/usr/local/bin/etcd" }\n',
+            'files = { "usr/bin/etcd" = 1 }\n',
+            "containers/images.toml: bases.debian.programs.etcd.files.usr/bin/etcd: found 1, allowed is a string.",
+            id="a number in a table of strings",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            "[bases.debian]\nroots = 1\n[bases.unused.roots.runtime]\n",
+            "containers/images.toml is not valid TOML",
+            id="a table twice",
+        ),
+        pytest.param(
+            'stages = ["runtime"]\n',
+            'stages = ["runtme"]\n',
+            "containers/images.toml: images.small.stages: found 'runtme', "
+            'allowed is one of "base", "backend", "runtime", "ci", "dev".',
+            id="an unknown stage",
+        ),
+        pytest.param(
+            'platforms = ["linux/amd64"]\n',
+            'platforms = ["linux/amd65"]\n',
+            "containers/images.toml: images.small.platforms: found 'linux/amd65', "
+            'allowed is one of "linux/amd64", "linux/arm64".',
+            id="an unknown platform",
+        ),
+        pytest.param(
+            'bases = ["debian"]\nplatforms = ["linux/amd64"]\n',
+            'bases = ["debain"]\nplatforms = ["linux/amd64"]\n',
+            'containers/images.toml: images.small.bases: found "debain", allowed is one of "debian".',
+            id="bases that do not exist",
+        ),
+        pytest.param(
+            "[images.small]\n", "[images.small\n", "containers/images.toml is not valid TOML: ", id="invalid TOML"
+        ),
+    ],
+)
+def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: str, new: str, message: str) -> None:
+    edit(checkout, IMAGES_FILE, old, new)
+    with pytest.raises(UsageError) as caught:
+        load_catalogue(checkout)
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("\nEdit containers/images.toml and run again.")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            "epoch = 1700000000\n",
+            "",
+            "containers/pins.toml: epoch is missing (a whole number).",
+            id="no epoch",
+        ),
+        pytest.param(
+            "epoch = 1700000000\n",
+            "epoch = 1700000000\nepochs = 1\n",
+            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots, sources.",
+            id="an unknown key",
+        ),
+        pytest.param(
+            f'sha256 = "{"8" * 64}"\n',
+            f'sha265 = "{"8" * 64}"\n',
+            "containers/pins.toml: programs.debian.etcd.linux/arm64.sha256 is missing (a string).",
+            id="a misspelt key of a program",
+        ),
+        pytest.param(
+            '[programs.debian.etcd."linux/arm64"]\n',
+            '[programs.debian.etcd."linux/riscv64"]\n',
+            'containers/pins.toml: programs.debian.etcd.linux/riscv64: found "linux/riscv64", '
+            'allowed is one of "linux/amd64", "linux/arm64".',
+            id="a program of an unknown platform",
+        ),
+        pytest.param(
+            f'"linux/arm64" = "sha256:{"6" * 64}"\n',
+            f'"linux/arm46" = "sha256:{"6" * 64}"\n',
+            'containers/pins.toml: roots.debian.runtime: found "linux/arm46", '
+            'allowed is one of "linux/amd64", "linux/arm64".',
+            id="a root image of an unknown platform",
+        ),
+        pytest.param(
+            f'index = "sha256:{"4" * 64}"\n',
+            "",
+            "containers/pins.toml: roots.debian.runtime.index is missing (a string).",
+            id="a root image without its index",
+        ),
+        pytest.param(
+            'archive = "debian"\npath = "pool/main/e/etcd/etcd-server_3.5.16-4_arm64.deb"\n',
+            'archive = "debian"\nurl = "https://example.invalid"\n',
+            "containers/pins.toml: programs.debian.etcd.linux/arm64 has both url and archive; "
+            "a row has one or the other.",
+            id="a program of two kinds",
+        ),
+        pytest.param(
+            "epoch = 1700000000\n",
+            'epoch = 1700000000\n[sources.dynamo]\nref = "v1"\n',
+            "containers/pins.toml: sources.dynamo.commit is missing (a string).",
+            id="a source without its commit",
+        ),
+    ],
+)
+def test_what_pins_toml_may_not_say_is_refused_by_name(checkout: Path, old: str, new: str, message: str) -> None:
+    edit(checkout, PINS_FILE, old, new)
+    with pytest.raises(UsageError) as caught:
+        load_pins(checkout)
+    assert str(caught.value) == f"{message}\nEdit containers/pins.toml and run again."
+
+
+@pytest.mark.parametrize(
+    ("bases", "role", "platform"),
+    [
+        pytest.param("cuda", "runtime", Platform.AMD64, id="other bases"),
+        pytest.param("debian", "devel", Platform.AMD64, id="another role"),
+        pytest.param("debian", "runtime", Platform.ARM64, id="another platform"),
+    ],
+)
+def test_a_root_image_without_a_pin_says_how_to_pin_it(
+    checkout: Path, bases: str, role: str, platform: Platform
+) -> None:
+    edit(checkout, PINS_FILE, f'"linux/arm64" = "sha256:{"6" * 64}"\n', "")
+    with pytest.raises(LockError) as caught:
+        load_catalogue(checkout).pins.root(bases, role, platform)
+    assert str(caught.value) == (
+        f"containers/pins.toml has no roots.{bases}.{role} for {platform.value}.\nPin it with: invoke lock"
+    )
+
+
+def test_a_checkout_without_images_toml_is_not_whole(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_catalogue(tmp_path)
+    assert str(caught.value) == (
+        f"containers/images.toml is missing below {tmp_path}.\nIs this a whole checkout? Try: git status"
+    )
+
+
+def test_without_pins_the_message_is_to_make_them(checkout: Path) -> None:
+    (checkout / PINS_FILE).unlink()
+    catalogue = load_catalogue(checkout)
+    with pytest.raises(LockError) as caught:
+        _ = catalogue.pins
+    assert str(caught.value) == "containers/pins.toml is missing: nothing is pinned yet.\nMake it with: invoke lock"
+
+
+def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:
+    (checkout / IMAGES_FILE).write_bytes(b'title = "\xff"\n')
+    with pytest.raises(UsageError, match=r"^containers/images\.toml is not valid TOML: "):
+        load_catalogue(checkout)
+
+
+def test_a_platform_is_named_in_every_vocabulary() -> None:
+    names = [(each.arch, each.machine, each.elf_machine) for each in (Platform.AMD64, Platform.ARM64)]
+    assert names == [("amd64", "x86_64", 62), ("arm64", "aarch64", 183)]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        pytest.param(["linux/arm64"], (Platform.ARM64,), id="one"),
+        pytest.param(["linux/arm64", "linux/amd64"], (Platform.AMD64, Platform.ARM64), id="both, in a fixed order"),
+        pytest.param(["linux/arm64", "linux/arm64"], (Platform.ARM64,), id="one twice"),
+        pytest.param(["all"], (Platform.AMD64, Platform.ARM64), id="all"),
+        pytest.param(["all", "linux/arm64"], (Platform.AMD64, Platform.ARM64), id="all and one"),
+    ],
+)
+def test_words_for_platforms(words: list[str], meant: tuple[Platform, ...]) -> None:
+    assert parse_platforms(words) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [pytest.param("x86_64", Platform.AMD64, id="amd64"), pytest.param("aarch64", Platform.ARM64, id="arm64")],
+)
+def test_no_word_means_this_machine_s_own_platform(monkeypatch: pytest.MonkeyPatch, name: str, meant: Platform) -> None:
+    monkeypatch.setattr(machine, "machine", lambda: name)
+    assert parse_platforms([]) == (meant,)
+
+
+@pytest.mark.parametrize("words", [["linux/arm46"], ["all", "linux/arm46"]], ids=["alone", "beside all"])
+def test_an_unknown_platform_names_the_valid_ones(words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_platforms(words)
+    assert str(caught.value) == (
+        'There is no platform of this project called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n'
+        "They stand in containers/images.toml."
+    )
+
+
+def test_a_machine_of_another_kind_is_told_what_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "machine", lambda: "riscv64")
+    with pytest.raises(UnsupportedHostError, match=r"riscv64.*linux/amd64, linux/arm64"):
+        native_platform()

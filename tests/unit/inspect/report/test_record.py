@@ -1,0 +1,181 @@
+"""What a report of a build keeps, what is kept of reports, and what never stands in one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.inspect.report import record, redact, store
+from dynamo_containers.inspect.report.record import (
+    BUILDING,
+    CACHED,
+    DONE,
+    FAILED,
+    Asked,
+    Failure,
+    Image,
+    Instruction,
+    Machine,
+    Report,
+    Step,
+)
+from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASKED = Asked(
+    command="invoke build.base",
+    stage="base",
+    images=("base",),
+    bases="debian",
+    platforms=("linux/amd64",),
+    revision="a1",
+)
+LAYER = Layer(name="os", digest="sha256:a", content="sha256:b", packed=34, unpacked=100)
+REPORT = Report(
+    name="20261124T175908.000000-7",
+    asked=ASKED,
+    started=1795543148.5,
+    seconds=12.5,
+    outcome=FAILED,
+    failure=Failure(phase=BUILDING, message="The command ended", exit_code=7),
+    graph={"base": ("builder", "tools"), "builder": (), "tools": ()},
+    records={"default/default/x": "base"},
+    machines=(
+        Machine(
+            name="the builder node",
+            platforms=("linux/amd64",),
+            variables={"DOCKER_CONTEXT": "node"},
+            joined=True,
+            records=("default/default/x",),
+            unknown="why",
+        ),
+    ),
+    steps=(
+        Step(
+            name="base",
+            platform="linux/amd64",
+            state=FAILED,
+            seconds=2.5,
+            spans=((1.0, 3.5),),
+            instructions=(Instruction(name="[1/2] RUN x", state=FAILED, seconds=2.5, error="exit code: 1"),),
+            log=("one", "two"),
+        ),
+        Step(name="tools", platform="", state=CACHED, seconds=0.0, spans=(), instructions=()),
+    ),
+    images=(
+        Image(
+            stage="base",
+            name="base-base-debian-amd64",
+            tag="dynamo-base:1",
+            digest="sha256:c",
+            trees=("base",),
+            budget={"layers": 6},
+            size=ImageSize(layers=(LAYER,)),
+        ),
+        Image(
+            name="base-base-debian-arm64",
+            stage="base",
+            tag="dynamo-base:1",
+            digest="",
+            trees=(),
+            unmeasured="why",
+            pushed="r.example/dynamo-base@sha256:d",
+        ),
+    ),
+)
+
+
+def named(name: str) -> Report:
+    return replace(REPORT, name=name)
+
+
+def names(folder: Path) -> list[str]:
+    return [each.name for each in store.read(folder)]
+
+
+@pytest.mark.parametrize(
+    "report", [REPORT, replace(REPORT, steps=None, failure=None, images=())], ids=["all", "little"]
+)
+def test_a_report_is_read_as_it_was_written(report: Report) -> None:
+    assert record.read(record.text(report)) == report
+
+
+def test_a_report_of_an_older_version_is_read() -> None:
+    row = json.loads(record.text(replace(REPORT, machines=())))
+    del row["machines"]
+    for image in row["images"]:
+        del image["stage"], image["pushed"]
+    known = record.read(json.dumps(row))
+    assert known is not None
+    assert [image.stage for image in known.images] == ["base", "base"]
+    assert known.steps == REPORT.steps
+
+
+def test_a_report_of_another_format_is_none() -> None:
+    assert record.read(json.dumps({**json.loads(record.text(REPORT)), "format": 2, "colour": "red"})) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1, "colour": "red"}'])
+def test_what_is_no_report_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no report|Expecting"):
+        record.read(text)
+
+
+def test_the_last_reports_are_kept_and_the_last_one_stands_alone(tmp_path: Path) -> None:
+    for number in range(5):
+        store.keep(tmp_path, named(f"2026112{number}-1"), 3)
+    assert names(tmp_path) == ["20261122-1", "20261123-1", "20261124-1"]
+    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-1")
+
+
+def test_two_builds_at_once_have_a_report_each(tmp_path: Path) -> None:
+    for name in ("20261124-8", "20261124-7"):
+        store.keep(tmp_path, named(name), 3)
+    assert names(tmp_path) == ["20261124-7", "20261124-8"]
+    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-7")
+
+
+def test_what_is_learned_later_is_written_down(tmp_path: Path) -> None:
+    for name in ("20261123-1", "20261124-1"):
+        store.keep(tmp_path, replace(named(name), steps=None), 3)
+        store.renew(tmp_path, named(name))
+    assert store.read(tmp_path) == (named("20261123-1"), named("20261124-1"))
+    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-1")
+
+
+def test_what_is_learned_of_a_build_that_is_no_longer_kept_is_let_go(tmp_path: Path) -> None:
+    store.keep(tmp_path, named("20261124-1"), 3)
+    store.renew(tmp_path, named("20261123-1"))
+    assert names(tmp_path) == ["20261124-1"]
+
+
+def test_a_broken_report_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store.keep(tmp_path, named("20261124-1"), 3)
+    process.write(process.Document(path=tmp_path / store.FOLDER / "20261123-1.json", text='{"format": 1'))
+    assert names(tmp_path) == ["20261124-1"]
+    assert capsys.readouterr().err.startswith(".build/reports/20261123-1.json is left out: Expecting ',' delimiter")
+
+
+def test_the_failed_step_is_found() -> None:
+    assert (REPORT.failed_step or REPORT).name == "base"
+    assert replace(REPORT, steps=None).failed_step is None
+    assert replace(REPORT, outcome=DONE, steps=REPORT.steps and REPORT.steps[1:]).failed_step is None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("https://me:secret@example.invalid/simple", "https://***@example.invalid/simple"),
+        ("git+ssh://token@example.invalid/x and http://b:c@d/", "git+ssh://***@example.invalid/x and http://***@d/"),
+        ("https://example.invalid/a@b", "https://example.invalid/a@b"),
+        ("\x1b[31mred\x1b[0m\x07", "red"),
+    ],
+)
+def test_no_login_and_no_colour_of_a_terminal_stands_in_a_report(words: str, expected: str) -> None:
+    assert redact.text(words) == expected

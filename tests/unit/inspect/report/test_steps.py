@@ -1,0 +1,243 @@
+"""What BuildKit says of a build, as the steps that people know."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.engine import build_refs, history
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.inspect.report import steps as report_steps
+from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
+from dynamo_containers.plan import bake, bake_calls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+
+BEGAN = 1795543140.0  # 2026-11-24T17:59:00Z
+AMD64 = ("linux/amd64",)
+GRAPH = {"top": ("below",), "below": ()}
+
+
+def at(second: float) -> str:
+    return f"2026-11-24T17:59:{second:012.9f}Z"
+
+
+def vertex(name: str, start: float | None = None, end: float | None = None, **more: object) -> dict[str, Any]:
+    times = {"started": start, "completed": end}
+    said = {key: at(second) for key, second in times.items() if second is not None}
+    return {"digest": f"sha256:{name}", "name": name, **said, **more}
+
+
+def wrote(name: str, text: str) -> dict[str, Any]:
+    return {"vertex": f"sha256:{name}", "stream": 1, "data": base64.b64encode(text.encode()).decode()}
+
+
+def stream(*vertexes: dict[str, Any], logs: tuple[dict[str, Any], ...] = ()) -> dict[str, history.Vertex]:
+    """Return what comes of a stream that first names every vertex, as BuildKit does."""
+    named = [{"digest": each["digest"], "name": each["name"]} for each in vertexes]
+    lines = [{"vertexes": named}, {"vertexes": list(vertexes)}, {"logs": list(logs)}]
+    return history.parse("\n".join(json.dumps(line) for line in lines))
+
+
+def states(
+    top: dict[str, history.Vertex], below: dict[str, history.Vertex], *, done: bool = True
+) -> dict[str, tuple[str, float]]:
+    found = report_steps.steps(GRAPH, {"top": [top], "below": [below]}, AMD64, BEGAN, done=done)
+    return {step.name: (step.state, step.seconds) for step in found}
+
+
+def test_a_step_has_what_its_record_has_and_those_below_it_have_not() -> None:
+    os_run, top_run = vertex("[1/1] RUN os", 1, 3), vertex("[2/2] COPY top", 3, 3.5)
+    assert states(stream(os_run, top_run), stream(os_run)) == {"below": (DONE, 2.0), "top": (DONE, 0.5)}
+
+
+def test_who_did_a_thing_says_more_than_who_found_it_done() -> None:
+    did, found = vertex("[1/1] RUN os", 1, 3), vertex("[1/1] RUN os", 3, 3, cached=True)
+    assert states(stream(found), stream(did))["below"] == (DONE, 2.0)
+    assert states(stream(did), stream(found))["below"] == (DONE, 2.0)
+
+
+def test_a_step_whose_lines_are_all_cached_is_cached_whatever_was_sent_for_it() -> None:
+    sent, line = vertex("[internal] load build context", 1, 1.25), vertex("[1/1] RUN os", 2, 2, cached=True)
+    assert states({}, stream(sent, line))["below"] == (CACHED, 0.25)
+
+
+def test_what_was_never_begun_was_not_needed_where_all_ended_well_and_waits_where_not() -> None:
+    line = vertex("[1/1] RUN os")
+    assert states({}, stream(line)) == {"below": (CACHED, 0.0), "top": (CACHED, 0.0)}
+    assert states({}, stream(line), done=False) == {"below": (WAITING, 0.0), "top": (WAITING, 0.0)}
+
+
+def test_a_failed_line_is_the_failure_of_its_step_and_what_it_stopped_is_canceled() -> None:
+    broken = vertex("[1/2] RUN pip install", 1, 4, error='process "/bin/sh -c pip" did not complete: exit code: 1')
+    stopped = vertex("[1/1] RUN long", 1, 4, error="failed to solve: Canceled: context canceled")
+    log = "".join(f"line {number}\n" for number in range(1, 101))
+    below = stream(broken, vertex("[2/2] RUN next"), logs=(wrote("[1/2] RUN pip install", log),))
+    top, failed = (
+        step
+        for step in report_steps.steps(
+            {"top": (), "below": ()}, {"top": [stream(stopped)], "below": [below]}, AMD64, BEGAN, done=False
+        )[::-1]
+    )
+    assert (top.state, top.log) == (CANCELED, ())
+    assert (failed.state, failed.seconds) == (FAILED, 3.0)
+    assert failed.log == tuple(f"line {number}" for number in range(61, 101))
+    assert [(each.name, each.state, each.error) for each in failed.instructions] == [
+        ("[1/2] RUN pip install", FAILED, 'process "/bin/sh -c pip" did not complete: exit code: 1'),
+        ("[2/2] RUN next", WAITING, ""),
+    ]
+
+
+def test_what_begins_and_never_ends_is_canceled() -> None:
+    assert states({}, stream(vertex("[1/1] RUN os", 1)), done=False)["below"] == (CANCELED, 0.0)
+
+
+def test_times_that_overlap_count_once() -> None:
+    rows = (vertex("[a 1/2] RUN x", 1, 3), vertex("[b 1/2] RUN y", 2, 5), vertex("[c 1/2] RUN z", 7, 8))
+    (step,) = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    assert (step.spans, step.seconds) == (((1.0, 5.0), (7.0, 8.0)), 5.0)
+
+
+def test_each_platform_is_a_row() -> None:
+    rows = (
+        vertex("[internal] load build context", 1, 2),
+        vertex("[linux/amd64 wheels 1/2] RUN x", 2, 3),
+        vertex("[linux/arm64 wheels 1/2] RUN x", 2, 9),
+    )
+    found = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, ("linux/amd64", "linux/arm64"), BEGAN, done=True)
+    assert [(each.platform, each.seconds) for each in found] == [("linux/amd64", 2.0), ("linux/arm64", 8.0)]
+
+
+def test_the_lines_of_a_stage_stand_in_their_own_order() -> None:
+    rows = (
+        vertex("[stage-1 1/1] COPY", 4, 5),
+        vertex("[wheels 10/10] RUN", 2, 2, cached=True),
+        vertex("[wheels 9/10] RUN", 2.5, 2.5, cached=True),
+        vertex("[internal] load build context", 1, 3),
+    )
+    (step,) = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    assert [each.name for each in step.instructions] == [
+        "[internal] load build context",
+        "[wheels 9/10] RUN",
+        "[wheels 10/10] RUN",
+        "[stage-1 1/1] COPY",
+    ]
+
+
+def test_a_line_is_shown_without_its_mounts_and_its_logins() -> None:
+    long = (
+        "[wheels 2/4] RUN --mount=type=bind,from=bin,target=/run/bin     --mount=type=cache,id=x pip https://a:b@c\nx"
+    )
+    (step,) = report_steps.steps({"os": ()}, {"os": [stream(vertex(long, 1, 2))]}, AMD64, BEGAN, done=True)
+    assert [each.name for each in step.instructions] == ["[wheels 2/4] RUN pip https://***@c x"]
+
+
+def test_another_form_of_the_stream_is_an_error_and_other_lines_are_not() -> None:
+    with pytest.raises(ValueError, match="in another form than known here"):
+        history.parse('{"vertexes": [{"colour": "red"}]}')
+    assert history.parse("#1 a line of plain progress\n") == {}
+
+
+def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -> None:
+    rows = (
+        vertex("[internal] load build context", 1, 2),
+        vertex("[linux/amd64 below--wheels 1/2] RUN x", 2, 3),
+        vertex("[linux/amd64 below 1/1] COPY x", 3, 4),
+        vertex("[top 2/2] COPY y", 4, 5),
+        vertex("[context below--bin] load from client", 1, 2),
+        vertex("[context below] load from client", 1, 2),
+        vertex("[context elsewhere] load from client", 1, 2),
+        vertex("[other--stage 1/1] RUN z", 4, 5),
+    )
+    found = report_steps.parted(GRAPH, "top", stream(*rows))
+    assert {step: [each.name for each in vertexes.values()] for step, vertexes in found.items()} == {
+        "top": [
+            "[internal] load build context",
+            "[top 2/2] COPY y",
+            "[context elsewhere] load from client",
+            "[other--stage 1/1] RUN z",
+        ],
+        "below": [
+            "[linux/amd64 wheels 1/2] RUN x",
+            "[linux/amd64 below 1/1] COPY x",
+            "[context bin] load from client",
+            "[context below] load from client",
+        ],
+    }
+
+
+def test_a_graph_is_walked_from_what_is_needed() -> None:
+    assert report_steps.in_order({"c": ("b", "a"), "b": ("a",), "a": ()}) == ("a", "b", "c")
+
+
+def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: float, node: str = "default") -> None:
+    """Note a build as buildx does: ref -> (target, folder)."""
+    (state / "default" / node).mkdir(parents=True, exist_ok=True)
+    (state / "__group__").mkdir(exist_ok=True)
+    for ref, (target, folder) in targets.items():
+        said = {"Target": target, "LocalPath": folder, "GroupRef": group}
+        (state / "default" / node / ref).write_text(json.dumps(said), encoding="utf-8")
+    refs = [*json.loads((state / "__group__" / group).read_text(encoding="utf-8"))["Refs"]] if moment < 0 else []
+    (state / "__group__" / group).write_text(json.dumps({"Refs": [*refs, *targets]}), encoding="utf-8")
+    os.utime(state / "__group__" / group, (abs(moment), abs(moment)))
+
+
+def begun(state: Path, since: float, *, place: str = "*/*", taken: tuple[str, ...] = ()) -> dict[str, str]:
+    contexts = {"top": "/c/top", "below": "/c/below"}
+    return build_refs.begun(state, build_refs.Begun(since=since, contexts=contexts, wanted="top", place=place), taken)
+
+
+def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_path: Path) -> None:
+    mine = {"m1": ("top", "/c/top"), "m2": ("below", "/c/below")}
+    note(tmp_path, "before", {"b1": ("top", "/c/top")}, 100)
+    note(tmp_path, "other", {"o1": ("top", "/elsewhere/top")}, 201)
+    note(tmp_path, "mine", mine, 202)
+    note(tmp_path, "after", {"a1": ("top", "/c/top")}, 300)
+    expected = {"default/default/m1": "top", "default/default/m2": "below"}
+    assert begun(tmp_path, 200) == expected
+    assert begun(tmp_path, 400) == {}
+    assert begun(tmp_path / "nowhere", 200) == {}
+
+
+def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue: Catalogue, tmp_path: Path) -> None:
+    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    note(tmp_path, "there", {"t1": ("top", "/c/top")}, 202, node="node")
+    note(tmp_path, "here", {"h1": ("top", "/c/top")}, 203)
+    note(tmp_path, "below", {"u1": ("below", "/c/below")}, 201)
+    assert begun(tmp_path, 200, place="default/node") == {"default/node/t1": "top"}
+    assert begun(tmp_path, 200, taken=("default/node/t1",)) == {"default/default/h1": "top"}
+    machines = [
+        bake_calls.Machine(
+            targets={"top": {"context": "/c/top"}},
+            calls=(bake_calls.Call(metadata=tmp_path / "none", wanted="top"),),
+            request=request,
+            tops={},
+            tags={},
+            place=place,
+        )
+        for place in ("*/*", "default/node")
+    ]
+    found = bake_calls.records(machines, tmp_path, 200, done=False)
+    assert found == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
+
+
+def test_each_node_of_a_builder_has_a_record(tmp_path: Path) -> None:
+    note(tmp_path, "mine", {"m1": ("top", "/c/top")}, 100)
+    note(tmp_path, "mine", {"m2": ("top", "/c/top")}, -100, node="arm")
+    made = build_refs.of_metadata({"top": {"buildx.build.ref": "default/default/m1"}, "warnings": [], "other": {}})
+    assert made == {"default/default/m1": "top"}
+    assert build_refs.with_nodes(tmp_path, made) == {"default/default/m1": "top", "default/arm/m2": "top"}
+    assert build_refs.with_nodes(tmp_path / "nowhere", made) == made
+
+
+def test_the_state_of_buildx_is_where_its_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUILDX_CONFIG", raising=False)
+    assert str(build_refs.state_folder({"DOCKER_CONFIG": "/d"})) == "/d/buildx/refs"
+    assert str(build_refs.state_folder({"DOCKER_CONFIG": "/d", "BUILDX_CONFIG": "/b"})) == "/b/refs"

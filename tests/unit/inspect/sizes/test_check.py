@@ -1,0 +1,133 @@
+"""What of an image is measured, accepted and said, given what the engine answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import UsageError
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.inspect.sizes import accepted as accepted_sizes
+from dynamo_containers.inspect.sizes import check as size_check
+from dynamo_containers.inspect.sizes import measure as size_measure
+from dynamo_containers.inspect.sizes.accepted import Accepted
+from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
+from dynamo_containers.inspect.sizes.measure import Built, Stored
+from dynamo_containers.inspect.sizes.shared_layers import Beside, Origin
+from dynamo_containers.plan import bake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Facts
+
+VLLM = "vllm-runtime-debian-amd64"
+ORIGIN = Origin(lock="sha256:0123", drift="bash=5.2-3")
+SGLANG = Beside(name="sglang", layers=frozenset({"sha256:a"}), said="its image in the engine")
+NOBODY_KNOWS = Beside(name="sglang", said="it was never locked")
+
+
+def built(catalogue: Catalogue, *besides: Beside, **numbers: int) -> Built:
+    """Return an image of two layers that was measured."""
+    layers = (
+        Layer(name="os", digest="sha256:a", content="sha256:os", packed=34, unpacked=100),
+        Layer(name="vllm", digest="sha256:c", content="sha256:vllm", packed=600, unpacked=1500),
+    )
+    return Built(
+        name=VLLM,
+        image=replace(catalogue.images["small"], shares="common"),
+        stored=Stored(
+            tag="small:1", digest="sha256:1", manifest={}, contents=("sha256:os", "sha256:vllm"), origin=ORIGIN
+        ),
+        size=ImageSize(layers=layers),
+        numbers={name.replace("_", "-"): number for name, number in numbers.items()},
+        besides=besides,
+    )
+
+
+def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogue, facts: Facts) -> None:
+    request = bake.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
+    targets = bake.bake(request, facts)["target"]
+    assert size_measure.steps_of(targets, "frontend-ci") == (
+        ("frontend", "packages"),
+        ("frontend-dynamo", "dynamo"),
+        ("frontend-runtime", "frontend"),
+        ("frontend-ci", "packages"),
+    )
+
+
+def test_accepted_sizes_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert accepted_sizes.read(tmp_path) == {}
+    accepted = {
+        VLLM: Accepted(
+            layers={'"${PYTHON}" -m venv \\ x': 5, "common-torch": 665578972},
+            made_from=str(ORIGIN),
+            digests=("sha256:os", "sha256:vllm"),
+            contents={"python torch": 1, "os (each below 1 MB)": 2, "file /usr/bin/nats-server": 3},
+        ),
+        "base-base-debian-amd64": Accepted(layers={"COPY /tree /": 7}),
+    }
+    process.write(accepted_sizes.document(tmp_path, accepted))
+    assert accepted_sizes.read(tmp_path) == accepted
+
+
+def test_an_image_without_sizes_of_packages_is_read_all_the_same(tmp_path: Path) -> None:
+    text = f'[{VLLM}]\n\n[{VLLM}.layers]\n"common-torch" = 665578972\n'
+    process.write(process.Document(path=tmp_path / accepted_sizes.FILE, text=text))
+    assert accepted_sizes.read(tmp_path) == {VLLM: Accepted(layers={"common-torch": 665578972})}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param('"common-torch" = 5\n', r"vllm\.layers is missing \(a table\)", id="as it was written before"),
+        pytest.param("[vllm.layers]\n[vllm.packages]\n", r"vllm\.packages: unknown key", id="unknown"),
+        pytest.param('[vllm.layers]\na = "5"\n', r"vllm\.layers\.a: found '5', allowed is a whole number", id="type"),
+    ],
+)
+def test_a_file_of_accepted_sizes_that_breaks_its_rules_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    process.write(process.Document(path=tmp_path / accepted_sizes.FILE, text=f"[vllm]\n{text}"))
+    with pytest.raises(UsageError, match=message):
+        accepted_sizes.read(tmp_path)
+
+
+def test_accepted_are_layers_contents_and_what_the_image_was_made_from(catalogue: Catalogue) -> None:
+    assert size_check.accepted_of(built(catalogue), {"python torch": 9}) == Accepted(
+        layers={"os": 34, "vllm": 600},
+        made_from="sha256:0123 bash=5.2-3",
+        digests=("sha256:os", "sha256:vllm"),
+        contents={"python torch": 9},
+    )
+
+
+def test_a_number_that_was_measured_leaves_no_line(catalogue: Catalogue) -> None:
+    image = built(catalogue, SGLANG, layers=2, second_backend_mb=1)
+    assert size_check.unmeasured({"layers": 2, "second-backend-mb": 1}, image) == ()
+
+
+def test_a_second_backend_that_nobody_knows_is_named_with_the_reason(catalogue: Catalogue) -> None:
+    lines = ("  second-backend-mb was NOT MEASURED beside sglang: it was never locked",)
+    assert size_check.unmeasured({"second-backend-mb": 1}, built(catalogue, NOBODY_KNOWS)) == lines
+    one_of_two = built(catalogue, replace(SGLANG, name="toy"), NOBODY_KNOWS, second_backend_mb=1)
+    assert size_check.unmeasured({"second-backend-mb": 1}, one_of_two) == lines
+
+
+def test_a_second_backend_that_does_not_exist_and_a_bump_without_packages_are_named(catalogue: Catalogue) -> None:
+    assert size_check.unmeasured({"dynamo-bump-mb": 1, "second-backend-mb": 1}, built(catalogue)) == (
+        "  dynamo-bump-mb was NOT MEASURED",
+        "  second-backend-mb was NOT MEASURED: no other image shares its packages",
+    )
+
+
+def test_the_numbers_are_a_row_to_copy_that_says_what_it_lacks(catalogue: Catalogue) -> None:
+    assert size_check.row(built(catalogue, NOBODY_KNOWS, compressed_mb=1, layers=2), "linux/amd64") == (
+        "# vllm-runtime-debian-amd64\n"
+        '[images.small.budget."linux/amd64"]\n'
+        "compressed-mb = 1\n"
+        "layers = 2\n"
+        "# second-backend-mb was NOT MEASURED beside sglang: it was never locked"
+    )

@@ -1,0 +1,232 @@
+"""What will be in an image, and what would be built again: on a small graph, and on this project's own locks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import CommandFailedError, UsageError
+from dynamo_containers.facts.catalogue import Stage, load_catalogue
+from dynamo_containers.inspect import explain, explain_inputs
+from dynamo_containers.inspect.explain import Content, Part, Step
+from dynamo_containers.plan import bake, container, recipe
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import input_digests, inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Request
+
+LINKED = """\
+# A layer of packages. More of it.
+
+FROM tools AS installed
+RUN one
+
+FROM below
+COPY --link --from=installed /tree /
+"""
+RUNNING = (
+    "# Runs something\n# for long.\nFROM below\nARG UID\nRUN --mount=type=bind,from=lock,source=${TARGETARCH}.txt two\n"
+)
+STEPS = {
+    "os": {"contexts": {"root-amd64": "oci-layout:///x@sha256:1"}},
+    "tools": {"contexts": {}},
+    "packages": {"contexts": {"below": "target:os", "tools": "target:tools"}},
+    "runtime": {"contexts": {"below": "target:packages"}},
+}
+RECIPES = {
+    "os": recipe.parse("FROM root-${TARGETARCH}\nRUN zero\n"),
+    "tools": recipe.parse("FROM root-${TARGETARCH}\nRUN zero\n"),
+    "packages": recipe.parse(LINKED),
+    "runtime": recipe.parse(RUNNING),
+}
+INPUTS = {name: {f"containers/{name}/Dockerfile": name} for name in STEPS}
+
+
+def test_a_dockerfile_says_what_it_uses() -> None:
+    assert recipe.parse(RUNNING) == recipe.Recipe(
+        about="Runs something for long",
+        arguments=frozenset({"UID"}),
+        mounts=(recipe.Mount(context="lock", source="${TARGETARCH}.txt"),),
+        stands_on="below",
+        rests=False,
+    )
+    assert recipe.parse(LINKED).rests
+    assert recipe.parse(LINKED).about == "A layer of packages"
+
+
+def test_the_layers_of_an_image_are_the_steps_that_stand_on_each_other() -> None:
+    assert explain.chain(STEPS, RECIPES, "runtime") == ("os", "packages", "runtime")
+
+
+def test_what_was_never_built_says_so() -> None:
+    assert set(explain.states(STEPS, RECIPES, INPUTS, {}).values()) == {"never built here"}
+
+
+def test_with_the_same_inputs_nothing_would_be_built() -> None:
+    assert set(explain.states(STEPS, RECIPES, INPUTS, INPUTS).values()) == {"unchanged"}
+
+
+def test_a_changed_input_is_named_and_what_runs_above_it_is_done_again() -> None:
+    before = {**INPUTS, "tools": {"containers/tools/Dockerfile": "other"}}
+    assert explain.states(STEPS, RECIPES, INPUTS, before) == {
+        "os": "unchanged",
+        "tools": "would rebuild: containers/tools/Dockerfile changed",
+        "packages": "would rebuild: tools below changed",
+        "runtime": "would rebuild: packages below changed",
+    }
+
+
+def test_a_linked_layer_is_kept_when_only_what_it_rests_on_changed() -> None:
+    before = {**INPUTS, "os": {"a": "1", "b": "2", "c": "3"}}
+    assert explain.states(STEPS, RECIPES, INPUTS, before) == {
+        "os": "would rebuild: containers/os/Dockerfile, a and 2 more changed",
+        "tools": "unchanged",
+        "packages": "unchanged; its layer is kept, on new ones below",
+        "runtime": "would rebuild: packages below changed",
+    }
+
+
+def test_an_input_that_is_no_longer_there_is_a_change() -> None:
+    before = {**INPUTS, "os": {**INPUTS["os"], "containers/os/gone": "1"}}
+    assert explain.states(STEPS, RECIPES, INPUTS, before)["os"] == "would rebuild: containers/os/gone changed"
+
+
+def test_the_largest_packages_are_named_and_a_download_counts_once() -> None:
+    parts = tuple(
+        Part(name=name, version="1", size=size) for name, size in zip("abcd", (10**6, 2, 3, None), strict=True)
+    )
+    content = Content(origin="constraints/some.txt", parts=parts)
+    rows = [Step(name=name, content=content, state="unchanged") for name in ("first", "again")]
+    assert explain.text("title", Content(origin="pins", about="by digest"), rows[:1], rows[1:]).splitlines() == [
+        "title",
+        "",
+        "  root image                         by digest",
+        "                                     from pins",
+        "  first                    >=1.0 MB  4 packages, the largest: a 1 (1.0 MB), c 1 (0.0 kB), b 1 (0.0 kB)",
+        "                                     from constraints/some.txt",
+        "                                     unchanged",
+        "",
+        "Beside it, for what the steps above take:",
+        "  again                    >=1.0 MB  4 packages, the largest: a 1 (1.0 MB), c 1 (0.0 kB), b 1 (0.0 kB)",
+        "                                     from constraints/some.txt",
+        "                                     unchanged",
+        "",
+        "A build that has nothing yet downloads 1.0 MB, without d, whose size nobody states.",
+    ]
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_the_vllm_runtime_of_this_project_is_explained(platform: str) -> None:
+    text = explain_inputs.image(load_catalogue(), "vllm", "", [platform], "debian")
+    arch = platform.partition("/")[2]
+    head, rest = text.split("\n", 1)
+    assert head.startswith(f"vllm, runtime stage, {platform}: vllm-runtime:")
+    for file in ("os-debian-runtime", "os-debian-compiler", "common-debian", "vllm-debian", "base-debian"):
+        assert f"from constraints/{file}-{arch}.txt" in rest
+    steps = [line.split()[0] for line in rest.splitlines() if line.startswith("  ") and line[2] != " "]
+    own = steps[: steps.index("vllm-runtime") + 1]
+    assert own == [
+        *("root", "os", "os-compiler", "common-cudnn", "common-cuda", "common-torch", "common-rest"),
+        *("vllm-engine", "vllm-rest", "vllm-dynamo", "vllm-runtime"),
+    ]
+
+
+def test_the_list_of_images_has_a_line_for_each_and_says_for_whom_a_stage_is(catalogue: Catalogue) -> None:
+    lines = explain_inputs.images(catalogue).splitlines()
+    assert lines[1:4] == [
+        "  base      base                        Dynamo base",
+        "  frontend  runtime, ci                 Dynamo frontend",
+        "  small     runtime                     Dynamo small",
+    ]
+    assert [line.split()[0] for line in lines[6:]] == ["base", "backend", "runtime", "ci", "dev"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "message"),
+    [
+        ("fronted", "", 'There is no image called "fronted". There is: base, frontend, small.'),
+        ("small", "dev", 'There is no stage of small called "dev". There is: runtime.'),
+    ],
+    ids=["image", "stage"],
+)
+def test_an_unknown_word_is_refused(catalogue: Catalogue, name: str, stage: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        container.stages_of(catalogue, name, stage)
+    assert str(caught.value).splitlines()[0] == message
+
+
+@pytest.fixture
+def request_of_own(own_checkout: Path) -> Request:
+    """Return a build of the frontend's runtime in a copy of this project."""
+    return bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+
+
+def records(request: Request) -> tuple[process.Document, ...]:
+    facts = inputs.stated(request)
+    return input_digests.records(request, facts, bake.bake(request, facts))
+
+
+def built(request: Request) -> None:
+    plan = process.Plan(records=records(request))
+    process.execute(plan)
+
+
+def test_a_record_of_a_build_makes_every_step_unchanged(request_of_own: Request) -> None:
+    built(request_of_own)
+    text = explain_inputs.one(request_of_own)
+    assert "never built here" not in text
+    assert "would rebuild" not in text
+
+
+def test_a_graph_is_unchanged_until_an_input_of_a_step_is_another(request_of_own: Request) -> None:
+    facts = inputs.stated(request_of_own)
+    content = bake.bake(request_of_own, facts)
+    assert not input_digests.unchanged(request_of_own, facts, content)
+    built(request_of_own)
+    assert input_digests.unchanged(request_of_own, facts, content)
+    with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
+        file.write("# one more\n")
+    assert not input_digests.unchanged(request_of_own, facts, content)
+
+
+def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:
+    built(request_of_own)
+    with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
+        file.write("# one more\n")
+    text = explain_inputs.one(request_of_own)
+    assert "would rebuild: containers/os/entrypoint changed" in text
+    assert "unchanged; its layer is kept, on new ones below" in text
+    assert "would rebuild: frontend-dynamo, frontend below changed" in text
+
+
+def test_a_file_that_a_step_does_not_read_decides_nothing(request_of_own: Request) -> None:
+    built(request_of_own)
+    (request_of_own.catalogue.folder / "constraints/nobody.txt").write_text("x", encoding="utf-8")
+    assert "would rebuild" not in explain_inputs.one(request_of_own)
+
+
+def test_a_build_that_failed_or_was_a_dry_run_leaves_no_record(request_of_own: Request) -> None:
+    made = records(request_of_own)
+    process.execute(process.Plan(records=made), dry_run=True)
+    assert not made[0].path.exists()
+    with pytest.raises(CommandFailedError):
+        process.execute(process.Plan(commands=(process.Command(argv=("false",)),), records=made))
+    assert not made[0].path.exists()
+
+
+def test_a_record_keeps_the_steps_of_other_images_and_a_broken_one_is_none(request_of_own: Request) -> None:
+    folder, bases = request_of_own.catalogue.folder, request_of_own.bases
+    path = input_digests.record_of(folder, bases, Platform.AMD64)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"vllm-engine": {"a": "1"}}), encoding="utf-8")
+    built(request_of_own)
+    assert input_digests.last(folder, bases, Platform.AMD64)["vllm-engine"] == {"a": "1"}
+    path.write_text("{", encoding="utf-8")
+    assert input_digests.last(folder, bases, Platform.AMD64) == {}

@@ -1,0 +1,322 @@
+"""RPMs on root images of registries: where they come from, what dnf is asked and answers, where they are fetched."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers import engine, process
+from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError, UsageError
+from dynamo_containers.facts import image_reference, mirrors
+from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
+from dynamo_containers.facts.locks import os_conflicts, os_lock
+from dynamo_containers.facts.mirrors import Mirrors
+from dynamo_containers.facts.pins import load_pins
+from dynamo_containers.lock import selection
+from dynamo_containers.lock.os import image_status
+from dynamo_containers.lock.os import on_image as os_on_image
+from dynamo_containers.lock.os import rpm as os_rpm
+from dynamo_containers.lock.os.image_status import Question
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import build_secrets, os_packages
+from dynamo_containers.upstream import deb_origins, registry
+from dynamo_containers.upstream.apt import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.os_lock import OsLock
+
+ADDRESS = "https://repo.almalinux.org/almalinux"
+IMAGE = "quay.io/pypa/manylinux_2_28_aarch64:2026.08.15-1"
+KEYS = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux"
+CLANG = {
+    "name": "clang-devel",
+    "evr": "20.1.8-1.module_el8.10.0",
+    "architecture": "aarch64",
+    "repository": "8/AppStream/aarch64/os",
+    "path": "Packages/clang-devel-20.1.8-1.module_el8.10.0.aarch64.rpm",
+    "size": 1000,
+    "sha256": "a" * 64,
+}
+LOCKED = Package(
+    name="clang-devel",
+    version="20.1.8-1.module_el8.10.0",
+    architecture="aarch64",
+    archive="almalinux",
+    path="8/AppStream/aarch64/os/Packages/clang-devel-20.1.8-1.module_el8.10.0.aarch64.rpm",
+    size=1000,
+    sha256="a" * 64,
+)
+
+
+@pytest.fixture
+def own(own_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+    """Return a copy of this project's data, on a machine without mirrors and certificates of its own."""
+    monkeypatch.setattr(mirrors, "here", Mirrors)
+    monkeypatch.setattr(build_secrets, "secrets", lambda *_: ("id=ca,src=/ca.pem", "id=netrc,src=/netrc"))
+    return load_catalogue(own_checkout)
+
+
+def lock_of(catalogue: Catalogue, name: str = "rust", platform: Platform = Platform.ARM64) -> OsLock:
+    return os_packages.lock_of(catalogue.bases["cuda"], name, platform)
+
+
+def both(catalogue: Catalogue) -> tuple[OsLock, ...]:
+    return lock_of(catalogue), lock_of(catalogue, "cxx")
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, str, Question]]:
+    """Let the image's dnf answer so; return who was asked what."""
+    asked = []
+
+    def ask(_: Path, lock: OsLock, image: str, question: Question, target: Path) -> None:
+        asked.append((lock, image, question))
+        (target / os_rpm.ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+
+    monkeypatch.setattr(image_status, "ask", ask)
+    return asked
+
+
+# What there is
+
+
+def test_each_set_on_the_builder_has_a_lock_for_each_platform(own: Catalogue) -> None:
+    files = {each.file for each in selection.os_locks(own) if each.repositories}
+    assert files == {
+        f"constraints/os-cuda-{name}-{arch}.txt" for name in ("cxx", "rust") for arch in ("amd64", "arm64")
+    }
+
+
+def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) -> None:
+    asked, bases = lock_of(own), own.bases["cuda"]
+    root = bases.pulled["builder"]
+    assert root.repositories is not None
+    others = (
+        replace(root, image="quay.io/pypa/manylinux_2_28_{machine}:next"),
+        replace(root, repositories=replace(root.repositories, address="https://example.org/almalinux")),
+        replace(root, repositories=replace(root.repositories, paths=("8/BaseOS/{machine}/os",))),
+    )
+    for other in others:
+        moved = replace(bases, roots={**bases.roots, "builder": other})
+        assert replace(asked, bases=moved).inputs != asked.inputs
+    more = replace(bases.packages["rust"], packages=("cargo",))
+    assert replace(asked, bases=replace(bases, packages={**bases.packages, "rust": more})).inputs != asked.inputs
+    assert lock_of(own, "cxx").inputs != asked.inputs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (f'address = "{ADDRESS}"', 'address = "repo.almalinux.org"', "builder.repositories.address"),
+        ('"8/BaseOS/{machine}/os"', '"8/BaseOS/x86_64/os"', "a path with {machine} in it"),
+        (f'keyring = "{KEYS}"', 'keyring = "RPM-GPG-KEY"', "the path of a file in the root image"),
+        (f'address = "{ADDRESS}"', f'address = "{ADDRESS}"\nlist = "x"', "builder.repositories.list"),
+    ],
+)
+def test_a_row_of_repositories_that_nobody_could_ask_is_refused_by_name(
+    own: Catalogue, old: str, new: str, said: str
+) -> None:
+    file = own.folder / IMAGES_FILE
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_catalogue(own.folder)
+    assert said in str(caught.value)
+
+
+# What dnf is asked
+
+
+def test_dnf_is_told_the_repositories_of_the_platform_the_keys_and_all_sets(own: Catalogue) -> None:
+    assert os_rpm.wish(both(own), str.upper) == {
+        "keyring": KEYS,
+        "repositories": {
+            f"8/{name}/aarch64/os": f"{ADDRESS}/8/{name}/aarch64/os".upper()
+            for name in ("BaseOS", "AppStream", "PowerTools")
+        },
+        "sets": {
+            "constraints/os-cuda-rust-arm64.txt": list(own.bases["cuda"].packages["rust"].packages),
+            "constraints/os-cuda-cxx-arm64.txt": list(own.bases["cuda"].packages["cxx"].packages),
+        },
+    }
+
+
+def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Mirrors(addresses={f"{ADDRESS}/": "https://mirror.example/alma/"})
+    monkeypatch.setattr(mirrors, "here", lambda: table)
+    ((_, _, question),) = (
+        answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
+        os_on_image.refresh(own.folder, [lock_of(own)], own.pins),
+    )[0]
+    told = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
+    assert question.contexts == {"wish": str(own.folder / ".build/os-resolved/cuda-builder-arm64")}
+    assert told["repositories"]["8/BaseOS/aarch64/os"] == "https://mirror.example/alma/8/BaseOS/aarch64/os"
+    assert "mirror.example" not in (own.folder / lock_of(own).file).read_text(encoding="utf-8")
+
+
+def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_the_machine(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = answering(monkeypatch, {"sets": {each.file: [] for each in both(own)}})
+    os_rpm.resolved(own.folder, both(own), own.pins)
+    ((lock, image, question),) = asked  # once for all sets
+    digest = own.pins.roots["cuda", "builder"].platforms[Platform.ARM64]
+    assert image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
+    plan = image_status.planned(own.folder, lock, image, question, tmp_path, {}, ("buildx",))
+    document, policy = (json.loads(each.text) for each in plan.documents)
+    target = document["target"]["default"]
+    assert target["context"] == str(own.folder / "containers/os-resolved")
+    assert target["no-cache"]
+    assert target["secret"] == ["id=ca,src=/ca.pem"]  # no password of an index is of use to dnf
+    assert target["platforms"] == ["linux/arm64"]
+    assert [rule["action"] for rule in policy["rules"]] == ["DENY", "ALLOW", "ALLOW"]
+    (command,) = plan.commands
+    assert "--allow=fs.read=/ca.pem" in command.argv
+    assert f"--allow=fs.write={tmp_path}" in command.argv
+
+
+@pytest.mark.parametrize(("platform", "emulated"), [(Platform.ARM64, [(Platform.ARM64,)]), (Platform.AMD64, [])])
+def test_a_foreign_image_is_asked_under_emulation(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch, platform: Platform, emulated: list[tuple[Platform, ...]]
+) -> None:
+    found: list[tuple[Platform, ...]] = []
+    monkeypatch.setattr(image_status, "native_platform", lambda: Platform.AMD64)
+    monkeypatch.setattr(registry, "look", lambda *_: "there")
+    monkeypatch.setattr(engine, "client_buildx", lambda _: ("buildx",))
+    monkeypatch.setattr(engine, "environment", lambda _: {})
+    monkeypatch.setattr(engine, "buildx", lambda _: ("buildx",))
+    monkeypatch.setattr(engine, "emulate", lambda _, platforms: found.append(platforms))
+    monkeypatch.setattr(process, "execute", lambda _: None)
+    lock = lock_of(own, platform=platform)
+    question = Question(step="os-resolved", runs=True, hint="")
+    image_status.ask(own.folder, lock, image_status.named(lock, own.pins), question, own.folder)
+    assert found == emulated
+
+
+def test_what_asks_dnf_keeps_to_the_syntax_of_the_python_that_almalinux_8_has_it_for(own: Catalogue) -> None:
+    script = own.folder / "containers/os-resolved/resolve-rpms"
+    text = script.read_text(encoding="utf-8")
+    assert text.startswith("#!/usr/libexec/platform-python\n")
+    ast.parse(text, feature_version=(3, 6))
+    assert "from __future__ import annotations" not in text  # 3.7 and newer
+
+
+# What it answers
+
+
+def test_a_lock_has_what_dnf_would_install_and_states_the_image(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = lock_of(own)
+    answering(monkeypatch, {"sets": {lock.file: [CLANG]}})
+    moved, missing = os_on_image.refresh(own.folder, [lock], own.pins)
+    assert (missing, [(move.name, move.new, move.layer) for move in moved]) == (
+        (),
+        [("clang-devel", "20.1.8-1.module_el8.10.0", "cuda-rust-arm64")],
+    )
+    assert os_lock.read(lock, own.folder) == (LOCKED,)
+    assert os_lock.on(lock, own.folder) == image_reference.digest(own.pins, lock.bases, "builder", Platform.ARM64)
+    os_conflicts.check_image(lock, own.folder, load_pins(own.folder))
+    before = (own.folder / lock.file).read_bytes()
+    assert os_on_image.refresh(own.folder, [lock], own.pins) == ((), ())
+    assert (own.folder / lock.file).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "why", "error", "said"),
+    [
+        (
+            "unreachable",
+            "Failed to download metadata for repo '8-BaseOS':\nCannot download repomd.xml: Could not connect\n",
+            None,
+            f"{ADDRESS}: Cannot download repomd.xml: Could not connect",
+        ),
+        (
+            "unsigned",
+            "Package clang is not signed",
+            DownloadError,
+            f"{ADDRESS} has packages that are not signed by the keys in {IMAGE} ({KEYS}):\nPackage clang is not signed",
+        ),
+        (
+            "unknown",
+            "clang-develop",
+            LockError,
+            (
+                f"{ADDRESS} has no such packages for linux/arm64: clang-develop\n"
+                "They are named in containers/images.toml: bases.cuda.packages.rust, bases.cuda.packages.cxx."
+            ),
+        ),
+    ],
+)
+def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  # noqa: PLR0913, PLR0917 - a table
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch, fault: str, why: str, error: type[FatalError] | None, said: str
+) -> None:
+    answering(monkeypatch, {"fault": fault, "why": why})
+    if error is None:
+        moved, missing = os_on_image.refresh(own.folder, both(own), own.pins)
+        assert moved == ()
+        assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", said, "not locked")}
+    else:
+        with pytest.raises(error) as caught:
+            os_on_image.refresh(own.folder, both(own), own.pins)
+        assert str(caught.value) == said
+    assert not [each.file for each in both(own) if (own.folder / each.file).exists()]
+
+
+def test_without_a_registry_every_set_is_named_with_what_it_takes(
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: object) -> None:
+        message = "quay.io cannot be reached from here"
+        raise UnreachableError(message)
+
+    monkeypatch.setattr(image_status, "ask", ask)
+    _, missing = os_on_image.refresh(own.folder, both(own), own.pins)
+    assert [(row.what, row.asked, row.why) for row in missing] == [
+        (each.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for each in both(own)
+    ]
+
+
+def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) -> None:
+    with pytest.raises(LockError) as caught:
+        os_lock.read(lock_of(own), own.folder)
+    assert str(caught.value) == (
+        f"constraints/os-cuda-rust-arm64.txt was never made: which packages are installed on {IMAGE} "
+        "(bases.cuda.packages.rust or bases.cuda.roots.builder in images.toml).\n"
+        f"It takes the registry of that image and {ADDRESS}, or mirrors of both (docs/mirrors.md).\n"
+        "Where they can be reached, run: invoke lock --only os --bases cuda"
+    )
+
+
+# Where they are fetched and laid out
+
+
+def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_asked(own: Catalogue) -> None:
+    asked = lock_of(own).asked
+    places = deb_origins.places(asked.sources, own.folder)
+    assert [deb_origins.url(place, LOCKED, "20261124T180000Z", asked.archives) for place in places] == [
+        f"{ADDRESS}/{LOCKED.path}"
+    ]
+    assert deb_origins.who_lacks(asked.sources) == "The mirror no longer has"
+
+
+def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_renewed_by_name(own: Catalogue) -> None:
+    lock = lock_of(own)
+    file = deb_origins.stored(own.folder, LOCKED)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"an RPM")
+    os_lock.write(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
+    assert os_packages.ensure(own.folder, lock.bases, "rust", Platform.ARM64) == ()
+    folder = os_packages.folder_of(own.folder, lock.bases, "rust") / "arm64"
+    assert sorted(each.name for each in folder.iterdir()) == ["clang-devel.rpm", "drift"]
+    assert (folder / "clang-devel.rpm").read_bytes() == b"an RPM"

@@ -1,0 +1,142 @@
+"""Several stages are built as one graph, and each image of it is the one that it would be by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.errors import UsageError
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.plan import all_stages, bake, bake_calls, source_policy
+from dynamo_containers.plan.container import build_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Facts, Request
+
+AMD64 = "linux/amd64"
+OUTPUT = ("labels", "output", "tags")
+
+
+def asked(catalogue: Catalogue, *images: str, stages: Sequence[str] = (), platform: str = AMD64) -> tuple[Request, ...]:
+    wanted = all_stages.stages(stages)
+    return all_stages.requests(catalogue, wanted, images=images, platforms=[platform], bases="debian")
+
+
+def targets(*requests: Request, facts: Facts) -> dict[str, Any]:
+    found: dict[str, Any] = all_stages.bake([(request, facts) for request in requests])["target"]
+    return found
+
+
+def shape(requests: tuple[Request, ...]) -> list[tuple[str, list[str]]]:
+    return [(request.stage.value, [image.name for image in request.images]) for request in requests]
+
+
+def test_every_stage_that_an_image_has_is_asked_for_and_the_base_below(catalogue: Catalogue) -> None:
+    assert shape(asked(catalogue, "frontend")) == [("base", ["base"]), ("runtime", ["frontend"]), ("ci", ["frontend"])]
+
+
+def test_without_a_name_all_images_are(catalogue: Catalogue) -> None:
+    assert shape(asked(catalogue, stages=["runtime", "ci"])) == [
+        ("runtime", ["frontend", "small"]),
+        ("ci", ["frontend"]),
+    ]
+
+
+def test_stages_are_built_from_below_whatever_their_order_on_the_line(catalogue: Catalogue) -> None:
+    assert [stage for stage, _ in shape(asked(catalogue, stages=["ci", "base"]))] == ["base", "ci"]
+
+
+def test_all_platforms_are_those_that_every_image_of_every_stage_has(catalogue: Catalogue) -> None:
+    both, one = asked(catalogue, "frontend", platform="all"), asked(catalogue, "frontend", "small", platform="all")
+    assert {len(request.platforms) for request in both} == {2}
+    assert {len(request.platforms) for request in one} == {1}
+
+
+@pytest.mark.parametrize(
+    ("images", "stages", "said"),
+    [
+        (("nobody",), (), 'There is no image called "nobody"'),
+        (("small",), ("nonsense",), 'There is no stage called "nonsense"'),
+        (("small",), ("ci",), "None of the images has one of the stages ci on debian"),
+    ],
+)
+def test_a_word_that_names_nothing_is_refused(
+    catalogue: Catalogue, images: tuple[str, ...], stages: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        asked(catalogue, *images, stages=stages)
+    assert said in str(caught.value)
+
+
+def test_each_image_is_made_as_by_itself(catalogue: Catalogue, facts: Facts) -> None:
+    requests = asked(catalogue, "frontend")
+    together = targets(*requests, facts=facts)
+    for request in requests:
+        for name, target in targets(request, facts=facts).items():
+            kept = {key: value for key, value in together[name].items() if key not in OUTPUT or key in target}
+            assert kept == target
+
+
+def test_an_image_whose_labels_a_stage_above_would_take_over_gives_it_none_that_it_has_not(
+    catalogue: Catalogue, facts: Facts
+) -> None:
+    together = targets(*asked(catalogue, "frontend"), facts=facts)
+    assert set(together["frontend-runtime"]["labels"]) == set(together["frontend-ci"]["labels"])
+
+
+def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: Facts) -> None:
+    parts = [(request, facts) for request in asked(catalogue, "frontend")]
+    plan = all_stages.plan(parts, all_stages.bake(parts), {})
+    (command,), (document,) = plan.commands, plan.documents
+    assert document.path.name == "bake-base-runtime-ci-base-frontend-debian-amd64.json"
+    assert str(document.path) in command.argv
+    wanted = json.loads(document.text)["group"]["default"]["targets"]
+    assert wanted == ["base", "frontend-runtime", "frontend-ci"]
+    made = bake_calls.ordinary([request for request, _ in parts], document)
+    assert [machine.tags for machine in made] == [
+        {"base": "dynamo-base:1.4.2-debian-amd64"},
+        {"frontend": "dynamo-frontend:1.4.2-debian-amd64"},
+        {"frontend": "dynamo-frontend-ci:1.4.2-debian-amd64"},
+    ]
+
+
+def test_of_one_stage_the_document_and_the_command_are_those_of_its_own_task(
+    catalogue: Catalogue, facts: Facts
+) -> None:
+    (request,) = asked(catalogue, stages=["base"])
+    parts = [(request, facts)]
+    assert all_stages.plan(parts, all_stages.bake(parts), {}) == bake.plan(request, facts, {})
+
+
+def test_its_images_are_those_of_each_stage_and_no_step_below_them(catalogue: Catalogue, facts: Facts) -> None:
+    requests = asked(catalogue, "frontend", stages=("base", "runtime", "ci"))
+    named = all_stages.tags(all_stages.bake([(request, facts) for request in requests]))
+    assert named == {f"{name}:1.4.2-debian-amd64" for name in ("dynamo-base", "dynamo-frontend", "dynamo-frontend-ci")}
+
+
+def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(catalogue: Catalogue, facts: Facts) -> None:
+    requests = asked(catalogue, "frontend")
+    strict = [replace(request, bases=replace(request.bases, strict=True)) for request in requests]
+    merged = source_policy.merged(source_policy.policy(request, facts) for request in strict)
+    assert merged["rules"][0]["action"] == "DENY"
+    assert [rule["action"] for rule in merged["rules"]].count("DENY") == 1
+    assert all(rule in merged["rules"] for request in strict for rule in source_policy.policy(request, facts)["rules"])
+
+
+@pytest.mark.parametrize(
+    ("stages", "line"),
+    [
+        ((), "invoke build.all --image frontend --stage base --stage runtime --stage ci"),
+        (("ci",), "invoke build.ci --image frontend"),
+    ],
+)
+def test_the_line_for_the_same_again_names_the_stages(catalogue: Catalogue, stages: tuple[str, ...], line: str) -> None:
+    requests = asked(catalogue, "frontend", stages=stages)
+    assert build_line(*requests) == f"{line} --platform {AMD64} --bases debian"
+    assert [request.stage for request in requests][-1] is Stage.CI

@@ -1,0 +1,250 @@
+"""The plan of a build: which words are refused, and the bake document that comes out, compared with tests/unit/golden.
+
+A golden document is what `plan` writes for the small data files of conftest.py. Renew one only after reading its diff.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.errors import UsageError
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.plan import bake, labels
+from dynamo_containers.platforms import Platform
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Facts, Request
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+BOTH = ("linux/amd64", "linux/arm64")
+OF_BASE = ("builder", "base-nixl", "base-rest", "base")
+
+
+def names(request: Request) -> list[str]:
+    return [image.name for image in request.images]
+
+
+def document(request: Request, facts: Facts) -> dict[str, Any]:
+    """Return the document that the plan writes, as it would be in a checkout at /checkout."""
+    (written,) = bake.plan(request, facts, {}).documents
+    content: dict[str, Any] = json.loads(written.text.replace(str(request.catalogue.folder), "/checkout"))
+    return content
+
+
+def golden(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_no_word_means_every_image_that_has_the_stage(catalogue: Catalogue) -> None:
+    assert names(bake.request(catalogue, Stage.CI, platforms=["linux/amd64"])) == ["frontend"]
+    assert names(bake.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"])) == ["frontend", "small"]
+
+
+def test_an_image_named_twice_is_built_once(catalogue: Catalogue) -> None:
+    words = ["small", "frontend", "small"]
+    assert names(bake.request(catalogue, Stage.RUNTIME, images=words, platforms=["linux/amd64"])) == [
+        "small",
+        "frontend",
+    ]
+
+
+def test_all_platforms_are_those_that_every_chosen_image_has(catalogue: Catalogue) -> None:
+    one = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["all"])
+    both = bake.request(catalogue, Stage.RUNTIME, images=["frontend", "small"], platforms=["all"])
+    assert one.platforms == (Platform.AMD64, Platform.ARM64)
+    assert both.platforms == (Platform.AMD64,)
+
+
+@pytest.mark.parametrize(
+    ("stage", "words", "message"),
+    [
+        pytest.param(
+            Stage.RUNTIME,
+            {"images": ["fronted"]},
+            'There is no image with a runtime stage on the debian bases called "fronted". There is: frontend, small.',
+            id="an unknown image",
+        ),
+        pytest.param(
+            Stage.CI,
+            {"images": ["base"]},
+            'There is no image with a ci stage on the debian bases called "base". There is: frontend.',
+            id="an image without that stage",
+        ),
+        pytest.param(
+            Stage.DEV,
+            {},
+            "There is no image with a dev stage on the debian bases.",
+            id="a stage that no image has",
+        ),
+        pytest.param(
+            Stage.BASE,
+            {"bases": "cuda"},
+            'There is no bases called "cuda". There is: debian.',
+            id="unknown bases",
+        ),
+        pytest.param(
+            Stage.BASE,
+            {"platforms": ["linux/arm46"]},
+            'There is no platform of base called "linux/arm46". There is: linux/amd64, linux/arm64, all.',
+            id="an unknown platform",
+        ),
+        pytest.param(
+            Stage.RUNTIME,
+            {"images": ["small"], "platforms": ["linux/arm64"]},
+            'There is no platform of small called "linux/arm64". There is: linux/amd64, all.',
+            id="a platform that the image does not have",
+        ),
+    ],
+)
+def test_a_word_that_names_nothing_is_answered_with_what_there_is(
+    catalogue: Catalogue, stage: Stage, words: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        bake.request(catalogue, stage, **words)
+    assert str(caught.value) == f"{message}\nThey stand in containers/images.toml."
+
+
+@pytest.mark.parametrize(
+    ("stage", "platforms", "tag"),
+    [
+        pytest.param(Stage.BASE, (Platform.AMD64,), "dynamo-frontend:1.4.2-debian-amd64", id="base, one platform"),
+        pytest.param(Stage.RUNTIME, (Platform.ARM64,), "dynamo-frontend:1.4.2-debian-arm64", id="runtime, one"),
+        pytest.param(Stage.RUNTIME, tuple(Platform), "dynamo-frontend:1.4.2-debian", id="runtime, both"),
+        pytest.param(Stage.CI, (Platform.ARM64,), "dynamo-frontend-ci:1.4.2-debian-arm64", id="ci, one platform"),
+        pytest.param(Stage.CI, tuple(Platform), "dynamo-frontend-ci:1.4.2-debian", id="ci, both"),
+    ],
+)
+def test_a_tag_says_version_bases_and_the_platform_if_it_is_one(
+    catalogue: Catalogue, stage: Stage, platforms: tuple[Platform, ...], tag: str
+) -> None:
+    image, bases = catalogue.images["frontend"], catalogue.bases["debian"]
+    assert bake.tag(image, stage, bases, platforms, "1.4.2") == tag
+
+
+GOLDENS = [
+    pytest.param(Stage.BASE, ("linux/amd64",), "base-amd64", id="base-amd64"),
+    pytest.param(Stage.BASE, BOTH, "base-both", id="base-both"),
+    # `tools` is for the machine that builds, here amd64, whatever it builds for: it names no platform.
+    pytest.param(Stage.CI, ("linux/arm64",), "frontend-ci-arm64", id="frontend-ci-arm64"),
+]
+
+
+@pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS)
+def test_the_bake_document_is_the_reviewed_one(
+    catalogue: Catalogue, facts: Facts, stage: Stage, platforms: tuple[str, ...], name: str
+) -> None:
+    assert document(bake.request(catalogue, stage, platforms=platforms), facts) == golden(name)
+
+
+@pytest.mark.parametrize("platforms", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "amd64", "arm64"])
+def test_every_target_but_the_tools_names_the_platforms(
+    catalogue: Catalogue, facts: Facts, platforms: tuple[str, ...]
+) -> None:
+    targets = document(bake.request(catalogue, Stage.CI, platforms=platforms), facts)["target"]
+    of_frontend = {"frontend", "frontend-ci", "frontend-dynamo", "frontend-runtime"}
+    assert set(targets) == {*OF_BASE, "os", "tools", *of_frontend}
+    assert {name for name, target in targets.items() if "platforms" not in target} == {"tools"}
+    assert all(target["platforms"] == list(platforms) for name, target in targets.items() if name != "tools")
+
+
+def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts: Facts) -> None:
+    content = document(bake.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"]), facts)
+    assert content["group"] == {"default": {"targets": ["frontend-runtime", "small-runtime"]}}
+    images = {"frontend", "frontend-dynamo", "frontend-runtime", "small", "small-dynamo", "small-runtime"}
+    assert set(content["target"]) == {*OF_BASE, "os", "tools", *images}
+
+
+def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: Facts) -> None:
+    request = bake.request(catalogue, Stage.CI, platforms=["linux/amd64"])
+    told = replace(facts, secrets=("id=index,src=/checkout/index",))
+    for target in document(request, told)["target"].values():
+        assert target["secret"] == ["id=index,src=/checkout/index"]
+        rest = {key: value for key, value in target.items() if key != "secret"}
+        assert "/checkout/index" not in json.dumps(rest)
+        assert set(target["args"]) <= {
+            "BASES",
+            "GLIBC",
+            "NIXL",
+            "OLDEST_GLIBC",
+            "PIECE",
+            "PYTHON",
+            "PYTHON_VERSION",
+            "SOURCE_DATE_EPOCH",
+        }
+
+
+def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: Facts) -> None:
+    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    drifted = replace(facts, drift=("bash=5.2-3", "dash=0.5-2"))
+    label = "ai.dynamo.drift"
+    assert document(request, drifted)["target"]["base"]["labels"][label] == "bash=5.2-3 dash=0.5-2"
+    assert label not in document(request, facts)["target"]["base"]["labels"]
+
+
+def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: Facts) -> None:
+    request = bake.request(catalogue, Stage.CI, platforms=["linux/arm64"])
+    plan = bake.plan(request, facts, {"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
+    path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
+    assert [each.path for each in plan.documents] == [path]
+    readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
+    metadata = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.metadata"
+    words = ("bake", *readable, f"--metadata-file={metadata}", "--file", str(path))
+    (command,) = plan.commands
+    assert command.argv == ("docker", "buildx", *words)
+    assert command.env == {
+        "DOCKER_HOST": "tcp://builder.example.invalid:2375",
+        "BUILDX_METADATA_PROVENANCE": "disabled",
+    }
+    direct = bake.plan(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
+    assert direct.argv == ("/plugins/docker-buildx", *words)
+
+
+def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: Facts) -> None:
+    requests = [
+        bake.request(catalogue, stage, images=images, platforms=platforms)
+        for stage, images in ((Stage.RUNTIME, ["frontend"]), (Stage.CI, ["frontend"]), (Stage.BASE, ["base"]))
+        for platforms in (BOTH, BOTH[:1], BOTH[1:])
+    ]
+    paths = {bake.plan(request, facts, {}).documents[0].path.name for request in requests}
+    assert len(paths) == len(requests)
+
+
+def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: Facts) -> None:
+    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    created = labels.labels(request, facts, catalogue.images["base"])["org.opencontainers.image.created"]
+    assert created == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS[1:])  # the first differs in one word
+def test_docker_buildx_reads_the_document_as_it_is_meant(
+    docker: dict[str, str], tmp_path: Path, stage: Stage, platforms: tuple[str, ...], name: str
+) -> None:
+    for file in ("certificates.crt", "index"):  # bake looks whether the secrets are there
+        (tmp_path / file).touch()
+    text = (GOLDEN / f"{name}.json").read_text(encoding="utf-8").replace("src=/checkout", f"src={tmp_path}")
+    (tmp_path / "bake.json").write_text(text, encoding="utf-8")
+    argv = ("docker", "buildx", "bake", "--file", str(tmp_path / "bake.json"), "--print")
+    printed = subprocess.run(argv, env=docker, capture_output=True, text=True, check=False)
+    assert printed.returncode == 0, printed.stderr
+    read, ours = json.loads(printed.stdout), golden(name)
+    assert read["group"] == ours["group"]
+    assert set(read["target"]) == set(ours["target"])
+    for key, target in read["target"].items():
+        for word in ("args", "context", "contexts"):
+            assert target[word] == ours["target"][key][word]
+        assert target.get("platforms") == (None if key == "tools" else list(platforms))
+        assert {"id": "ca", "src": f"{tmp_path}/certificates.crt"} in target["secret"]
+    asked = read["target"][ours["group"]["default"]["targets"][0]]
+    compression = {"compression": "zstd", "compression-level": "1", "force-compression": "true"}
+    assert asked["output"] == [{"type": "docker", **compression}]
+    assert asked["labels"]["ai.dynamo.stage"] == stage.value
+    linked = [target for target in read["target"].values() if target is not asked]
+    assert all(target["output"] == [{"type": "cacheonly"}] for target in linked)

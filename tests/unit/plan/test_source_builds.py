@@ -1,0 +1,344 @@
+"""What the wheels of the base stage are built from: words, checkouts and their state, and the steps that come of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.builds import source_reach
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.facts.bases import PackageSet
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
+from dynamo_containers.facts.pins import PINS_FILE
+from dynamo_containers.plan import bake, source_builds
+from dynamo_containers.plan.source_builds import Source
+from dynamo_containers.prepare import inputs, source_checkout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Facts
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GIT = "https://github.com/ai-dynamo/dynamo"
+ROW = f'\n[sources.dynamo]\ngit = "{GIT}"\nref = "v1.4.2"\n'
+
+
+def with_row(checkout: Path, row: str, pin: str = "") -> Catalogue:
+    for file, text in ((IMAGES_FILE, row), (PINS_FILE, pin)):
+        with (checkout / file).open("a", encoding="utf-8") as data:
+            data.write(text)
+    return load_catalogue(checkout)
+
+
+def pin_of(ref: str) -> str:
+    return f'\n[sources.dynamo]\nref = "{ref}"\ncommit = "{COMMIT}"\n'
+
+
+@pytest.fixture
+def dynamo(tmp_path: Path) -> Path:
+    """Return a repository with one commit that says it is Dynamo."""
+    folder = tmp_path / "dynamo"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[project]\nname = "ai-dynamo"\n', encoding="utf-8")
+    (folder / ".gitignore").write_text("/target/\n", encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message=first")
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    argv = ("git", "-C", str(folder), *words)
+    return subprocess.run(argv, check=True, env={**os.environ, **who}, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+# Words
+
+
+def test_without_a_word_wheels_are_fetched(catalogue: Catalogue) -> None:
+    assert source_builds.chosen(catalogue, {"dynamo": ""}) == {}
+
+
+def test_a_row_of_the_images_file_is_the_word_that_nobody_said(checkout: Path) -> None:
+    known = with_row(checkout, f'{ROW}build = "{GIT}#{COMMIT}"\n')
+    assert source_builds.chosen(known, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
+    assert source_builds.chosen(known, {"dynamo": "wheels"}) == {}
+
+
+def test_git_means_the_pinned_commit_of_the_repository(checkout: Path) -> None:
+    known = with_row(checkout, ROW, pin_of("v1.4.2"))
+    assert source_builds.chosen(known, {"dynamo": "git"}) == {
+        "dynamo": Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
+    }
+
+
+def test_git_without_a_pin_says_how_to_pin_it(checkout: Path) -> None:
+    with pytest.raises(LockError, match=r"never locked[.]\n.*invoke lock --only archives"):
+        source_builds.chosen(with_row(checkout, ROW), {"dynamo": "git"})
+
+
+def test_a_pin_of_another_reference_is_no_pin(checkout: Path) -> None:
+    with pytest.raises(LockError, match=r"v1[.]4[.]2 of .* is to be built, and it is pinned for v1[.]4[.]1"):
+        source_builds.chosen(with_row(checkout, ROW, pin_of("v1.4.1")), {"dynamo": "git"})
+
+
+def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"has no sources[.]dynamo"):
+        source_builds.chosen(catalogue, {"dynamo": "git"})
+
+
+@pytest.mark.parametrize("word", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
+def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str) -> None:
+    with pytest.raises(UsageError, match=r"is no commit, and a tag or branch moves[.]\n.*git ls-remote"):
+        source_builds.chosen(catalogue, {"dynamo": word})
+
+
+@pytest.mark.parametrize("url", ["https://git.example/dynamo", "http://127.0.0.1:8000/dynamo/"])
+def test_an_address_that_buildkit_would_take_for_a_file_is_refused(catalogue: Catalogue, url: str) -> None:
+    with pytest.raises(UsageError, match=r"taken for a file[.]\n.*/dynamo[.]git#0123"):
+        source_builds.chosen(catalogue, {"dynamo": f"{url}#{COMMIT}"})
+
+
+def test_with_nixl_ucx_is_built_as_it_is_pinned(checkout: Path) -> None:
+    row = ROW.replace("dynamo", "ucx").replace("v1.4.2", "v1.21.x")
+    known = with_row(checkout, row, pin_of("v1.21.x").replace("dynamo", "ucx"))
+    found = source_builds.chosen(known, {"nixl": "/src/nixl"})
+    assert found["nixl"] == Source(context="/src/nixl", local=True)
+    assert found["ucx"] == Source(context=f"https://github.com/ai-ucx/ucx#{COMMIT}", local=False, state=COMMIT)
+    assert source_builds.chosen(known, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
+
+
+def test_with_nixl_an_unpinned_ucx_says_how_to_pin_it(checkout: Path) -> None:
+    known = with_row(checkout, ROW.replace("dynamo", "ucx"))
+    with pytest.raises(LockError, match=r"sources[.]ucx: .* never locked[.]\n(?s:.*)--ucx-source FOLDER"):
+        source_builds.chosen(known, {"nixl": "/src/nixl"})
+
+
+def test_ucx_alone_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"NIXL is not built[.]\n.*--nixl-source FOLDER"):
+        source_builds.chosen(catalogue, {"ucx": "/src/ucx"})
+
+
+def test_wheels_of_ucx_are_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match=r"no wheel of its own[.]\n.*--ucx-source git"):
+        source_builds.chosen(catalogue, {"nixl": "/src/nixl", "ucx": "wheels"})
+
+
+def test_bases_that_do_not_say_their_cuda_build_no_nixl(catalogue: Catalogue) -> None:
+    bases = replace(catalogue.bases["debian"], cuda="", packages={"cxx": PackageSet(on="builder", packages=("g++",))})
+    with pytest.raises(UsageError, match="does not say its `cuda`"):
+        source_builds.check(bases, {"nixl": Source(context="/nixl", local=True)})
+
+
+def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
+    sources = {"dynamo": Source(context="/dynamo", local=True)}
+    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
+        source_builds.check(catalogue.bases["debian"], sources)
+
+
+# Checkouts
+
+
+def read(folder: Path, *, strict: bool = False) -> str:
+    return source_checkout.read({"dynamo": Source(context=str(folder), local=True)}, strict=strict)["dynamo"].state
+
+
+def test_the_state_of_a_clean_checkout_is_its_commit(dynamo: Path) -> None:
+    (dynamo / "target").mkdir()
+    (dynamo / "target" / "ignored").touch()
+    assert read(dynamo, strict=True) == git(dynamo, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "new.py"])
+def test_a_checkout_with_changes_is_dirty_and_strict_bases_refuse_it(dynamo: Path, file: str) -> None:
+    with (dynamo / file).open("a", encoding="utf-8") as changed:
+        changed.write("# changed\n")
+    assert read(dynamo) == git(dynamo, "rev-parse", "HEAD") + "-dirty"
+    with pytest.raises(LockError, match=r"changes that no commit has .*\n.*git -C .* status"):
+        read(dynamo, strict=True)
+
+
+def test_a_folder_without_history_has_no_commit_and_strict_bases_refuse_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "ai-dynamo"\n', encoding="utf-8")
+    assert read(tmp_path) == "no-commit"
+    with pytest.raises(LockError, match="no-commit"):
+        read(tmp_path, strict=True)
+
+
+def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
+    (dynamo / "pyproject.toml").write_text('[project]\nname = "nixl"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r'no checkout of dynamo: it is the project "nixl"'):
+        read(dynamo)
+
+
+def test_a_checkout_of_ucx_is_known_by_its_configure_ac(tmp_path: Path) -> None:
+    source = {"ucx": Source(context=str(tmp_path), local=True)}
+    (tmp_path / "configure.ac").write_text("dnl comment\nAC_INIT([ucx], [1.21.0])\n", encoding="utf-8")
+    assert source_checkout.read(source, strict=False)["ucx"].state == "no-commit"
+    (tmp_path / "configure.ac").write_text("AC_INIT([ompi], [5])\n", encoding="utf-8")
+    with pytest.raises(UsageError, match='no checkout of ucx: it is the project "ompi"'):
+        source_checkout.read(source, strict=False)
+
+
+@pytest.mark.parametrize("content", [None, "not toml", "[tool.x]\n"])
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "pyproject.toml").write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"there is no pyproject[.]toml or configure[.]ac with a name at its top"):
+        read(tmp_path)
+
+
+# Repositories
+
+
+def faults_of(folder: Path, commit: str) -> list[str]:
+    return source_reach.faults({"dynamo": Source(context=f"file://{folder}#{commit}", local=False)})
+
+
+def test_a_repository_that_has_the_commit_is_at_no_fault(dynamo: Path) -> None:
+    assert faults_of(dynamo, git(dynamo, "rev-parse", "HEAD")) == []
+
+
+def test_a_repository_without_the_commit_says_which_one_to_look_for(dynamo: Path) -> None:
+    (fault,) = faults_of(dynamo, COMMIT)
+    assert f"{dynamo} has no commit {COMMIT}, from which dynamo is to be built" in fault
+    assert f"git ls-remote file://{dynamo}" in fault
+
+
+def test_a_repository_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path / "nowhere", COMMIT)
+    assert "cannot be read, from which dynamo is to be built: " in fault
+    assert "does not appear to be a git repository" in fault
+
+
+def test_a_checkout_is_not_asked(tmp_path: Path) -> None:
+    assert source_reach.faults({"dynamo": Source(context=str(tmp_path), local=True)}) == []
+
+
+# Steps
+
+
+@pytest.fixture
+def built(checkout: Path, facts: Facts) -> Facts:
+    """Return what the world says where Dynamo is built from a checkout."""
+    source = Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty")
+    debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
+    return replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
+
+
+def steps(catalogue: Catalogue, facts: Facts, stage: Stage, *images: str) -> dict[str, dict[str, Any]]:
+    targets: dict[str, dict[str, Any]]
+    targets = bake.bake(bake.request(catalogue, stage, images=images, platforms=["linux/amd64"]), facts)["target"]
+    return targets
+
+
+def targets_of(step: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in step["contexts"].items() if value.startswith("target:")}
+
+
+def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: Facts) -> None:
+    made = steps(catalogue, built, Stage.BASE)
+    assert targets_of(made["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
+    assert targets_of(made["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
+    assert targets_of(made["compile-rust"]) == {"below": "target:compile-tools"}
+
+
+def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: Facts) -> None:
+    assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
+
+
+@pytest.fixture
+def with_nixl(checkout: Path, built: Facts) -> Facts:
+    """Return what the world says where all three are built from checkouts."""
+    debs = {name: checkout / f".build/os-packages/debian-{name}-0123456789abcdef" for name in ("rust", "cxx")}
+    sources = {name: Source(context=f"/src/{name}", local=True, state=COMMIT) for name in ("dynamo", "nixl", "ucx")}
+    return replace(built, sources=sources, os_packages=debs)
+
+
+def below(made: dict[str, dict[str, Any]], name: str) -> set[str]:
+    """Return every step that a step stands on."""
+    found: set[str] = set()
+    for value in targets_of(made[name]).values():
+        step = value.removeprefix("target:")
+        found |= {step} | below(made, step)
+    return found
+
+
+def test_dynamo_and_nixl_stand_on_nothing_of_each_other(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert below(made, "nixl") == {"ucx", "ucx-source", "nixl-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+    for step in ("dynamo-rust", "dynamo-python"):
+        assert below(made, step) <= {"compile-rust", "compile-tools", "dynamo-source", "builder"}
+
+
+def test_ucx_does_not_stand_on_nixl_s_source(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert below(made, "ucx") == {"ucx-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+
+
+def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, with_nixl: Facts) -> None:
+    debian = replace(catalogue.bases["debian"], cuda="13")
+    made = steps(replace(catalogue, bases={"debian": debian}), with_nixl, Stage.BASE)
+    assert {name: step["args"]["CUDA"] for name, step in made.items() if "CUDA" in step["args"]} == {
+        "nixl-cuda": "13",
+        "nixl": "13",
+        "base-nixl": "13",
+        "base-rest": "13",
+        "base": "13",
+    }
+    assert made["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
+
+
+def test_each_project_has_build_tools_from_a_lock_of_its_own(catalogue: Catalogue, with_nixl: Facts) -> None:
+    made = steps(catalogue, with_nixl, Stage.BASE)
+    assert made["compile-tools"]["args"]["LAYER"] == "compile"
+    assert made["nixl-tools"]["args"]["LAYER"] == "compile-nixl"
+
+
+def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: Facts) -> None:
+    base = steps(catalogue, built, Stage.BASE)["base"]
+    assert {"dynamo-rust", "dynamo-python"} <= set(base["contexts"])
+    assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime"
+
+
+def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: Facts) -> None:
+    source = Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
+    made = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
+    assert made["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
+    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+
+
+def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
+    catalogue: Catalogue, built: Facts
+) -> None:
+    made = steps(catalogue, built, Stage.BASE)
+    assert made["dynamo-source"]["context"] == "/src/dynamo"
+    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+
+
+def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: Facts) -> None:
+    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+    allowed = [word for word in bake.plan(request, built, {}).commands[0].argv if word.startswith("--allow")]
+    assert "--allow=fs.read=/src/dynamo" in allowed
+
+
+def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: Facts) -> None:
+    labels = steps(catalogue, built, Stage.RUNTIME, "frontend")["frontend-runtime"]["labels"]
+    assert labels["ai.dynamo.source.dynamo"] == f"{COMMIT}-dirty"
+
+
+def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: Path) -> None:
+    request = bake.request(
+        load_catalogue(own_checkout), Stage.BASE, platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}
+    )
+    known = inputs.stated(request)
+    assert known.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")
+    assert list(known.os_packages) == ["rust"]
+    assert known.locks["base"] != inputs.stated(replace(request, sources={})).locks["base"]

@@ -1,0 +1,150 @@
+"""What BuildKit may use: the policy that comes out of the pins, written out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
+from dynamo_containers.facts.mirrors import Mirrors
+from dynamo_containers.facts.pins import PINS_FILE, load_pins
+from dynamo_containers.plan import bake as plan_bake
+from dynamo_containers.plan import source_policy
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Facts
+
+MIRRORS = Mirrors(
+    registries={"quay.io": "mirror.example:5000/quay"}, addresses={"https://github.com/": "https://mirror.example/gh/"}
+)
+DIGEST = "sha256:" + "1" * 64
+SHA256 = "2" * 64
+COMMIT = "3" * 40
+CUDA = """
+[bases.cuda]
+description = "of registries"
+strict = true
+python = "3.12"
+interpreter = "/usr/bin/python3"
+glibc = "2.39"
+
+[bases.cuda.roots.builder]
+image = "quay.io/pypa/manylinux_2_28_{machine}:1"
+
+[bases.cuda.programs.etcd]
+version = "3.5"
+url = "https://github.com/etcd-{arch}.tar.gz"
+files = { "etcd" = "/usr/local/bin/etcd" }
+
+[sources.nixl]
+git = "https://github.com/ai-dynamo/nixl"
+ref = "1"
+"""
+PINS = f"""
+[roots.cuda.builder]
+image = "quay.io/pypa/manylinux_2_28_{{machine}}:1"
+"linux/amd64" = "{DIGEST}"
+
+[programs.cuda.etcd."linux/amd64"]
+version = "3.5"
+url = "https://github.com/etcd-amd64.tar.gz"
+sha256 = "{SHA256}"
+
+[sources.nixl]
+ref = "1"
+commit = "{COMMIT}"
+"""
+
+
+@pytest.fixture
+def cuda(catalogue: Catalogue) -> Catalogue:
+    """Return the small checkout with bases of a registry and a source."""
+    images = catalogue.folder / IMAGES_FILE
+    text = images.read_text(encoding="utf-8").replace('bases = ["debian"]', 'bases = ["debian", "cuda"]')
+    images.write_text(text + CUDA, encoding="utf-8")
+    with (catalogue.folder / PINS_FILE).open("a", encoding="utf-8") as file:
+        file.write(PINS)
+    load_pins(catalogue.folder)
+    return load_catalogue(catalogue.folder)
+
+
+def rule(action: str, identifier: str, kind: str = "EXACT", **selector: object) -> dict[str, Any]:
+    return {"action": action, "selector": {"identifier": identifier, "matchType": kind, **selector}}
+
+
+CHECKED = [{"key": "http.checksum", "value": f"sha256:{SHA256}", "condition": "EQUAL"}]
+LOCAL = [rule("DENY", "*", "WILDCARD"), rule("ALLOW", "local://*", "WILDCARD")]
+
+
+def made(catalogue: Catalogue, facts: Facts, bases: str, mirrors: Mirrors, *, strict: bool = False) -> dict[str, Any]:
+    words = ["linux/amd64"]
+    request = plan_bake.request(catalogue, Stage.BASE, platforms=words, bases=bases, strict=strict)
+    return source_policy.policy(request, replace(facts, mirrors=mirrors))
+
+
+def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Catalogue, facts: Facts) -> None:
+    policy = made(cuda, replace(facts, roots={}), "cuda", Mirrors())
+    assert policy["rules"] == [
+        *LOCAL,
+        rule("ALLOW", f"docker-image://quay.io/pypa/manylinux_2_28_x86_64@{DIGEST}"),
+        rule("ALLOW", "https://github.com/etcd-amd64.tar.gz", constraints=CHECKED),
+        rule("ALLOW", f"git://github.com/ai-dynamo/nixl#{COMMIT}"),
+    ]
+
+
+def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(cuda: Catalogue, facts: Facts) -> None:
+    policy = made(cuda, replace(facts, roots={}), "cuda", MIRRORS)
+    public, mirror = "quay.io/pypa", "mirror.example:5000/quay/pypa"
+    image = f"docker-image://{mirror}/manylinux_2_28_x86_64@{DIGEST}"
+    archive = "https://mirror.example/gh/etcd-amd64.tar.gz"
+    git = f"git://mirror.example/gh/ai-dynamo/nixl#{COMMIT}"
+    attrs = {"git.fullurl": "https://mirror.example/gh/ai-dynamo/nixl"}
+    assert policy["rules"] == [
+        *LOCAL,
+        rule("CONVERT", f"docker-image://{public}/manylinux_2_28_x86_64@{DIGEST}") | {"updates": {"identifier": image}},
+        rule("ALLOW", image),
+        rule("CONVERT", "https://github.com/etcd-amd64.tar.gz", constraints=CHECKED)
+        | {"updates": {"identifier": archive}},
+        rule("ALLOW", archive, constraints=CHECKED),
+        rule("CONVERT", f"git://github.com/ai-dynamo/nixl#{COMMIT}") | {"updates": {"identifier": git, "attrs": attrs}},
+        rule("ALLOW", git),
+    ]
+
+
+def test_bases_that_are_not_strict_have_no_policy(cuda: Catalogue, facts: Facts) -> None:
+    assert made(cuda, facts, "debian", Mirrors()) == {}
+
+
+def test_bases_that_are_not_strict_only_use_the_mirrors(cuda: Catalogue, facts: Facts) -> None:
+    actions = {each["action"] for each in made(cuda, facts, "debian", MIRRORS)["rules"]}
+    assert actions == {"CONVERT"}
+
+
+def test_a_strict_build_allows_the_root_images_that_were_made_here_by_digest(cuda: Catalogue, facts: Facts) -> None:
+    policy = made(cuda, facts, "debian", Mirrors(), strict=True)
+    digests = [f"sha256:{digit * 64}" for digit in "78de"]
+    assert policy["rules"][:6] == [*LOCAL, *(rule("ALLOW", f"oci-layout://*@{each}", "WILDCARD") for each in digests)]
+
+
+def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catalogue, facts: Facts) -> None:
+    git = f"https://git.example/fork.git#{COMMIT}"
+    request = plan_bake.request(cuda, Stage.BASE, platforms=["linux/amd64"], strict=True, sources={"dynamo": git})
+    rules = source_policy.policy(request, facts)["rules"]
+    assert rule("ALLOW", f"git://git.example/fork.git#{COMMIT}") in rules
+    assert rules[0] == rule("DENY", "*", "WILDCARD")
+
+
+def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: Facts) -> None:
+    request = plan_bake.request(cuda, Stage.BASE, platforms=["linux/amd64"], bases="cuda")
+    plan = plan_bake.plan(request, facts, {})
+    bake, policy = plan.documents
+    assert policy.path == cuda.folder / ".build/policy-bake-base-base-cuda-amd64.json"
+    assert json.loads(policy.text)["rules"][0] == rule("DENY", "*", "WILDCARD")
+    (command,) = plan.commands
+    assert command.env["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"] == str(policy.path)
+    assert "Where it says `denied by policy`" in command.hint
+    assert "mirror" not in bake.text

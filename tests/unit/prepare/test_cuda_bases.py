@@ -1,0 +1,249 @@
+"""Every image, stage and platform has a plan on the cuda bases; without their locks it is said which and how."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_containers.errors import LockError
+from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
+from dynamo_containers.facts.locks import python_lock
+from dynamo_containers.facts.pins import PINS_FILE, render
+from dynamo_containers.inspect import explain_inputs
+from dynamo_containers.plan import bake
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import current_locks, inputs
+from tests.unit.conftest import leave_locks_on_images
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Request
+
+PIN = f"tensorrt-llm==1.0 \\\n    --hash=sha256:{'a' * 64}\n    # via trtllm\n"
+EVERY = [
+    (image.name, stage, platform)
+    for image in load_catalogue().images.values()
+    for stage in image.stages
+    if "cuda" in image.bases
+    for platform in image.platforms
+]
+SETS = {"frontend": [], "vllm": ["compiler"], "sglang": ["compiler"], "trtllm": ["compiler", "mpi"]}
+
+
+@pytest.fixture
+def catalogue(own_checkout: Path) -> Catalogue:
+    """Return this project's data, with stand-ins for the locks that take the servers of NVIDIA and Ubuntu."""
+    own = load_catalogue(own_checkout)
+    leave_locks_on_images(own)
+    for lock in python_lock.locks(own):
+        if python_lock.not_locked(lock, own.folder):
+            head = python_lock.header(lock, python_lock.texts_of(lock, own.folder), {})
+            (own.folder / lock.path).write_text(head + (PIN if lock.layer.name == "trtllm" else ""), encoding="utf-8")
+    return own
+
+
+def asked(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> Request:
+    return bake.request(catalogue, stage, images=[image], platforms=[platform.value], bases="cuda")
+
+
+def documents(request: Request) -> list[dict[str, Any]]:
+    """Return the bake document and the source policy, after all that a real build asks before it."""
+    plan = bake.plan(request, inputs.facts(request, dry_run=True), {})
+    return [json.loads(document.text) for document in plan.documents]
+
+
+def below(steps: dict[str, Any], name: str, arch: str) -> list[str]:
+    """Return what a step stands on, downwards, as long as that is one step."""
+    found = []
+    while name:
+        contexts = steps[name]["contexts"]
+        name = next((contexts[key] for key in ("dynamo", "below", f"root-{arch}") if key in contexts), "")
+        found.append(name)
+        name = name.removeprefix("target:") if name.startswith("target:") else ""
+    return found
+
+
+@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
+def test_every_image_has_a_plan_that_stands_on_the_pinned_images_of_the_platform_alone(
+    catalogue: Catalogue, image: str, stage: Stage, platform: Platform
+) -> None:
+    document, policy = documents(asked(catalogue, image, stage, platform))
+    steps = document["target"]
+    contexts = [value for step in steps.values() for value in step["contexts"].values()]
+    roots = {value for value in contexts if value.startswith("docker-image")}
+    pins = catalogue.pins
+    builder, devel, runtime = (pins.root("cuda", role, platform) for role in ("builder", "devel", "runtime"))
+    tools = f"docker-image://quay.io/pypa/manylinux_2_28_x86_64@{pins.root('cuda', 'builder', Platform.AMD64)}"
+    expected = {f"docker-image://quay.io/pypa/manylinux_2_28_{platform.machine}@{builder}"}
+    if stage not in (Stage.BASE, Stage.BACKEND):
+        expected.add(f"docker-image://nvcr.io/nvidia/cuda@{runtime}")
+    if stage is Stage.BACKEND or catalogue.images[image].compiles.get(platform):
+        expected.add(f"docker-image://nvcr.io/nvidia/cuda@{devel}")
+    assert roots - {tools} == expected - {tools}
+    assert roots <= {rule["selector"]["identifier"] for rule in policy["rules"] if rule["action"] == "ALLOW"}
+    assert {tuple(step["platforms"]) for name, step in steps.items() if name != "tools"} == {(platform.value,)}
+    assert not [value for value in contexts if "oci-layout" in value]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+@pytest.mark.parametrize("image", list(SETS))
+def test_a_dev_image_has_python_then_what_its_engine_needs_then_the_toolchains(
+    catalogue: Catalogue, image: str, platform: Platform
+) -> None:
+    steps = documents(asked(catalogue, image, Stage.DEV, platform))[0]["target"]
+    chain = below(steps, f"{image}-dev-user", platform.arch)
+    of_packages = [name.removeprefix("target:") for name in chain if name.startswith("target:")]
+    sets = [f"os-{name}" for name in SETS[image]]
+    system = [name for name in of_packages if "debs" in steps[name]["contexts"]]
+    assert system == [f"{image}-dev-os", *reversed(sets), "root-runtime-packages"]
+    assert chain[-3:-1] == ["target:root-runtime-packages", "target:root-runtime"]
+    assert chain[-1].startswith("docker-image://nvcr.io/nvidia/cuda@sha256:")
+    for name in system:
+        assert "/.build/os-packages/cuda-" in steps[name]["contexts"]["debs"]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_what_compiles_stands_on_the_devel_image_with_python_s_headers(
+    catalogue: Catalogue, platform: Platform
+) -> None:
+    steps = documents(asked(catalogue, "sglang", Stage.BACKEND, platform))[0]["target"]
+    assert below(steps, "sglang-backend", platform.arch)[:2] == ["target:root-devel-packages", "target:root-devel"]
+    assert "libpython3-dev" in catalogue.bases["cuda"].extended["devel"].packages
+
+
+@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
+def test_every_image_can_be_explained(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> None:
+    said = explain_inputs.one(asked(catalogue, image, stage, platform))
+    assert said.startswith(f"{image}, {stage.value} stage, {platform.value}: ")
+    if stage not in (Stage.BASE, Stage.BACKEND):
+        assert f"from constraints/os-cuda-runtime-{platform.arch}.txt (bases.cuda.roots.runtime in images.toml)" in said
+
+
+@pytest.mark.parametrize("stage", [Stage.RUNTIME, Stage.CI, Stage.DEV, Stage.BACKEND], ids=lambda stage: stage.value)
+@pytest.mark.parametrize("image", ["vllm", "sglang"])
+def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
+    catalogue: Catalogue, image: str, stage: Stage
+) -> None:
+    for file in (catalogue.folder / "constraints").glob("os-cuda-*"):
+        file.unlink()
+    with pytest.raises(LockError) as caught:
+        inputs.facts(asked(catalogue, image, stage, Platform.ARM64))
+    role = "devel" if stage is Stage.BACKEND else "runtime"
+    said = str(caught.value)
+    if image == "vllm" or stage is Stage.BACKEND:
+        assert said == (
+            f"constraints/os-cuda-{role}-amd64.txt was never made: which packages are installed on "
+            f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
+            "It takes the registry of that image and http://archive.ubuntu.com/ubuntu, or mirrors of both "
+            "(docs/mirrors.md).\n"
+            "Where they can be reached, run: invoke lock --only os --bases cuda"
+        )
+    assert "was never made" in said
+
+
+# From sources
+
+
+@pytest.fixture
+def checkouts(tmp_path: Path) -> dict[str, str]:
+    """Return checkouts of commits, which strict bases take."""
+    found = {}
+    for name in ("dynamo", "nixl", "ucx"):
+        folder = shutil.copytree(ROOT / "tests/sources" / name, tmp_path / name)
+        for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=first")):
+            who = ("-c", "user.name=a", "-c", "user.email=a@b")
+            subprocess.run(("git", "-C", str(folder), *who, *words), check=True)
+        found[name] = str(folder)
+    return found
+
+
+def from_sources(catalogue: Catalogue, platform: Platform, sources: dict[str, str]) -> Request:
+    words = {"platforms": [platform.value], "bases": "cuda"}
+    return bake.request(catalogue, Stage.BASE, sources=sources, **words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_dynamo_is_compiled_on_the_builder_with_almalinux_s_packages_and_rust_as_released(
+    catalogue: Catalogue, checkouts: dict[str, str], platform: Platform
+) -> None:
+    request = from_sources(catalogue, platform, {"dynamo": checkouts["dynamo"]})
+    document, policy = documents(request)
+    steps = document["target"]
+    chain = ["target:compile-rust-toolchain", "target:compile-rust", "target:compile-tools"]
+    assert below(steps, "dynamo-rust", platform.arch) == [*chain, ""]
+    assert Path(steps["compile-rust"]["context"]).name == "os-rpms"
+    assert "/.build/os-packages/cuda-rust-" in steps["compile-rust"]["contexts"]["rpms"]
+    toolchain = steps["compile-rust-toolchain"]
+    assert toolchain["args"]["INSTALLER"] == "install.sh"
+    assert Path(toolchain["contexts"]["archives"]).name == "cuda-rust-24ba1338-f00ba576"
+    named = steps["dynamo-rust"]["args"]["TOOLCHAIN"]
+    assert named.startswith("cuda-rust-")
+    assert named.endswith("-cuda-rust-24ba1338-f00ba576")  # another Rust starts with empty caches
+    digest = catalogue.pins.root("cuda", "builder", platform)
+    root = f"docker-image://quay.io/pypa/manylinux_2_28_{platform.machine}@{digest}"
+    assert steps["builder"]["contexts"][f"root-{platform.arch}"] == root
+    allowed = {rule["selector"]["identifier"] for rule in policy["rules"] if rule["action"] == "ALLOW"}
+    assert f"https://static.rust-lang.org/dist/rust-1.98.1-{platform.machine}-unknown-linux-gnu.tar.gz" in allowed
+
+
+@pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
+def test_nixl_and_ucx_are_compiled_on_the_builder_by_its_own_compiler(
+    catalogue: Catalogue, checkouts: dict[str, str], platform: Platform
+) -> None:
+    steps = documents(from_sources(catalogue, platform, checkouts))[0]["target"]
+    for name in ("nixl", "ucx"):
+        assert below(steps, name, platform.arch)[:2] == ["target:nixl-cuda", "target:nixl-cxx"]
+        assert steps[name]["args"]["TOOLCHAIN"].startswith("cuda-cxx-")
+    assert Path(steps["nixl-cxx"]["context"]).name == "os-rpms"
+    assert steps["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
+    compilers = {"gcc", "gcc-c++", "g++"}
+    assert not compilers & set(catalogue.bases["cuda"].packages["cxx"].packages)  # older than the image's
+
+
+def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
+    with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt was never made(?s:.*)invoke lock --only os --bases"):
+        inputs.facts(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    inputs.facts(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
+
+
+def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_are_planned(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    pins = catalogue.pins
+    rest = replace(pins, programs={key: pin for key, pin in pins.programs.items() if key[1] != "rust"})
+    (catalogue.folder / PINS_FILE).write_text(render(rest), encoding="utf-8")
+    own = load_catalogue(catalogue.folder)
+    with pytest.raises(LockError, match=r"no programs[.]cuda[.]rust for linux/amd64[.]\n(?s:.*)--only archives"):
+        inputs.facts(from_sources(own, Platform.AMD64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    inputs.facts(from_sources(own, Platform.AMD64, {}), dry_run=True)
+
+
+def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_build_s(
+    catalogue: Catalogue, checkouts: dict[str, str]
+) -> None:
+    def texts(sources: dict[str, str]) -> list[str]:
+        found = current_locks.check(from_sources(catalogue, Platform.AMD64, sources))["base"]
+        return [name for name in found if "rust" in name]
+
+    assert texts({"dynamo": checkouts["dynamo"]}) == [
+        "constraints/os-cuda-rust-amd64.txt",
+        "constraints/os-cuda-rust-arm64.txt",
+        "toolchains.cuda.rust for linux/amd64",
+        "toolchains.cuda.rust for linux/arm64",
+    ]
+    assert texts({}) == []
+
+
+def test_what_compiles_has_contents_that_can_be_explained(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
+    said = explain_inputs.one(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}))
+    assert "constraints/os-cuda-rust-arm64.txt (bases.cuda.packages.rust or bases.cuda.roots.builder" in said
+    assert "containers/toolchain/Dockerfile" in said

@@ -1,0 +1,83 @@
+"""What a build writes, by its locks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.errors import NoSpaceError
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import disk_space
+from tests.unit.conftest import leave_free
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HASH = f"--hash=sha256:{'0' * 64}"
+SIZES = {"common-debian-amd64": {"torch==2": 1000}, "vllm-debian-amd64": {"torch==2": 1000, "vllm==1": 100}}
+TEXTS = {
+    "constraints/common-debian-amd64.txt": f"torch==2 {HASH}\n",
+    "constraints/vllm-debian-amd64.txt": f"vllm==1 {HASH}\n",
+    "constraints/vllm-debian-arm64.txt": f"vllm==1 {HASH}\n",
+    "constraints/os-debian-runtime-amd64.txt": f"# head\nbash 5 amd64 debian pool/bash.deb 10 sha256:{'0' * 64}\n",
+    "constraints/os-debian-runtime-arm64.txt": f"bash 5 arm64 debian pool/bash.deb 99 sha256:{'0' * 64}\n",
+    "roots.cuda.runtime": "an image of a registry",
+}
+
+
+def test_wheels_are_nine_times_what_is_downloaded_and_debs_seventeen_times() -> None:
+    assert disk_space.needed(TEXTS, SIZES, (Platform.AMD64,)) == 1100 * 9 + 10 * 17
+
+
+def test_a_package_without_a_known_size_counts_nothing() -> None:
+    assert disk_space.needed(TEXTS, SIZES, (Platform.ARM64,)) == 99 * 17
+
+
+def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_free(monkeypatch, 9_940_000_000)
+    disk_space.check(tmp_path, 9_940_000_000)
+    with pytest.raises(NoSpaceError) as caught:
+        disk_space.check(tmp_path, 10_000_000_000)
+    assert str(caught.value) == (
+        "There is not enough disk space: by its locks this build writes about 10.0 GB below "
+        f"{tmp_path}, and 9.9 GB is free.\n"
+        "Free some, for example with: docker system prune (your own engine), or invoke engine.down --purge (ours)"
+    )
+    assert caught.value.exit_code == 6
+
+
+def test_the_disk_of_the_private_engine_counts_where_there_is_one(tmp_path: Path) -> None:
+    assert disk_space.place(tmp_path) == tmp_path
+    (tmp_path / ".engine/data").mkdir(parents=True)
+    assert disk_space.place(tmp_path) == tmp_path / ".engine/data"
+
+
+def test_the_engine_s_cache_is_what_buildx_says_last() -> None:
+    assert disk_space.cached("ID\tSIZE\nabc\t9MB\nReclaimable:\t1.5kB\nTotal:\t\t5.989GB\n") == 5_989_000_000
+    assert disk_space.cached("Total:\t\t0B\n") == 0
+    assert disk_space.cached("no such command") == 0
+
+
+def test_what_was_built_is_believed_while_the_cache_holds_one_copy_of_it() -> None:
+    # 8 of 9 parts are the four copies of what is unpacked: one is 2 of 9.
+    assert disk_space.left(10_000, 1_000, 2_000) == 1_000
+    assert disk_space.left(10_000, 1_000, 1_999) == 10_000
+
+
+def test_what_a_build_would_write_anew_is_remembered(tmp_path: Path) -> None:
+    file = disk_space.record(tmp_path, ("runtime",))
+    assert disk_space.remembered(file) is None
+    disk_space.remember(file, 2_500)
+    assert disk_space.remembered(file) == 2_500
+
+
+def test_what_was_built_is_forgotten_with_its_engine(tmp_path: Path) -> None:
+    file = disk_space.record(tmp_path, ("runtime", "linux/amd64"))
+    assert file != disk_space.record(tmp_path, ("ci", "linux/amd64"))
+    disk_space.remember(file)
+    assert file.is_file()
+    disk_space.forget(tmp_path)
+    assert not file.exists()

@@ -1,0 +1,223 @@
+"""A locked version that never existed, on the way of a whole build: which bases go on, and what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import replace
+from shutil import rmtree, which
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import DownloadError, LockError
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
+from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, load_pins, render
+from dynamo_containers.plan import bake
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import inputs, oci_layout
+from dynamo_containers.upstream.apt import Package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.plan.bake import Request
+    from tests.unit.conftest import FakeApt, Server
+
+pytestmark = pytest.mark.skipif(which("dpkg-deb") is None, reason="NOT RUN: no dpkg-deb on this machine")
+
+NEVER = "99:0-never"
+LOST = Package(
+    name="bash",
+    version=NEVER,
+    architecture="all",
+    archive="debian",
+    path="pool/bash_0-never_all.deb",
+    size=4,
+    sha256="b" * 64,
+)
+LOST_PIN = Pin(version=NEVER, archive="debian", path="pool/etcd-server_0-never_all.deb", size=5, sha256="e" * 64)
+
+
+@pytest.fixture
+def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes, etcd: bytes) -> Path:
+    """Return this project's own data with one program, beside a mirror that has the current bash and etcd."""
+    images = own_checkout / IMAGES_FILE
+    others = r"\[bases\.debian\.programs\.(nats-server|etcdctl)\][^\[]*"
+    images.write_text(re.sub(others, "", images.read_text(encoding="utf-8")), encoding="utf-8")
+    fake_apt.sources(f"{server.address}/debian")
+    fake_apt.has_mmdebstrap()
+    server.files |= {"/debian/pool/bash_5.2-3_all.deb": bash, "/debian/pool/etcd-server_3.5.16-4_all.deb": etcd}
+    fake_apt.would_install(
+        *(
+            f"'{server.address}/debian/pool/{file}' {file} {len(content)} SHA256:{hashlib.sha256(content).hexdigest()}"
+            for file, content in {"bash_5.2-3_all.deb": bash, "etcd-server_3.5.16-4_all.deb": etcd}.items()
+        )
+    )
+    pins = load_pins(own_checkout)
+    found = Pin(
+        version="3.5.16-4",
+        archive="debian",
+        path="pool/etcd-server_3.5.16-4_all.deb",
+        size=len(etcd),
+        sha256=hashlib.sha256(etcd).hexdigest(),
+    )
+    pin_etcd(own_checkout, replace(pins, programs={}), found)
+    return own_checkout
+
+
+def pin_etcd(folder: Path, pins: Pins, pin: Pin) -> None:
+    moved = replace(pins, programs={("debian", "etcd", platform): pin for platform in Platform})
+    process.write(process.Document(path=folder / PINS_FILE, text=render(moved)))
+
+
+def lose_a_package(folder: Path) -> None:
+    """Let the lock of the runtime's root image name a version that never existed."""
+    bases = load_catalogue(folder).bases["debian"]
+    os_lock.write(os_lock.OsLock(bases=bases, role="runtime", platform=Platform.AMD64), folder, (LOST,))
+
+
+def lose_a_program(folder: Path) -> None:
+    """Let the pin of etcd name a version that never existed."""
+    pin_etcd(folder, load_pins(folder), LOST_PIN)
+
+
+def make_strict(folder: Path) -> None:
+    images = folder / IMAGES_FILE
+    images.write_text(images.read_text(encoding="utf-8").replace("strict = false", "strict = true"), encoding="utf-8")
+
+
+def asked(folder: Path, stage: Stage = Stage.RUNTIME) -> Request:
+    return bake.request(load_catalogue(folder), stage, images=["frontend"], platforms=["linux/amd64"])
+
+
+def drift_label(request: Request, facts: bake.Facts) -> object:
+    (labels,) = [target["labels"] for target in bake.bake(request, facts)["target"].values() if "labels" in target]
+    return labels.get("ai.dynamo.drift", "")
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in (folder / ".build").rglob("*")}
+
+
+@pytest.fixture(autouse=True)
+def _native_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+
+
+def test_without_loss_there_is_no_table_and_no_label(checkout_: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = asked(checkout_)
+    found = inputs.facts(request)
+    assert found.drift == ()
+    assert drift_label(request, found) == ""
+    assert "DRIFTED" not in capsys.readouterr().err
+
+
+def test_the_debian_bases_go_on_with_the_current_package_and_label_the_image(
+    checkout_: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_a_package(checkout_)
+    request = asked(checkout_)
+    found = inputs.facts(request)
+    assert found.drift == ("bash=5.2-3", "etcd-server=3.5.16-4")  # the stand-in for apt would install both
+    assert drift_label(request, found) == "bash=5.2-3 etcd-server=3.5.16-4"
+    table = capsys.readouterr().err.partition("DRIFTED: ")[2].splitlines()
+    assert table[1:3] == [f"  bash         {NEVER} -> 5.2-3", "  etcd-server  (none) -> 3.5.16-4"]
+    assert table[3] == "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"
+
+
+def test_what_is_installed_is_the_current_package(checkout_: Path) -> None:
+    lose_a_package(checkout_)
+    inputs.facts(asked(checkout_))
+    trees = [path.read_text(encoding="utf-8") for path in oci_layout.layout(checkout_).glob("blobs/sha256/*")]
+    (tree,) = [text for text in trees if text.startswith("Package: ")]
+    assert "Package: bash\nVersion: 5.2-3\n" in tree
+    assert NEVER not in tree
+
+
+def test_drift_is_said_again_by_every_build_that_uses_it(
+    checkout_: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_a_package(checkout_)
+    first = inputs.facts(asked(checkout_))
+    known = len(server.asked)
+    capsys.readouterr()
+    assert inputs.facts(asked(checkout_)) == first
+    assert "DRIFTED" in capsys.readouterr().err
+    assert len(server.asked) == known
+
+
+def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
+    checkout_: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_a_package(checkout_)
+    request = asked(checkout_)
+    inputs.facts(request)
+    capsys.readouterr()
+    with pytest.raises(LockError, match=r"^A strict build takes nothing else than what is locked\.\n.*invoke lock"):
+        inputs.facts(replace(request, bases=replace(request.bases, strict=True)))
+    assert re.search(rf"bash +{NEVER} -> 5\.2-3", capsys.readouterr().err)
+
+
+def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
+    checkout_: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_a_program(checkout_)
+    request = asked(checkout_)
+    found = inputs.facts(request)
+    assert found.drift == ("etcd-server=3.5.16-4",)
+    assert drift_label(request, found) == "etcd-server=3.5.16-4"
+    assert f"  etcd-server  {NEVER} -> 3.5.16-4\n" in capsys.readouterr().err
+    assert os.access(found.programs / "amd64/usr/local/bin/etcd", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("lose", "message"),
+    [
+        pytest.param(
+            lose_a_package,
+            "The mirror no longer has what constraints/os-debian-runtime-amd64.txt asks for: bash_0-never_all.deb.\n"
+            "The debian bases are strict. Lock the current versions: invoke lock --only os",
+            id="package",
+        ),
+        pytest.param(
+            lose_a_program,
+            "The mirror no longer has pool/etcd-server_0-never_all.deb.\n"
+            "The debian bases are strict. Pin the current version: invoke lock --only archives",
+            id="program",
+        ),
+    ],
+)
+def test_strict_bases_refuse_and_leave_nothing_half_made(checkout_: Path, lose: object, message: str) -> None:
+    assert callable(lose)
+    lose(checkout_)
+    make_strict(checkout_)
+    before = files(checkout_)
+    with pytest.raises(LockError) as caught:
+        inputs.facts(asked(checkout_))
+    assert (str(caught.value), caught.value.exit_code) == (message, 4)
+    new = {path for path in files(checkout_) - before if not (checkout_ / path).is_dir()}
+    # The index over the root images that were there already is no half of anything, nor are the pieces of a lock.
+    new = {path for path in new if "pieces" not in path.parts}
+    assert all(path.match(".build/roots/*") or path.match("blobs/sha256/*") for path in new)
+    assert not [path for path in new if "bootstrap-" in str(path) or "programs" in path.parts]
+
+
+def test_a_mirror_that_lists_what_it_does_not_have_is_named(checkout_: Path, server: Server) -> None:
+    lose_a_package(checkout_)
+    del server.files["/debian/pool/bash_5.2-3_all.deb"]
+    with pytest.raises(DownloadError, match=r"^The mirror lists but does not have: bash_5\.2-3_all\.deb\."):
+        inputs.facts(asked(checkout_))
+
+
+def test_what_was_downloaded_of_a_refused_build_is_whole(checkout_: Path) -> None:
+    lose_a_package(checkout_)
+    make_strict(checkout_)
+    rmtree(checkout_ / ".build/downloads", ignore_errors=True)
+    with pytest.raises(LockError):
+        inputs.facts(asked(checkout_))
+    kept = [path for path in (checkout_ / ".build").glob("downloads/**/*") if path.is_file()]
+    assert [path.name for path in kept] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]

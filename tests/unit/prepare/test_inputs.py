@@ -1,0 +1,221 @@
+"""What a build needs from the machine: current locks, room on the disk, pinned root images, its secrets."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.facts import image_inputs
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
+from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.plan import bake, layer_split
+from dynamo_containers.platforms import Platform, native_platform
+from dynamo_containers.prepare import build_secrets, inputs, request_roots
+from dynamo_containers.prepare.oci_layout import RootImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.plan.bake import Request
+
+PINNED = f"sha256:{'5' * 64}"
+OTHER = f"sha256:{'0' * 64}"
+
+
+def asked(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd64") -> Request:
+    # One small image: how much room the machine of the tests has is not their subject.
+    return bake.request(load_catalogue(folder), stage, images=["frontend"], platforms=[platform])
+
+
+@pytest.mark.parametrize(
+    ("stage", "layers"),
+    [
+        pytest.param(Stage.BASE, ("builder", "base"), id="base"),
+        pytest.param(Stage.RUNTIME, ("builder", "base", "frontend"), id="runtime"),
+        pytest.param(Stage.CI, ("builder", "base", "frontend", "frontend-ci"), id="ci"),
+    ],
+)
+def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers: tuple[str, ...]) -> None:
+    assert image_inputs.python_layers(catalogue.images["frontend"], stage) == layers
+
+
+def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
+    catalogue = load_catalogue(own_checkout)
+    one = bake.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
+    found = inputs.facts(one)
+    assert found.revision == "unknown"
+    assert found.drift == ()
+    assert set(found.roots) == {("builder", native_platform()), ("runtime", native_platform())}
+    assert set(found.locks) == {"frontend"}
+    assert found.version.split(".")[0].isdigit()
+
+
+def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) -> None:
+    before = inputs.facts(asked(own_checkout)).locks["frontend"]
+    assert inputs.facts(asked(own_checkout)).locks["frontend"] == before
+    with (own_checkout / "constraints/os-debian-runtime-arm64.txt").open("a", encoding="utf-8") as file:
+        file.write(f"more 1 arm64 debian pool/more.deb 1 sha256:{'0' * 64}\n")
+    assert inputs.facts(asked(own_checkout)).locks["frontend"] != before
+
+
+def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
+    with (own_checkout / "requirements/base.in").open("a", encoding="utf-8") as file:
+        file.write("one-more==1\n")
+    with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nRenew .*: invoke lock"):
+        inputs.facts(asked(own_checkout))
+
+
+@pytest.mark.parametrize(
+    "file", ["constraints/base-debian-amd64.txt", "constraints/os-debian-runtime-amd64.txt", "containers/pins.toml"]
+)
+def test_a_missing_lock_is_refused(own_checkout: Path, file: str) -> None:
+    (own_checkout / file).unlink()
+    with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
+        inputs.facts(asked(own_checkout))
+
+
+@pytest.mark.parametrize("file", ["constraints/base-debian-arm64.txt", "constraints/os-debian-builder-arm64.txt"])
+def test_a_missing_lock_of_another_platform_is_refused_too(own_checkout: Path, file: str) -> None:
+    (own_checkout / file).unlink()
+    with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
+        inputs.facts(asked(own_checkout))
+
+
+def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
+    images = own_checkout / IMAGES_FILE
+    text = images.read_text(encoding="utf-8").replace('version-of = "ai-dynamo"', 'version-of = "ai-dinamo"')
+    images.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="ai-dinamo"):
+        inputs.facts(asked(own_checkout))
+
+
+@pytest.fixture
+def runtime(catalogue: Catalogue) -> OsLock:
+    return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
+
+
+def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+    assert request_roots.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
+
+
+def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+    rows = request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
+    assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
+
+
+def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
+    drift = (Drift(name="bash", locked="5.2-2", used="5.2-3"),)
+    assert request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
+
+
+def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
+    strict = replace(runtime, bases=replace(runtime.bases, strict=True))
+    with pytest.raises(LockError) as caught:
+        request_roots.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
+    assert PINNED in str(caught.value)
+    assert OTHER in str(caught.value)
+
+
+def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
+    with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
+        request_roots.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home and a Python prefix that are empty."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
+    (tmp_path / "prefix").mkdir()
+    return folder
+
+
+def pip_file(path: Path, address: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[global]\ntimeout = 60\nindex-url = {address}\n", encoding="utf-8")
+    return path
+
+
+def test_the_index_is_what_pip_would_use(home: Path, tmp_path: Path) -> None:
+    pip_file(home / ".pip/pip.conf", "https://legacy.example.invalid/simple")
+    assert build_secrets.index_address({}) == "https://legacy.example.invalid/simple"
+    pip_file(home / ".config/pip/pip.conf", "https://user.example.invalid/simple")
+    assert build_secrets.index_address({}) == "https://user.example.invalid/simple"
+    pip_file(tmp_path / "prefix/pip.conf", "https://site.example.invalid/simple")
+    assert build_secrets.index_address({}) == "https://site.example.invalid/simple"
+    named = pip_file(tmp_path / "named.conf", "https://named.example.invalid/100%25/simple")
+    environment = {"PIP_CONFIG_FILE": str(named)}
+    assert build_secrets.index_address(environment) == "https://named.example.invalid/100%25/simple"
+    environment["PIP_INDEX_URL"] = "https://variable.example.invalid/simple"
+    assert build_secrets.index_address(environment) == "https://variable.example.invalid/simple"
+
+
+def test_secrets_are_what_the_machine_has(home: Path, tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates.crt"
+    certificates.touch()
+    (home / ".netrc").touch()
+    environment = {
+        "SSL_CERT_FILE": str(certificates),
+        "PIP_INDEX_URL": "https://me:secret@index.example.invalid/simple",
+    }
+    index = tmp_path / ".build/secrets/index"
+    assert build_secrets.secrets(tmp_path, environment) == (
+        f"id=ca,src={certificates}",
+        f"id=netrc,src={home}/.netrc",
+        f"id=index,src={index}",
+    )
+    assert index.read_text(encoding="utf-8") == "https://me:secret@index.example.invalid/simple"
+    assert index.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("home")
+def test_a_secret_file_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nothing")
+    pip_file(tmp_path / "prefix/pip.conf", "")
+    assert build_secrets.secrets(tmp_path, {"SSL_CERT_FILE": nowhere, "NETRC": nowhere}) == ()
+
+
+def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs() -> None:
+    script = "import sys; from dynamo_containers.prepare import inputs; print(*sys.modules)"
+    loaded = process.capture(
+        process.Command(argv=(sys.executable, "-c", script), env={"PYTHONPATH": str(ROOT)})
+    ).split()
+    assert "dynamo_containers.prepare.inputs" in loaded
+    only_then = {
+        "dynamo_containers.upstream.download",
+        "dynamo_containers.upstream.host_tools",
+        "concurrent.futures",
+        "urllib.request",
+    }
+    assert only_then.isdisjoint(loaded)
+
+
+def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_that_is_built(
+    own_checkout: Path,
+) -> None:
+    both = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["all"])
+    one = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["linux/amd64"])
+    assert {lock.platform for lock in request_roots.locks(both) if lock.role == "devel"} == set(both.platforms)
+    assert not [lock for lock in request_roots.locks(one) if lock.role == "devel"]
+
+
+def test_two_builds_may_cut_the_same_lock_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = layer_split.Cut(layer="small", pieces={}, indexes={}, compiled={})
+    texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
+    cut, others = layer_split.cut, []
+
+    def after_another(text: str, how: layer_split.Cut, platform: Platform) -> dict[str, str]:
+        monkeypatch.setattr(layer_split, "cut", cut)
+        others.append(layer_split.ensure(tmp_path, "debian", how, texts))
+        return cut(text, how, platform)
+
+    monkeypatch.setattr(layer_split, "cut", after_another)
+    assert layer_split.ensure(tmp_path, "debian", how, texts) == others[0]

@@ -1,0 +1,173 @@
+"""Programs out of packages: what is laid out, and what happens when a pin or a file is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers import process
+from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.facts.bases import Program
+from dynamo_containers.facts.catalogue import load_catalogue
+from dynamo_containers.facts.locks.os_lock import Drift
+from dynamo_containers.facts.pins import Pin, Pins, render_programs
+from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import programs
+
+if TYPE_CHECKING:
+    from dynamo_containers.facts.bases import Bases
+    from dynamo_containers.facts.catalogue import Catalogue
+    from tests.unit.conftest import FakeApt, Server
+
+POOL = "pool/main/e/etcd/etcd-server_3.5.16-4_amd64.deb"
+NEWER = "pool/main/e/etcd/etcd-server_3.5.16-5_amd64.deb"
+PIN = Pin(version="3.5.16-4", archive="debian", path=POOL, size=1000, sha256="7" * 64)
+KEY = ("debian", "etcd", Platform.AMD64)
+
+needs_dpkg = pytest.mark.skipif(which("dpkg-deb") is None, reason="NOT RUN: no dpkg-deb on this machine")
+
+
+def pinned_to(pin: Pin) -> Pins:
+    return Pins(epoch=0, programs={KEY: pin}, roots={})
+
+
+@pytest.fixture
+def bases(catalogue: Catalogue) -> Bases:
+    return catalogue.bases["debian"]
+
+
+@pytest.fixture
+def mirror(server: Server, fake_apt: FakeApt) -> Server:
+    """Return the server on loopback, which the machine's apt has for its Debian archive."""
+    fake_apt.sources(f"{server.address}/debian")
+    return server
+
+
+def test_a_program_without_a_pin_says_how_to_pin_it(bases: Bases) -> None:
+    with pytest.raises(LockError) as caught:
+        programs.pinned(pinned_to(PIN), bases, Platform.ARM64)
+    assert str(caught.value) == (
+        "containers/pins.toml has no programs.debian.etcd for linux/arm64.\nPin it with: invoke lock --only archives"
+    )
+
+
+def test_the_pins_of_a_platform_are_found_by_name(bases: Bases) -> None:
+    assert programs.pinned(pinned_to(PIN), bases, Platform.AMD64) == {"etcd": PIN}
+
+
+@needs_dpkg
+def test_only_the_named_files_are_taken_out_of_a_package(
+    catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
+) -> None:
+    mirror.files[f"/debian/{POOL}"] = etcd
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
+    assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
+    tree = programs.folder_of(catalogue.folder, bases, pins) / "amd64"
+    found = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
+    assert found == [tree / "usr/local/bin/etcd"]
+    assert found[0].read_text(encoding="utf-8") == "a program"
+    assert found[0].stat().st_mode & 0o777 == 0o755
+    assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
+    assert mirror.asked == [f"/debian/{POOL}"]
+
+
+@needs_dpkg
+def test_a_file_that_the_package_does_not_have_is_named(
+    catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
+) -> None:
+    mirror.files[f"/debian/{POOL}"] = etcd
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
+    row = Program(suite="trixie", package="etcd-server", files={"usr/sbin/etcd": "/usr/local/bin/etcd"})
+    other = replace(bases, programs={"etcd": row})
+    with pytest.raises(UsageError) as caught:
+        programs.ensure(catalogue.folder, other, pins, Platform.AMD64)
+    assert str(caught.value).startswith("The package etcd-server 3.5.16-4 has no file usr/sbin/etcd.\n")
+    assert list(programs.folder_of(catalogue.folder, other, pins).iterdir()) == []
+
+
+@pytest.mark.usefixtures("mirror")
+def test_strict_bases_refuse_a_package_that_the_mirror_dropped(catalogue: Catalogue, bases: Bases) -> None:
+    with pytest.raises(LockError) as caught:
+        programs.ensure(catalogue.folder, replace(bases, strict=True), pinned_to(PIN), Platform.AMD64)
+    assert str(caught.value) == (
+        f"The mirror no longer has {POOL}.\n"
+        "The debian bases are strict. Pin the current version: invoke lock --only archives"
+    )
+
+
+def newer_on_the_mirror(mirror: Server, fake_apt: FakeApt, etcd: bytes) -> None:
+    mirror.files[f"/debian/{NEWER}"] = etcd
+    digest = hashlib.sha256(etcd).hexdigest()
+    fake_apt.would_install(f"'{mirror.address}/debian/{NEWER}' etcd-server_3.5.16-5_amd64.deb 1000 SHA256:{digest}")
+
+
+@needs_dpkg
+def test_other_bases_take_the_current_package_and_say_so_every_time(
+    catalogue: Catalogue, bases: Bases, mirror: Server, fake_apt: FakeApt, etcd: bytes
+) -> None:
+    newer_on_the_mirror(mirror, fake_apt, etcd)
+    drift = (Drift(name="etcd-server", locked="3.5.16-4", used="3.5.16-5"),)
+    assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
+    asked = len(mirror.asked)
+    assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
+    assert len(mirror.asked) == asked
+
+
+@needs_dpkg
+def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PLR0913, PLR0917 - fixtures
+    catalogue: Catalogue,
+    bases: Bases,
+    mirror: Server,
+    fake_apt: FakeApt,
+    etcd: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    newer_on_the_mirror(mirror, fake_apt, etcd)
+    write = process.write
+
+    def interrupted(document: process.Document) -> None:
+        if document.path.suffix == ".drift":
+            raise KeyboardInterrupt
+        write(document)
+
+    monkeypatch.setattr(process, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64)
+    assert not (programs.folder_of(catalogue.folder, bases, pinned_to(PIN)) / "amd64").exists()
+
+
+def test_other_pins_or_other_files_are_another_folder(bases: Bases) -> None:
+    moved = pinned_to(replace(PIN, sha256="0" * 64))
+    elsewhere = Program(suite="trixie", package="etcd-server", files={"usr/bin/etcd": "/usr/bin/etcd"})
+    folders = {
+        programs.folder_of(Path("/checkout"), bases, pinned_to(PIN)),
+        programs.folder_of(Path("/checkout"), bases, moved),
+        programs.folder_of(Path("/checkout"), replace(bases, programs={"etcd": elsewhere}), pinned_to(PIN)),
+    }
+    assert len(folders) == 3
+    assert {folder.parent for folder in folders} == {Path("/checkout/.build/programs")}
+
+
+def test_the_pins_are_rendered_as_the_file_has_them() -> None:
+    assert render_programs({KEY: PIN}) == (
+        '[programs.debian.etcd."linux/amd64"]\n'
+        'version = "3.5.16-4"\n'
+        'archive = "debian"\n'
+        f'path = "{POOL}"\n'
+        "size = 1000\n"
+        f'sha256 = "{"7" * 64}"\n\n'
+    )
+
+
+def test_every_pin_of_this_project_s_own_programs_is_there() -> None:
+    own = load_catalogue()
+    for bases in own.bases.values():
+        for image in own.images.values():
+            for platform in image.platforms:
+                assert set(programs.pinned(own.pins, bases, platform)) == set(bases.programs)

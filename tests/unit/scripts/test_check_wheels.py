@@ -1,0 +1,112 @@
+"""Wheels that were built from source are taken once each, and NIXL's is judged by what is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import pytest
+
+from dynamo_containers.facts.catalogue import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NIXL = (
+    ".nixl_cu13.mesonpy.libs/libnixl.so",
+    ".nixl_cu13.mesonpy.libs/plugins/libplugin_UCX.so",
+    "nixl_cu13.libs/libucp-0a1b2c3d.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_cma.so.0.0.0",
+)
+RUNTIME = "ai_dynamo_runtime-1.4.2-cp310-abi3-manylinux_2_28_x86_64.whl"
+
+
+def wheel(path: Path, *files: str) -> Path:
+    """Leave a wheel with these files, none of which is a library that auditwheel would look into."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ZipFile(path, "w") as archive:
+        for file in files or ("module.py",):
+            archive.writestr(file, "")
+    return path
+
+
+def script(name: str, *words: str | Path) -> tuple[int, str]:
+    (path,) = ROOT.glob(f"containers/*/{name}")
+    argv = (sys.executable, str(path), *map(str, words))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def checked(folder: Path, cuda: str = "13", form: tuple[str | Path, ...] = ("--piece", "nixl")) -> tuple[int, str]:
+    return script("check-wheels", folder, "--arch", "amd64", "--oldest-glibc", "2.35", "--cuda", cuda, *form)
+
+
+def nixl(folder: Path, *files: str) -> Path:
+    return wheel(folder / "nixl_cu13-1.3.2-cp311-cp311-manylinux_2_28_x86_64.whl", *files)
+
+
+def test_nixl_with_its_ucx_and_plugins_is_right(tmp_path: Path) -> None:
+    nixl(tmp_path, *NIXL)
+    assert checked(tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("lost", NIXL)
+def test_nixl_without_one_of_them_is_refused(tmp_path: Path, lost: str) -> None:
+    nixl(tmp_path, *(file for file in NIXL if file != lost))
+    code, said = checked(tmp_path)
+    assert code == 1
+    assert "nixl_cu13-1.3.2" in said
+    assert "has no" in said
+
+
+def test_nixl_of_another_cuda_major_than_the_bases_is_refused(tmp_path: Path) -> None:
+    nixl(tmp_path, *NIXL)
+    code, said = checked(tmp_path, "12")
+    assert code == 1
+    assert "is for CUDA 13, and the bases are for CUDA 12" in said
+
+
+def test_a_piece_leaves_its_manifest_and_no_pins(tmp_path: Path) -> None:
+    wheel(tmp_path / RUNTIME)
+    assert checked(tmp_path, form=("--piece", "runtime")) == (0, "")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [RUNTIME, "manifest.d"]
+    (row,) = json.loads((tmp_path / "manifest.d/runtime.json").read_text(encoding="utf-8"))["wheels"]
+    assert row["name"] == "ai-dynamo-runtime"
+
+
+def test_the_last_manifest_and_the_pins_have_what_was_judged_in_pieces_and_what_was_built(tmp_path: Path) -> None:
+    wheel(tmp_path / "piece" / RUNTIME)
+    assert checked(tmp_path / "piece") == (0, "")
+    wheel(tmp_path / "built/ai_dynamo-1.4.2-py3-none-any.whl")
+    assert checked(tmp_path / "built", form=("--judged", tmp_path / "piece/manifest.d")) == (0, "")
+    rows = json.loads((tmp_path / "built/manifest.json").read_text(encoding="utf-8"))["wheels"]
+    assert [row["name"] for row in rows] == ["ai-dynamo", "ai-dynamo-runtime"]
+    pins = (tmp_path / "built/locked.txt").read_text(encoding="utf-8")
+    assert pins == "".join(f"{row['name']}==1.4.2 --hash=sha256:{row['sha256']}\n" for row in rows)
+
+
+def test_built_wheels_are_taken_into_the_wheelhouse(tmp_path: Path) -> None:
+    wheel(tmp_path / "built/dynamo-rust" / RUNTIME)
+    assert script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime") == (0, "")
+    assert [each.name for each in (tmp_path / "wheelhouse").iterdir()] == [RUNTIME]
+
+
+@pytest.mark.parametrize(
+    ("wheels", "said"),
+    [
+        ((), "ai-dynamo-runtime was to be built, and no wheel of it came out"),
+        ((f"a/{RUNTIME}", f"b/{RUNTIME}"), "ai-dynamo-runtime was built twice"),
+        ((f"a/{RUNTIME}", "a/other-1-py3-none-any.whl"), "other was built, and nobody asked for it"),
+    ],
+)
+def test_a_package_that_is_missing_there_twice_or_unasked_is_refused(
+    tmp_path: Path, wheels: tuple[str, ...], said: str
+) -> None:
+    for each in wheels:
+        wheel(tmp_path / "built" / each)
+    code, complaint = script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime")
+    assert code == 1
+    assert said in complaint

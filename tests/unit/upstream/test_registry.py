@@ -1,0 +1,92 @@
+"""What buildx and git print, as values; tests/lock asks real ones."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamo_containers.errors import UnreachableError
+from dynamo_containers.lock import git_sources
+from dynamo_containers.platforms import Platform
+from dynamo_containers.upstream import registry, unreachable
+from dynamo_containers.upstream.registry import Client, Found
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AMD64, ARM64 = ({"os": "linux", "architecture": each} for each in ("amd64", "arm64"))
+
+
+def buildx(folder: Path, script: str) -> Client:
+    """Return a stand-in for buildx."""
+    program = folder / "buildx"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return Client(buildx=(str(program),), seconds=5)
+
+
+def test_the_manifests_of_our_platforms_are_read_and_attestations_are_not() -> None:
+    content = {
+        "digest": "sha256:1",
+        "manifests": [
+            {"digest": "sha256:2", "platform": AMD64},
+            {"digest": "sha256:3", "platform": {**ARM64, "variant": "v8"}},
+            {"digest": "sha256:4", "platform": {"os": "unknown", "architecture": "unknown"}},
+            {"digest": "sha256:5", "platform": {"os": "linux", "architecture": "ppc64le"}},
+            {"digest": "sha256:6"},
+        ],
+    }
+    assert registry.parse(json.dumps(content)) == Found(
+        digest="sha256:1", platforms={Platform.AMD64: "sha256:2", Platform.ARM64: "sha256:3"}
+    )
+
+
+def test_an_image_of_one_platform_has_a_digest_and_no_manifests() -> None:
+    assert registry.parse('{"digest": "sha256:1", "size": 7}') == Found(digest="sha256:1", platforms={})
+
+
+def test_only_what_the_registry_says_is_not_there_is_not_there(tmp_path: Path) -> None:
+    assert registry.look(buildx(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'), "r/i:1") is None
+
+
+@pytest.mark.parametrize(
+    ("complaint", "why"),
+    [
+        pytest.param(
+            'WARN: old\\nERROR: failed to do request: Head "https://r/v2/": dial tcp: lookup r: no such host',
+            "dial tcp: lookup r: no such host",
+            id="no such host",
+        ),
+        pytest.param("ERROR: unexpected status: 401 Unauthorized", "unexpected status: 401 Unauthorized", id="401"),
+        pytest.param("ERROR: buildx.conf: not found", "buildx.conf: not found", id="something else is not found"),
+        pytest.param("", "no reason was given", id="nothing"),
+    ],
+)
+def test_any_other_failure_is_nobody_reached_with_the_reason_in_one_line(
+    tmp_path: Path, complaint: str, why: str
+) -> None:
+    client = buildx(tmp_path, f"printf '{complaint}' >&2; exit 1")
+    with pytest.raises(UnreachableError) as caught:
+        registry.look(client, "r/i:1")
+    assert str(caught.value) == why
+
+
+@pytest.mark.parametrize(
+    ("lines", "commit"),
+    [
+        pytest.param("a\trefs/tags/v1\nb\trefs/tags/v1^{}\n", "b", id="an annotated tag is what it points at"),
+        pytest.param("a\trefs/heads/v1\nb\trefs/tags/v1\n", "b", id="a tag before a branch"),
+        pytest.param("a\trefs/heads/fix/v1\n", "", id="a longer name is another"),
+        pytest.param("a\trefs/heads/main\n", "", id="another name"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_the_commit_that_a_name_means(lines: str, commit: str) -> None:
+    assert git_sources.chosen(lines, "v1") == commit
+
+
+def test_an_old_pin_is_named_shortly_with_what_it_is_of() -> None:
+    digests = (f"sha256:{'0' * 64}", f"sha256:{'1' * 64}")
+    assert unreachable.old_pin(digests, "cuda:13") == "the old pin sha256:000000000000, sha256:111111111111 of cuda:13"
