@@ -217,23 +217,11 @@ def cuda_sources(session: nox.Session) -> None:
 
 
 def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
-    """Provide an engine, build the image's stages, and test them; what is built already costs next to nothing."""
-    from dynamo_containers import engine, process
-    from dynamo_containers.builds import run as build_run
+    """Build an image and test it; what is built already costs next to nothing."""
+    from dynamo_containers.builds import smoke
 
     with _messages(session):
-        wish = smoke_tests.wish(arguments, CATALOGUE.images[image])
-        requests = smoke_tests.requests(CATALOGUE, image, platform)
-        smoke_tests.check_locks(requests)
-        if not wish.dry_run:
-            engine.up(catalogue.ROOT, (platform,))
-        environment = engine.environment(catalogue.ROOT)
-        parts = build_run.prepared(requests, dry_run=wish.dry_run)
-        for part in parts:
-            build_run.build_prepared(part, environment, dry_run=wish.dry_run)
-        with engine.watched(catalogue.ROOT):
-            tests = smoke_tests.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
-            process.execute(tests, dry_run=wish.dry_run)
+        smoke.run(CATALOGUE, image, platform, arguments)
 
 
 def _add_smoke_session(row: smoke_tests.Row) -> None:

@@ -308,9 +308,9 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
     """Remove images without a name, scratch, cache unused for a week, files of old locks; never what is not ours."""
     import time
 
-    from dynamo_containers import engine, process
+    from dynamo_containers import engine, process, state
     from dynamo_containers.builds import clean
-    from dynamo_containers.prepare import disk_space, stale_files
+    from dynamo_containers.prepare import stale_files
 
     with _messages():
         environment = engine.environment(catalogue.ROOT)
@@ -328,7 +328,7 @@ def clean_up(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag
         )
         clean.clean(catalogue.ROOT, paths, what, dry_run=c.config.run.dry)
         if all and not c.config.run.dry:
-            disk_space.forget(catalogue.ROOT)
+            state.forget_builds(catalogue.ROOT)
 
 
 @task(

@@ -1,4 +1,4 @@
-"""Does anybody still read what is printed? Where nobody does (`| head`), a command ends as any Unix tool would."""
+"""Broken pipes: a command whose reader went away (`| head`) ends quietly."""
 
 from __future__ import annotations
 

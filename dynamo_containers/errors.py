@@ -1,4 +1,4 @@
-"""Which failures are foreseen, and with which exit code each one ends?
+"""Foreseeable failures, and the exit code of each kind.
 
 A foreseen failure is one message without a traceback: what happened, the probable reason, what to run next.
 Every kind has its own exit code; they are all defined here so that they stay distinct. A bug is not a

@@ -1,4 +1,4 @@
-"""How does one process of this checkout wait for another? By a locked file, which the kernel frees whatever happens."""
+"""Lock between processes of one checkout: a locked file, which the kernel frees when a process ends."""
 
 from __future__ import annotations
 

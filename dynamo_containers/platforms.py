@@ -1,4 +1,4 @@
-"""What can an image run on, and what is this machine?"""
+"""Platforms of images, and the platform of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a plan carried out? The only module that starts processes and writes documents.
+"""Execution of plans: the only module that starts processes and writes documents.
 
 A command is printed before it runs, quoted so that it can be pasted into a shell. A dry run prints the same and
 stops there. Documents are written beside their place and renamed, so an interrupted run leaves no half of one.

@@ -1,4 +1,4 @@
-"""Is a long command still at it? A line every few seconds, the same at a terminal and in a log."""
+"""Progress of long commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a data file read? Key by key: what is missing, of the wrong type or not asked for is refused by name."""
+"""Reader of a TOML table: missing, mistyped and unknown keys are refused by name."""
 
 from __future__ import annotations
 

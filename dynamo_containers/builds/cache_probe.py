@@ -1,4 +1,4 @@
-"""Which caches answer? Asked of the engine, whose network it is, in a build of nothing: only where caches are wished.
+"""Which build caches answer: the engine is asked in an empty build, and its history names a cache at fault.
 
 BuildKit goes on without a cache that it cannot have, after asking for it once for each step. Asked before, the build
 is told of those that are there, and a person what is not.
@@ -32,6 +32,14 @@ WHY = re.compile(
     r"^(?:failed to configure registry cache importer|failed to do request|\w+ \"[^\"]*\"|dial tcp(?: \S+)?|connect): "
 )
 """What stands before the reason."""
+
+FAILED_BUILDS = ("history", "ls", "--filter", "status=error", "--format", "{{json .}}")
+OTHER_BYTES = re.compile(r"unexpected commit digest (sha256:[0-9a-f]{64}), expected (sha256:[0-9a-f]{64})")
+"""How BuildKit says that content came which has not the digest that it was asked for by."""
+NOT_HANDED_OUT = re.compile(r"failed to copy: |could not fetch content descriptor|httpReadSeeker|blob unknown")
+"""How it says that content which a cache promised did not come."""
+WRITING = "exporting cache to "
+"""How BuildKit names the vertex that writes a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,3 +163,58 @@ def reason(error: str, reference: str) -> str:
     while (shorter := WHY.sub("", error)) != error:
         error = shorter
     return error.splitlines()[0] if error else ""
+
+
+def reading_fault(engine: Engine, caches: Iterable[Cache], since: str) -> str:
+    """Return what a cache did wrong to a build that failed, in one line; '' if it was none of them.
+
+    Args:
+        engine: whom to ask.
+        caches: those that the build was told of.
+        since: the time at which it began, as `2026-11-24T18:02:11`, in UTC.
+    """
+    places = ", ".join(dict.fromkeys(cache.place for cache in caches))
+    for message in _errors(engine, since) if places else ():
+        if found := OTHER_BYTES.search(message):
+            return f"The build cache at {places} has other bytes than it says ({found[1]} for {found[2]}): refused."
+        if NOT_HANDED_OUT.search(message):
+            return f"The build cache at {places} did not hand out what it has: {message.splitlines()[0]}."
+    return ""
+
+
+def _errors(engine: Engine, since: str) -> list[str]:
+    """Return why builds failed since a time; nothing where this buildx or this builder keeps no history."""
+    try:
+        listed = process.capture(process.Command(argv=(*engine.buildx, *FAILED_BUILDS), env=engine.environment))
+        rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
+        references = [row["ref"].rpartition("/")[2] for row in rows if row["created_at"][: len(since)] >= since]
+        return [_error(engine, reference) for reference in references]
+    except (CommandFailedError, KeyError, ValueError):
+        return []
+
+
+def _error(engine: Engine, reference: str) -> str:
+    argv = (*engine.buildx, "history", "inspect", "--format", "json", reference)
+    known = json.loads(process.capture(process.Command(argv=argv, env=engine.environment)))
+    return str((known.get("Error") or {}).get("Message", ""))
+
+
+def writing_fault(engine: Engine, reference: str) -> str:
+    """Return why a build did not write its cache, in one line; '' if it did, or if nothing is known of it.
+
+    Args:
+        engine: whom to ask.
+        reference: the build, as its metadata names it (`buildx.build.ref`).
+    """
+    argv = (*engine.buildx, *history.asking(reference))
+    try:
+        said = process.outputs(process.Command(argv=argv, env=engine.environment))
+        return failure(said.stdout + said.stderr)
+    except (CommandFailedError, ValueError):
+        return ""
+
+
+def failure(progress: str) -> str:
+    """Return the error of the vertex that writes a cache."""
+    errors = (each.error for each in history.parse(progress).values() if each.name.startswith(WRITING))
+    return next((error.splitlines()[0] for error in errors if error), "")

@@ -1,4 +1,4 @@
-"""What do builds of this checkout leave behind, and how is it removed? Only what is ours.
+"""`invoke clean`: remove what builds of this checkout leave behind, and nothing else.
 
 Ours is an image that carries our label, what lies below .build (scratch that a killed run left, and what no lock names
 any more: prepare/stale_files.py), and what the private engine holds: nobody else uses that one. In an engine of the

@@ -1,4 +1,4 @@
-"""Did a build fail because an image or a source could not be had? Asked once, when a build has failed.
+"""Diagnosis of a failed build: which image or source could not be had.
 
 What the engine says of it ends in a socket's error. Here is said which registry, why it is needed, and what to do.
 """
@@ -9,21 +9,24 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers.builds import source_reach
+from dynamo_containers import process
 from dynamo_containers.errors import CommandFailedError, DownloadError, UnreachableError
 from dynamo_containers.facts import image_inputs, image_reference, mirrors
 from dynamo_containers.facts.catalogue import Way
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.upstream import registry
+from dynamo_containers.upstream import git, registry
 from dynamo_containers.upstream.registry import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.source_builds import Source
 
 OTHER_BYTES = re.compile(r"unexpected digest: (sha256:[0-9a-f]{64})")
 """How buildx says what came instead of what was asked for by digest."""
+GIT_SECONDS = 30
+"""How long a repository may take to hand out one commit without its history."""
 HOW = "Build where it can be reached, or name a mirror that has the same image: docs/mirrors.md"
 
 
@@ -45,7 +48,7 @@ def explained(request: Request, buildx: Callable[[], tuple[str, ...]]) -> Iterat
         faults = _faults(Client(buildx=buildx()), needed) if needed else []
         if faults:
             raise DownloadError("\n".join((str(error), *faults, HOW))) from None
-        faults = source_reach.faults(request.sources)
+        faults = source_faults(request.sources)
         if faults:
             raise DownloadError("\n".join((str(error), *faults))) from None
         raise
@@ -88,3 +91,31 @@ def _fault(client: Client, name: str, what: str) -> str:
             return f"The registry has other bytes for {shown}: {other[1]}.\nIt is {what}, and nothing of it was used."
         return f"No registry handed out {shown}: {error}.\nIt is {what}."
     return "" if found else f"The registry says that there is no {shown}.\nIt is {what}."
+
+
+def source_faults(sources: Mapping[str, Source]) -> list[str]:
+    """Return what is wrong with the repositories of some sources; nothing where each has its commit."""
+    faults = (_source_fault(name, source) for name, source in sources.items() if not source.local)
+    return [fault for fault in faults if fault]
+
+
+def _source_fault(name: str, source: Source) -> str:
+    public, _, commit = source.context.rpartition("#")
+    used = mirrors.here().address(public)
+    shown = mirrors.said(public, used)
+    try:
+        if git.has_commit(used, commit, GIT_SECONDS):
+            return ""
+    except process.TooSlowError:
+        return f"{shown} did not hand out commit {commit} within {GIT_SECONDS} s, from which {name} is built."
+    except UnreachableError as error:
+        return (
+            f"{shown} cannot be read, from which {name} is to be built: {error}.\n"
+            f"Build where it can be reached, from a checkout (--{name}-source FOLDER), "
+            "or name a mirror: docs/mirrors.md"
+        )
+    return (
+        f"{shown} has no commit {commit}, from which {name} is to be built: it was never pushed there, or "
+        f"it is of another repository.\nSee which commits it has: git ls-remote {public}\n"
+        f"Then name one: --{name}-source {public}#COMMIT, or after a new tag: invoke lock --only archives"
+    )

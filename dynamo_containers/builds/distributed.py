@@ -1,4 +1,4 @@
-"""How is a build done that reads or writes caches, is shared by builders, or ends in a registry?"""
+"""Builds with caches, with several builders, or pushed to a registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, process
-from dynamo_containers.builds import cache_faults, cache_probe
+from dynamo_containers.builds import cache_probe
 from dynamo_containers.builds.cache_probe import Engine
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.facts import user_config
@@ -203,7 +203,7 @@ def _built(wider: Wider, every: list[Wide], works: list[Work], noting: Note, *, 
     try:
         _at_once(works, dry_run=dry_run)
     except CommandFailedError:
-        faults = [cache_faults.of_reading(_engine(wider, wide.share), wide.caches.read, since) for wide in every]
+        faults = [cache_probe.reading_fault(_engine(wider, wide.share), wide.caches.read, since) for wide in every]
         if not any(faults):
             raise
         for fault in dict.fromkeys(filter(None, faults)):
@@ -246,7 +246,7 @@ def _said_of_caches(wider: Wider, wide: Wide, work: Work) -> None:
         cache = wide.caches.write.get(part.image.name)
         made = distributed.made(part, part.metadata.read_text(encoding="utf-8"))
         reference = str(made.get("buildx.build.ref", ""))
-        why = cache_faults.of_writing(_engine(wider, wide.share), reference) if cache and reference else ""
+        why = cache_probe.writing_fault(_engine(wider, wide.share), reference) if cache and reference else ""
         if cache and why:
             _say(f"The build cache {cache.reference} was not written: {why}. The image is built all the same.")
 

@@ -1,4 +1,4 @@
-"""What is there before a build, of the images that are asked for? Asked once: locks, and the engine for its images."""
+"""The state before a build: locks and the images in the engine, read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a request built? The order of the parts: whoever builds, with which caches, and what is said of it."""
+"""`invoke build.*`: a request is planned, built, recorded and checked against its budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dynamo_containers.facts import user_config
 from dynamo_containers.inspect.report import recorder
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.plan import all_stages, bake, bake_calls
-from dynamo_containers.prepare import build_record, input_digests, inputs
+from dynamo_containers.prepare import disk_space, input_digests, inputs
 from dynamo_containers.process import Document
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _perform(requests: Sequence[Request], wish: Wish, noting: Note, seen: Seen |
         return
     noting.measuring()
     for part in parts:
-        build_record.remember(*part)
+        disk_space.remember_request(*part)
     if document:
         made = bake.digests(document.path)
         _check_sizes(parts, environment, document, made)
@@ -176,7 +176,7 @@ def build_prepared(part: Part, environment: Mapping[str, str], *, dry_run: bool)
             _ordinary((part,), environment, noting, dry_run=dry_run)
         if not dry_run:
             noting.measuring()
-            build_record.remember(request, facts)
+            disk_space.remember_request(request, facts)
 
 
 @contextmanager

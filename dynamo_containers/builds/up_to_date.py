@@ -1,4 +1,4 @@
-"""Is an image in the engine the one that a build would make now? Then there is nothing to build (docs/adr/0030).
+"""Whether the image in the engine is the one that a build would make now (docs/adr/0030).
 
 What an ordinary build made is remembered below .build/images: a file named after everything that decides an image, with
 the image's digest in it. So an image is up to date only where the engine has, under its tag, the very bytes that were

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.paths import Place
 from dynamo_containers.errors import CommandFailedError, NoEngineError
@@ -198,7 +199,6 @@ def status(folder: Path) -> str:
 def down(folder: Path, *, purge: bool = False) -> None:
     """Stop the private engine, if one runs; a user's own is never touched. `purge` removes its images and programs."""
     from dynamo_containers.engine import lifecycle
-    from dynamo_containers.prepare import disk_space  # see above
 
     place = Place(folder=folder)
     with lifecycle.locked(place):
@@ -207,4 +207,4 @@ def down(folder: Path, *, purge: bool = False) -> None:
             print("Removing .engine", file=sys.stderr, flush=True)
             shutil.rmtree(place.private)
             shutil.rmtree(folder / STEP_RECORDS, ignore_errors=True)  # what was built is no longer there
-            disk_space.forget(folder)
+            state.forget_builds(folder)

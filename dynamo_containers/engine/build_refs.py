@@ -1,4 +1,4 @@
-"""Which records has BuildKit of a build? By buildx's metadata and, where a build failed and wrote none, its own state.
+"""References of builds in BuildKit's history, from buildx's metadata or its local state.
 
 When a build begins, buildx notes each target of it as `refs/BUILDER/NODE/ID` and all of them together as
 `refs/__group__/GROUP` (https://github.com/docker/buildx, localstate). Nothing but that knows the records of a build

@@ -1,4 +1,4 @@
-"""How is the private engine started, found again and stopped?
+"""Daemon of the private engine: started, found again, stopped.
 
 It runs in its own process, mount and network namespaces (init.sh), so it never touches the host's firewall, bridges,
 mounts or network settings, the engines of several checkouts run side by side, and ending one process ends all.

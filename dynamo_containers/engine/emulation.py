@@ -1,4 +1,4 @@
-"""Can this kernel run another architecture's programs, and if not, how is it taught to?
+"""Emulation of foreign architectures: whether the kernel has it, and its registration.
 
 The kernel hands programs of a foreign architecture to an interpreter that is registered in binfmt_misc. There is one
 register per kernel, not per engine: it serves containers, builds and the bootstrap of root images alike. So a handler

@@ -1,4 +1,4 @@
-"""Which Docker Engine is used, and why? Decided from variables, files and sockets; no process is started.
+"""Endpoint of the Docker Engine in use, chosen from variables, files and sockets.
 
 Every task asks this before it calls docker, so it must cost next to nothing.
 """

@@ -1,4 +1,4 @@
-"""What does BuildKit say of a build? Pure: the stream that `docker buildx history logs --progress rawjson` prints.
+"""BuildKit's record of a build: parser of `docker buildx history logs --progress rawjson`.
 
 Each line has some vertexes, what they write and how far they are (https://pkg.go.dev/github.com/moby/buildkit/client
 #SolveStatus). A vertex comes again whenever its state changes; the record of a target also has the vertexes of the

@@ -1,4 +1,4 @@
-"""Can a private engine run on this machine, and if not, what is missing?"""
+"""Whether a private engine can run on this machine, and what is missing."""
 
 from __future__ import annotations
 

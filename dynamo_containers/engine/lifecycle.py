@@ -1,4 +1,4 @@
-"""What do `up` and `down` do, in which order?"""
+"""Order of the work of `engine.up` and `engine.down`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do the private engine's programs come from? From Debian's packages, unpacked in a folder of the checkout.
+"""Programs of the private engine: Debian's packages, unpacked in the checkout.
 
 dockerd, containerd, docker and buildx are those of Debian testing, which need nothing but glibc; what they call (runc,
 iptables, tini, slirp4netns, qemu) is that of the host's own release, with the libraries that the host lacks. Versions
@@ -20,6 +20,7 @@ from dynamo_containers.upstream import apt, host_tools
 
 if TYPE_CHECKING:
     from dynamo_containers.engine.paths import Place
+    from dynamo_containers.facts.locks.os_package import Package
 
 ENGINE_SUITE = "forky"
 CLIENT = ("docker-buildx", "docker-cli")
@@ -83,7 +84,7 @@ def _updated(place: Place, suite: str, status: Path | None) -> apt.Apt:
     return source
 
 
-def _fetch(place: Place, source: apt.Apt, packages: tuple[apt.Package, ...]) -> tuple[Path, ...]:
+def _fetch(place: Place, source: apt.Apt, packages: tuple[Package, ...]) -> tuple[Path, ...]:
     return host_tools.fetched(packages, source.mirrors, place.downloads)
 
 

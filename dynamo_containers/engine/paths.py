@@ -1,4 +1,4 @@
-"""Where does a checkout's private engine keep its things?"""
+"""Paths of the private engine in a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is the engine that is used, and what can it do? The words of `invoke engine.status`."""
+"""Text of `invoke engine.status`: which engine is used, and what it can run."""
 
 from __future__ import annotations
 

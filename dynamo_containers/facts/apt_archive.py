@@ -1,4 +1,4 @@
-"""Which archive do packages come from that go on root images of registries? A row of images.toml; pure.
+"""Apt archive of packages that are installed on root images of registries: a row of images.toml.
 
 What is bootstrapped comes from the archives of this machine's own apt configuration. A root image of a registry may be
 of another distribution, whose archive this machine has never heard of: so its public address stands in data.

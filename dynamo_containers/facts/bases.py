@@ -1,4 +1,4 @@
-"""What can the build graph stand on? The nouns of the rows `bases.*` and `sources.*` of containers/images.toml."""
+"""Types of the rows `bases.*` and `sources.*` of containers/images.toml."""
 
 from __future__ import annotations
 

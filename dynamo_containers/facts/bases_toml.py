@@ -1,4 +1,4 @@
-"""How are the rows `bases.*` and `sources.*` of images.toml read? What they may not say is refused by name."""
+"""Reader of the rows `bases.*` and `sources.*` of images.toml; unknown keys are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exists? The nouns of containers/images.toml, which is written by hand, and its reader."""
+"""Catalogue of images: the types of containers/images.toml and its reader."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import bases_toml
+from dynamo_containers.facts import budget as budgets
 from dynamo_containers.facts.pins import ENGINE_IMAGES, Pins, load_pins
-from dynamo_containers.inspect.sizes import budget as sizes_budget
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.toml_table import Table, any_of, wrong
 
@@ -107,7 +107,7 @@ class Image:
     compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """The packages that have no wheel for a platform and are compiled for it."""
     budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
-    """What a runtime (or base) image of a platform may weigh; the keys of `sizes_budget.KEYS`, in their units."""
+    """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
     way: Way = Way.WHEELS
@@ -304,7 +304,7 @@ def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
 
 def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
     known = {platform.value: platform for platform in Platform}
-    found = {known[name]: sizes_budget.read(row.table(name)) for name in known if name in row.keys_left()}
+    found = {known[name]: budgets.read(row.table(name)) for name in known if name in row.keys_left()}
     row.refuse_the_rest()
     return found
 
@@ -320,9 +320,9 @@ def _check_references(catalogue: Catalogue) -> None:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
         _check_index_pieces(image)
-        if not image.shares and any(sizes_budget.SECOND in row for row in image.budget.values()):
+        if not image.shares and any(budgets.SECOND in row for row in image.budget.values()):
             allowed = "no such key: an image without `shares` has nothing in common with a second one"
-            raise wrong(IMAGES_FILE, f"images.{image.name}.budget", sizes_budget.SECOND, allowed)
+            raise wrong(IMAGES_FILE, f"images.{image.name}.budget", budgets.SECOND, allowed)
         if image.shares and image.shares not in catalogue.shared:
             raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))
 

@@ -1,4 +1,4 @@
-"""What is an image of a stage made of? Pure: its row names the layers of packages, the root images, the OS packages."""
+"""Inputs of an image at a stage: layers of Python packages, root images, sets of OS packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import Stage, Way
 from dynamo_containers.facts.locks.python_layers import BUILDER, backend_layer, ci_layer, engine_layer
-from dynamo_containers.plan.graph import DEV_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 
+DEV_PACKAGES = "dev"
+"""The set of OS packages that a dev image gets."""
 DEVEL = "devel"
 """The role of the root image that backends compile on."""
 

@@ -1,4 +1,4 @@
-"""Which bytes of which registry is a root image? By digest, as `invoke lock` found them; what is stale is refused."""
+"""References of root images in registries, by pinned digest; a stale pin is refused."""
 
 from __future__ import annotations
 

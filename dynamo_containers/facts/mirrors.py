@@ -1,4 +1,4 @@
-"""Where does this machine find what the Internet has? A company's mirrors, in a file outside the checkout.
+"""Mirrors of a company for what is fetched from the Internet, from a file outside the checkout.
 
 The addresses in images.toml and pins.toml stay the public ones, and so does every digest: a mirror is where bytes are
 looked for, never what they are.

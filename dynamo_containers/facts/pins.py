@@ -1,4 +1,4 @@
-"""Which bytes are the external inputs? The nouns of containers/pins.toml, its reader and its writer."""
+"""Pins: digests, URLs with sha256 and commits of containers/pins.toml, with its reader and writer."""
 
 from __future__ import annotations
 

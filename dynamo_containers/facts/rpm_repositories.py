@@ -1,4 +1,4 @@
-"""Which repositories do RPMs come from that go on root images of registries? A row of images.toml; pure.
+"""RPM repositories of packages that are installed on root images of registries: a row of images.toml.
 
 An image's own dnf would ask a list of mirrors, and each lock would name another one. So the address that they all copy
 stands in data, and what of it is read.

@@ -1,4 +1,4 @@
-"""Where is shared what compilers made? The machine's sccache.toml: sccache's own variables, a secret of compile steps.
+"""sccache.toml: where compilers share what they made, and the secret that gives compile steps access.
 
 Nothing of it is in a bake document, an argument or a layer, and a secret is no part of a step's key: docs/adr/0026.
 """

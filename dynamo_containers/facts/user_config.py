@@ -1,4 +1,4 @@
-"""Where is a file of facts about this machine and its network? Outside the checkout: docs/adr/0016.
+"""Configuration files of this machine and its network, outside the checkout (docs/adr/0016).
 
 A variable names it; without that it is one of the user's own, below $XDG_CONFIG_HOME or ~/.config.
 """

@@ -1,4 +1,4 @@
-"""What differs between two images, or two states of the locks? Pure: two values in, one text out.
+"""Differences between two images or two states of the locks, as Markdown.
 
 Markdown that is as readable at a terminal; a section only where something differs.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers.facts.locks.python_moves import ABSENT, Move, report, table
 from dynamo_containers.inspect.explain import human
-from dynamo_containers.lock.python.report import ABSENT, Move, report, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

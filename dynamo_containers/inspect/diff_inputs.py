@@ -1,4 +1,4 @@
-"""`invoke diff A B`: which locks or which image is meant by a word, and what do they have?
+"""`invoke diff A B`: resolve a name to locks, a git revision or an image, and read it.
 
 Of an image the engine is asked, and the image's own Python for its packages: a container without a network, a second.
 """

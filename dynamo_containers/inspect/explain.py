@@ -1,4 +1,4 @@
-"""What will be in an image, where does it come from, and what would be built again? Pure: values in, a text out."""
+"""Text of `invoke explain`: contents of an image, their origin, and what would be rebuilt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.recipe import Recipe
+    from dynamo_containers.plan.dockerfile import Summary
     from dynamo_containers.prepare.input_digests import Inputs
 
 LARGEST = 3
@@ -53,7 +53,7 @@ class Step:
 
 
 def states(
-    steps: Mapping[str, Any], recipes: Mapping[str, Recipe], now: Mapping[str, Inputs], before: Mapping[str, Inputs]
+    steps: Mapping[str, Any], recipes: Mapping[str, Summary], now: Mapping[str, Inputs], before: Mapping[str, Inputs]
 ) -> dict[str, str]:
     """Return step -> whether it would be done again, and why.
 
@@ -81,7 +81,7 @@ def _needed(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, value) for key, value in target["contexts"].items() if value.startswith(TARGET)]
 
 
-def _state(now: Inputs, before: Inputs | None, moved: Collection[str], said: Recipe, needed: Mapping[str, str]) -> str:
+def _state(now: Inputs, before: Inputs | None, moved: Collection[str], said: Summary, needed: Mapping[str, str]) -> str:
     if before is None:
         return NEVER
     changed = [key for key in (*now, *(key for key in before if key not in now)) if now.get(key) != before.get(key)]
@@ -90,15 +90,15 @@ def _state(now: Inputs, before: Inputs | None, moved: Collection[str], said: Rec
         return f"would rebuild: {', '.join(changed[:NAMED])}{more} changed"
     if not moved:
         return UNCHANGED
-    if said.rests and moved == {said.stands_on}:
+    if said.relocatable and moved == {said.based_on}:
         return RESTS
     return f"would rebuild: {', '.join(needed[key] for key in needed if key in moved)} below changed"
 
 
-def chain(steps: Mapping[str, Any], recipes: Mapping[str, Recipe], target: str) -> tuple[str, ...]:
+def chain(steps: Mapping[str, Any], recipes: Mapping[str, Summary], target: str) -> tuple[str, ...]:
     """Return the steps whose layers are in an image, from below."""
     names = [target]
-    while (below := steps[names[-1]]["contexts"].get(recipes[names[-1]].stands_on, "")).startswith(TARGET):
+    while (below := steps[names[-1]]["contexts"].get(recipes[names[-1]].based_on, "")).startswith(TARGET):
         names.append(below.removeprefix(TARGET))
     return tuple(reversed(names))
 

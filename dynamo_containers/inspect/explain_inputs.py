@@ -1,4 +1,4 @@
-"""What do the locks say about each step of an image? Reads them, for explain.py; asks no engine and no network."""
+"""Inputs of `invoke explain`, read from the locks; no engine and no network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from dynamo_containers.inspect import explain
 from dynamo_containers.inspect.explain import Content, Part, Step
 from dynamo_containers.plan import bake, builders, caches, container
 from dynamo_containers.plan.labels import root_role
-from dynamo_containers.prepare import inputs, os_packages
-from dynamo_containers.prepare.input_digests import Digests, kind_of, last, now, set_of
+from dynamo_containers.plan.target import dockerfile_folder
+from dynamo_containers.prepare import inputs
+from dynamo_containers.prepare.input_digests import Digests, last, now, set_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ def one(request: Request) -> str:
     facts, (platform,), digests = inputs.stated(request), request.platforms, Digests()
     document = bake.bake(request, facts)
     (target,), steps = document["group"]["default"]["targets"], document["target"]
-    recipes = {name: digests.recipe(kind_of(row)) for name, row in steps.items()}
+    recipes = {name: digests.summary(dockerfile_folder(row)) for name, row in steps.items()}
     before = last(request.catalogue.folder, request.bases, platform)
     states = explain.states(steps, recipes, now(request, facts, steps, platform, digests), before)
     rows = {
@@ -91,7 +92,7 @@ def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
 
 
 def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:
-    folder = kind_of(target).name
+    folder = dockerfile_folder(target).name
     reader: dict[str, Reader] = {
         "builder": _builder,
         "fetched": _piece,
@@ -123,7 +124,7 @@ def _debs(request: Request, lock: OsLock) -> Content:
 def _set(request: Request, target: Mapping[str, Any], platform: Platform) -> Content:
     contexts = target["contexts"]
     name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
-    return _debs(request, os_packages.lock_of(request.bases, name, platform))
+    return _debs(request, os_lock.lock_of(request.bases, name, platform))
 
 
 def _programs(request: Request, _: Mapping[str, Any], platform: Platform) -> Content:

@@ -1,4 +1,4 @@
-"""What in a Dockerfile or a script makes a build slow, unsafe or different elsewhere? Rules as data.
+"""Rules for Dockerfiles and scripts, as data.
 
 Only what hadolint, which runs first, does not see: it has rules for secrets (DL3064), constant platforms (DL3029) and
 packages without a version (DL3008, DL3013, DL3016, ...), but none about checksums, layers, hashes or caches.

@@ -1,4 +1,4 @@
-"""What in the graph of an image makes builds slow, unsafe or wrong for a platform? Pure: bake documents in, rows out.
+"""Rules for build graphs: bake documents in, findings out.
 
 Nothing is built for it: a document is planned, and read.
 """

@@ -1,4 +1,4 @@
-"""`invoke lint`: does anything in what builds the images make them slow to build, unsafe or different elsewhere?
+"""`invoke lint`: findings in Dockerfiles, scripts and build graphs.
 
 Needs no engine and no network. `# lint: allow RULE: REASON` above a line makes an exception for it.
 """

@@ -1,4 +1,4 @@
-"""Which bytes are the release archives? Fetched only where nothing is pinned for the address that images.toml names."""
+"""Pins of release archives; only an address that is not pinned yet is fetched."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from dynamo_containers.facts.pins import ReleasePin
 from dynamo_containers.prepare import programs
 from dynamo_containers.upstream import deb_origins, release_archive
 from dynamo_containers.upstream import download as upstream_download
-from dynamo_containers.upstream.outcome import Outcome
-from dynamo_containers.upstream.unreachable import NOT_LOCKED, Unreached, old_pin, one_line
+from dynamo_containers.upstream.unreachable import NOT_LOCKED, Outcome, Unreached, old_pin, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

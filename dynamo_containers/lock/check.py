@@ -1,4 +1,4 @@
-"""What does `invoke lock --check` say? Whether every lock fits what it is made from; offline, in milliseconds."""
+"""`invoke lock --check`: whether every lock fits its inputs; offline, in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is every locked .deb kept, so that the locks can be built from when no mirror has their versions any more?
+"""Pool of locked .debs, from which locks can be built when no mirror has their versions.
 
 The folder has the layout of the archives themselves, so it is of use behind a web server too.
 """

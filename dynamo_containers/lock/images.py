@@ -1,4 +1,4 @@
-"""Which digests do the root images of registries get? A pin whose reference did not change stays, and is looked for.
+"""Digests of root images in registries; a pin whose reference did not change stays.
 
 A row is pinned as a whole: its index and every platform, or nothing.
 """
@@ -15,8 +15,7 @@ from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.pins import PinnedRoot
 from dynamo_containers.upstream import registry
-from dynamo_containers.upstream.outcome import Outcome
-from dynamo_containers.upstream.unreachable import NOT_LOCKED, Unreached, old_pin
+from dynamo_containers.upstream.unreachable import NOT_LOCKED, Outcome, Unreached, old_pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What do registries, release pages and repositories have of what images.toml names? All are asked at the same time."""
+"""Pins of registries, release pages and git repositories, all queried at the same time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dynamo_containers.lock import archives as lock_archives
 from dynamo_containers.lock import git_sources
 from dynamo_containers.lock import images as lock_images
 from dynamo_containers.lock.selection import platforms
-from dynamo_containers.upstream.outcome import Outcome
 from dynamo_containers.upstream.registry import Client
+from dynamo_containers.upstream.unreachable import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Which pins are meant by the words of the command line?"""
+"""Selection of locks by the options of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `invoke lock` do, and in which order? Each kind of pin has a module of its own; this one goes through them.
+"""`invoke lock`: refresh every kind of pin, in order.
 
 First those who may say that something does not exist (registries, release pages, repositories), so that nothing is half
 done then. The rest is in the order of the stages: the programs and OS packages of the root images, the digests these
@@ -73,7 +73,7 @@ def refresh(
         terminal.append(lock_moves.text(moved))
         markdown.append(lock_moves.markdown(moved).rstrip())
     if "python" in asked:
-        from dynamo_containers.lock.python import report as python_report
+        from dynamo_containers.facts.locks import python_moves
         from dynamo_containers.lock.python import schedule as python_schedule
         from dynamo_containers.lock.python import update as python_update
 
@@ -81,9 +81,9 @@ def refresh(
         wish = python_schedule.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
         outcome = python_update.refresh(catalogue, wanted, wish)
         tables = (
-            python_report.report(outcome.moves),
-            python_report.unlike(outcome.unlike),
-            python_report.unstated(outcome.unstated),
+            python_moves.report(outcome.moves),
+            python_moves.unlike(outcome.unlike),
+            python_moves.unstated(outcome.unstated),
         )
         terminal += filter(None, tables)
         markdown += filter(None, tables)

@@ -1,4 +1,4 @@
-"""How are several stages of images built as one graph? Pure: their requests and facts give one document and command.
+"""Requests for several stages of images, planned as one graph.
 
 The targets of two stages that have one name are one step: the stage that is asked for adds labels, a tag and an output
 to it, and the stages above only name it. So each is the image that it would be by itself.

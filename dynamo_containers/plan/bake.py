@@ -1,4 +1,4 @@
-"""What must be built, and how? Pure: a request and the facts give one bake document and one command.
+"""Bake document of a request, and the command that builds it.
 
 Every image of a request is a target of ONE document, linked by named contexts, so that a shared step is built once and
 independent ones in parallel (docs/adr/0002). Each folder of containers/ is one step of the graph.

@@ -1,4 +1,4 @@
-"""Which machines does a build call, with which bake documents, and which of BuildKit's records are theirs?
+"""Calls of bake that a build makes, by machine, with their documents.
 
 An ordinary build is one call on the engine in use. With caches there is a call for each image, and of several builders
 each is called by itself (builds/distributed.py).
@@ -10,12 +10,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers.engine import build_refs
 from dynamo_containers.engine.build_refs import EVERYWHERE
 from dynamo_containers.plan import bake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dynamo_containers.plan.bake import Request
@@ -106,33 +105,3 @@ def _ordinary(
         tops=tops,
         tags={name: targets[top]["tags"][0] for name, top in tops.items()},
     )
-
-
-def records(machines: Sequence[Machine], state: Path, since: float, *, done: bool) -> tuple[dict[str, str], ...]:
-    """Return record -> step for each machine: by bake's metadata, or what began there where it wrote none.
-
-    Args:
-        machines: those that were called.
-        state: where buildx keeps its state.
-        since: when they were, in seconds since 1970.
-        done: whether every call ended well.
-    """
-    found: dict[int, dict[str, str]] = {}
-    taken: set[str] = set()
-    # What began on a builder with a name is told from what did on the engine in use, whose name nobody said.
-    for place in sorted(range(len(machines)), key=lambda each: machines[each].place == EVERYWHERE):
-        found[place] = {}
-        for call in machines[place].calls:
-            found[place] |= _of(machines[place], call, state, since, taken, done=done)
-            taken |= set(found[place])
-    return tuple(found[place] for place in range(len(machines)))
-
-
-def _of(  # noqa: PLR0913 - what a record is found by
-    machine: Machine, call: Call, state: Path, since: float, taken: set[str], *, done: bool
-) -> dict[str, str]:
-    if done and call.metadata.is_file():
-        return build_refs.of_metadata(json.loads(call.metadata.read_bytes()))
-    contexts = {name: row["context"] for name, row in machine.targets.items()}
-    begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.wanted, place=machine.place)
-    return build_refs.begun(state, begun, taken)

@@ -1,4 +1,4 @@
-"""Which builder builds which platform? Pure: rows, and what buildx says of its builders, give each a share of the work.
+"""Builders: rows and buildx's own list assign platforms to nodes.
 
 A builder is one of `docker buildx ls`: a remote BuildKit, one in Kubernetes, a container, or the engine of a docker
 context. A platform with a row is built by its builder and by no other one (docs/builders.md).

@@ -1,4 +1,4 @@
-"""Which build caches are read and written? Pure: words, rows and a request give the references of BuildKit's caches.
+"""Build caches: options, rows and a request become references for BuildKit.
 
 A cache stands in a registry or a folder, with a name of its own for each image, stage, bases and platforms. Nothing of
 the commit is in that name or in the key of a step (docs/caches.md).
@@ -6,7 +6,6 @@ the commit is in that name or in the key of a step (docs/caches.md).
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -77,7 +76,7 @@ class Cache:
     @property
     def local(self) -> bool:
         """Say whether it is in a folder of this machine."""
-        return self.place.startswith(os.sep)
+        return self.place.startswith("/")
 
     @property
     def reference(self) -> str:

@@ -1,4 +1,4 @@
-"""How does a person get a shell in an image? Pure: a request and what the machine says give one docker command."""
+"""Plan of `invoke run`: one docker command for a shell in an image."""
 
 from __future__ import annotations
 

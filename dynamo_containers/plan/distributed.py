@@ -1,4 +1,4 @@
-"""What is built with caches that outlive a machine, by builders beyond this one, or for a registry? Pure: plans.
+"""Plans of builds with caches, with several builders, or pushed to a registry.
 
 The bake document of the ordinary build is where each of them begins (build.py). A build of this kind has three parts:
 each machine builds its share, what it pushes has no tag that anybody pulls, and one command makes the index of all.
@@ -16,7 +16,7 @@ from dynamo_containers.plan import bake, caches, merged_dockerfile, source_expor
 from dynamo_containers.plan.bake_calls import Call, Machine
 from dynamo_containers.plan.builders import DOCKER
 from dynamo_containers.plan.caches import Caches
-from dynamo_containers.prepare.input_digests import kind_of
+from dynamo_containers.plan.target import dockerfile_folder
 from dynamo_containers.process import Command, Document
 
 if TYPE_CHECKING:
@@ -243,4 +243,4 @@ def merges(pushed: Pushed, buildx: tuple[str, ...], environment: Mapping[str, st
 
 def dockerfiles(content: Mapping[str, Any]) -> dict[str, Path]:
     """Return step -> its Dockerfile."""
-    return {name: kind_of(step) / "Dockerfile" for name, step in content["target"].items()}
+    return {name: dockerfile_folder(step) / "Dockerfile" for name, step in content["target"].items()}

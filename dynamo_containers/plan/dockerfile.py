@@ -1,4 +1,4 @@
-"""What does a Dockerfile say, instruction by instruction? Pure: a text gives values that remember their lines.
+"""Parser of Dockerfiles: instructions with their lines, and a summary of what decides a rebuild.
 
 After https://docs.docker.com/reference/dockerfile/: directives, comments, continued lines, flags and here-documents.
 dockerfile-parse, the parser on the package index, takes the lines of a here-document for instructions.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 DIRECTIVE = re.compile(r"#\s*(?P<name>[a-z]+)\s*=\s*(?P<value>\S.*)", re.IGNORECASE)
 HEREDOC = re.compile(r"(?<!<)<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>[A-Za-z_][\w.]*)(?P=quote)")
 FLAG = re.compile(r"--[a-z][a-z-]*(?:=\S*)?(?:\s+|$)")
+BIND_MOUNT = "--mount=type=bind,"
 WITH_HEREDOC = ("RUN", "COPY", "ADD")
 
 
@@ -73,6 +75,71 @@ class Dockerfile:
     def instructions(self) -> tuple[Instruction, ...]:
         """Return every instruction but the FROMs."""
         return (*self.head, *(step for stage in self.stages for step in stage.steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A path of a named context that a RUN reads."""
+
+    context: str
+    source: str
+    """Below the context, with the build's arguments still as `${NAME}`; '' for all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What decides whether BuildKit runs the steps of a Dockerfile again.
+
+    https://docs.docker.com/build/cache/invalidation/
+    """
+
+    about: str
+    """Its first comment: what the target is."""
+    arguments: frozenset[str]
+    mounts: tuple[Mount, ...]
+    based_on: str
+    """The name in its last FROM."""
+    relocatable: bool
+    """Whether its layers are the same bytes on any base: a linked copy is moved onto another one as it is."""
+
+
+def summary(text: str) -> Summary:
+    """Return the summary of a Dockerfile that has a FROM."""
+    dockerfile = parse(text)
+    *earlier, last = dockerfile.stages
+    instructions = dockerfile.instructions
+    # What an earlier stage runs on the same image may come out differently on another one.
+    also_below = any(stage.image == last.image for stage in earlier)
+    return Summary(
+        about=_first_sentence(text),
+        arguments=frozenset(
+            instruction.arguments.partition("=")[0]
+            for instruction in dockerfile.instructions
+            if instruction.word == "ARG"
+        ),
+        mounts=tuple(
+            mount
+            for step in instructions
+            for flag in step.flags
+            if flag.startswith(BIND_MOUNT) and (mount := _mount(flag.removeprefix(BIND_MOUNT))).context
+        ),
+        based_on=last.image,
+        relocatable=not also_below and not any(map(_depends_on_base, last.steps)),
+    )
+
+
+def _depends_on_base(instruction: Instruction) -> bool:
+    return instruction.word in ("RUN", "ADD") or (instruction.word == "COPY" and "--link" not in instruction.flags)
+
+
+def _first_sentence(text: str) -> str:
+    lines = (line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    return " ".join(lines).partition(". ")[0].rstrip(".")
+
+
+def _mount(options: str) -> Mount:
+    values = dict(option.partition("=")[::2] for option in options.split(","))
+    return Mount(context=values.get("from", ""), source=values.get("source", ""))
 
 
 def parse(text: str) -> Dockerfile:

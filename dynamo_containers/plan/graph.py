@@ -1,4 +1,4 @@
-"""Which steps make an image, and what does each stand on? Pure: a request and the facts give the targets of a document.
+"""Build graph of an image: its targets, and what each is based on.
 
 Each folder of containers/ is one kind of step. Some stand once in a graph (os, base), some for each layer of packages.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import Stage, Way
+from dynamo_containers.facts.image_inputs import DEV_PACKAGES
 from dynamo_containers.facts.locks.python_layers import ENGINE_IMAGE, backend_layer, ci_layer, engine_layer
 from dynamo_containers.plan import layer_split, source_builds, source_targets
 from dynamo_containers.plan.target import add, add_os_packages
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.plan.layer_split import Piece
     from dynamo_containers.plan.target import Steps
-
-DEV_PACKAGES = "dev"
-"""The set of OS packages that a dev image gets."""
 
 
 def add_image(steps: Steps, request: Request, facts: Facts, image: Image, stage: Stage) -> str:

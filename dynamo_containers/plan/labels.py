@@ -1,4 +1,4 @@
-"""What does an image say of itself? Its labels, from a request and the facts; values only."""
+"""Labels of an image, from a request and its inputs."""
 
 from __future__ import annotations
 

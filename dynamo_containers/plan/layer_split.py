@@ -1,4 +1,4 @@
-"""Into which image layers is a layer of Python packages cut? So that none is huge, and a pull runs in parallel.
+"""Split of a layer of Python packages into image layers, none of which is huge.
 
 The pieces stand in containers/images.toml; what no pattern names is the last one, `rest`. Each piece is a file of pins
 for every platform, below .build/pieces, in a folder whose name says what it was cut from: a step whose piece did not
@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import REST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.facts.locks.python_layers import Layer
@@ -95,51 +95,6 @@ def folder_of(folder: Path, bases: str, how: Cut, texts: Mapping[Platform, str])
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()
     architectures = "-".join(platform.arch for platform in texts)
     return folder / ".build" / "pieces" / f"{how.layer}-{bases}-{architectures}-{key[:16]}"
-
-
-def ensure(folder: Path, bases: str, how: Cut, texts: Mapping[Platform, str]) -> tuple[Piece, ...]:
-    """Cut a layer unless that was done before; return its pieces from below, and `compiled` last.
-
-    Args:
-        folder: the checkout.
-        bases: the name of the bases.
-        how: how the layer is cut.
-        texts: platform -> the text of its lock.
-    """
-    place = folder_of(folder, bases, how, texts)
-    if not place.is_dir():
-        _write(place, {platform: cut(text, how, platform) for platform, text in texts.items()})
-    there = {each.name for each in place.iterdir()}
-    order = (*how.pieces, REST, COMPILED)
-    return tuple(
-        Piece(
-            name=name,
-            target=f"{how.layer}-{name}" if how.pieces else how.layer,
-            folder=place / name,
-            index=how.indexes.get(name, ""),
-        )
-        for name in order
-        if name in there
-    )
-
-
-def _write(place: Path, cuts: Mapping[Platform, Mapping[str, str]]) -> None:
-    """Write the files of all pieces, each for every platform: a piece may be empty on one of them, or on all."""
-    from tempfile import TemporaryDirectory
-
-    names = {COMPILED, *(name for pieces in cuts.values() for name in pieces)}
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=place.parent) as scratch:
-        made = Path(scratch) / "made"
-        for name in names:
-            (made / name).mkdir(parents=True)
-            for platform, pieces in cuts.items():
-                (made / name / f"{platform.arch}.txt").write_text(pieces.get(name, ""), encoding="utf-8")
-        try:
-            made.rename(place)
-        except OSError:
-            if not place.is_dir():  # else another build has just made the same
-                raise
 
 
 def installed(pieces: Iterable[Piece]) -> tuple[Piece, ...]:

@@ -1,4 +1,4 @@
-"""How is a graph of targets one build? Pure: the Dockerfiles of its steps become stages of one, by exchanging names.
+"""One Dockerfile for a graph of targets, whose Dockerfiles become its stages.
 
 BuildKit does not look in an external cache for what stands on a step that another build has done already in the same
 graph (moby/buildkit issue 4674), and bake makes a build of each target. So with external caches there is one build:
@@ -39,7 +39,7 @@ class Stage:
     """A stage of the one Dockerfile."""
 
     name: str
-    stands_on: str
+    based_on: str
     uses: frozenset[str]
     """The stages and contexts that it names; `-*` for one of each architecture."""
     text: str
@@ -89,7 +89,7 @@ def in_order(stages: list[Stage], target: str) -> list[Stage]:
     """
     known = {stage.name: stage for stage in stages}
     chain = [target]
-    while (below := known[chain[-1]].stands_on) in known:
+    while (below := known[chain[-1]].based_on) in known:
         chain.append(below)
     found: dict[str, Stage] = {}
     while left := [name for name in known if name not in found]:
@@ -121,7 +121,7 @@ class _Step:
             )
             *_, below, _, name = first.split()
             text = "".join(f"{line}\n" for line in (first, *rest))
-            yield Stage(name=name, stands_on=below, uses=frozenset(self.names), text=text)
+            yield Stage(name=name, based_on=below, uses=frozenset(self.names), text=text)
 
     def _line(self, line: str, *, final: bool) -> str:
         if said := FROM.match(line):

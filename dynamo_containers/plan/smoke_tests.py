@@ -1,4 +1,4 @@
-"""Which tests must a built image pass, and how are they called? Pure: a request gives one pytest command.
+"""Matrix of smoke tests, and the pytest command of an image.
 
 The folders of tests/smoke/ are inherited along what an image stands on: what holds for any image, the contract of its
 stage, and its own. The images are built before, by the ordinary build plan of each stage in `stages`.
@@ -10,11 +10,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.bake import DEFAULT_BASES
-from dynamo_containers.prepare import current_locks
 from dynamo_containers.process import Command, Plan
 
 if TYPE_CHECKING:
@@ -118,20 +117,6 @@ def requests(
         bake.request(catalogue, stage, images=[image], platforms=[platform.value], bases=on)
         for stage in _tested(catalogue.images[image])
     )
-
-
-def check_locks(requests: tuple[bake.Request, ...]) -> None:
-    """Look, before an engine is asked for anything, whether what is to be tested can be built at all.
-
-    Raises:
-        LockError: it cannot, so nothing was checked; why.
-    """
-    try:
-        for request in requests:
-            current_locks.check(request)
-    except LockError as error:
-        message = f"Could not check the image {requests[0].images[0].name}; no test was run.\n{error}"
-        raise LockError(message) from None
 
 
 def plan(

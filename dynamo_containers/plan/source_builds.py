@@ -1,4 +1,4 @@
-"""What are the wheels of the base stage made from: the index, a pinned commit, or a checkout? Pure.
+"""Origin of the wheels in the base stage: the index, a pinned commit, or a checkout.
 
 The words stand on the command line or in containers/images.toml (`sources.*.build`): docs/source-builds.md.
 """

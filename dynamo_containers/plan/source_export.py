@@ -1,4 +1,4 @@
-"""How does a developer's checkout become a context of one Dockerfile? Pure: bake copies out what is built from.
+"""Export of a developer's checkout into a context of a merged Dockerfile.
 
 What of such a folder is never sent is said beside the Dockerfile of its step (`Dockerfile.dockerignore`); of a named
 context BuildKit reads that in the folder itself. So the tree that the step makes is copied out before, and is the
@@ -7,7 +7,6 @@ context (docs/adr/0021). A commit of a repository needs none of that.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ def copying(
 def _own_folders(content: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the steps whose build context is the folder of a checkout, and not of this project."""
     steps = content["target"]
-    return tuple(name for name, step in steps.items() if "dockerfile" in step and step["context"].startswith(os.sep))
+    return tuple(name for name, step in steps.items() if "dockerfile" in step and step["context"].startswith("/"))
 
 
 def _document(content: Mapping[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:

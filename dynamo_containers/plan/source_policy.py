@@ -1,4 +1,4 @@
-"""Which sources may BuildKit use at all? Pure: the pins and the mirrors give its source policy, as a JSON document.
+"""BuildKit's source policy: only pinned sources and their mirrors are allowed.
 
 https://github.com/moby/buildkit/blob/master/docs/build-repro.md: of ALLOW and DENY the last rule that fits a source
 wins; CONVERT replaces the source, and the rules then judge what it became (docs/adr/0015).

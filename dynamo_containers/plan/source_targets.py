@@ -1,4 +1,4 @@
-"""Which steps make wheels from sources? Pure: from what is built the targets that stand below the base stage.
+"""Targets that compile wheels from sources, below the base stage.
 
 None of the projects stands on another one's wheels, so they are built side by side, and a change in one does the steps
 of that one again. Only NIXL is linked to something that is built here: UCX, a step of its own.

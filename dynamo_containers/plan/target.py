@@ -1,10 +1,11 @@
-"""What is one target of a bake document made of? Pure: the parts from which a graph is put together.
+"""Target of a bake document: the parts from which a graph is put together.
 
 https://docs.docker.com/build/bake/reference/. Each folder of containers/ is one kind of step.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers.facts import image_reference
@@ -113,3 +114,8 @@ def add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
     add(steps, request, facts, name, folder, {"below": below})
     steps[name]["contexts"][context] = str(facts.os_packages[wanted])
     return name
+
+
+def dockerfile_folder(target: Mapping[str, Any]) -> Path:
+    """Return the folder of containers/ that a step is; the build context of one is somebody's checkout or a commit."""
+    return Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent

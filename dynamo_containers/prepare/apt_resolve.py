@@ -1,4 +1,4 @@
-"""Which packages does a Debian suite have now for a root image, or for a set of packages on top of one?"""
+"""Packages of a Debian suite for a root image, or for a set of packages on one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.platforms import Platform
 
 
-def current(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+def current(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     """Ask the mirror for the suite's current packages, dependencies included.
 
     For a set above a root image these are all that are not in the root image's lock in the same version: newer ones of
@@ -24,7 +25,7 @@ def current(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
     return os_conflicts.beyond(everything, os_lock.read(lock.below, folder)) if lock.above else everything
 
 
-def resolved(lock: OsLock, private: apt.Apt) -> tuple[apt.Package, ...]:
+def resolved(lock: OsLock, private: apt.Apt) -> tuple[Package, ...]:
     """Return all that a root image consists of, the set above it included, as an updated apt has it."""
     return apt.resolve(private, (*os_lock.MINIMAL_SYSTEM, *lock.root.packages, *lock.added))
 

@@ -1,4 +1,4 @@
-"""How does a tree come out of locked .debs? They are fetched, laid out as a repository, and mmdebstrap installs them.
+"""Bootstrap of a root file system from locked .debs, by mmdebstrap.
 
 The tree is a function of the packages and the epoch, so the same lock gives the same bytes on any machine with the
 same mmdebstrap. What only a bootstrap needs is imported when there is one: the recipe is asked for by every build.
@@ -20,6 +20,7 @@ from dynamo_containers.upstream import apt, deb_origins
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
 
 VARIANT = "--variant=essential"
 # Manual pages and documentation are of no use in a container; licences must stay.
@@ -42,7 +43,7 @@ RECIPE = (VARIANT, *DPKG_OPTIONS, *CLEAN_UP)
 """What decides a tree besides its packages and the epoch."""
 
 
-def fetched(folder: Path, lock: OsLock, locked: tuple[apt.Package, ...]) -> tuple[apt.Package, ...]:
+def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Package, ...]:
     """Fetch the locked packages, or the suite's current ones where no source has some and the bases allow it.
 
     Raises:
@@ -72,7 +73,7 @@ def _no_other(lock: OsLock) -> str:
     return f"Nothing else is taken for it: {lock.image} decides what fits it."
 
 
-def tree(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int, scratch: Path) -> Path:
+def tree(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, scratch: Path) -> Path:
     """Install the fetched packages into a tree and return its tar, below `scratch`.
 
     Raises:
@@ -124,7 +125,7 @@ def command(  # noqa: PLR0913 - what mmdebstrap must be told
     )
 
 
-def _make_repository(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], repository: Path) -> None:
+def _make_repository(folder: Path, lock: OsLock, packages: tuple[Package, ...], repository: Path) -> None:
     """Lay out the packages as apt expects a flat repository (https://wiki.debian.org/DebianRepository/Format)."""
     repository.mkdir()
     stanzas = []

@@ -1,4 +1,4 @@
-"""What must a build know of this machine to reach an index, and must never keep? Certificates, address, netrc."""
+"""Secrets of a build: certificates, index address and netrc of this machine, never kept in an image."""
 
 from __future__ import annotations
 

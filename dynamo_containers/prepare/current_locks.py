@@ -1,4 +1,4 @@
-"""Are the locks of a request current, and what do they say? Offline: files of the checkout are read, nothing else."""
+"""Locks of a request: refused where stale, else their texts; offline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dynamo_containers.facts.locks import cuda_variant, os_conflicts, os_lock, p
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.facts.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.plan import source_builds
-from dynamo_containers.prepare import os_packages, toolchains
+from dynamo_containers.prepare import toolchains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +87,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
         pin = image_reference.pinned_engine(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
-        texts |= _os_texts(request, (os_packages.lock_of(bases, name, platform) for platform in image.platforms))
+        texts |= _os_texts(request, (os_lock.lock_of(bases, name, platform) for platform in image.platforms))
     for name in source_builds.toolchains(bases, request.sources):
         for platform in image.platforms:
             compiler = toolchains.pinned(request.catalogue.pins, bases, name, platform)

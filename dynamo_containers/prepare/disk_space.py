@@ -1,4 +1,4 @@
-"""How much of the disk does a build take? Computed from its locks, so that a full disk is known before it starts.
+"""Disk space of a build, computed from its locks before it starts, and the record of earlier builds.
 
 What was built here before needs next to nothing, as long as the engine keeps it: its owner may have pruned it.
 """
@@ -11,13 +11,16 @@ from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
-from dynamo_containers.errors import NoSpaceError
+from dynamo_containers.errors import CommandFailedError, NoSpaceError
 from dynamo_containers.facts.locks import download_sizes
+from dynamo_containers.prepare import current_locks
+from dynamo_containers.state import BUILT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.platforms import Platform
 
 WHEELS_UNPACKED = 2
@@ -55,7 +58,7 @@ def _size_of_debs(text: str) -> int:
 
 def record(folder: Path, words: Iterable[str]) -> Path:
     """Return the file that is there when a build was done before; `words` are what decides it."""
-    return folder / ".build" / "built" / hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return folder / BUILT / hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def remember(file: Path, bytes_needed: int = 0) -> None:
@@ -86,12 +89,6 @@ def left(whole: int, new: int, in_cache: int) -> int:
     return new if in_cache >= (whole - new) * WHEELS_UNPACKED // (WHEELS_UNPACKED * COPIES + PACKED) else whole
 
 
-def forget(folder: Path) -> None:
-    """Forget what was built: the engine that had it is gone."""
-    for file in (folder / ".build" / "built").glob("*"):
-        file.unlink(missing_ok=True)
-
-
 def place(folder: Path) -> Path:
     """Return the folder whose disk counts: the private engine's, or the checkout's where the engine is not ours.
 
@@ -120,3 +117,59 @@ def check(where: Path, bytes_needed: int) -> None:
             "Free some, for example with: docker system prune (your own engine), or invoke engine.down --purge (ours)"
         )
         raise NoSpaceError(message)
+
+
+def check_request(request: Request, texts: Mapping[str, Mapping[str, str]], digests: Mapping[str, str]) -> None:
+    """Refuse a build that the disk cannot hold; what was built here before counts nothing if the engine still has it.
+
+    The engine is asked only where that decides: its owner may have pruned it since.
+
+    Raises:
+        NoSpaceError: with what is needed and what is there.
+        LockError: the sizes of packages are missing.
+    """
+    folder = request.catalogue.folder
+    where, known = place(folder), remembered(_record_of(request, digests))
+    # Of what was built no lock and no size is read: a no-op must cost nothing.
+    whole, rest = _needed_by(request, texts) if known is None else (known, 0)
+    if rest == whole or fits(where, whole):
+        check(where, whole)
+    else:
+        check(where, left(whole, rest, _cache_size(folder)))
+
+
+def _needed_by(request: Request, texts: Mapping[str, Mapping[str, str]]) -> tuple[int, int]:
+    """Return the bytes that a request writes, and those of what no build here had."""
+    folder, platforms = request.catalogue.folder, request.platforms
+    every, sizes = {path: text for each in texts.values() for path, text in each.items()}, download_sizes.read(folder)
+    new = {path: text for path, text in every.items() if not record(folder, (path, text)).is_file()}
+    return needed(every, sizes, platforms), needed(new, sizes, platforms)
+
+
+def _cache_size(folder: Path) -> int:
+    """Ask the engine how much its build cache holds; of one that does not answer nothing is believed."""
+    from dynamo_containers import engine  # where nothing is asked, nothing is imported
+
+    environment = engine.environment(folder)
+    try:
+        return cached(process.capture(process.Command(argv=(*engine.buildx(environment), "du"), env=environment)))
+    except CommandFailedError:
+        return 0
+
+
+def remember_request(request: Request, facts: Facts) -> None:
+    """Remember that a request was built, so that neither it nor what it shares is asked for disk space again."""
+    file, ends = _record_of(request, facts.locks), tuple(f"-{platform.arch}.txt" for platform in request.platforms)
+    if remembered(file) is not None:
+        return
+    texts = current_locks.check(request)
+    whole, _ = _needed_by(request, texts)
+    for lock in {each for image in texts.values() for each in image.items() if each[0].endswith(ends)}:
+        remember(record(request.catalogue.folder, lock))
+    remember(file, whole)
+
+
+def _record_of(request: Request, digests: Mapping[str, str]) -> Path:
+    platforms = (platform.value for platform in request.platforms)
+    words = (request.stage.value, *platforms, *(f"{name} {digest}" for name, digest in sorted(digests.items())))
+    return record(request.catalogue.folder, words)

@@ -1,4 +1,4 @@
-"""What drifted when a folder was made? A file that stays with it: a package a line, with its versions."""
+"""Record of drift, kept with a folder of packages: a package per line, with its versions."""
 
 from __future__ import annotations
 

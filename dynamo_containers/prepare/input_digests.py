@@ -1,4 +1,4 @@
-"""What decides whether a step is done again? The inputs of each step by digest, now and at the last build here.
+"""Digests of the inputs of each target, now and at the last build here.
 
 A step is the same one in every image of the same bases and architecture, so there is one record for those, whichever
 image was built. It says what was built here, not what the engine still keeps: an engine may forget layers by itself.
@@ -13,10 +13,10 @@ from stat import S_IXUSR
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers.engine import STEP_RECORDS
+from dynamo_containers.facts.locks.os_lock import lock_of
 from dynamo_containers.facts.pins import PINS_FILE
-from dynamo_containers.plan import recipe
-from dynamo_containers.plan.target import TARGET
-from dynamo_containers.prepare.os_packages import lock_of
+from dynamo_containers.plan import dockerfile
+from dynamo_containers.plan.target import TARGET, dockerfile_folder
 from dynamo_containers.process import Document
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.plan.bake import Facts, Request
-    from dynamo_containers.plan.recipe import Recipe
+    from dynamo_containers.plan.dockerfile import Summary
     from dynamo_containers.platforms import Platform
 
     Inputs: TypeAlias = Mapping[str, str]
@@ -78,7 +78,7 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: dict[Path, str] = {}
-        self._recipes: dict[Path, Recipe] = {}
+        self._summaries: dict[Path, Summary] = {}
 
     def of(self, file: Path) -> str:
         """Return the digest of a file, '' for one that is not there."""
@@ -86,11 +86,11 @@ class Digests:
             self._known[file] = _digest(file) if file.is_file() else ""
         return self._known[file]
 
-    def recipe(self, folder: Path) -> Recipe:
+    def summary(self, folder: Path) -> Summary:
         """Return what the Dockerfile in a folder says."""
-        if folder not in self._recipes:
-            self._recipes[folder] = recipe.parse((folder / "Dockerfile").read_text(encoding="utf-8"))
-        return self._recipes[folder]
+        if folder not in self._summaries:
+            self._summaries[folder] = dockerfile.summary((folder / "Dockerfile").read_text(encoding="utf-8"))
+        return self._summaries[folder]
 
 
 def _digest(file: Path) -> str:
@@ -112,8 +112,8 @@ def now(
 def _inputs(
     request: Request, target: Mapping[str, Any], platform: Platform, digests: Digests
 ) -> Iterator[tuple[str, str]]:
-    checkout, folder = request.catalogue.folder, kind_of(target)
-    said = digests.recipe(folder)
+    checkout, folder = request.catalogue.folder, dockerfile_folder(target)
+    said = digests.summary(folder)
     if "dockerfile" in target:  # what changed in a source is BuildKit's to find out, file by file
         yield "the source", target["context"]
     yield from ((f"argument {key}", value) for key, value in target["args"].items() if key in said.arguments)
@@ -132,11 +132,6 @@ def _inputs(
             words = {**target["args"], "TARGETARCH": platform.arch}
             sources = [_filled(mount.source, words) for mount in said.mounts if mount.context == name]
             yield from (row for source in sources for row in _tree(checkout, Path(value) / source, digests))
-
-
-def kind_of(target: Mapping[str, Any]) -> Path:
-    """Return the folder of containers/ that a step is; the build context of one is somebody's checkout or a commit."""
-    return Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What does a build need from this machine before bake starts? Root images, programs, the locks' state, secrets.
+"""Inputs of a build, collected on this machine: root images, binaries, lock digests, secrets.
 
 Everything is cached under .build by content, so that with nothing changed this reads a few small files and is done.
 """
@@ -22,13 +22,14 @@ from dynamo_containers.plan import layer_split, source_builds
 from dynamo_containers.plan.bake import Facts
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import (
-    build_record,
     build_secrets,
     current_locks,
+    disk_space,
+    layer_pins,
     oci_layout,
     os_packages,
     programs,
-    request_roots,
+    root_images,
     source_checkout,
     toolchains,
 )
@@ -72,9 +73,9 @@ def facts(request: Request, known: Known | None = None, *, dry_run: bool = False
     """
     before = known or known_of((request,))[0]
     if dry_run:
-        request_roots.announce(request)
+        root_images.announce(request)
         return before.facts
-    build_record.check(request, before.texts, before.facts.locks)
+    disk_space.check_request(request, before.texts, before.facts.locks)
     whole, drift = _whole(request, before.facts)
     say_drift(request, drift)
     return whole
@@ -88,7 +89,7 @@ def found(request: Request, known: Known) -> tuple[Facts, tuple[Drift, ...]] | N
     """
     if request.sources:
         return None
-    roots = all(request_roots.made(request, lock) for lock in request_roots.locks(request))
+    roots = all(root_images.digest_of(request, lock) for lock in root_images.locks_of(request))
     return _whole(request, known.facts) if roots and all(tree.is_dir() for tree in _trees(request)) else None
 
 
@@ -109,7 +110,7 @@ def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
 
 def _whole(request: Request, known: Facts) -> tuple[Facts, tuple[Drift, ...]]:
     """Make what is missing; return the facts with what there is now, and what drifted."""
-    images, drift = request_roots.ensure(request)
+    images, drift = root_images.ensure_request(request)
     drift += _served(request)
     said = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
     return replace(known, roots=images, drift=said), drift
@@ -149,9 +150,9 @@ def _stated(
         revision=revision,
         locks={name: _digest(request, locks) for name, locks in texts.items()},
         roots={
-            (lock.role, lock.platform): request_roots.made(request, lock)
+            (lock.role, lock.platform): root_images.digest_of(request, lock)
             or request.catalogue.pins.root(bases.name, lock.role, lock.platform)
-            for lock in request_roots.locks(request)
+            for lock in root_images.locks_of(request)
         },
         layout=oci_layout.layout(folder),
         programs=programs.folder_of(folder, bases, request.catalogue.pins),
@@ -222,7 +223,7 @@ def _pieces(
         }
         if locks:
             how = layer_split.cut_of(catalogue, layer)
-            cuts[layer.name] = layer_split.ensure(catalogue.folder, request.bases.name, how, locks)
+            cuts[layer.name] = layer_pins.ensure(catalogue.folder, request.bases.name, how, locks)
     return cuts
 
 

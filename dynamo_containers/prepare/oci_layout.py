@@ -1,4 +1,4 @@
-"""What is an image on disk? An OCI image layout, which BuildKit reads as a named context by digest.
+"""OCI image layout on disk, which BuildKit reads as a named context by digest.
 
 See https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Layers are stored uncompressed: which bytes
 a compressor makes depends on its version.

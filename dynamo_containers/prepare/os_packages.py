@@ -1,4 +1,4 @@
-"""Where are the packages of a set of OS packages, ready to be installed in one layer? By sha256, per architecture.
+"""Folders of OS packages, ready to be installed in one layer; by sha256, per architecture.
 
 What is in the folder is exactly what is installed: install-debs (containers/os-packages) and install-rpms
 (containers/os-rpms) resolve nothing.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import process
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.bases import Bases
-    from dynamo_containers.upstream.apt import Package
+    from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
 
 RENEWS = "renews"
 """The file beside the .debs that names what may move in the image below, although nothing drifted: a line each."""
@@ -28,17 +28,10 @@ RECORD = "drift"
 """The file beside the .debs that says what drifted: these packages may move what the image has."""
 
 
-def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
-    """Return the lock of a set of packages, or of what is installed on a registry's root image by the role's name."""
-    if name in bases.extended:
-        return OsLock(bases=bases, role=name, platform=platform)
-    return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
-
-
 def folder_of(folder: Path, bases: Bases, name: str) -> Path:
     """Return where the .debs of a set stand, one folder per architecture; other locks are another folder."""
     digest = hashlib.sha256()
-    for lock in (lock_of(bases, name, platform) for platform in Platform):
+    for lock in (os_lock.lock_of(bases, name, platform) for platform in Platform):
         # The root image's too: where a version is gone, what takes its place depends on what is below.
         for path in (folder / lock.file, folder / lock.below.file):
             digest.update(path.read_bytes() if path.is_file() else b"")
@@ -53,7 +46,7 @@ def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[o
         LockError: the lock is missing or stale, or (strict bases) no source has a locked version any more.
         DownloadError: a package could not be fetched or is not the locked one.
     """
-    lock = lock_of(bases, name, platform)
+    lock = os_lock.lock_of(bases, name, platform)
     locked = os_lock.read(lock, folder)
     target = folder_of(folder, bases, name) / platform.arch
     if not target.is_dir():

@@ -1,4 +1,4 @@
-"""Where do the programs that are no Python package come from (NATS, etcd)? Fetched by sha256, laid out by architecture.
+"""Binaries that are not Python packages (NATS, etcd): fetched by sha256, one tree per architecture.
 
 The result is a folder with one tree of files per architecture, ready to be copied over a root image, so that the
 Dockerfile is the same whether they came out of a .deb or a release archive.

@@ -1,4 +1,4 @@
-"""Is there a root image of this lock already? Otherwise one is made: a tree, and an image around it.
+"""Root images: bootstrapped from their locks, or found where that was done before.
 
 They stand in an OCI image layout below .build/roots, each with a record of what it was made from.
 """
@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
+from dynamo_containers.errors import LockError
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.facts.image_inputs import root_roles
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.plan.layer_split import compiles
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import bootstrap, oci_layout
 from dynamo_containers.prepare.oci_layout import RootImage, layout
@@ -23,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dynamo_containers.facts.locks.os_lock import OsLock
-    from dynamo_containers.upstream import apt
+    from dynamo_containers.facts.locks.os_package import Package
+    from dynamo_containers.facts.pins import Pins
+    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.platforms import Platform
 
 
-def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> RootImage | None:
+def cached(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> RootImage | None:
     """Return the root image that was made of exactly this before, or None."""
     try:
         record = json.loads(record_of(folder, lock, packages, epoch).read_text(encoding="utf-8"))
@@ -37,7 +44,7 @@ def cached(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch:
     return root if oci_layout.blob(layout(folder), root.digest).is_file() else None
 
 
-def record_of(folder: Path, lock: OsLock, packages: tuple[apt.Package, ...], epoch: int) -> Path:
+def record_of(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> Path:
     """Return the file that is there when a root image was made of exactly this."""
     words = [os_lock.render(lock, packages), str(epoch), *bootstrap.RECIPE]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()
@@ -89,3 +96,60 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
 
 def _title(lock: OsLock) -> str:
     return f"{lock.bases.name} {lock.role} ({lock.platform.value})"
+
+
+def locks_of(request: Request) -> list[OsLock]:
+    """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
+    # The builder of this machine's own platform serves every install step, whatever is built.
+    wanted = {
+        (role, platform)
+        for image in request.images
+        for platform in request.platforms
+        for role in root_roles(image, request.stage)
+        # What compiles for one platform is a step for all that are built with it, even where it has nothing to do.
+        if role != "devel" or request.stage is Stage.BACKEND or compiles(image, request.platforms)
+    }
+    wanted |= {("builder", native_platform())}
+    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
+    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
+
+
+def digest_of(request: Request, lock: OsLock) -> str:
+    """Return the digest of a root image that was made here, or ''."""
+    folder = request.catalogue.folder
+    root = cached(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
+    return root.digest if root else ""
+
+
+def announce(request: Request) -> None:
+    """Name the root images that a build would make first."""
+    for lock in locks_of(request):
+        if not digest_of(request, lock):
+            print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
+
+
+def ensure_request(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[os_lock.Drift, ...]]:
+    """Make the root images that the request stands on; return their digests, and what drifted."""
+    found = ensure_all(request.catalogue.folder, locks_of(request), request.catalogue.pins.epoch)
+    digests = {(lock.role, lock.platform): root.digest for lock, root in found}
+    return digests, tuple(row for lock, root in found for row in drift_of(lock, root, request.catalogue.pins))
+
+
+def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[os_lock.Drift, ...]:
+    """Return in what a root image is not what its lock and its pin say.
+
+    Raises:
+        LockError: it has no pin, or (strict bases) it is another one than pinned.
+    """
+    pinned = pins.root(lock.bases.name, lock.role, lock.platform)
+    if root.digest == pinned or root.drift:
+        return root.drift
+    if lock.bases.strict:
+        message = (
+            f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned "
+            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes "
+            "the time.\n"
+            "Compare, and if it is right pin it with: invoke lock --only images"
+        )
+        raise LockError(message)
+    return (os_lock.Drift(name=f"root-{lock.role}-{lock.platform.arch}", locked=pinned, used=root.digest),)

@@ -1,4 +1,4 @@
-"""In which state is a checkout that is to be built? Its project, its commit, and whether it has changes."""
+"""State of a checkout that is built from: its project, commit, and whether it has changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What below .build was made of locks that are no longer the checkout's? It is made again where a branch needs it.
+"""Files below .build whose locks are no longer those of the checkout.
 
 The name of what is generated ends in what it was made from, so that of other locks stays beside it until it is old.
 """

@@ -1,4 +1,4 @@
-"""Which compiler goes on a set of OS packages, and where is it, ready to be laid out? A release archive by sha256.
+"""Compilers that are installed on a set of OS packages: release archives by sha256.
 
 Only what compiles sources asks for one, so a pin that is missing stops no other build.
 """

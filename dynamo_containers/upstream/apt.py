@@ -1,4 +1,4 @@
-"""Which .debs, of which version and content, does a request mean? Asked of Debian's own apt, privately.
+"""Package resolution by Debian's own apt, with a private configuration.
 
 apt reads only the configuration written here (its own folder, its own lists, its own dpkg status), so the host's
 packages and lists are never touched. Release files are verified by signature against the archive's keyring.
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from dynamo_containers import process
 from dynamo_containers.errors import UnsupportedHostError
+from dynamo_containers.facts.locks.os_package import Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,19 +25,6 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 HOST_STATUS = Path("/var/lib/dpkg/status")
 MAIN = "debian"
 SECURITY = "debian-security"
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Package:
-    """One .deb, by content. `path` is relative to the root of `archive` (`debian`, `debian-security`, `ubuntu`)."""
-
-    name: str
-    version: str
-    architecture: str
-    archive: str
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)

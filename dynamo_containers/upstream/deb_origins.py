@@ -1,4 +1,4 @@
-"""Where may a locked package be fetched from? A kept pool, then a snapshot service, then the host's mirror.
+"""Origins of a locked package: a kept pool, then a snapshot service, then the host's mirror.
 
 The rows stand in containers/images.toml (`bases.*.sources`). A file is what its sha256 says, wherever it comes from: a
 source that has other bytes stops the build, and is not passed over for the next.
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import Pin
 from dynamo_containers.upstream import apt
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases, Sources
     from dynamo_containers.upstream.download import Download
 
-File: TypeAlias = apt.Package | Pin
-AnyFile = TypeVar("AnyFile", apt.Package, Pin)
+File: TypeAlias = Package | Pin
+AnyFile = TypeVar("AnyFile", Package, Pin)
 MIRROR = "{mirror}/{path}"
 
 

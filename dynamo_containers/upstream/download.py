@@ -1,4 +1,4 @@
-"""Are these the pinned bytes? Downloads into a store of files named by their sha256.
+"""Downloads, verified by sha256, into a store of files named by their sha256.
 
 A file is in the store only when its content is the pinned one; a download that differs is not kept.
 """

@@ -1,4 +1,4 @@
-"""Where does a Debian program come from that this host does not have? Unpacked privately, never installed.
+"""Debian tools that this host lacks: unpacked privately, never installed.
 
 The packages are those of the host's own release, so that they fit its libraries; what the host has already is taken
 from the host. Nothing outside the checkout is written, and no maintainer script runs.
@@ -23,6 +23,8 @@ from dynamo_containers.upstream import download as upstream_download
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from dynamo_containers.facts.locks.os_package import Package
 
 
 ONE_AT_A_TIME = threading.RLock()
@@ -51,7 +53,7 @@ def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
     unpack(fetched(packages, apt.host_mirrors(), deb_origins.downloads(folder)), partial)
 
 
-def needed(folder: Path, packages: tuple[str, ...]) -> tuple[apt.Package, ...]:
+def needed(folder: Path, packages: tuple[str, ...]) -> tuple[Package, ...]:
     """Return the packages and those of their dependencies that the host does not have installed."""
     suite = machine.freedesktop_os_release().get("VERSION_CODENAME", "")
     private = apt.Apt(
@@ -81,7 +83,7 @@ def provide(folder: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
-def fetched(packages: tuple[apt.Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
+def fetched(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
     """Return the packages' files, after fetching those that the store lacks.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What does a registry have now? Asked through buildx, which needs no engine for it and has the user's credentials.
+"""Manifests of a registry, read through buildx: it needs no engine and has the user's credentials.
 
 `docker buildx imagetools inspect` talks to the registry itself: HTTPS, or HTTP on loopback as every docker tool does.
 """

@@ -1,4 +1,4 @@
-"""What is in a release archive (.tar.gz)? Fetched by sha256, and only what is named is unpacked."""
+"""Release archives (.tar.gz): fetched by sha256; only the named members are unpacked."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""What could not be asked, and what stays because of it? Rows of one neutral kind, for the end of a run."""
+"""Inputs that could not be queried, and the pins that stay because of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+Key = TypeVar("Key")
+APin = TypeVar("APin")
 NOT_LOCKED = "not locked"
 AS_IT_WAS = "as it was"
 HEAD = ("what", "asked", "stays", "why")
@@ -25,6 +27,15 @@ class Unreached:
     """Who did not answer, in one line."""
     kept: str
     """What there is instead: the old pin, or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[Key, APin]):
+    """The pins as they are to be, what a person is to be told, and who could not be asked."""
+
+    pins: Mapping[Key, APin]
+    said: tuple[str, ...] = ()
+    unreachable: tuple[Unreached, ...] = ()
 
 
 def message(rows: Iterable[Unreached]) -> str:

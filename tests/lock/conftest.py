@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.lock.python.report import Move
+    from dynamo_containers.facts.locks.python_moves import Move
     from dynamo_containers.lock.python.update import Outcome
 
 OLD = "2026-01-01T00:00:00Z"

@@ -19,7 +19,7 @@ from dynamo_containers.lock import git_sources
 from dynamo_containers.process import Command
 
 if TYPE_CHECKING:
-    from dynamo_containers.upstream.outcome import Outcome
+    from dynamo_containers.upstream.unreachable import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

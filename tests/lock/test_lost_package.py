@@ -15,6 +15,7 @@ import pytest
 
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import oci_layout, root_images
 
@@ -37,7 +38,7 @@ def lock(tmp_path: Path) -> os_lock.OsLock:
     tzdata = packages["tzdata"]
     path = tzdata.path.replace("tzdata_", "tzdata_never-")
     packages["tzdata"] = replace(tzdata, version=NEVER, path=path, sha256="0" * 64)
-    os_lock.write(lock, tmp_path, tuple(packages.values()))
+    write_lock(lock, tmp_path, tuple(packages.values()))
     return lock
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.upstream.outcome import Outcome
+    from dynamo_containers.upstream.unreachable import Outcome
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

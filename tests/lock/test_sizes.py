@@ -9,9 +9,8 @@ import pytest
 
 from dynamo_containers.errors import INTERRUPTED, DownloadError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
-from dynamo_containers.facts.locks import download_sizes, python_lock
+from dynamo_containers.facts.locks import download_sizes, python_lock, python_moves
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE, load, read
-from dynamo_containers.lock.python import report as python_report
 from tests.lock.conftest import JSON, Index, answer, interrupted, serve
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
     backends.require("first", "alpha", "beta")
     for outcome in (backends.make(), backends.make()):
         assert outcome.unstated == (("alpha==1.0", "first-debian-amd64"),)
-        assert python_report.unstated(outcome.unstated) == (
+        assert python_moves.unstated(outcome.unstated) == (
             "The index states no size of these, so constraints/sizes.toml has none:\n\n"
             "| package    | locks              |\n"
             "| ---------- | ------------------ |\n"

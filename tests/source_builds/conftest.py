@@ -17,7 +17,7 @@ from dynamo_containers import engine, process
 from dynamo_containers.builds import diagnosis
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan import bake
-from dynamo_containers.prepare import build_record, inputs
+from dynamo_containers.prepare import disk_space, inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +104,7 @@ def built(
     with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
         said = process.outputs(command).stderr
     print(said)  # of a test that fails
-    build_record.remember(request, facts)
+    disk_space.remember_request(request, facts)
     return said
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.upstream.apt import Package
+    from dynamo_containers.facts.locks.os_package import Package
     from tests.stand_in.rpms import Rpms
 
 NATIVE = native_platform()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.prepare import bootstrap, os_packages
+from dynamo_containers.prepare import bootstrap
 from dynamo_containers.upstream import deb_origins, host_tools
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
     """Lay out the files of packages in the lock of what compiles NIXL on the debian bases."""
     if not names:
         return
-    lock = os_packages.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
+    lock = os_lock.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
     wanted = tuple(each for each in os_lock.read(lock, ROOT) if each.name in names)
     for package in bootstrap.fetched(ROOT, lock, wanted):
         argv = ("dpkg-deb", "--extract", str(deb_origins.stored(ROOT, package)), str(tree))

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.prepare import bootstrap, os_packages
+from dynamo_containers.prepare import bootstrap
 from dynamo_containers.upstream import deb_origins
 
 NATIVE = native_platform()
@@ -68,7 +68,7 @@ def archive(version: str) -> bytes:
 
 
 def _unpacked(tree: Path) -> Path:
-    lock = os_packages.lock_of(load_catalogue().bases["debian"], "rust", NATIVE)
+    lock = os_lock.lock_of(load_catalogue().bases["debian"], "rust", NATIVE)
     locked = os_lock.read(lock, ROOT)
     (clang,) = (each.name.split("-")[2] for each in locked if each.name.startswith("libclang-common-"))
     beginnings = (*PACKAGES, *MORE, *ALSO)

@@ -19,14 +19,15 @@ from dynamo_containers.engine.paths import Place
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE, REST, ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.lock import selection
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan.bake import Facts
 from dynamo_containers.plan.layer_split import COMPILED, Piece
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import disk_space, oci_layout, programs, root_images
 from dynamo_containers.upstream import apt
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ def leave_locks_on_images(catalogue: Catalogue) -> None:
                 sha256="9" * 64,
             )
             on = image_reference.digest(catalogue.pins, lock.bases, lock.role, lock.platform)
-            os_lock.write(lock, catalogue.folder, (package,), "20261124T180000Z", on)
+            write_lock(lock, catalogue.folder, (package,), "20261124T180000Z", on)
 
 
 def leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:

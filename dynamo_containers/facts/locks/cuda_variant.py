@@ -1,4 +1,4 @@
-"""Is a locked Python package for another CUDA major than the bases? Its name or its local version says so.
+"""Whether a locked Python package is for another CUDA major than the bases, by its name or local version.
 
 `nvidia-cublas-cu12`, `cupy-cuda12x`, `jax-cuda12-plugin`, `torch==2.11.0+cu128`: a word `cu` or `cuda` with the major
 and maybe more. Libraries of two majors in one process break it (vllm-project/vllm issue 30628), and each is gigabytes.

@@ -1,4 +1,4 @@
-"""How many bytes does a target download for each locked Python package? The nouns of constraints/sizes.toml.
+"""Download sizes of locked Python packages, as constraints/sizes.toml states them.
 
 A size is that of the one file that the target takes: its best wheel, or the source archive of what is compiled for it.
 `invoke lock` writes the file, and python_sizes_refresh says how; pip-compile's own files stay as it writes them.

@@ -1,4 +1,4 @@
-"""What did `invoke lock` move, as a person reads it? Rows of one neutral kind, as a table and as Markdown."""
+"""Moves of locked packages, as a table for a terminal and as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the OS packages of a root image and of the sets on top of it fit? No package may be in two versions."""
+"""Conflicts between OS locks: a root image and the sets on it must agree on every package."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import Pins
-    from dynamo_containers.upstream.apt import Package
 
 REMEDY = "Renew them with: invoke lock --only os"
 

@@ -1,4 +1,4 @@
-"""Which .debs or RPMs is a root image made of, and what does the mirror offer in their place once it dropped one?
+"""Locks of OS packages: .debs and RPMs of root images and of the sets on them, and drift from a lock.
 
 A set of packages on top of a root image has a lock of the same kind, without what the root image has already.
 A lock is a text file, one package a line: name, version, architecture, archive, path in the archive, size, sha256.
@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
 from dynamo_containers.errors import LockError
-from dynamo_containers.upstream import apt
+from dynamo_containers.facts.locks.os_package import Package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,6 +127,13 @@ class OsLock:
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
+def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
+    """Return the lock of a set of packages, or of what is installed on a registry's root image by the role's name."""
+    if name in bases.extended:
+        return OsLock(bases=bases, role=name, platform=platform)
+    return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drift:
     """A locked package that the mirror no longer has, and what took its place ('' for nothing)."""
@@ -137,7 +143,7 @@ class Drift:
     used: str
 
 
-def render(lock: OsLock, packages: tuple[apt.Package, ...], moment: str = "", on: str = "") -> str:
+def render(lock: OsLock, packages: tuple[Package, ...], moment: str = "", on: str = "") -> str:
     """Return the lock's text, sorted by name so that a change is a small diff.
 
     Args:
@@ -154,7 +160,7 @@ def render(lock: OsLock, packages: tuple[apt.Package, ...], moment: str = "", on
     return HEADER + f"{INPUTS}{lock.inputs}\n" + stated + "".join(lines)
 
 
-def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+def read(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     """Return the locked packages.
 
     Raises:
@@ -166,7 +172,7 @@ def read(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
     return parse(lock, path.read_text(encoding="utf-8"))
 
 
-def known(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
+def known(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     """Return what the lock lists, stale or not, as far as it can be read: what a new one is compared with."""
     path = folder / lock.file
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -177,7 +183,7 @@ def known(lock: OsLock, folder: Path) -> tuple[apt.Package, ...]:
     return tuple(found)
 
 
-def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
+def parse(lock: OsLock, text: str) -> tuple[Package, ...]:
     """Read a lock's text; see `read`."""
     lines = text.splitlines()
     if f"{INPUTS}{lock.inputs}" not in lines:
@@ -186,13 +192,13 @@ def parse(lock: OsLock, text: str) -> tuple[apt.Package, ...]:
     return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
 
 
-def _package(lock: OsLock, line: str) -> apt.Package:
+def _package(lock: OsLock, line: str) -> Package:
     words = line.split()
     if len(words) != 7 or not words[6].startswith("sha256:") or not words[5].isdigit():  # noqa: PLR2004 - see HEADER
         what = f"{lock.file} has a line that is no package: {line!r}"
         raise _refresh_needed(what)
     name, version, architecture, archive, path, size, digest = words
-    return apt.Package(
+    return Package(
         name=name,
         version=version,
         architecture=architecture,
@@ -224,7 +230,7 @@ def _refresh_needed(what: str) -> LockError:
     return LockError(f"{what}.\nRefresh it with: invoke lock --only os")
 
 
-def drifts(locked: tuple[apt.Package, ...], used: tuple[apt.Package, ...]) -> tuple[Drift, ...]:
+def drifts(locked: tuple[Package, ...], used: tuple[Package, ...]) -> tuple[Drift, ...]:
     """Return the packages in which what is used differs from what is locked."""
     before = {package.name: package.version for package in locked}
     after = {package.name: package.version for package in used}
@@ -257,8 +263,3 @@ def _stated(lock: OsLock, folder: Path, what: str) -> str:
     path = folder / lock.file
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return next((line.removeprefix(what) for line in lines if line.startswith(what)), "")
-
-
-def write(lock: OsLock, folder: Path, packages: tuple[apt.Package, ...], moment: str = "", on: str = "") -> None:
-    """Write the lock, whole or not at all; see `render`."""
-    process.write(process.Document(path=folder / lock.file, text=render(lock, packages, moment, on)))

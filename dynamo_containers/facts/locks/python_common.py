@@ -1,4 +1,4 @@
-"""What do the locks of several images have in common? Values only: whole locks are parted, and put together again.
+"""What the locks of several images have in common: whole locks are split, and put together again.
 
 The packages that all of them have in the same version, with the same files, stand in the lock of the shared layer, and
 each image's own lock has the rest. pip-compile knows nothing of it: it makes the whole lock of each image.

@@ -1,4 +1,4 @@
-"""Which sets of Python packages are installed together, and on what does each stand? From the table of images alone."""
+"""Layers of Python packages: which are installed together, and on which layers each is based."""
 
 from __future__ import annotations
 

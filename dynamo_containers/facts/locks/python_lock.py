@@ -1,4 +1,4 @@
-"""Which Python locks exist, what is each one made from, and is it current?
+"""Python locks: which exist, what each is made from, and whether it is current.
 
 A lock is one file per layer, bases and architecture: `constraints/<layer>-<bases>-<arch>.txt`. The layer's file in
 requirements/ says whether a package is installed; the lock says which version, by hash. An upper layer is constrained

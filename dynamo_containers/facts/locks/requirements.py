@@ -1,4 +1,4 @@
-"""What does a Python lock say? Its pins, and what its environment has from the locks below; values only."""
+"""Parser of a Python lock: its pins, and the pins of its environment from the locks below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many bytes of an image's files has each package? Run inside the image, by its own Python; it prints JSON.
+"""Bytes of an image by package and file; run inside the image by its own Python, prints JSON.
 
 Nothing but the standard library is there. What wheels installed stands in their RECORD
 (https://packaging.python.org/en/latest/specifications/recording-installed-packages/), what dpkg installed in the lists

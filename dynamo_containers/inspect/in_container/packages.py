@@ -1,4 +1,4 @@
-"""Which packages does the image have in which this runs? Prints them as JSON; nothing of this project is in there.
+"""Packages of the image in which this runs, printed as JSON.
 
 `{"Python": {name: version}, "OS": {...}, "wheelhouse": {...}}`: the distributions of the Python that runs it
 (https://packaging.python.org/en/latest/specifications/recording-installed-packages/), dpkg's own list, and the wheels

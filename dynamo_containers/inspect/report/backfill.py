@@ -1,4 +1,4 @@
-"""What does the engine still know of builds whose reports lack it? Their steps, and the sizes of their images.
+"""Steps and sizes of earlier builds that their reports lack, queried from the engine.
 
 BuildKit keeps the records of the last 50 builds of targets, two days long (moby/buildkit: docs/buildkitd.toml.md), and
 an image has a name until the next one gets it: what is gone by then stays unknown, with the reason.

@@ -1,4 +1,4 @@
-"""Where does each step of a graph stand in a drawing? Values only: a graph in, rows of places and lines out.
+"""Layout of a drawn graph: rows of places and lines.
 
 The usual way for graphs that have a direction (Sugiyama, Tagawa and Toda, 1981): a row for each distance from what
 needs nothing, bends where a line passes a row, few crossings, and each step near what it is joined to.

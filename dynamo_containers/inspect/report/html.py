@@ -1,4 +1,4 @@
-"""How are the last builds shown? Pure: their reports give one HTML page that needs no network, font or script.
+"""HTML page of the reports; it needs no network, font or script.
 
 What is drawn is computed here; page.html says where it stands, page.css how it looks. Jinja escapes whatever a report
 says: names, errors and logs come from everywhere.

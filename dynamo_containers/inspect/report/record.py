@@ -1,4 +1,4 @@
-"""What does a report say of one build? Values only, and their form as JSON."""
+"""Report of one build: its values, and their JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down of a build while it runs? Its report, however the build ends: well, badly or by Ctrl-C.
+"""Recorder of a running build: its report is written however the build ends.
 
 A build that was quick asks the engine nothing: it keeps the names of BuildKit's records, and who reads the report asks
 (docs/adr/0017).
@@ -19,12 +19,12 @@ from dynamo_containers.engine import build_refs
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
 from dynamo_containers.facts.catalogue import Way
-from dynamo_containers.inspect.report import record, redact, store
+from dynamo_containers.inspect.report import build_records, record, redact, store
 from dynamo_containers.inspect.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
-from dynamo_containers.plan import bake, bake_calls, container
+from dynamo_containers.plan import bake, container
 from dynamo_containers.plan.target import TARGET, needed
 from dynamo_containers.platforms import native_platform
 
@@ -151,7 +151,7 @@ class Note:
         if self._at is None:
             return
         state = build_refs.state_folder(self._environment)
-        found = bake_calls.records(self._machines, state, self._at, done=self._ended)
+        found = build_records.records(self._machines, state, self._at, done=self._ended)
         records = {ref: step for each in found for ref, step in each.items()}
         machines = tuple(_machine(*each) for each in zip(self._machines, found, strict=True) if each[0].name)
         self.report = replace(self.report, records=records, machines=machines)

@@ -1,4 +1,4 @@
-"""What must not stand in a report that people pass on? The logins of addresses, in whatever a program wrote."""
+"""Removal of credentials from reports."""
 
 from __future__ import annotations
 

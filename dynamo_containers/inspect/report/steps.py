@@ -1,4 +1,4 @@
-"""What did each step of the graph do? Pure: BuildKit's records of its targets give the steps as people know them."""
+"""Steps of a build with times, from BuildKit's records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where are the reports of the last builds? One file each below .build/reports, and the last one at .build/report.json.
+"""Store of reports: one file each below .build/reports, the last one at .build/report.json.
 
 Each is written beside its place and renamed, under a name of its own: two builds at once have a report each, and
 .build/report.json is that of the one that ended last.

@@ -1,4 +1,4 @@
-"""How is a treemap laid out? Values only: sizes in, rectangles out, whose areas are as the sizes."""
+"""Layout of a treemap: sizes in, rectangles out."""
 
 from __future__ import annotations
 

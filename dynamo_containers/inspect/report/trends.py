@@ -1,4 +1,4 @@
-"""What do the reports say of images? Values only: their last sizes, what two of them share, and how they grew."""
+"""Sizes of images over time, and what two images share."""
 
 from __future__ import annotations
 

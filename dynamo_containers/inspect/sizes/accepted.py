@@ -1,4 +1,4 @@
-"""Which sizes of images were accepted last? containers/accepted-sizes.toml, written by `invoke build.accept-sizes`."""
+"""Accepted sizes of images: containers/accepted-sizes.toml, written by `invoke build.accept-sizes`."""
 
 from __future__ import annotations
 

@@ -1,32 +1,18 @@
-"""Is an image within its budget, and what grew? Pure: a row of images.toml, sizes and accepted numbers give a table."""
+"""Verdict on a budget: what is over, and which layers grew."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dynamo_containers.facts.budget import BUMP, LAYERS, SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.inspect.sizes.manifest import ImageSize
-    from dynamo_containers.toml_table import Table
 
 MB = 10**6
-LAYERS = "layers"
-SECOND = "second-backend-mb"
-BUMP = "dynamo-bump-mb"
-KEYS = ("compressed-mb", "uncompressed-mb", "largest-layer-mb", LAYERS, SECOND, BUMP)
-
-
-def read(row: Table) -> Mapping[str, int]:
-    """Read a row `images.NAME.budget.PLATFORM`; key -> at most.
-
-    Raises:
-        UsageError: a key is unknown or no whole number.
-    """
-    budget = {key: row.integer(key) for key in KEYS if key in row.keys_left()}
-    row.refuse_the_rest()
-    return budget
 
 
 def numbers(image: ImageSize, *, bump: int | None = None, second: int | None = None) -> dict[str, int]:

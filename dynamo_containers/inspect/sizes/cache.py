@@ -1,4 +1,4 @@
-"""How big was an image when it was measured? By its digest, below .build/sizes: the same bytes weigh the same."""
+"""Cache of measured sizes, by image digest, below .build/sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what a build made within its budget? Asks the engine once per new image; a checked one is remembered by its id."""
+"""Check of built images against their budgets; each new image is measured once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import process
 from dynamo_containers.errors import CheckFailedError, CommandFailedError
+from dynamo_containers.facts.budget import SECOND
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import budget as sizes_budget
@@ -96,31 +97,19 @@ def _judge(request: Request, measured: tuple[Built, ...], environment: Mapping[s
 
 def unmeasured(budget: Mapping[str, int], built: Built) -> tuple[str, ...]:
     """Return a line for each number of a budget that was not measured, with the reason where one is known."""
-    lines = [
-        f"  {key} was NOT MEASURED"
-        for key in sizes_budget.unmeasured(budget, built.numbers)
-        if key != sizes_budget.SECOND
-    ]
-    if sizes_budget.SECOND in budget:
+    lines = [f"  {key} was NOT MEASURED" for key in sizes_budget.unmeasured(budget, built.numbers) if key != SECOND]
+    if SECOND in budget:
         lines += [
-            f"  {sizes_budget.SECOND} was NOT MEASURED beside {each.name}: {each.said}"
-            for each in built.besides
-            if not each.layers
+            f"  {SECOND} was NOT MEASURED beside {each.name}: {each.said}" for each in built.besides if not each.layers
         ]
-        lines += (
-            [] if built.besides else [f"  {sizes_budget.SECOND} was NOT MEASURED: no other image shares its packages"]
-        )
+        lines += [] if built.besides else [f"  {SECOND} was NOT MEASURED: no other image shares its packages"]
     return tuple(lines)
 
 
 def _fault(request: Request, built: Built, rows: tuple[sizes_budget.Over, ...], environment: Mapping[str, str]) -> str:
     accepted = accepted_sizes.read(request.catalogue.folder).get(built.name, Accepted())
     known = [f"{each.name} ({each.said})" for each in built.besides if each.layers]
-    beside = (
-        [f"  {sizes_budget.SECOND} is beside {', '.join(known)}"]
-        if sizes_budget.SECOND in {row.key for row in rows}
-        else []
-    )
+    beside = [f"  {SECOND} is beside {', '.join(known)}"] if SECOND in {row.key for row in rows} else []
     try:
         contents = image_contents.table(size_measure.contents(request, built, environment), accepted.contents)
     except CommandFailedError as error:
@@ -161,5 +150,5 @@ def accepted_of(built: Built, contents: Mapping[str, int]) -> Accepted:
 def row(built: Built, platform: str) -> str:
     """Return what was measured as a row of images.toml to copy."""
     lines = (f"{key} = {number}" for key, number in built.numbers.items())
-    lacking = (f"# {line.strip()}" for line in unmeasured({sizes_budget.SECOND: 0}, built) if built.image.shares)
+    lacking = (f"# {line.strip()}" for line in unmeasured({SECOND: 0}, built) if built.image.shares)
     return "\n".join((f'# {built.name}\n[images.{built.image.name}.budget."{platform}"]', *lines, *lacking))

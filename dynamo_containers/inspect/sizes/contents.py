@@ -1,4 +1,4 @@
-"""What is in an image by package and file, and what of it grew? Values only; in_container/contents.py measures them."""
+"""Contents of an image by package and file, and what grew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How big is an image, layer by layer? From its manifest and its history; values only.
+"""Size of an image by layer, from its manifest and history.
 
 See https://github.com/opencontainers/image-spec/blob/main/manifest.md and config.md: the layers of a manifest are those
 lines of the history that are not empty, in the same order.

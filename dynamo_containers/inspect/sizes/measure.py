@@ -1,4 +1,4 @@
-"""How big is what a build made? Asks the engine, and reads manifests where the private one keeps them."""
+"""Measurement of a built image, by the engine or from manifests of the private one."""
 
 from __future__ import annotations
 

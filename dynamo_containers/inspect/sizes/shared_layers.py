@@ -1,4 +1,4 @@
-"""What does a backend's image cost where another one is pulled already? Pure: digests of layers in, bytes out.
+"""Cost of a second backend: bytes to pull where another image is already there.
 
 The other image is the one that this checkout would make, or the answer is about something else: it is compared by the
 locks that it was made from, which its label `ai.dynamo.lock` has, and by what drifted.

@@ -1,4 +1,4 @@
-"""What does the mirror have now of the OS packages and programs, and what moved by that?
+"""Locks of Debian's packages and binaries: what the mirror has now, and what moved.
 
 What did not move keeps the time when it was locked, so that an unchanged lock is an unchanged file.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.pins import Pin
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.prepare import apt_resolve, programs
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import ReleasePin
     from dynamo_containers.platforms import Platform
-    from dynamo_containers.upstream.apt import Apt, Package
+    from dynamo_containers.upstream.apt import Apt
 
     Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin | ReleasePin]
 
@@ -42,7 +44,7 @@ def refresh(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
     for lock in wanted:
         before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
         same = stated and before == after[lock.file]
-        os_lock.write(lock, folder, after[lock.file], stated if same else moment())
+        write_lock(lock, folder, after[lock.file], stated if same else moment())
         moved += os_moves(lock, before, after[lock.file])
     return moved
 

@@ -1,4 +1,4 @@
-"""What does a root image of a registry say, to whom locks are made on it? The engine asks it, in one step of a build.
+"""Packages that a root image of a registry has installed, read in one build step.
 
 What is installed in it and which keys its own apt trusts is read once: the image is named by digest, so that stays
 true, and stands below .build under that digest. Its own dnf is asked each time (lock/os/rpm.py).

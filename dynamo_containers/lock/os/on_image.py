@@ -1,4 +1,4 @@
-"""Which OS packages are installed on root images of registries? Locked on what those have, from their own archive.
+"""Locks of OS packages on root images of registries, from the distribution's own archive.
 
 An image by digest and an archive at one moment decide these locks; nothing is bootstrapped from them, so a new one
 leaves the epoch as it is. All locks on one image and platform are made from one reading, or none of them is.
@@ -16,6 +16,7 @@ from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.lock.os import debian as os_debian
 from dynamo_containers.lock.os import image_status
 from dynamo_containers.lock.os import rpm as os_rpm
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.upstream import apt
 from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, Unreached
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import Pins
-    from dynamo_containers.upstream.apt import Package
 
 UNSIGNED = re.compile(
     r"is not signed|GPG error|signatures? (?:was|were|is) invalid|couldn't be verified", re.IGNORECASE
@@ -110,7 +111,7 @@ def _update(private: apt.Apt, lock: OsLock) -> None:
 def _written(folder: Path, lock: OsLock, after: tuple[Package, ...], pins: Pins) -> tuple[Move, ...]:
     before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
     moment = stated if stated and before == after else os_debian.moment()
-    os_lock.write(lock, folder, after, moment, image_reference.digest(pins, lock.bases, lock.role, lock.platform))
+    write_lock(lock, folder, after, moment, image_reference.digest(pins, lock.bases, lock.role, lock.platform))
     return os_debian.os_moves(lock, before, after)
 
 

@@ -1,4 +1,4 @@
-"""Which RPMs go on a root image of a registry? What its own dnf answers, which the engine asks inside the image.
+"""RPMs for a root image of a registry, resolved by the image's own dnf.
 
 There dnf knows what is installed and, unlike any on this machine, is the one that the image's packages are made for.
 It reads the repositories that images.toml names (their mirrors, where this machine has some) and nothing else, fetches
@@ -17,9 +17,9 @@ from dynamo_containers import process
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.lock.os import image_status
 from dynamo_containers.prepare import build_secrets
-from dynamo_containers.upstream.apt import Package
 from dynamo_containers.upstream.unreachable import one_line
 
 if TYPE_CHECKING:

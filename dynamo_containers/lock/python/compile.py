@@ -1,4 +1,4 @@
-"""How does pip-compile make a lock for a target that is not the machine it runs on?
+"""pip-compile for a target that is not the machine it runs on; run as a child process.
 
 pip-tools has no target platform (its issues 585, 1326, 2050) and asks the interpreter it runs on. Four things decide,
 and this process sets them before it runs pip-compile:
@@ -38,8 +38,8 @@ from piptools.scripts import compile as pip_compile
 from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, UsageError
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
+from dynamo_containers.facts.locks.python_moves import Findings
 from dynamo_containers.lock.python.cooldown import Cooldown
-from dynamo_containers.lock.python.report import Findings
 from dynamo_containers.lock.python.repository import TargetRepository, note_sizes
 from dynamo_containers.lock.python.target import environment
 from dynamo_containers.process import Document, write

@@ -1,4 +1,4 @@
-"""Which releases are too young for a lock, by the time that their index states (PEP 700)?
+"""Cooldown: releases that are too young for a lock, by the upload time of their index (PEP 700).
 
 pip can leave out what was uploaded after a given time, and refuses an index that states no time. What it has no words
 for is said here: the exempt packages, and the releases that are locked already and stay. Imported only by the process

@@ -1,4 +1,4 @@
-"""When is an index's answer about a package to be believed?
+"""Whether the answer of an index about a package is usable.
 
 pip skips a page that it could not get or read, and then says that the package has no release: a broken index would look
 like a missing package. Here only "404, no such page" means that; anything else that is no whole page is an error that

@@ -1,4 +1,4 @@
-"""At which index does pip ask for a package? The machine's own, but for the packages that have one in images.toml.
+"""Index of a package: the machine's own, or the index that images.toml names for it.
 
 A package with an index of its own is asked for there and nowhere else, so that nobody can slip another one in under its
 name at the other index. Imported only by the process that runs pip-compile.

@@ -1,4 +1,4 @@
-"""How does pip-compile see the index when it locks for a target? Through this, in place of its own PyPIRepository."""
+"""Package repository of pip-compile for a target, in place of its PyPIRepository."""
 
 from __future__ import annotations
 

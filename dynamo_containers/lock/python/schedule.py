@@ -1,4 +1,4 @@
-"""Which Python locks are meant, in which order are they made, and with which command? Values; python_lock_make acts."""
+"""Order and commands of the Python locks to make; pure, update.py runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a target in the words of pip: markers, Python version, wheel tags? Values only."""
+"""Target of a lock in pip's terms: markers, Python version, wheel tags."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import UnreachableError, UsageError
 from dynamo_containers.facts.locks import python_common
 from dynamo_containers.facts.locks.python_lock import header, not_locked_below, shares, texts_of, why_stale
+from dynamo_containers.facts.locks.python_moves import Findings, Unlike, moves, warning
 from dynamo_containers.facts.locks.requirements import read, readable
 from dynamo_containers.lock.python import sizes as python_sizes
-from dynamo_containers.lock.python.report import Findings, Unlike, moves, warning
 from dynamo_containers.lock.python.schedule import findings_file, plan, to_upgrade, units, waves
 from dynamo_containers.process import Document, Plan, execute, write
 from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, Unreached
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.lock.python.report import Move
+    from dynamo_containers.facts.locks.python_moves import Move
     from dynamo_containers.lock.python.schedule import Wish
 
 AT_ONCE = 2

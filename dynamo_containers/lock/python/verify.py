@@ -1,4 +1,4 @@
-"""Does uv, which shares no code with pip-compile, accept a Python lock for its target?"""
+"""Verification of a Python lock by uv, which shares no code with pip-compile."""
 
 from __future__ import annotations
 

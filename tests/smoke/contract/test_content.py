@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.prepare import os_packages
 from tests.smoke.any.test_layers import FOREIGN
 from tests.smoke.locks import broken, locked_environment
 
@@ -79,7 +78,7 @@ def test_the_os_packages_equal_their_lock(
     probe: Mapping[str, Any], labels: Mapping[str, str], row: Image, bases: Bases, platform: Platform
 ) -> None:
     root = os_lock.OsLock(bases=bases, role="runtime", platform=platform)
-    locks = (root, *(os_packages.lock_of(bases, name, platform) for name in row.os_packages))
+    locks = (root, *(os_lock.lock_of(bases, name, platform) for name in row.os_packages))
     locked = {package.name: package.version for lock in locks for package in os_lock.read(lock, ROOT)}
     # What the mirror no longer has was replaced, and the label says by what; '' for nothing.
     drift = dict(word.split("=", 1) for word in labels.get("ai.dynamo.drift", "").split())

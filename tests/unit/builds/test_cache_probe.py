@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.builds import cache_faults, cache_probe
+from dynamo_containers.builds import cache_probe
 from dynamo_containers.builds.cache_probe import Engine
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.plan.caches import Cache, Caches
@@ -123,13 +123,13 @@ inspect) [ "$5" = new ] && cat "$SAID" ;;
 esac"""
     (tmp_path / "said").write_text(json.dumps({"Error": {"Message": message}}), encoding="utf-8")
     asked = Engine(buildx=("sh", "-c", script, "buildx"), environment={"SAID": f"{tmp_path}/said"}, folder=tmp_path)
-    assert cache_faults.of_reading(asked, (HERE,), "2026-11-24T18:00:00") == line
+    assert cache_probe.reading_fault(asked, (HERE,), "2026-11-24T18:00:00") == line
 
 
 def test_a_buildx_without_a_history_knows_of_no_fault(tmp_path: Path) -> None:
     asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
-    assert cache_faults.of_reading(asked, (HERE,), "2026-11-24T18:00:00") == ""
-    assert cache_faults.of_writing(asked, "a/b/new") == ""
+    assert cache_probe.reading_fault(asked, (HERE,), "2026-11-24T18:00:00") == ""
+    assert cache_probe.writing_fault(asked, "a/b/new") == ""
 
 
 def test_a_cache_that_was_not_written_is_found_in_the_log_of_the_build() -> None:
@@ -137,5 +137,5 @@ def test_a_cache_that_was_not_written_is_found_in_the_log_of_the_build() -> None
     log = (
         f"{json.dumps({'vertexes': [{'digest': '1', 'name': '[os 1/2] RUN'}]})}\n{json.dumps({'vertexes': [vertex]})}\n"
     )
-    assert cache_faults.failure(log) == "error writing layer blob: denied"
-    assert cache_faults.failure(log.partition("\n")[0]) == ""
+    assert cache_probe.failure(log) == "error writing layer blob: denied"
+    assert cache_probe.failure(log.partition("\n")[0]) == ""

@@ -12,7 +12,7 @@ from dynamo_containers.errors import CommandFailedError, UsageError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect import explain, explain_inputs
 from dynamo_containers.inspect.explain import Content, Part, Step
-from dynamo_containers.plan import bake, container, recipe
+from dynamo_containers.plan import bake, container, dockerfile
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import input_digests, inputs
 
@@ -41,24 +41,24 @@ STEPS = {
     "runtime": {"contexts": {"below": "target:packages"}},
 }
 RECIPES = {
-    "os": recipe.parse("FROM root-${TARGETARCH}\nRUN zero\n"),
-    "tools": recipe.parse("FROM root-${TARGETARCH}\nRUN zero\n"),
-    "packages": recipe.parse(LINKED),
-    "runtime": recipe.parse(RUNNING),
+    "os": dockerfile.summary("FROM root-${TARGETARCH}\nRUN zero\n"),
+    "tools": dockerfile.summary("FROM root-${TARGETARCH}\nRUN zero\n"),
+    "packages": dockerfile.summary(LINKED),
+    "runtime": dockerfile.summary(RUNNING),
 }
 INPUTS = {name: {f"containers/{name}/Dockerfile": name} for name in STEPS}
 
 
 def test_a_dockerfile_says_what_it_uses() -> None:
-    assert recipe.parse(RUNNING) == recipe.Recipe(
+    assert dockerfile.summary(RUNNING) == dockerfile.Summary(
         about="Runs something for long",
         arguments=frozenset({"UID"}),
-        mounts=(recipe.Mount(context="lock", source="${TARGETARCH}.txt"),),
-        stands_on="below",
-        rests=False,
+        mounts=(dockerfile.Mount(context="lock", source="${TARGETARCH}.txt"),),
+        based_on="below",
+        relocatable=False,
     )
-    assert recipe.parse(LINKED).rests
-    assert recipe.parse(LINKED).about == "A layer of packages"
+    assert dockerfile.summary(LINKED).relocatable
+    assert dockerfile.summary(LINKED).about == "A layer of packages"
 
 
 def test_the_layers_of_an_image_are_the_steps_that_stand_on_each_other() -> None:

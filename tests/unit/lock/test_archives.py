@@ -24,7 +24,7 @@ from dynamo_containers.prepare import programs
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.upstream.outcome import Outcome
+    from dynamo_containers.upstream.unreachable import Outcome
     from tests.unit.conftest import Server
 
 AMD, KEY = Platform.AMD64, ("debian", "etcd", Platform.AMD64)

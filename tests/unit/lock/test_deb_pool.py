@@ -11,13 +11,13 @@ import pytest
 
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.bases import Sources
-from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, render
 from dynamo_containers.lock import deb_pool, selection
 from dynamo_containers.lock import update as lock_update
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import deb_origins
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def locked(catalogue: Catalogue, server: Server, fake_apt: FakeApt) -> Catalogue
     fake_apt.sources(f"{server.address}/debian")
     server.files |= {f"/debian/{BASH.path}": CONTENT, f"/debian/{ETCD.path}": b"etcd"}
     for each in selection.os_locks(catalogue):
-        os_lock.write(each, catalogue.folder, (BASH,))
+        write_lock(each, catalogue.folder, (BASH,))
     pins = Pins(epoch=1, programs={("debian", "etcd", platform): ETCD for platform in Platform}, roots={})
     (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     return catalogue

@@ -15,6 +15,7 @@ from dynamo_containers.facts.pins import PINS_FILE, Pin, PinnedRoot, PinnedSourc
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt
 from dynamo_containers.upstream.unreachable import Unreached
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.os_lock import OsLock
-    from dynamo_containers.upstream.apt import Package
+    from dynamo_containers.facts.locks.os_package import Package
     from tests.unit.conftest import FakeApt
 
 MIRRORS = {
@@ -179,7 +180,7 @@ def locked(
     packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
     digests = {}
     for number, each in enumerate(selection.os_locks(catalogue)):
-        os_lock.write(each, catalogue.folder, packages, "20231114T221320Z")
+        write_lock(each, catalogue.folder, packages, "20231114T221320Z")
         digests[each.role, each.platform] = f"sha256:{number:064}"
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
             for epoch in (THEN, NOW):
@@ -244,7 +245,7 @@ def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> Non
 
 def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
     for each in selection.os_locks(locked):
-        os_lock.write(each, locked.folder, os_lock.read(each, locked.folder))
+        write_lock(each, locked.folder, os_lock.read(each, locked.folder))
     pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
     pins.write_text("".join(line for line in lines if not line.startswith("locked")), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers.builds import source_reach
+from dynamo_containers.builds import diagnosis
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.bases import PackageSet
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
@@ -199,7 +199,7 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | N
 
 
 def faults_of(folder: Path, commit: str) -> list[str]:
-    return source_reach.faults({"dynamo": Source(context=f"file://{folder}#{commit}", local=False)})
+    return diagnosis.source_faults({"dynamo": Source(context=f"file://{folder}#{commit}", local=False)})
 
 
 def test_a_repository_that_has_the_commit_is_at_no_fault(dynamo: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_repository_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 
 def test_a_checkout_is_not_asked(tmp_path: Path) -> None:
-    assert source_reach.faults({"dynamo": Source(context=str(tmp_path), local=True)}) == []
+    assert diagnosis.source_faults({"dynamo": Source(context=str(tmp_path), local=True)}) == []
 
 
 # Steps

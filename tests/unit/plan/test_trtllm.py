@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers.builds import smoke
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.locks import python_lock
@@ -62,12 +63,12 @@ def test_a_build_says_which_index_and_registries_it_needs_and_what_to_run(catalo
 
 def test_a_smoke_test_says_that_it_could_not_check(catalogue: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
-        smoke_tests.check_locks(smoke_tests.requests(catalogue, "trtllm", Platform.AMD64))
+        smoke.check_locks(smoke_tests.requests(catalogue, "trtllm", Platform.AMD64))
     assert str(caught.value) == f"Could not check the image trtllm; no test was run.\n{NEVER_LOCKED}"
 
 
 def test_an_image_that_is_locked_can_be_checked(catalogue: Catalogue) -> None:
-    smoke_tests.check_locks(smoke_tests.requests(catalogue, "frontend", Platform.AMD64))
+    smoke.check_locks(smoke_tests.requests(catalogue, "frontend", Platform.AMD64))
 
 
 # Its bases

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamo_containers import state
 from dynamo_containers.errors import NoSpaceError
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import disk_space
@@ -79,5 +80,5 @@ def test_what_was_built_is_forgotten_with_its_engine(tmp_path: Path) -> None:
     assert file != disk_space.record(tmp_path, ("ci", "linux/amd64"))
     disk_space.remember(file)
     assert file.is_file()
-    disk_space.forget(tmp_path)
+    state.forget_builds(tmp_path)
     assert not file.exists()

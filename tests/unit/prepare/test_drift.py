@@ -15,11 +15,12 @@ from dynamo_containers import process
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, load_pins, render
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan import bake
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs, oci_layout
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ def pin_etcd(folder: Path, pins: Pins, pin: Pin) -> None:
 def lose_a_package(folder: Path) -> None:
     """Let the lock of the runtime's root image name a version that never existed."""
     bases = load_catalogue(folder).bases["debian"]
-    os_lock.write(os_lock.OsLock(bases=bases, role="runtime", platform=Platform.AMD64), folder, (LOST,))
+    write_lock(os_lock.OsLock(bases=bases, role="runtime", platform=Platform.AMD64), folder, (LOST,))
 
 
 def lose_a_program(folder: Path) -> None:

@@ -15,7 +15,7 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_cat
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
 from dynamo_containers.plan import bake, layer_split
 from dynamo_containers.platforms import Platform, native_platform
-from dynamo_containers.prepare import build_secrets, inputs, request_roots
+from dynamo_containers.prepare import build_secrets, inputs, layer_pins, root_images
 from dynamo_containers.prepare.oci_layout import RootImage
 
 if TYPE_CHECKING:
@@ -101,30 +101,30 @@ def runtime(catalogue: Catalogue) -> OsLock:
 
 
 def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    assert request_roots.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
+    assert root_images.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
 
 
 def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    rows = request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
+    rows = root_images.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
 
 
 def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
     drift = (Drift(name="bash", locked="5.2-2", used="5.2-3"),)
-    assert request_roots.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
+    assert root_images.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
 
 
 def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
     strict = replace(runtime, bases=replace(runtime.bases, strict=True))
     with pytest.raises(LockError) as caught:
-        request_roots.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
+        root_images.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert PINNED in str(caught.value)
     assert OTHER in str(caught.value)
 
 
 def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
-        request_roots.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
+        root_images.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
 
 
 @pytest.fixture
@@ -203,8 +203,8 @@ def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_t
 ) -> None:
     both = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["all"])
     one = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["linux/amd64"])
-    assert {lock.platform for lock in request_roots.locks(both) if lock.role == "devel"} == set(both.platforms)
-    assert not [lock for lock in request_roots.locks(one) if lock.role == "devel"]
+    assert {lock.platform for lock in root_images.locks_of(both) if lock.role == "devel"} == set(both.platforms)
+    assert not [lock for lock in root_images.locks_of(one) if lock.role == "devel"]
 
 
 def test_two_builds_may_cut_the_same_lock_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ def test_two_builds_may_cut_the_same_lock_at_once(tmp_path: Path, monkeypatch: p
 
     def after_another(text: str, how: layer_split.Cut, platform: Platform) -> dict[str, str]:
         monkeypatch.setattr(layer_split, "cut", cut)
-        others.append(layer_split.ensure(tmp_path, "debian", how, texts))
+        others.append(layer_pins.ensure(tmp_path, "debian", how, texts))
         return cut(text, how, platform)
 
     monkeypatch.setattr(layer_split, "cut", after_another)
-    assert layer_split.ensure(tmp_path, "debian", how, texts) == others[0]
+    assert layer_pins.ensure(tmp_path, "debian", how, texts) == others[0]

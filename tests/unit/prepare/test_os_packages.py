@@ -19,17 +19,18 @@ from dynamo_containers.facts.bases import PackageSet, Root
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE, Pins, load_pins, render
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os import debian as os_debian
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan import bake
 from dynamo_containers.plan import target as plan_target
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift as prepare_drift
 from dynamo_containers.prepare import os_packages
-from dynamo_containers.upstream.apt import Package
 from tests.unit.conftest import build_package
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def stacked(catalogue: Catalogue, bases: Bases) -> Catalogue:
 
 @pytest.fixture
 def compiler(bases: Bases) -> OsLock:
-    return os_packages.lock_of(bases, "compiler", Platform.AMD64)
+    return os_lock.lock_of(bases, "compiler", Platform.AMD64)
 
 
 def offer(server: Server, fake_apt: FakeApt, *, root: Package, above: tuple[Package, ...]) -> None:
@@ -101,9 +102,9 @@ def mirror(server: Server, fake_apt: FakeApt) -> Server:
 
 def write_locks(folder: Path, bases: Bases) -> None:
     for platform in Platform:
-        above = os_packages.lock_of(bases, "compiler", platform)
-        os_lock.write(above, folder, (GPP,))
-        os_lock.write(above.below, folder, (LIBC,))
+        above = os_lock.lock_of(bases, "compiler", platform)
+        write_lock(above, folder, (GPP,))
+        write_lock(above.below, folder, (LIBC,))
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -185,7 +186,7 @@ def test_a_set_that_moves_alone_moves_the_epoch_and_only_root_images_are_made_an
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: float(NOW))
     for each in selection.root_locks(stacked):
-        os_lock.write(each, stacked.folder, (LIBC,), "20231114T221320Z")
+        write_lock(each, stacked.folder, (LIBC,), "20231114T221320Z")
         for epoch in (THEN, NOW):
             leave_root_image(stacked.folder, each, (LIBC,), epoch, f"sha256:{'1' * 64}")
     process.write(
@@ -247,7 +248,7 @@ def test_another_lock_is_another_folder(stacked: Catalogue, bases: Bases, compil
     write_locks(stacked.folder, bases)
     before = os_packages.folder_of(stacked.folder, bases, "compiler")
     assert os_packages.folder_of(stacked.folder, bases, "compiler") == before
-    os_lock.write(compiler, stacked.folder, (NEW_GPP,))
+    write_lock(compiler, stacked.folder, (NEW_GPP,))
     moved = os_packages.folder_of(stacked.folder, bases, "compiler")
     assert moved != before
     assert moved.parent == stacked.folder / ".build/os-packages"

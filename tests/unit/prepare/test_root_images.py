@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import LockError
-from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.facts.locks.os_package import Package
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import oci_layout, root_images
 from dynamo_containers.prepare.oci_layout import RootImage
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ ARM = f"sha256:{'c' * 64}"
 def lock(catalogue: Catalogue) -> OsLock:
     """Return a lock that is written, with one package."""
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
-    os_lock.write(lock, catalogue.folder, (BASH,))
+    write_lock(lock, catalogue.folder, (BASH,))
     return lock
 
 
@@ -83,7 +83,7 @@ def test_a_root_image_of_anything_else_is_not_taken(catalogue: Catalogue, lock: 
 
 def test_several_root_images_come_back_with_their_locks(catalogue: Catalogue, lock: OsLock) -> None:
     other = replace(lock, platform=Platform.ARM64)
-    os_lock.write(other, catalogue.folder, (BASH,))
+    write_lock(other, catalogue.folder, (BASH,))
     images = {lock.file: made(catalogue.folder, lock, AMD), other.file: made(catalogue.folder, other, ARM)}
     found = root_images.ensure_all(catalogue.folder, [lock, other], EPOCH)
     assert {each.file: image for each, image in found} == images

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import UnsupportedHostError
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.upstream import apt
-from dynamo_containers.upstream.apt import Apt, Package
+from dynamo_containers.upstream.apt import Apt
 
 if TYPE_CHECKING:
     from tests.unit.conftest import FakeApt

@@ -12,10 +12,11 @@ import pytest
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.bases import Sources
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.os_package import Package
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import bootstrap
 from dynamo_containers.upstream import deb_origins, download
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
@@ -160,7 +161,7 @@ def test_strict_bases_build_from_the_pool_what_the_mirror_dropped(
 ) -> None:
     strict = replace(with_sources(bases, pool=f"{mirror.address}/kept"), strict=True)
     lock = os_lock.OsLock(bases=strict, role="runtime", platform=Platform.AMD64)
-    os_lock.write(lock, catalogue.folder, (PACKAGE,), THEN)
+    write_lock(lock, catalogue.folder, (PACKAGE,), THEN)
     with pytest.raises(LockError, match=r"^Neither the pool nor the mirror has what .*: libstdc\+\+6_1_amd64\.deb\.\n"):
         bootstrap.fetched(catalogue.folder, lock, (PACKAGE,))
     mirror.files[f"/kept/debian-security/{QUOTED}"] = CONTENT

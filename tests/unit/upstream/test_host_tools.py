@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import CommandFailedError, DownloadError
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.upstream import apt, host_tools
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import UnreachableError
-from dynamo_containers.lock import git_sources
 from dynamo_containers.platforms import Platform
-from dynamo_containers.upstream import registry, unreachable
+from dynamo_containers.upstream import git, registry, unreachable
 from dynamo_containers.upstream.registry import Client, Found
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def test_any_other_failure_is_nobody_reached_with_the_reason_in_one_line(
     ],
 )
 def test_the_commit_that_a_name_means(lines: str, commit: str) -> None:
-    assert git_sources.chosen(lines, "v1") == commit
+    assert git.commit_of(lines, "v1") == commit
 
 
 def test_an_old_pin_is_named_shortly_with_what_it_is_of() -> None:

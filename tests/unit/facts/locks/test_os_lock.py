@@ -12,8 +12,9 @@ from dynamo_containers.errors import LockError
 from dynamo_containers.facts.bases import Root
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.facts.locks.os_package import Package
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
@@ -119,12 +120,12 @@ def test_a_missing_lock_says_how_to_make_it(lock: OsLock, catalogue: Catalogue) 
 
 
 def test_a_written_lock_is_read_back(lock: OsLock, catalogue: Catalogue) -> None:
-    os_lock.write(lock, catalogue.folder, (BASH, LOGIN))
+    write_lock(lock, catalogue.folder, (BASH, LOGIN))
     assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
 
 
 def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, catalogue: Catalogue) -> None:
-    os_lock.write(lock, catalogue.folder, (BASH, LOGIN), "20231114T221320Z")
+    write_lock(lock, catalogue.folder, (BASH, LOGIN), "20231114T221320Z")
     lines = (catalogue.folder / lock.file).read_text(encoding="utf-8").splitlines()
     assert lines[2] == "# locked: 20231114T221320Z"
     assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)

@@ -11,6 +11,7 @@ import pytest
 
 from dynamo_containers.engine import build_refs, history
 from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.inspect.report import build_records
 from dynamo_containers.inspect.report import steps as report_steps
 from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
 from dynamo_containers.plan import bake, bake_calls
@@ -224,7 +225,7 @@ def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue
         )
         for place in ("*/*", "default/node")
     ]
-    found = bake_calls.records(machines, tmp_path, 200, done=False)
+    found = build_records.records(machines, tmp_path, 200, done=False)
     assert found == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
 
 

@@ -12,6 +12,7 @@ from dynamo_containers.errors import CommandFailedError, DownloadError, LockErro
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.facts.locks import os_conflicts, os_lock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.facts.pins import PINS_FILE, load_pins
 from dynamo_containers.lock import check as lock_check
@@ -22,9 +23,7 @@ from dynamo_containers.lock.os import on_image as os_on_image
 from dynamo_containers.lock.os import rpm as os_rpm
 from dynamo_containers.lock.os.image_status import Installed, Question
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import os_packages
 from dynamo_containers.upstream import apt, deb_origins
-from dynamo_containers.upstream.apt import Package
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def readable(own: Catalogue, monkeypatch: pytest.MonkeyPatch, here: None) -> Pat
 
 
 def lock_of(catalogue: Catalogue, name: str = "runtime", platform: Platform = Platform.AMD64) -> OsLock:
-    return os_packages.lock_of(catalogue.bases["cuda"], name, platform)
+    return os_lock.lock_of(catalogue.bases["cuda"], name, platform)
 
 
 def uri(name: str, platform: Platform = Platform.AMD64) -> str:

@@ -14,6 +14,7 @@ from dynamo_containers.errors import DownloadError, FatalError, LockError, Unrea
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
 from dynamo_containers.facts.locks import os_conflicts, os_lock
+from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.facts.pins import load_pins
 from dynamo_containers.lock import selection
@@ -21,10 +22,10 @@ from dynamo_containers.lock.os import image_status
 from dynamo_containers.lock.os import on_image as os_on_image
 from dynamo_containers.lock.os import rpm as os_rpm
 from dynamo_containers.lock.os.image_status import Question
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import build_secrets, os_packages
 from dynamo_containers.upstream import deb_origins, registry
-from dynamo_containers.upstream.apt import Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def own(own_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
 
 
 def lock_of(catalogue: Catalogue, name: str = "rust", platform: Platform = Platform.ARM64) -> OsLock:
-    return os_packages.lock_of(catalogue.bases["cuda"], name, platform)
+    return os_lock.lock_of(catalogue.bases["cuda"], name, platform)
 
 
 def both(catalogue: Catalogue) -> tuple[OsLock, ...]:
@@ -315,7 +316,7 @@ def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_ren
     file = deb_origins.stored(own.folder, LOCKED)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"an RPM")
-    os_lock.write(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
+    write_lock(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
     assert os_packages.ensure(own.folder, lock.bases, "rust", Platform.ARM64) == ()
     folder = os_packages.folder_of(own.folder, lock.bases, "rust") / "arm64"
     assert sorted(each.name for each in folder.iterdir()) == ["clang-devel.rpm", "drift"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dynamo_containers.facts.locks.python_moves import Move, compact, moves, report
 from dynamo_containers.facts.locks.requirements import LockedPackage
-from dynamo_containers.lock.python.report import Move, compact, moves, report
 
 A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64

@@ -1,4 +1,4 @@
-"""What moved in the Python locks, from what to what, in which of them, and what does that change for a download?"""
+"""Moves in the Python locks: versions, locks, and the change in download size."""
 
 from __future__ import annotations
 

@@ -1,0 +1,18 @@
+"""One .deb or RPM, by content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Package:
+    """One .deb, by content. `path` is relative to the root of `archive` (`debian`, `debian-security`, `ubuntu`)."""
+
+    name: str
+    version: str
+    architecture: str
+    archive: str
+    path: str
+    size: int
+    sha256: str

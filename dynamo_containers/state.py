@@ -1,0 +1,17 @@
+"""The files that this project keeps below .build of a checkout, and whose they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUILT = ".build/built"
+"""A file for each build that succeeded here, named by what decides it (prepare/disk_space.py)."""
+
+
+def forget_builds(folder: Path) -> None:
+    """Forget what was built from a checkout: the engine that had it is gone."""
+    for file in (folder / BUILT).glob("*"):
+        file.unlink(missing_ok=True)
