@@ -17,7 +17,7 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from dynamo_containers import broken_pipe
+from dynamo_containers import broken_pipe, platforms
 from dynamo_containers.errors import INTERRUPTED, FatalError
 from dynamo_containers.facts import catalogue
 
@@ -225,7 +225,7 @@ def up(c: Context, platform: list[str]) -> None:
     from dynamo_containers import engine
 
     with _messages():
-        engine.up(catalogue.ROOT, catalogue.parse_platforms(platform))
+        engine.up(catalogue.ROOT, platforms.parse_platforms(platform))
 
 
 @task

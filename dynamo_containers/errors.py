@@ -7,6 +7,11 @@ Every kind has its own exit code; they are all defined here so that they stay di
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class FatalError(Exception):
     """A foreseen failure: the message is for the person at the terminal, `exit_code` for the script."""
@@ -72,6 +77,32 @@ class UnreachableError(FatalError):
     """Something outside could not be asked: what is pinned of it stays as it was, and all the rest was done."""
 
     exit_code = 10
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UsageError:
+    """Return the error for a name on the command line that does not exist.
+
+    Args:
+        kind: what the name is for: `image`, `platform`.
+        name: the unknown name, as it was typed.
+        choices: the names that exist, in the order of the message.
+        hint: one more line: what else to do.
+    """
+    names = list(choices)
+    listed = f"choose from: {', '.join(names)}" if names else "none is defined"
+    lines = [f'unknown {kind} "{name}" ({listed})']
+    if similar := _similar(name, names):
+        lines.append(f"Did you mean {similar}?")
+    return UsageError("\n".join([*lines, *([hint] if hint else [])]))
+
+
+def _similar(name: str, choices: list[str]) -> str:
+    """Return the choice that a mistyped name is closest to ('' for none); `arm64` is close to `linux/arm64`."""
+    import difflib  # it takes milliseconds, and only a mistake needs it
+
+    spellings = {choice.lower().rpartition("/")[2]: choice for choice in choices}
+    spellings |= {choice.lower(): choice for choice in choices}
+    return next((spellings[close] for close in difflib.get_close_matches(name.lower(), spellings, n=1)), "")
 
 
 INTERRUPTED = 130

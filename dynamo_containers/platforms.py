@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import platform as machine
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UnsupportedHostError
+from dynamo_containers.errors import UnsupportedHostError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ALL_PLATFORMS = "all"
+"""What means every platform on the command line."""
 
 
 class Platform(Enum):
@@ -42,3 +49,30 @@ def native_platform() -> Platform:
     valid = ", ".join(platform.value for platform in Platform)
     message = f"This machine is {machine.machine()}. Images are built on {valid}.\nUse a machine of that kind."
     raise UnsupportedHostError(message)
+
+
+def parse_platforms(
+    names: Iterable[str], supported: Iterable[Platform] = tuple(Platform), *, images: str = ""
+) -> tuple[Platform, ...]:
+    """Return the platforms that the command line names; without a name: the platform of this machine.
+
+    Args:
+        names: the values of `--platform`; `all` means every supported one.
+        supported: the platforms to choose from.
+        images: the images that are built only for these platforms ('' for no image), as the message names them.
+
+    Raises:
+        UsageError: a name is unknown, or the images are not built for it.
+    """
+    by_name = {platform.value: platform for platform in supported}
+    selected = list(names) or [native_platform().value]
+    choices = [*by_name, ALL_PLATFORMS]
+    for name in selected:
+        if name in choices:
+            continue
+        if images and any(name == platform.value for platform in Platform):
+            message = f"{images} cannot be built for {name} (choose from: {', '.join(choices)})"
+            raise UsageError(message)
+        kind = "platform"
+        raise unknown_name(kind, name, choices)
+    return tuple(by_name[name] for name in sorted(set(by_name if ALL_PLATFORMS in selected else selected)))

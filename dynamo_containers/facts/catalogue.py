@@ -9,49 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import bases_toml
 from dynamo_containers.facts import budget as budgets
 from dynamo_containers.facts.pins import ENGINE_IMAGES, Pins, load_pins
-from dynamo_containers.platforms import Platform, native_platform
+from dynamo_containers.platforms import Platform
 from dynamo_containers.toml_table import Table, any_of, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from dynamo_containers.facts.bases import Bases, GitSource, RegistryRoot
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES_FILE = "containers/images.toml"
-ALL_PLATFORMS = "all"
 CANONICAL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """The one spelling of a package's name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
 REST = "rest"
 """The piece of a layer of Python packages that has what no other piece names."""
-
-
-def parse_platforms(
-    words: Iterable[str], valid: Iterable[Platform] = tuple(Platform), of: str = "this project"
-) -> tuple[Platform, ...]:
-    """Return the platforms that the words of a command line mean; no word means this machine's own.
-
-    Raises:
-        UsageError: a word is none of the valid platforms.
-    """
-    known = {platform.value: platform for platform in valid}
-    asked = list(words) or [native_platform().value]
-    for word in asked:
-        if word not in (*known, ALL_PLATFORMS):
-            what = f"platform of {of}"
-            raise unknown(what, word, [*known, ALL_PLATFORMS])
-    wanted = list(known) if ALL_PLATFORMS in asked else asked
-    return tuple(known[word] for word in sorted(set(wanted)))
-
-
-def unknown(what: str, word: str, valid: Iterable[str]) -> UsageError:
-    """Return the error for a word of the command line that names nothing."""
-    names = ", ".join(valid) or "none"
-    return UsageError(f'There is no {what} called "{word}". There is: {names}.\nThey stand in {IMAGES_FILE}.')
 
 
 class Stage(Enum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UsageError
-from dynamo_containers.facts.catalogue import Way, parse_platforms, unknown
+from dynamo_containers.errors import UsageError, unknown_name
+from dynamo_containers.facts.catalogue import Way
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.platforms import Platform
+from dynamo_containers.platforms import Platform, parse_platforms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,8 +29,8 @@ def kinds(words: Collection[str]) -> tuple[str, ...]:
     """
     for word in words:
         if word not in KINDS:
-            message = f'There is no kind of pin called "{word}". There is: {", ".join(KINDS)}.'
-            raise UsageError(message)
+            what = "kind of pin"
+            raise unknown_name(what, word, KINDS)
     return tuple(kind for kind in KINDS if not words or kind in words)
 
 
@@ -62,7 +62,7 @@ class Part:
         for what, words, valid in (("image", self.images, catalogue.images), ("bases", self.bases, catalogue.bases)):
             for word in words:
                 if word not in valid:
-                    raise unknown(what, word, valid)
+                    raise unknown_name(what, word, valid)
         on = parse_platforms(self.platforms) if self.platforms else tuple(Platform)
         wanted = dict.fromkeys(
             (bases, platform)

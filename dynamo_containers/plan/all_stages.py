@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dynamo_containers.errors import UsageError
-from dynamo_containers.facts.catalogue import Stage, parse_platforms, unknown
+from dynamo_containers.errors import UsageError, unknown_name
+from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake as plan_bake
 from dynamo_containers.plan import source_policy
-from dynamo_containers.platforms import Platform
+from dynamo_containers.platforms import Platform, parse_platforms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ def stages(words: Sequence[str]) -> tuple[Stage, ...]:
     for word in words:
         if word not in known:
             what = "stage"
-            raise unknown(what, word, known)
+            raise unknown_name(what, word, known)
     return tuple(stage for stage in Stage if not words or stage.value in words)
 
 
@@ -65,7 +65,7 @@ def requests(  # noqa: PLR0913 - the words of the command line
     for what, known, named in (("bases", catalogue.bases, (bases,)), ("image", catalogue.images, images)):
         for name in named:
             if name not in known:
-                raise unknown(what, name, known)
+                raise unknown_name(what, name, known)
     having = {stage: _having(catalogue, stage, images, bases) for stage in wanted}
     if not any(having.values()):
         message = f"None of the images has one of the stages {', '.join(stage.value for stage in wanted)} on {bases}."
@@ -73,7 +73,7 @@ def requests(  # noqa: PLR0913 - the words of the command line
     # One graph is built for the same platforms throughout: those that every image of any stage has.
     every = {name: catalogue.images[name] for names in having.values() for name in names}
     shared = [each for each in Platform if all(each in image.platforms for image in every.values())]
-    chosen = [each.value for each in parse_platforms(platforms, shared, of=", ".join(every))]
+    chosen = [each.value for each in parse_platforms(platforms, shared, images=", ".join(every))]
     return tuple(
         plan_bake.request(catalogue, stage, images=names, bases=bases, platforms=chosen, strict=strict, sources=sources)
         for stage, names in having.items()

@@ -10,16 +10,16 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers.errors import UsageError
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Catalogue, Image, Stage, parse_platforms, unknown
+from dynamo_containers.errors import UsageError, unknown_name
+from dynamo_containers.facts.catalogue import Catalogue, Image, Stage
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.plan import graph, source_builds, source_policy
 from dynamo_containers.plan.labels import labels
-from dynamo_containers.platforms import Platform
+from dynamo_containers.platforms import Platform, parse_platforms
 from dynamo_containers.process import Command, Document, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dynamo_containers.facts.bases import Bases
@@ -116,15 +116,14 @@ def request(  # noqa: PLR0913 - the words of the command line
     """
     if bases not in catalogue.bases:
         what = "bases"
-        raise unknown(what, bases, catalogue.bases)
+        raise unknown_name(what, bases, catalogue.bases)
     having = {name: image for name, image in catalogue.images.items() if stage in image.stages and bases in image.bases}
-    wanted = f"image with a {stage.value} stage on the {bases} bases"
     if not having:
-        message = f"There is no {wanted}.\nThey stand in {IMAGES_FILE}."
+        message = f"No image has a {stage.value} stage on the {bases} bases."
         raise UsageError(message)
     for name in images:
         if name not in having:
-            raise _not_on(catalogue, name, stage) or unknown(wanted, name, having)
+            raise _no_image(catalogue, name, stage, having)
     chosen = tuple(having[name] for name in dict.fromkeys(images)) or tuple(having.values())
     return Request(
         catalogue=catalogue,
@@ -136,18 +135,20 @@ def request(  # noqa: PLR0913 - the words of the command line
     )
 
 
-def _not_on(catalogue: Catalogue, name: str, stage: Stage) -> UsageError | None:
-    """Return the error for an image that has the stage, on other bases; None where it has not."""
+def _no_image(catalogue: Catalogue, name: str, stage: Stage, choices: Iterable[str]) -> UsageError:
+    """Return the error for an image that does not exist, or not in this stage, or not on these bases."""
     image = catalogue.images.get(name)
-    if image is None or stage not in image.stages:
-        return None
-    on = " or ".join(image.bases)
-    return UsageError(f'The image "{name}" is made on the {on} bases alone.\nAsk for them: --bases {image.bases[0]}')
+    if image is None:
+        return unknown_name("image", name, choices)
+    if stage not in image.stages:
+        return UsageError(f"{name} has no {stage.value} stage; images that have one: {', '.join(choices)}")
+    bases = " and ".join(image.bases)
+    return UsageError(f"{name} is built on the {bases} bases only.\nAdd: --bases {image.bases[0]}")
 
 
 def _platforms(images: tuple[Image, ...], words: Sequence[str]) -> tuple[Platform, ...]:
     shared = [each for each in Platform if all(each in image.platforms for image in images)]
-    return parse_platforms(words, shared, of=", ".join(image.name for image in images))
+    return parse_platforms(words, shared, images=", ".join(image.name for image in images))
 
 
 def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...], version: str) -> str:

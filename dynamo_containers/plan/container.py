@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UsageError
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
+from dynamo_containers.errors import UsageError, unknown_name
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.plan import bake
 from dynamo_containers.process import Command, Plan
 
@@ -58,15 +58,21 @@ def stages_of(catalogue: Catalogue, name: str, word: str) -> tuple[Stage, ...]:
     """
     if name not in catalogue.images:
         what = "image"
-        raise unknown(what, name, catalogue.images)
+        raise unknown_name(what, name, catalogue.images)
     having = {stage.value: stage for stage in reversed(Stage) if stage in catalogue.images[name].stages}
     if not having:
         message = f"{name} has no stage yet, so there is nothing to look at.\nIt stands in {IMAGES_FILE}."
         raise UsageError(message)
     if word and word not in having:
-        what = f"stage of {name}"
-        raise unknown(what, word, having)
+        raise _no_stage(name, word, having)
     return (having[word],) if word else tuple(having.values())
+
+
+def _no_stage(image: str, stage: str, stages: Mapping[str, Stage]) -> UsageError:
+    """Return the error for a stage that an image does not have, or that does not exist."""
+    if any(stage == member.value for member in Stage):
+        return UsageError(f"{image} has no {stage} stage (choose from: {', '.join(stages)})")
+    return unknown_name("stage", stage, stages)
 
 
 def plan(

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import UsageError
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
+from dynamo_containers.errors import UsageError, unknown_name
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.bake import DEFAULT_BASES
 from dynamo_containers.process import Command, Plan
@@ -110,8 +110,8 @@ def requests(
         UsageError: the image, or this platform or these bases for it, is not in the table.
     """
     if image not in catalogue.images or not _tested(catalogue.images[image]):
-        what = "image with smoke tests"
-        raise unknown(what, image, (row.image for row in matrix(catalogue)))
+        what = "image"
+        raise unknown_name(what, image, (row.image for row in matrix(catalogue)))
     on = bases or bases_of(catalogue.images[image])
     return tuple(
         bake.request(catalogue, stage, images=[image], platforms=[platform.value], bases=on)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynamo_containers import errors
-from dynamo_containers.errors import CommandFailedError, DownloadError, FatalError, LockError, UsageError
+from dynamo_containers.errors import CommandFailedError, DownloadError, FatalError, LockError, UsageError, unknown_name
 
 
 def test_every_kind_of_failure_has_its_own_exit_code() -> None:
@@ -48,3 +48,33 @@ def test_the_exit_code_of_our_own_process_says_which_kind_of_failure_it_was(
     exit_code: int, kind: type[FatalError]
 ) -> None:
     assert errors.kind_of(exit_code) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param(
+            "frontent",
+            'unknown image "frontent" (choose from: base, frontend, vllm)\nDid you mean frontend?',
+            id="mistyped",
+        ),
+        pytest.param(
+            "VLLM", 'unknown image "VLLM" (choose from: base, frontend, vllm)\nDid you mean vllm?', id="upper case"
+        ),
+        pytest.param("xyz", 'unknown image "xyz" (choose from: base, frontend, vllm)', id="nothing is close"),
+        pytest.param("", 'unknown image "" (choose from: base, frontend, vllm)', id="empty"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_names_that_exist_and_the_closest(name: str, message: str) -> None:
+    assert str(unknown_name("image", name, ("base", "frontend", "vllm"))) == message
+
+
+@pytest.mark.parametrize("name", ["arm64", "Arm64", "linux/arm", "aarm64"])
+def test_the_last_part_of_a_name_is_enough_to_suggest_it(name: str) -> None:
+    assert str(unknown_name("platform", name, ("linux/amd64", "linux/arm64"))).endswith("Did you mean linux/arm64?")
+
+
+def test_an_unknown_name_where_none_exists_and_a_hint() -> None:
+    assert str(unknown_name("index", "x", (), "Define it below [indexes].")) == (
+        'unknown index "x" (none is defined)\nDefine it below [indexes].'
+    )

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
-from dynamo_containers.errors import CheckFailedError, CommandFailedError
+from dynamo_containers.errors import CheckFailedError, CommandFailedError, UsageError, unknown_name
 from dynamo_containers.facts.budget import SECOND
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, unknown
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import budget as sizes_budget
 from dynamo_containers.inspect.sizes import contents as image_contents
@@ -38,8 +38,11 @@ def stage_of(word: str) -> Stage:
     """
     known = {stage.value: stage for stage in STAGES}
     if word not in known:
-        what = "stage with a budget"
-        raise unknown(what, word, known)
+        if any(word == stage.value for stage in Stage):
+            message = f"{word} images have no budget (choose from: {', '.join(known)})"
+            raise UsageError(message)
+        what = "stage"
+        raise unknown_name(what, word, known)
     return known[word]
 
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts.catalogue import parse_platforms, unknown
+from dynamo_containers.errors import unknown_name
 from dynamo_containers.facts.locks.python_lock import ANY_HOST, EVERYWHERE, locks
 from dynamo_containers.facts.locks.requirements import COMMAND, name_of, readable
+from dynamo_containers.platforms import Platform, parse_platforms
 from dynamo_containers.process import Command
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.platforms import Platform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def asked(
     for what, words, valid in (("image", images, catalogue.images), ("bases", bases, catalogue.bases)):
         for word in words:
             if word not in valid:
-                raise unknown(what, word, valid)
+                raise unknown_name(what, word, valid)
     on = parse_platforms(platforms) if platforms else ()
     return chosen(locks(catalogue), images=images, bases=bases, platforms=on)
 

@@ -224,46 +224,47 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
     [
         pytest.param(
             ("build.runtime", "--image", "fronted"),
-            'There is no image with a runtime stage on the debian bases called "fronted". '
-            "There is: frontend, vllm, sglang.\n",
+            'unknown image "fronted" (choose from: frontend, vllm, sglang)\nDid you mean frontend?\n',
             id="image",
         ),
         pytest.param(
             ("build.base", "--platform", "linux/arm46"),
-            'There is no platform of base called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            'unknown platform "linux/arm46" (choose from: linux/amd64, linux/arm64, all)\nDid you mean linux/arm64?\n',
             id="platform",
         ),
         pytest.param(
-            ("build.base", "--bases", "cdua"), 'There is no bases called "cdua". There is: debian, cuda.\n', id="bases"
+            ("build.base", "--bases", "cdua"),
+            'unknown bases "cdua" (choose from: debian, cuda)\nDid you mean cuda?\n',
+            id="bases",
         ),
         pytest.param(
             ("build.accept-sizes", "--stage", "nonsense"),
-            'There is no stage with a budget called "nonsense". There is: runtime, base.\n',
+            'unknown stage "nonsense" (choose from: runtime, base)\n',
             id="stage of accepted sizes",
         ),
         pytest.param(
             ("build.accept-sizes", "--stage", "ci"),
-            'There is no stage with a budget called "ci". There is: runtime, base.\n',
+            "ci images have no budget (choose from: runtime, base)\n",
             id="stage without budgets",
         ),
         pytest.param(
             ("lock", "--check", "--only", "pyhton"),
-            'There is no kind of pin called "pyhton". There is: archives, os, images, python.\n',
+            'unknown kind of pin "pyhton" (choose from: archives, os, images, python)\nDid you mean python?\n',
             id="kind of pin",
         ),
         pytest.param(
             ("lock", "--image", "frotend"),
-            'There is no image called "frotend". There is: base, frontend, vllm, sglang, trtllm.\n',
+            'unknown image "frotend" (choose from: base, frontend, vllm, sglang, trtllm)\nDid you mean frontend?\n',
             id="image of a lock",
         ),
         pytest.param(
             ("lock", "--check", "--bases", "cdua"),
-            'There is no bases called "cdua". There is: debian, cuda.\n',
+            'unknown bases "cdua" (choose from: debian, cuda)\nDid you mean cuda?\n',
             id="bases of a lock",
         ),
         pytest.param(
             ("lock", "--platform", "linux/arm46"),
-            'There is no platform of this project called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n',
+            'unknown platform "linux/arm46" (choose from: linux/amd64, linux/arm64, all)\nDid you mean linux/arm64?\n',
             id="platform of a lock",
         ),
         pytest.param(

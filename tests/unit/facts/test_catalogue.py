@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform as machine
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.errors import LockError, UnsupportedHostError, UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.bases import Root
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue, parse_platforms
+from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.pins import PINS_FILE, load_pins
-from dynamo_containers.platforms import Platform, native_platform
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -426,42 +425,3 @@ def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:
 def test_a_platform_is_named_in_every_vocabulary() -> None:
     names = [(each.arch, each.machine, each.elf_machine) for each in (Platform.AMD64, Platform.ARM64)]
     assert names == [("amd64", "x86_64", 62), ("arm64", "aarch64", 183)]
-
-
-@pytest.mark.parametrize(
-    ("words", "meant"),
-    [
-        pytest.param(["linux/arm64"], (Platform.ARM64,), id="one"),
-        pytest.param(["linux/arm64", "linux/amd64"], (Platform.AMD64, Platform.ARM64), id="both, in a fixed order"),
-        pytest.param(["linux/arm64", "linux/arm64"], (Platform.ARM64,), id="one twice"),
-        pytest.param(["all"], (Platform.AMD64, Platform.ARM64), id="all"),
-        pytest.param(["all", "linux/arm64"], (Platform.AMD64, Platform.ARM64), id="all and one"),
-    ],
-)
-def test_words_for_platforms(words: list[str], meant: tuple[Platform, ...]) -> None:
-    assert parse_platforms(words) == meant
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [pytest.param("x86_64", Platform.AMD64, id="amd64"), pytest.param("aarch64", Platform.ARM64, id="arm64")],
-)
-def test_no_word_means_this_machine_s_own_platform(monkeypatch: pytest.MonkeyPatch, name: str, meant: Platform) -> None:
-    monkeypatch.setattr(machine, "machine", lambda: name)
-    assert parse_platforms([]) == (meant,)
-
-
-@pytest.mark.parametrize("words", [["linux/arm46"], ["all", "linux/arm46"]], ids=["alone", "beside all"])
-def test_an_unknown_platform_names_the_valid_ones(words: list[str]) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_platforms(words)
-    assert str(caught.value) == (
-        'There is no platform of this project called "linux/arm46". There is: linux/amd64, linux/arm64, all.\n'
-        "They stand in containers/images.toml."
-    )
-
-
-def test_a_machine_of_another_kind_is_told_what_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "machine", lambda: "riscv64")
-    with pytest.raises(UnsupportedHostError, match=r"riscv64.*linux/amd64, linux/arm64"):
-        native_platform()

@@ -151,8 +151,8 @@ def test_the_list_of_images_has_a_line_for_each_and_says_for_whom_a_stage_is(cat
 @pytest.mark.parametrize(
     ("name", "stage", "message"),
     [
-        ("fronted", "", 'There is no image called "fronted". There is: base, frontend, small.'),
-        ("small", "dev", 'There is no stage of small called "dev". There is: runtime.'),
+        ("fronted", "", 'unknown image "fronted" (choose from: base, frontend, small)'),
+        ("small", "dev", "small has no dev stage (choose from: runtime)"),
     ],
     ids=["image", "stage"],
 )

@@ -55,7 +55,9 @@ def test_the_words_for_kinds_of_pin(words: list[str], meant: tuple[str, ...]) ->
 def test_an_unknown_kind_names_the_valid_ones() -> None:
     with pytest.raises(UsageError) as caught:
         selection.kinds(["os", "pyhton"])
-    assert str(caught.value) == ('There is no kind of pin called "pyhton". There is: archives, os, images, python.')
+    assert str(caught.value) == (
+        'unknown kind of pin "pyhton" (choose from: archives, os, images, python)\nDid you mean python?'
+    )
 
 
 def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalogue: Catalogue) -> None:

@@ -61,8 +61,8 @@ def test_all_platforms_are_those_that_every_image_of_every_stage_has(catalogue: 
 @pytest.mark.parametrize(
     ("images", "stages", "said"),
     [
-        (("nobody",), (), 'There is no image called "nobody"'),
-        (("small",), ("nonsense",), 'There is no stage called "nonsense"'),
+        (("nobody",), (), 'unknown image "nobody"'),
+        (("small",), ("nonsense",), 'unknown stage "nonsense"'),
         (("small",), ("ci",), "None of the images has one of the stages ci on debian"),
     ],
 )

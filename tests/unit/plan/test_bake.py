@@ -69,37 +69,37 @@ def test_all_platforms_are_those_that_every_chosen_image_has(catalogue: Catalogu
         pytest.param(
             Stage.RUNTIME,
             {"images": ["fronted"]},
-            'There is no image with a runtime stage on the debian bases called "fronted". There is: frontend, small.',
+            'unknown image "fronted" (choose from: frontend, small)',
             id="an unknown image",
         ),
         pytest.param(
             Stage.CI,
             {"images": ["base"]},
-            'There is no image with a ci stage on the debian bases called "base". There is: frontend.',
+            "base has no ci stage; images that have one: frontend",
             id="an image without that stage",
         ),
         pytest.param(
             Stage.DEV,
             {},
-            "There is no image with a dev stage on the debian bases.",
+            "No image has a dev stage on the debian bases.",
             id="a stage that no image has",
         ),
         pytest.param(
             Stage.BASE,
             {"bases": "cuda"},
-            'There is no bases called "cuda". There is: debian.',
+            'unknown bases "cuda" (choose from: debian)',
             id="unknown bases",
         ),
         pytest.param(
             Stage.BASE,
             {"platforms": ["linux/arm46"]},
-            'There is no platform of base called "linux/arm46". There is: linux/amd64, linux/arm64, all.',
+            'unknown platform "linux/arm46" (choose from: linux/amd64, linux/arm64, all)',
             id="an unknown platform",
         ),
         pytest.param(
             Stage.RUNTIME,
             {"images": ["small"], "platforms": ["linux/arm64"]},
-            'There is no platform of small called "linux/arm64". There is: linux/amd64, all.',
+            "small cannot be built for linux/arm64 (choose from: linux/amd64, all)",
             id="a platform that the image does not have",
         ),
     ],
@@ -109,7 +109,7 @@ def test_a_word_that_names_nothing_is_answered_with_what_there_is(
 ) -> None:
     with pytest.raises(UsageError) as caught:
         bake.request(catalogue, stage, **words)
-    assert str(caught.value) == f"{message}\nThey stand in containers/images.toml."
+    assert str(caught.value).partition("\n")[0] == message
 
 
 @pytest.mark.parametrize(

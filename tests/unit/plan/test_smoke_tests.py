@@ -95,7 +95,7 @@ def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogu
 
 
 def test_an_unknown_image_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match="There is: base, frontend, vllm, sglang, trtllm"):
+    with pytest.raises(UsageError, match="choose from: base, frontend, vllm, sglang, trtllm"):
         smoke_tests.requests(catalogue, "valm", Platform.AMD64)
 
 
