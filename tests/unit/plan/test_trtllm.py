@@ -84,7 +84,7 @@ def test_an_image_is_tested_on_the_default_bases_or_on_those_that_it_has(
 def test_on_other_bases_than_its_own_it_is_refused_with_what_to_ask_for(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError) as caught:
         bake.request(catalogue, Stage.RUNTIME, images=["trtllm"], bases="debian")
-    assert str(caught.value) == 'The image "trtllm" is made on the cuda bases alone.\nAsk for them: --bases cuda'
+    assert str(caught.value) == "trtllm is built on the cuda bases only.\nAdd: --bases cuda"
 
 
 @pytest.mark.parametrize(
