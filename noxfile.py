@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,34 +30,15 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 CATALOGUE = catalogue.load_catalogue()
 NATIVE = native_platform()
-# Without a word: what every machine can hold. Images with an inference engine take 50 GB and are tested by name.
+# The default is what every machine can hold. Images with an inference engine need 50 GB and are tested by name.
 nox.options.sessions = [
-    *("lint", "typecheck", "unit", "lock_index"),
+    *("lint", "typecheck", "unit", "test-lock-index"),
     *(
         f"{row.session}({NATIVE.arch})"
         for row in smoke_tests.matrix(CATALOGUE)
         if NATIVE in row.platforms and not CATALOGUE.images[row.image].backend
     ),
 ]
-SHELL_SCRIPTS = (
-    "with-tools",
-    ".ci/run",
-    "containers/bin/compile-python",
-    "containers/bin/install-locked",
-    "containers/bin/online",
-    "containers/bin/require-python",
-    "containers/bin/settle",
-    "containers/backend/compile",
-    "containers/bin/start-settling",
-    "containers/fetched/fetch-wheels",
-    "containers/cuda-toolkit/lay-out",
-    "containers/frontend/install-nixl",
-    "containers/os/entrypoint",
-    "containers/os-packages/install-debs",
-    "dynamo_containers/engine/init.sh",
-    "tests/reproducible/elsewhere.sh",
-    "tests/smoke/inside/editable.sh",
-)
 
 
 @contextmanager
@@ -70,100 +52,51 @@ def _messages(session: nox.Session) -> Iterator[None]:
 
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
-    """Python, Dockerfiles, shell scripts, and whether every lock fits what it is made from."""
+    """Check Python, Dockerfiles, shell scripts, English, and whether every lock fits its inputs."""
+    from checks import scripts
+
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     dockerfiles = (*sorted(Path("containers").glob("*/Dockerfile")), "benchmarks/baseline/Dockerfile")
     session.run("hadolint", *map(str, dockerfiles))
-    session.run("shellcheck", *SHELL_SCRIPTS)
-    # 10: nothing was found, and some images have no plan because they were never locked (docs/errors.md).
+    session.run("shellcheck", *scripts.shell())
+    # 10: no findings, and some images have no plan because they were never locked (docs/errors.md).
     session.run("invoke", "lint", success_codes=[0, 10])
-    # 10: every lock that there is fits, and some inputs were never locked, which no image needs yet (docs/errors.md).
+    # 10: every lock fits its inputs, and some inputs were never locked, which no image needs yet (docs/errors.md).
     session.run("invoke", "lock", "--check", success_codes=[0, 10])
 
 
 @nox.session(tags=["check"])
 def typecheck(session: nox.Session) -> None:
-    """Check types over everything, mypy --strict."""
+    """Check types of everything, mypy --strict."""
     session.run("mypy")
 
 
 @nox.session(tags=["check"])
 def unit(session: nox.Session) -> None:
-    """Everything that needs no engine; `-- ARGUMENTS` go to pytest."""
+    """Run the tests that need no engine; `-- ARGUMENTS` go to pytest (`-- -m "not cli"`: the fast half)."""
     from dynamo_containers import engine
 
     with _messages(session):
-        engine.client(catalogue.ROOT)  # the real bake judges our documents, without an engine
-    session.run("pytest", *session.posargs)
+        engine.client(catalogue.ROOT)  # the real bake verifies our documents, without an engine
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
-@nox.session(tags=["check"])
-def lock_index(session: nox.Session) -> None:
-    """Lock from an index, a registry and repositories on loopback that are good, slow, broken or lying."""
-    session.run("pytest", "tests/lock", "-m", "not slow", *session.posargs)
+def _add_smoke_session(row: smoke_tests.Row) -> None:
+    @nox.session(name=row.session, tags=["smoke"])
+    @nox.parametrize("platform", [nox.param(platform.value, id=platform.arch) for platform in row.platforms])
+    def session(session: nox.Session, platform: str) -> None:
+        from dynamo_containers.builds import smoke
+
+        with _messages(session):
+            smoke.run(CATALOGUE, row.image, Platform(platform), tuple(session.posargs))
+
+    gpu = ", `-- --gpu` tests on a GPU too" if CATALOGUE.images[row.image].worker_arguments else ""
+    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints{gpu}."
 
 
-@nox.session(tags=["engine"])
-def private_engine(session: nox.Session) -> None:
-    """Try the private engine on a copy of this checkout: up, down, killed, interrupted; needs root."""
-    session.run("pytest", "tests/engine", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def toy_backend(session: nox.Session) -> None:
-    """Do what docs/add-a-backend.md says on a copy of the last commit: lock, build and run a backend; minutes."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "tests/toy", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def over_budget(session: nox.Session) -> None:
-    """Build the frontend on a copy of the last commit, over its budget; needs the private engine, minutes if new."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "tests/budgets", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def report(session: nox.Session) -> None:
-    """Build the base image on a copy, break it, and look at the page of both builds in Chromium; a minute."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "tests/report", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def engine_image(session: nox.Session) -> None:
-    """Add Dynamo to a stand-in for the published image of an engine; needs an engine and an index, two minutes."""
-    session.run("pytest", "tests/engine_image", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def source_builds(session: nox.Session) -> None:
-    """Build sources of the shape of Dynamo's, and a real UCX, through the real Dockerfiles; a quarter of an hour."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "tests/source_builds", "--ignore=tests/source_builds/test_sccache.py", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def sccache(session: nox.Session) -> None:
-    """Compile the same sources on an emptied machine out of a Redis, which is down or dies in other builds; minutes."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "tests/source_builds/test_sccache.py", *session.posargs)
+for _row in smoke_tests.matrix(CATALOGUE):
+    _add_smoke_session(_row)
 
 
 @nox.session(tags=["engine"])
@@ -172,83 +105,130 @@ def reproducible(session: nox.Session) -> None:
     session.run("pytest", "--capture=no", "tests/reproducible", *session.posargs)  # minutes: show what is built
 
 
-@nox.session(tags=["engine"])
-def registry_cache(session: nox.Session) -> None:
-    """Build the frontend on an empty machine out of a cache, which then lies; needs the private engine, ten minutes."""
-    from dynamo_containers import engine
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A measurement, and the module of benchmarks/ that takes it."""
 
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "--capture=no", "tests/caches", *session.posargs)  # minutes: show the seconds
+    module: str
+    engine: bool
+    """Whether an engine must answer before it starts."""
 
 
-@nox.session(tags=["engine"])
-def builders(session: nox.Session) -> None:
-    """Build the base image for two platforms on two engines, one of which dies; needs the private engine, minutes."""
-    from dynamo_containers import engine
-
-    with _messages(session):
-        engine.up(catalogue.ROOT, (NATIVE,))
-    session.run("pytest", "--capture=no", "tests/builders", *session.posargs)
+BENCHMARKS = {
+    "no-op": Benchmark(module="benchmarks.no_op", engine=True),
+    "cold": Benchmark(module="benchmarks.cold", engine=False),
+    "lock": Benchmark(module="benchmarks.locks", engine=False),
+    "backends": Benchmark(module="benchmarks.backends", engine=True),
+    "compare": Benchmark(module="benchmarks.compare", engine=True),
+}
 
 
 @nox.session
-def lock_os(session: nox.Session) -> None:
-    """Bootstrap with a lock that names a version that never existed; needs the mirror, a minute."""
-    session.run("pytest", "tests/lock", "-m", "slow", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def stand_in_trtllm(session: nox.Session) -> None:
-    """Lock and build TensorRT-LLM on stand-ins of NVIDIA's root images and index; needs the network, minutes."""
-    session.run("pytest", "tests/stand_in/test_trtllm.py", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def cuda_mirror(session: nox.Session) -> None:
-    """Lock and build the cuda bases through mirrors that have stand-ins under the real names; minutes."""
-    session.run("pytest", "tests/stand_in/test_mirror.py", "tests/stand_in/test_os_packages.py", *session.posargs)
-
-
-@nox.session(tags=["engine"])
-def cuda_sources(session: nox.Session) -> None:
-    """Lock RPMs by the dnf of the builder's image, and build from sources on it: stand-ins as above; minutes."""
-    session.run("pytest", "tests/stand_in/test_sources.py", *session.posargs)
-
-
-def _smoke(session: nox.Session, image: str, platform: Platform, arguments: tuple[str, ...]) -> None:
-    """Build an image and test it; what is built already costs next to nothing."""
-    from dynamo_containers.builds import smoke
-
-    with _messages(session):
-        smoke.run(CATALOGUE, image, platform, arguments)
-
-
-def _add_smoke_session(row: smoke_tests.Row) -> None:
-    @nox.session(name=row.session, tags=["smoke"])
-    @nox.parametrize("platform", [nox.param(platform, id=platform.arch) for platform in row.platforms])
-    def session(session: nox.Session, platform: Platform) -> None:
-        _smoke(session, row.image, platform, tuple(session.posargs))
-
-    gpu = ", `-- --gpu` tests on one too" if CATALOGUE.images[row.image].worker_arguments else ""
-    session.__doc__ = f"Build {row.image} and test it; foreign platforms are emulated. `-- --dry-run` only prints{gpu}."
-
-
-for _row in smoke_tests.matrix(CATALOGUE):
-    _add_smoke_session(_row)
-
-
-BENCHMARKS = {"no-op": "no_op", "cold": "cold", "lock": "locks", "backends": "backends", "compare": "compare"}
-"""What is measured -> its module of benchmarks/."""
-
-
-@nox.session
-@nox.parametrize("what", [nox.param(module, id=name) for name, module in BENCHMARKS.items()])
-def bench(session: nox.Session, what: str) -> None:
+@nox.parametrize("measurement", [nox.param(name, id=name) for name in BENCHMARKS])
+def bench(session: nox.Session, measurement: str) -> None:
     """Measure beside raw bake (no-op), pip-compile (lock) or a Dockerfile per backend (compare); cold; backends."""
     from dynamo_containers import engine
 
     with _messages(session):
-        if what in ("no_op", "backends", "compare"):
+        if BENCHMARKS[measurement].engine:
             engine.up(catalogue.ROOT, (NATIVE,))
-        session.run("python", "-m", f"benchmarks.{what}", *session.posargs)
+    session.run("python", "-m", BENCHMARKS[measurement].module, *session.posargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectTest:
+    """A test of the project's own machinery, by pytest."""
+
+    help: str
+    pytest: tuple[str, ...]
+    tags: tuple[str, ...] = ("engine",)
+    """Without a tag: neither quick nor with an engine."""
+    engine_up: bool = False
+    """Whether that engine must answer before it starts; the other tests start their own."""
+
+
+PROJECT_TESTS = {
+    "lock-index": ProjectTest(
+        help="Lock from an index, a registry and repositories on loopback that are good, slow, broken or lying.",
+        pytest=("tests/lock", "-m", "not slow"),
+        tags=("check",),
+    ),
+    "lock-os": ProjectTest(
+        help="Bootstrap with a lock that names a version that never existed; needs the mirror, a minute.",
+        pytest=("tests/lock", "-m", "slow"),
+        tags=(),
+    ),
+    "private-engine": ProjectTest(
+        help="Try the private engine on a copy of this checkout: up, down, killed, interrupted; needs root.",
+        pytest=("tests/engine",),
+    ),
+    "toy-backend": ProjectTest(
+        help="Follow docs/add-a-backend.md on a copy of the last commit: lock, build and run a backend; minutes.",
+        pytest=("tests/toy",),
+        engine_up=True,
+    ),
+    "report": ProjectTest(
+        help="Build the base image on a copy, break it, and look at the page of both builds in Chromium; a minute.",
+        pytest=("tests/report",),
+        engine_up=True,
+    ),
+    "over-budget": ProjectTest(
+        help="Build the frontend on a copy of the last commit, over its budget; private engine, minutes if new.",
+        pytest=("tests/budgets",),
+        engine_up=True,
+    ),
+    "engine-image": ProjectTest(
+        help="Add Dynamo to a stand-in for the published image of an engine; engine and index, two minutes.",
+        pytest=("tests/engine_image",),
+    ),
+    "registry-cache": ProjectTest(
+        help="Build the frontend on an empty machine out of a cache, which then lies; private engine, ten minutes.",
+        pytest=("--capture=no", "tests/caches"),  # minutes: show the seconds
+        engine_up=True,
+    ),
+    "builders": ProjectTest(
+        help="Build the base image for two platforms on two engines, one of which dies; private engine, minutes.",
+        pytest=("--capture=no", "tests/builders"),
+        engine_up=True,
+    ),
+    "source-builds": ProjectTest(
+        help="Build sources of the shape of Dynamo's, and a real UCX, with the real Dockerfiles; 15 minutes.",
+        pytest=("tests/source_builds", "--ignore=tests/source_builds/test_sccache.py"),
+        engine_up=True,
+    ),
+    "sccache": ProjectTest(
+        help="Compile the same sources on an emptied machine from a Redis, which is down or dies in other builds.",
+        pytest=("tests/source_builds/test_sccache.py",),
+        engine_up=True,
+    ),
+    "trtllm-stand-in": ProjectTest(
+        help="Lock and build TensorRT-LLM on stand-ins for NVIDIA's root images and index; network, minutes.",
+        pytest=("tests/stand_in/test_trtllm.py",),
+    ),
+    "cuda-mirror": ProjectTest(
+        help="Lock and build the cuda bases through mirrors that have stand-ins under the real names; minutes.",
+        pytest=("tests/stand_in/test_mirror.py", "tests/stand_in/test_os_packages.py"),
+    ),
+    "cuda-sources": ProjectTest(
+        help="Lock RPMs by the dnf of the builder's image, and build from sources on it, on stand-ins; minutes.",
+        pytest=("tests/stand_in/test_sources.py",),
+    ),
+}
+"""`test-<name>` -> what it runs."""
+
+
+def _add_project_test(name: str, row: ProjectTest) -> None:
+    @nox.session(name=f"test-{name}", tags=list(row.tags))
+    def session(session: nox.Session) -> None:
+        from dynamo_containers import engine
+
+        with _messages(session):
+            if row.engine_up:
+                engine.up(catalogue.ROOT, (NATIVE,))
+        session.run("pytest", *row.pytest, *session.posargs)
+
+    session.__doc__ = row.help
+
+
+for _name, _project_test in PROJECT_TESTS.items():
+    _add_project_test(_name, _project_test)

@@ -130,6 +130,7 @@ def line(
     return line
 
 
+@pytest.mark.cli
 def test_the_list_of_tasks_is_there(line: CommandLine) -> None:
     with line.start("--list") as process:
         output, complaints = process.communicate(timeout=20)
@@ -447,6 +448,7 @@ def go_on(line: CommandLine) -> None:
     Path(f"{line.started}.go").touch()
 
 
+@pytest.mark.cli
 def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     with line.start("build.base", "--platform", native_platform().value) as one, beside(line, "build.base") as other:
@@ -460,6 +462,7 @@ def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: Comma
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
+@pytest.mark.cli
 def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     copy2(Path(process_module.__file__).parents[1] / "noxfile.py", line.checkout)
@@ -477,6 +480,7 @@ def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) 
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
+@pytest.mark.cli
 def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     with (
@@ -492,6 +496,7 @@ def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLi
     assert "Waiting" not in complaints
 
 
+@pytest.mark.cli
 def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
     line.buildx('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
     with line.start("build.base", "--platform", native_platform().value) as process:
@@ -511,6 +516,7 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
 
 
 @pytest.mark.parametrize("words", [("explain",), ("engine.environment",)], ids=["explain", "environment"])
+@pytest.mark.cli
 def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_unix_tool(
     line: CommandLine, words: tuple[str, ...]
 ) -> None:
@@ -674,6 +680,7 @@ def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
     assert "Show the last builds as one HTML page" in output
 
 
+@pytest.mark.cli
 def test_what_was_compiled_of_the_library_is_kept_as_python_was_started(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for told, kept in (({"PYTHONDONTWRITEBYTECODE": "1"}, False), ({}, True)):
