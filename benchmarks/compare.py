@@ -1,9 +1,9 @@
 """Is one graph better than a Dockerfile per backend? Run by `nox -s "bench(compare)"`; `-- --quick` for small packages.
 
 Both ways build the same backends on the same root images, with the same locks, index and engine, in a copy of this
-checkout; docs/benchmarks.md says what is measured, what is simulated and what is fair. The full form has the real vLLM
-and SGLang: an hour or more and 75 GB of disk. The images of both ways and all build cache of the engine are removed
-before and after each way; in the full form downloads too.
+checkout; docs/explanation/benchmarks.md says what is measured, what is simulated and what is fair. The full form has
+the real vLLM and SGLang: an hour or more and 75 GB of disk. The images of both ways and all build cache of the engine
+are removed before and after each way; in the full form downloads too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FULL_BYTES = 75 * 10**9
 MOST_SECONDS = {"quick": 1.5, "full": 1.0}
 """Up to which part of the baseline's seconds ours are no worse: one round on a shared machine says little."""
 RESULTS = ROOT / ".build" / "bench-compare.json"
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/explanation"
 FRAME = ROOT / "benchmarks/compare_page.md"
 
 
@@ -153,7 +153,7 @@ def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
     parser.add_argument("--quick", action="store_true", help="two toy backends of small packages, minutes")
     parser.add_argument("--rounds", type=int, default=1, help="how often each change is made: 1")
     parser.add_argument("--only", choices=(OURS, BASELINE), help="measure this way; the other is taken as it was found")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md as it is")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/explanation/benchmarks.md as it is")
     wish = parser.parse_args(words)
     form = "quick" if wish.quick else "full"
     RESULTS.parent.mkdir(exist_ok=True)
@@ -171,12 +171,13 @@ def judge(found: Mapping[str, Measured], most_seconds: float, *, page: bool) -> 
     """Show the results and say what they mean."""
     rows = comparison.rows(found)
     print(
-        f"\n{comparison.table(rows)}\n\nSimulated: the changed wheels of Dynamo and of the package (docs/benchmarks.md)"
+        f"\n{comparison.table(rows)}\n\n"
+        "Simulated: the changed wheels of Dynamo and of the package (docs/explanation/benchmarks.md)"
     )
     print(f"Written to {RESULTS.relative_to(ROOT)}")
     if page:
         publish(found)
-        print("and docs/benchmarks.md with docs/bench/*.svg")
+        print("and docs/explanation/benchmarks.md with docs/explanation/bench/*.svg")
     worse = comparison.worse(rows, most_seconds)
     for each in worse:
         print(f"worse than the baseline: {each}", file=sys.stderr)

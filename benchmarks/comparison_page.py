@@ -1,4 +1,4 @@
-"""What does docs/benchmarks.md say? The numbers of a run in the frame that is written by hand: values only."""
+"""Text of docs/explanation/benchmarks.md: the numbers of a run in the frame that is written by hand. Values only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHARTS = {
     "pulled": ("pulled", "Bytes that a node pulls", "MB"),
     "disk": ("disk", "What the engine keeps: images and build cache", "MB"),
 }
-"""Name of a file below docs/bench -> what it shows, its title and its unit."""
+"""Name of a file below docs/explanation/bench -> what it shows, its title and its unit."""
 FORMS = {
     "quick": "This is the QUICK form: two toy backends of small packages, with Dynamo's and NIXL's wheels without "
     "their large files, measured to show that the comparison works. "

@@ -160,7 +160,7 @@ def _replace(file: Path, pattern: str, by: str) -> None:
 
 
 def _add_toys(folder: Path) -> None:
-    """Do what docs/add-a-backend.md says, twice, for this machine's platform and with a layer that both share."""
+    """Do what docs/how-to/add-a-backend.md says, twice, for this machine's platform, with a layer that both share."""
     (row,) = blocks("toml")
     files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
     row = re.sub(r"(?m)^platforms = .*$", f'platforms = ["{NATIVE.value}"]\nshares = "toys"', row)

@@ -1,6 +1,6 @@
 """The library behind `invoke` and `nox`: facts -> a pure plan -> one module that runs it.
 
-The rooms, each of which imports only rooms below it (docs/architecture.md, tests/unit/test_architecture.py):
+Each room imports only rooms below it (docs/explanation/architecture.md, tests/unit/test_architecture.py):
 
     builds/                           `invoke build.*`, `invoke run`, `invoke clean`, the smoke sessions
     inspect/   lock/   lint/          `invoke explain`, `diff`, `report` | `invoke lock` | `invoke lint`

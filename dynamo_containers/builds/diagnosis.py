@@ -27,7 +27,7 @@ OTHER_BYTES = re.compile(r"unexpected digest: (sha256:[0-9a-f]{64})")
 """How buildx says what came instead of what was asked for by digest."""
 GIT_SECONDS = 30
 """How long a repository may take to hand out one commit without its history."""
-HOW = "Build where it can be reached, or name a mirror that has the same image: docs/mirrors.md"
+HOW = "Build where it can be reached, or name a mirror that has the same image: docs/how-to/mirrors.md"
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _source_fault(name: str, source: Source) -> str:
         return (
             f"{shown} cannot be read, from which {name} is to be built: {error}.\n"
             f"Build where it can be reached, from a checkout (--{name}-source FOLDER), "
-            "or name a mirror: docs/mirrors.md"
+            "or name a mirror: docs/how-to/mirrors.md"
         )
     return (
         f"{shown} has no commit {commit}, from which {name} is to be built: it was never pushed there, or "

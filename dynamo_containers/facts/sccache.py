@@ -83,7 +83,9 @@ def _check(table: Table) -> None:
     """Refuse what sccache would not understand in a step. No message has a value: it may be a password."""
     for name in filter(FILES.fullmatch, table.keys_left()):
         message = f"{table.file}: {name} names a file of this machine, and a step that compiles does not see it.\n"
-        raise UsageError(message + f"Write down what is in it, by the variables of docs/caches.md, in {table.file}.")
+        raise UsageError(
+            message + f"Write down what is in it, by the variables of docs/how-to/caches.md, in {table.file}."
+        )
     named = [name for name in STORAGES if name in table.keys_left()]
     if len(named) != 1:
         what = f"{' and '.join(named)} are two storages" if named else "no variable says where the storage is"
@@ -99,7 +101,7 @@ def _check_endpoint(table: Table, endpoints: Mapping[str, str]) -> None:
         where = urlsplit(value if "://" in value else f"//{value}")
         if where.username or where.password:
             message = f"{table.file}: {name} has a user or a password, and addresses are shown.\n"
-            raise UsageError(message + f"Give them variables of their own in {table.file}: docs/caches.md")
+            raise UsageError(message + f"Give them variables of their own in {table.file}: docs/how-to/caches.md")
         if HERE.fullmatch(where.hostname or ""):
             message = f"{table.file}: {name} is {where.hostname}, which in a step that compiles is the step itself.\n"
             raise UsageError(message + "Name the machine by an address that the engine reaches.")

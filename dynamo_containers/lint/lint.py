@@ -73,7 +73,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _text(found: Iterable[Finding]) -> str:
     lines = [str(each) for each in found]
-    return "\n".join((f"{len(lines)} found in what builds the images (docs/lint.md):", *lines))
+    return "\n".join((f"{len(lines)} found in what builds the images (docs/reference/lint.md):", *lines))
 
 
 def in_file(name: str, text: str) -> tuple[Finding, ...]:

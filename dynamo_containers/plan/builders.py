@@ -1,7 +1,7 @@
 """Builders: rows and buildx's own list assign platforms to nodes.
 
 A builder is one of `docker buildx ls`: a remote BuildKit, one in Kubernetes, a container, or the engine of a docker
-context. A platform with a row is built by its builder and by no other one (docs/builders.md).
+context. A platform with a row is built by its builder and by no other one (docs/how-to/builders.md).
 """
 
 from __future__ import annotations
@@ -168,7 +168,8 @@ def _builder(known: Mapping[str, Builder], name: str) -> Builder:
         return known[name]
     message = (
         f'buildx has no builder called "{name}". It has: {", ".join(known) or "none"}.\n'
-        f"Make it (docker buildx create, or docker context create for an engine), or edit {USER_FILE}: docs/builders.md"
+        f"Make it (docker buildx create, or docker context create for an engine), or edit {USER_FILE}: "
+        "docs/how-to/builders.md"
     )
     raise UsageError(message)
 
@@ -201,7 +202,7 @@ def _refuse_strangers(made: Iterable[tuple[str, Platform]], platforms: Iterable[
         if machine not in (*platforms, native):
             message = (
                 f"The builder {name} is a {machine.value} machine, and would emulate all that is built.\n"
-                f"Name another one in {USER_FILE}, or build {machine.value} too: docs/builders.md"
+                f"Name another one in {USER_FILE}, or build {machine.value} too: docs/how-to/builders.md"
             )
             raise UsageError(message)
 
@@ -216,7 +217,7 @@ def _refuse_emulation(made: Mapping[tuple[str, Platform], tuple[Platform, ...]])
                 )
                 message = (
                     f"The {what} would emulate {platform.value}, and the {other} is such a machine.\n"
-                    f'Let that one build it: a row "{platform.value}" in {USER_FILE} (docs/builders.md)'
+                    f'Let that one build it: a row "{platform.value}" in {USER_FILE} (docs/how-to/builders.md)'
                 )
                 raise UsageError(message)
 

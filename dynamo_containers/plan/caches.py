@@ -1,7 +1,7 @@
 """Build caches: options, rows and a request become references for BuildKit.
 
 A cache stands in a registry or a folder, with a name of its own for each image, stage, bases and platforms. Nothing of
-the commit is in that name or in the key of a step (docs/caches.md).
+the commit is in that name or in the key of a step (docs/how-to/caches.md).
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _written(request: Request, rows: Rows, image: Image, word: str) -> str:
         what = "differ for its platforms: build one at a time" if len(found) > 1 else "say none"
         message = (
             f"Where is the build cache of {image.name} to be written? The rows of {USER_FILE} {what}.\n"
-            "Name a place: --cache-to HOST/NAME, or add `to` (docs/caches.md)."
+            "Name a place: --cache-to HOST/NAME, or add `to` (docs/how-to/caches.md)."
         )
         raise UsageError(message)
     return found.pop()

@@ -1,6 +1,6 @@
 """Origin of the wheels in the base stage: the index, a pinned commit, or a checkout.
 
-The words stand on the command line or in containers/images.toml (`sources.*.build`): docs/source-builds.md.
+The words stand on the command line or in containers/images.toml (`sources.*.build`): docs/how-to/source-builds.md.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ReleasePi
         message = (
             f"{PINS_FILE} {why}.\n"
             f"The compiler of the set {name} is {bases.toolchains[name].address(platform)}. Where that or a mirror of "
-            f"it (docs/mirrors.md) can be reached, pin it with: invoke lock --only archives --bases {bases.name}"
+            f"it (docs/how-to/mirrors.md) can be reached, pin it with: invoke lock --only archives --bases {bases.name}"
         )
         raise LockError(message)
     return pin

@@ -125,7 +125,7 @@ def _give_up_after(attempt: int, download: Download, error: OSError | HTTPExcept
         message = (
             f"{_asked(download.url)} could not be fetched: {error}.\n"
             "Check that the address is reachable from this machine (proxy, certificate), and run again. "
-            "In a closed network, name a mirror for it: docs/mirrors.md"
+            "In a closed network, name a mirror for it: docs/how-to/mirrors.md"
         )
         raise DownloadError(message) from None
 

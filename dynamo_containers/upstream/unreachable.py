@@ -43,7 +43,7 @@ def message(rows: Iterable[Unreached]) -> str:
     return (
         f"Could not be asked, so what it pins was not refreshed:\n{table(rows)}\n"
         "Everything else was done. Where these can be reached, run again: invoke lock\n"
-        "In a closed network, name mirrors of them: docs/mirrors.md"
+        "In a closed network, name mirrors of them: docs/how-to/mirrors.md"
     )
 
 

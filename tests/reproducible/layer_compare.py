@@ -1,6 +1,6 @@
 """In what do two layers differ that should be the same? Pure: two lists of a tar's members give the first difference.
 
-What a member has: https://www.gnu.org/software/tar/manual/html_node/Standard.html (and docs/reproducible.md).
+What a member has: https://www.gnu.org/software/tar/manual/html_node/Standard.html, docs/explanation/reproducible.md.
 """
 
 from __future__ import annotations

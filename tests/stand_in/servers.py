@@ -1,9 +1,9 @@
 """What stands in for NVIDIA's index, for release pages and for registries: servers that this machine's builds reach.
 
-A build runs in the engine's network, which has no way to the host's loopback (docs/engine.md). The index listens at the
-host's own address instead, which both sides reach. It speaks TLS: pip trusts no other server off loopback.
-An engine takes a registry without TLS only on its own loopback: so one is on the host's, and where the engine has a
-network of its own a second one with the same folder and port is on that one's.
+A build runs in the engine's network, which has no way to the host's loopback (docs/reference/engine.md). The index
+listens at the host's own address instead, which both sides reach. It speaks TLS: pip trusts no other server off
+loopback. An engine takes a registry without TLS only on its own loopback: so one is on the host's, and where the engine
+has a network of its own a second one with the same folder and port is on that one's.
 """
 
 from __future__ import annotations

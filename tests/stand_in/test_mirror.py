@@ -147,7 +147,7 @@ def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(proje
     assert f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in done.stderr
     assert "(at the mirror, 127.0.0.1:9/quay.io/" in done.stderr
     assert "It is the builder root image of the cuda bases." in done.stderr
-    assert "name a mirror that has the same image: docs/mirrors.md" in done.stderr
+    assert "name a mirror that has the same image: docs/how-to/mirrors.md" in done.stderr
 
 
 def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""docs/add-a-backend.md is true: who does what it says, on a copy of this checkout, has a backend. Takes minutes."""
+"""docs/how-to/add-a-backend.md is true: its steps, on a copy of this checkout, make a backend. Takes minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamo_containers import process
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
 from tests import copied
 
-PAGE = ROOT / "docs/add-a-backend.md"
+PAGE = ROOT / "docs/how-to/add-a-backend.md"
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = r"^```{}\n(.*?)^```$"
 

@@ -1,4 +1,4 @@
-"""The rooms of dynamo_containers: who may import whom, and that tests mirror them (docs/architecture.md)."""
+"""Rooms of dynamo_containers: who may import whom, and that tests mirror them (docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 

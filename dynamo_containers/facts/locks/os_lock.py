@@ -220,7 +220,7 @@ def _missing(lock: OsLock) -> LockError:
     message = (
         f"{lock.file} was never made: which packages are installed on {lock.image} ({lock.rows} in images.toml).\n"
         f"It takes the registry of that image and {lock.origin}, or mirrors of both "
-        "(docs/mirrors.md).\n"
+        "(docs/how-to/mirrors.md).\n"
         f"Where they can be reached, run: invoke lock --only os --bases {lock.bases.name}"
     )
     return LockError(message)

@@ -1,4 +1,4 @@
-"""A backend's author finds in the base image what docs/base-image.md says, and can build on it."""
+"""A backend's author finds in the base image what docs/reference/base-image.md says, and can build on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ uv pip install --quiet --python /tmp/venv/bin/python --no-cache --no-index --no-
     --find-links "$DYNAMO_WHEELHOUSE" ai-dynamo ai-dynamo-runtime nixl nixl-cu13
 /tmp/venv/bin/python -c "import dynamo._core; print(dynamo._core.__file__)"
 """
-DOCUMENT = ROOT / "docs/base-image.md"
+DOCUMENT = ROOT / "docs/reference/base-image.md"
 BUILD_SECONDS = 120
 
 

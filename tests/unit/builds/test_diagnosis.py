@@ -54,7 +54,7 @@ def test_a_registry_that_cannot_be_reached_is_named_with_why_it_is_needed(
     assert (
         f"No registry handed out {RUNTIME}: dial tcp: no such host.\nIt is the runtime root image of the cuda bases."
     ) in said
-    assert said.endswith("or name a mirror that has the same image: docs/mirrors.md")
+    assert said.endswith("or name a mirror that has the same image: docs/how-to/mirrors.md")
 
 
 def test_an_image_that_a_registry_no_longer_has_is_named(tmp_path: Path, request_on_cuda: Request) -> None:

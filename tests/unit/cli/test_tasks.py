@@ -532,7 +532,7 @@ def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
     line.append("containers/os/Dockerfile", "RUN curl https://example.invalid/x\n")
     code, _, complaints = line.invoke("lint")
     assert code == 1
-    assert "error: 1 found in what builds the images (docs/lint.md):\ncontainers/os/Dockerfile:" in complaints
+    assert "error: 1 found in what builds the images (docs/reference/lint.md):\ncontainers/os/Dockerfile:" in complaints
     assert ": unchecked-download: a file is downloaded" in complaints
 
 

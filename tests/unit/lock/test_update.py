@@ -468,5 +468,5 @@ def test_what_could_not_be_asked_ends_the_report(capsys: pytest.CaptureFixture[s
         "  what              asked           stays       why\n"
         "  roots.cuda.devel  nvcr.io/cuda:1  not locked  no such host\n"
         "Everything else was done. Where these can be reached, run again: invoke lock\n"
-        "In a closed network, name mirrors of them: docs/mirrors.md"
+        "In a closed network, name mirrors of them: docs/how-to/mirrors.md"
     )

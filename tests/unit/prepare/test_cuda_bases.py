@@ -141,7 +141,7 @@ def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
             f"constraints/os-cuda-{role}-amd64.txt was never made: which packages are installed on "
             f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
             "It takes the registry of that image and http://archive.ubuntu.com/ubuntu, or mirrors of both "
-            "(docs/mirrors.md).\n"
+            "(docs/how-to/mirrors.md).\n"
             "Where they can be reached, run: invoke lock --only os --bases cuda"
         )
     assert "was never made" in said

@@ -46,8 +46,8 @@ def test_one_that_was_never_locked_says_what_is_missing_and_what_pins_it(own: Ca
         toolchains.pinned(without_rust(own.pins), own.bases["cuda"], "rust", Platform.ARM64)
     assert str(caught.value) == (
         "containers/pins.toml has no programs.cuda.rust for linux/arm64.\n"
-        f"The compiler of the set rust is {ADDRESS}. Where that or a mirror of it (docs/mirrors.md) can be reached, "
-        "pin it with: invoke lock --only archives --bases cuda"
+        f"The compiler of the set rust is {ADDRESS}. Where that or a mirror of it (docs/how-to/mirrors.md) can be "
+        "reached, pin it with: invoke lock --only archives --bases cuda"
     )
 
 

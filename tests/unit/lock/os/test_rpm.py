@@ -294,7 +294,7 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
     assert str(caught.value) == (
         f"constraints/os-cuda-rust-arm64.txt was never made: which packages are installed on {IMAGE} "
         "(bases.cuda.packages.rust or bases.cuda.roots.builder in images.toml).\n"
-        f"It takes the registry of that image and {ADDRESS}, or mirrors of both (docs/mirrors.md).\n"
+        f"It takes the registry of that image and {ADDRESS}, or mirrors of both (docs/how-to/mirrors.md).\n"
         "Where they can be reached, run: invoke lock --only os --bases cuda"
     )
 
