@@ -163,7 +163,7 @@ PROJECT_TESTS = {
         pytest=("tests/engine",),
     ),
     "toy-backend": ProjectTest(
-        help="Follow docs/how-to/add-a-backend.md on a copy of the last commit: lock, build and run a backend; minutes.",
+        help="Do docs/how-to/add-a-backend.md on a copy of the last commit: lock, build, run a backend; minutes.",
         pytest=("tests/toy",),
         engine_up=True,
     ),
