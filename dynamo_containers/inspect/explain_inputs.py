@@ -16,7 +16,7 @@ from dynamo_containers.inspect.explain import Content, Part, Step
 from dynamo_containers.plan import bake, builders, caches, container
 from dynamo_containers.plan.labels import root_role
 from dynamo_containers.plan.target import dockerfile_folder
-from dynamo_containers.prepare import inputs
+from dynamo_containers.prepare import inputs, layer_pins
 from dynamo_containers.prepare.input_digests import Digests, last, now, set_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.platforms import Platform
 
-    Reader = Callable[[Request, Mapping[str, Any], Platform], Content]
+    Reader = Callable[[Request, Facts, Mapping[str, Any], Platform], Content]
 
 PURPOSES = {
     Stage.BASE: "everyone: Dynamo and NIXL as wheels, so that a backend is built without building them",
@@ -103,7 +103,7 @@ def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform
     }
     if folder not in reader:
         return Content(origin=f"containers/{folder}/Dockerfile", about=about)
-    return reader[folder](request, target, platform if "platforms" in target else facts.native)
+    return reader[folder](request, facts, target, platform if "platforms" in target else facts.native)
 
 
 def _root(request: Request, role: str, platform: Platform) -> Content:
@@ -121,27 +121,28 @@ def _debs(request: Request, lock: OsLock) -> Content:
     return Content(origin=f"{lock.file} ({lock.rows} in images.toml)", parts=parts)
 
 
-def _set(request: Request, target: Mapping[str, Any], platform: Platform) -> Content:
+def _set(request: Request, _: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
     contexts = target["contexts"]
     name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
     return _debs(request, os_lock.lock_of(request.bases, name, platform))
 
 
-def _programs(request: Request, _: Mapping[str, Any], platform: Platform) -> Content:
+def _programs(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
     pins = request.catalogue.pins.programs
     found = {name: pins[request.bases.name, name, platform] for name in request.bases.programs}
     parts = tuple(Part(name=name, version=pin.version, size=pin.size or None) for name, pin in found.items())
     return Content(origin=f"{PINS_FILE} (programs.{request.bases.name})", parts=parts)
 
 
-def _builder(request: Request, _: Mapping[str, Any], platform: Platform) -> Content:
+def _builder(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
     return _python(request, f"builder-{request.bases.name}-{platform.arch}", None)
 
 
-def _piece(request: Request, target: Mapping[str, Any], platform: Platform) -> Content:
+def _piece(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
     folder = Path(target["contexts"]["lock"])
     layer = folder.parent.name.rpartition(f"-{request.bases.name}-")[0]
-    text = (folder / f"{platform.arch}.txt").read_text(encoding="utf-8")
+    part = next(part for parts in facts.pieces.values() for part in parts if part.folder == folder)
+    text = layer_pins.text(part, platform)
     content = _python(request, f"{layer}-{request.bases.name}-{platform.arch}", text)
     return Content(origin=f"{content.origin} (piece {folder.name})", parts=content.parts)
 

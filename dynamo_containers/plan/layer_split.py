@@ -8,7 +8,7 @@ change is not done again, whatever else moved in the lock.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ class Piece:
     """Where `<arch>.txt` of each platform has its pins."""
     index: str = ""
     """The address of the only index that has them ('' for the machine's own)."""
+    unwritten: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """File of `folder` -> its pins, where the folder does not exist yet (prepare/layer_pins.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,19 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+INDEX = ".build/secrets/index"
+"""Below the checkout: the address of this machine's index, readable by its user alone."""
 
 
 def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets of bake: what this machine needs to reach an index, mounted for single steps, never kept."""
+    """Return the secrets of bake: what this machine needs to reach an index; mounted for single steps, never kept.
+
+    The file of the index address is written by `ensure`.
+    """
     certificates = Path(environment.get("SSL_CERT_FILE", CERTIFICATES))
     netrc = Path(environment.get("NETRC", Path.home() / ".netrc"))
     found = [f"id={name},src={path}" for name, path in (("ca", certificates), ("netrc", netrc)) if path.is_file()]
+    if index_address(environment):
+        found.append(f"id=index,src={folder / INDEX}")
+    return tuple(found)
+
+
+def ensure(folder: Path, environment: Mapping[str, str]) -> None:
+    """Write the file that the index secret is read from, where this machine has an index of its own."""
     if address := index_address(environment):
-        file = folder / ".build" / "secrets" / "index"
+        file = folder / INDEX
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         process.write(process.Document(path=file, text=address))
-        found.append(f"id=index,src={file}")
-    return tuple(found)
 
 
 def index_address(environment: Mapping[str, str]) -> str:

@@ -86,6 +86,12 @@ class Digests:
             self._known[file] = _digest(file) if file.is_file() else ""
         return self._known[file]
 
+    def add_unwritten(self, facts: Facts) -> None:
+        """Take the digests of layer pins that no file has yet, which a build writes first."""
+        for part in (part for parts in facts.pieces.values() for part in parts):
+            for name, text in part.unwritten.items():
+                self._known[part.folder / name] = _sha256(text.encode())
+
     def summary(self, folder: Path) -> Summary:
         """Return what the Dockerfile in a folder says."""
         if folder not in self._summaries:
@@ -95,13 +101,18 @@ class Digests:
 
 def _digest(file: Path) -> str:
     program = "+x" if file.stat().st_mode & S_IXUSR else ""  # all that git keeps of a mode
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:32] + program
+    return _sha256(file.read_bytes()) + program
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def now(
     request: Request, facts: Facts, steps: Mapping[str, Any], platform: Platform, digests: Digests
 ) -> dict[str, Inputs]:
     """Return step -> what a person would look at -> its digest, for one platform."""
+    digests.add_unwritten(facts)
     return {
         # Only `tools` names no platform: it is for the machine that builds.
         name: dict(_inputs(request, target, platform if "platforms" in target else facts.native, digests))

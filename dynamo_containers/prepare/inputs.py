@@ -110,6 +110,8 @@ def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
 
 def _whole(request: Request, known: Facts) -> tuple[Facts, tuple[Drift, ...]]:
     """Make what is missing; return the facts with what there is now, and what drifted."""
+    layer_pins.ensure(part for parts in known.pieces.values() for part in parts)
+    build_secrets.ensure(request.catalogue.folder, os.environ)
     images, drift = root_images.ensure_request(request)
     drift += _served(request)
     said = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
@@ -117,7 +119,7 @@ def _whole(request: Request, known: Facts) -> tuple[Facts, tuple[Drift, ...]]:
 
 
 def stated(request: Request) -> Facts:
-    """Check the locks and return what can be known of a request without an engine, the network or room on the disk.
+    """Check the locks; return what is known of a request without an engine, the network or a writable disk.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
@@ -126,7 +128,7 @@ def stated(request: Request) -> Facts:
 
 
 def known_of(requests: Sequence[Request]) -> tuple[Known, ...]:
-    """Do that for several requests of one checkout; what is the same for all of them is asked once.
+    """Return it for several requests of one checkout: nothing is written, what they share is read once.
 
     Raises:
         LockError: as `stated`.
@@ -223,7 +225,7 @@ def _pieces(
         }
         if locks:
             how = layer_split.cut_of(catalogue, layer)
-            cuts[layer.name] = layer_pins.ensure(catalogue.folder, request.bases.name, how, locks)
+            cuts[layer.name] = layer_pins.split(catalogue.folder, request.bases.name, how, locks)
     return cuts
 
 

@@ -10,52 +10,72 @@ from dynamo_containers.plan import layer_split
 from dynamo_containers.plan.layer_split import COMPILED, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dynamo_containers.plan.layer_split import Cut
     from dynamo_containers.platforms import Platform
 
 
-def ensure(folder: Path, bases: str, how: Cut, texts: Mapping[Platform, str]) -> tuple[Piece, ...]:
-    """Cut a layer unless that was done before; return its pieces from below, and `compiled` last.
+def split(folder: Path, bases: str, cut: Cut, texts: Mapping[Platform, str]) -> tuple[Piece, ...]:
+    """Return the parts of a layer from below, and `compiled` last; nothing is written.
 
     Args:
         folder: the checkout.
         bases: the name of the bases.
-        how: how the layer is cut.
+        cut: how the layer is cut.
         texts: platform -> the text of its lock.
     """
-    place = layer_split.folder_of(folder, bases, how, texts)
-    if not place.is_dir():
-        _write(place, {platform: layer_split.cut(text, how, platform) for platform, text in texts.items()})
-    there = {each.name for each in place.iterdir()}
-    order = (*how.pieces, REST, COMPILED)
+    place = layer_split.folder_of(folder, bases, cut, texts)
+    files = _files(cut, texts) if not place.is_dir() else {part.name: {} for part in place.iterdir()}
     return tuple(
         Piece(
             name=name,
-            target=f"{how.layer}-{name}" if how.pieces else how.layer,
+            target=f"{cut.layer}-{name}" if cut.pieces else cut.layer,
             folder=place / name,
-            index=how.indexes.get(name, ""),
+            index=cut.indexes.get(name, ""),
+            unwritten=files[name],
         )
-        for name in order
-        if name in there
+        for name in (*cut.pieces, REST, COMPILED)
+        if name in files
     )
 
 
-def _write(place: Path, cuts: Mapping[Platform, Mapping[str, str]]) -> None:
-    """Write the files of all pieces, each for every platform: a piece may be empty on one of them, or on all."""
+def _files(cut: Cut, texts: Mapping[Platform, str]) -> dict[str, dict[str, str]]:
+    """Return part -> file -> pins, a file for every platform: a part may be empty on one of them, or on all."""
+    pins = {platform: layer_split.cut(text, cut, platform) for platform, text in texts.items()}
+    names = dict.fromkeys((COMPILED, *(name for parts in pins.values() for name in parts)))
+    return {name: {f"{platform.arch}.txt": parts.get(name, "") for platform, parts in pins.items()} for name in names}
+
+
+def text(part: Piece, platform: Platform) -> str:
+    """Return the pins of a part for a platform, whether they are written yet or not."""
+    name = f"{platform.arch}.txt"
+    return part.unwritten[name] if part.unwritten else (part.folder / name).read_text(encoding="utf-8")
+
+
+def ensure(parts: Iterable[Piece]) -> None:
+    """Write the files of parts that are not there yet, all parts of a layer at once."""
+    layers: dict[Path, list[Piece]] = {}
+    for part in parts:
+        if part.unwritten:
+            layers.setdefault(part.folder.parent, []).append(part)
+    for place, unwritten in layers.items():
+        if not place.is_dir():
+            _write(place, unwritten)
+
+
+def _write(place: Path, parts: Iterable[Piece]) -> None:
     from tempfile import TemporaryDirectory
 
-    names = {COMPILED, *(name for pieces in cuts.values() for name in pieces)}
     place.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place.parent) as scratch:
-        made = Path(scratch) / "made"
-        for name in names:
-            (made / name).mkdir(parents=True)
-            for platform, pieces in cuts.items():
-                (made / name / f"{platform.arch}.txt").write_text(pieces.get(name, ""), encoding="utf-8")
+        layer = Path(scratch) / "layer"
+        for part in parts:
+            (layer / part.name).mkdir(parents=True)
+            for name, pins in part.unwritten.items():
+                (layer / part.name / name).write_text(pins, encoding="utf-8")
         try:
-            made.rename(place)
+            layer.rename(place)
         except OSError:
             if not place.is_dir():  # else another build has just made the same
                 raise

@@ -223,6 +223,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         for name, (version, requires) in OWN.items()
     }
     base = oci_layout.add(store, tree(folder / "base.tar", wheels), NATIVE, epoch, ())
+    build_secrets.ensure(ROOT, os.environ)
     facts = Facts(
         native=NATIVE,
         version="1.4.2",

@@ -15,6 +15,7 @@ from dynamo_containers.inspect.explain import Content, Part, Step
 from dynamo_containers.plan import bake, container, dockerfile
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import input_digests, inputs
+from tests.unit import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +137,13 @@ def test_the_vllm_runtime_of_this_project_is_explained(platform: str) -> None:
         *("root", "os", "os-compiler", "common-cudnn", "common-cuda", "common-torch", "common-rest"),
         *("vllm-engine", "vllm-rest", "vllm-dynamo", "vllm-runtime"),
     ]
+
+
+@pytest.mark.parametrize("image", ["base", "frontend", "vllm", "sglang"])
+def test_an_explanation_writes_nothing(own_checkout: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.invalid/simple")
+    with snapshot.unchanged(own_checkout):
+        explain_inputs.image(load_catalogue(own_checkout), image, "", ["linux/amd64"], "debian")
 
 
 def test_the_list_of_images_has_a_line_for_each_and_says_for_whom_a_stage_is(catalogue: Catalogue) -> None:

@@ -17,7 +17,7 @@ from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.plan import bake, smoke_tests
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import current_locks, inputs
+from dynamo_containers.prepare import current_locks, inputs, layer_pins
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def locked(catalogue: Catalogue) -> Catalogue:
 
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a build asks before it."""
-    document, *_ = bake.plan(request, inputs.facts(request, dry_run=True), {}).documents
+    facts = inputs.facts(request, dry_run=True)
+    layer_pins.ensure(part for parts in facts.pieces.values() for part in parts)
+    document, *_ = bake.plan(request, facts, {}).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 

@@ -172,6 +172,8 @@ def test_secrets_are_what_the_machine_has(home: Path, tmp_path: Path) -> None:
         f"id=netrc,src={home}/.netrc",
         f"id=index,src={index}",
     )
+    assert not index.exists()
+    build_secrets.ensure(tmp_path, environment)
     assert index.read_text(encoding="utf-8") == "https://me:secret@index.example.invalid/simple"
     assert index.parent.stat().st_mode & 0o777 == 0o700
 
@@ -207,15 +209,14 @@ def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_t
     assert not [lock for lock in root_images.locks_of(one) if lock.role == "devel"]
 
 
-def test_two_builds_may_cut_the_same_lock_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    how = layer_split.Cut(layer="small", pieces={}, indexes={}, compiled={})
+def test_two_builds_may_write_the_pins_of_the_same_lock_at_once(tmp_path: Path) -> None:
+    cut = layer_split.Cut(layer="small", pieces={}, indexes={}, compiled={})
     texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
-    cut, others = layer_split.cut, []
-
-    def after_another(text: str, how: layer_split.Cut, platform: Platform) -> dict[str, str]:
-        monkeypatch.setattr(layer_split, "cut", cut)
-        others.append(layer_pins.ensure(tmp_path, "debian", how, texts))
-        return cut(text, how, platform)
-
-    monkeypatch.setattr(layer_split, "cut", after_another)
-    assert layer_pins.ensure(tmp_path, "debian", how, texts) == others[0]
+    first, second = (layer_pins.split(tmp_path, "debian", cut, texts) for _ in range(2))
+    assert not (tmp_path / ".build").exists()
+    layer_pins._write(first[0].folder.parent, first)
+    layer_pins._write(second[0].folder.parent, second)
+    layer_pins.ensure(second)
+    written = layer_pins.split(tmp_path, "debian", cut, texts)
+    assert [(part.name, part.unwritten) for part in written] == [("rest", {}), ("compiled", {})]
+    assert (written[0].folder / "amd64.txt").read_text(encoding="utf-8").startswith("one==1")
