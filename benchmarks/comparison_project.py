@@ -44,7 +44,7 @@ TOYS = {"toy": ("lxml", "tabulate"), "toy2": ("lxml", "humanize", "pyyaml")}
 """The backends of the quick form: what they install. What both have is their shared layer."""
 NEEDED = ("*/libnixl.so*", "*/libplugin_UCX.so", "*/libucp*.so*", "*/ucx/libuct_*.so*")
 """Large libraries without which the base stage refuses NIXL's wheel (containers/fetched/check-wheels)."""
-SHARED = '\n[lock.shared.toys]\nmust-be-alike = ["lxml"]\npieces = {}\n'
+SHARED = '\n[lock.common-layers.toys]\nsame-version = ["lxml"]\npackage-layers = {}\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +163,10 @@ def _add_toys(folder: Path) -> None:
     """Do what docs/how-to/add-a-backend.md says, twice, for this machine's platform, with a layer that both share."""
     (row,) = blocks("toml")
     files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
-    row = re.sub(r"(?m)^platforms = .*$", f'platforms = ["{NATIVE.value}"]\nshares = "toys"', row)
+    row = re.sub(r"(?m)^platforms = .*$", f'platforms = ["{NATIVE.value}"]\ncommon-layer = "toys"', row)
     text = SHARED
     for name, packages in TOYS.items():
-        text += "\n" + row.replace("toy", name).replace(f'shares = "{name}s"', 'shares = "toys"')
+        text += "\n" + row.replace("toy", name).replace(f'common-layer = "{name}s"', 'common-layer = "toys"')
         (folder / f"requirements/{name}.in").write_text("\n".join(packages) + "\n", encoding="utf-8")
         (folder / f"containers/{name}").mkdir()
         (folder / f"containers/{name}/Dockerfile").write_text(files["containers/toy/Dockerfile"], encoding="utf-8")

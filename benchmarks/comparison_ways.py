@@ -129,7 +129,10 @@ class Baseline:
     def _own(self, backend: str) -> dict[str, str]:
         """Return the pins of a backend beside Dynamo: those of the graph."""
         image = self.project.catalogue().images[backend]
-        return {"engine.txt": self.project.pins(image.shares, image.name), "ci.txt": self.project.pins(ci_layer(image))}
+        return {
+            "engine.txt": self.project.pins(image.common_layer, image.name),
+            "ci.txt": self.project.pins(ci_layer(image)),
+        }
 
     def _folder(self, name: str, pins: Mapping[str, str]) -> Path:
         """Write the folder of a Dockerfile: for a backend, or for the downloads of all."""

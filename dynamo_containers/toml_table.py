@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -126,6 +126,23 @@ class Table:
                 message = (
                     f"{self.file}: {self.path} has both {key} and {other}; a row has one or the other.\n"
                     f"Edit {self.file} and run again."
+                )
+                raise UsageError(message)
+
+    def refuse_renamed(self, renamed: Mapping[str, str]) -> None:
+        """Refuse keys that have another name now.
+
+        Args:
+            renamed: earlier name -> name now.
+
+        Raises:
+            UsageError: the table has a key of an earlier name.
+        """
+        for key, name in renamed.items():
+            if key in self._left:
+                row = f" {self.path}:" if self.path else ""
+                message = (
+                    f'{self.file}:{row} unknown key "{key}"; it is called "{name}" now\nEdit {self.file} and run again.'
                 )
                 raise UsageError(message)
 

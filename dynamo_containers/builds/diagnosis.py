@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import process
 from dynamo_containers.errors import CommandFailedError, DownloadError, UnreachableError
 from dynamo_containers.facts import image_inputs, image_reference, mirrors
-from dynamo_containers.facts.catalogue import Way
+from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import git, registry
 from dynamo_containers.upstream.registry import Client
@@ -72,7 +72,7 @@ def images(request: Request) -> Mapping[str, str]:
         for role, platform in pairs
     }
     for image in request.images:
-        if image.way is Way.IMAGE:
+        if image.install_from is InstallFrom.IMAGE:
             needed |= {
                 image_reference.engine_source(pins, image, each): f"the image that {image.name} stands on"
                 for each in request.platforms

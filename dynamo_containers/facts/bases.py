@@ -60,8 +60,8 @@ class RegistryRoot:
 class PackageSet:
     """OS packages that are installed, in one layer, on what stands on a root image."""
 
-    on: str
-    """The role of that root image: what it has already is no part of the set's lock."""
+    root: str
+    """The role of that root image. Packages that it has already are not in the lock of the set."""
     packages: tuple[str, ...]
 
 
@@ -118,7 +118,7 @@ class GitSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sources:
+class DebSources:
     """Where locked .debs may be fetched from before the host's mirror is asked ('' for nowhere)."""
 
     pool: str = ""
@@ -146,7 +146,7 @@ class Bases:
     """Set of OS packages -> the compiler that goes on top of it, where the distribution's is too old."""
     archive: Archive | None = None
     """Where packages come from that go on root images of registries."""
-    sources: Sources = Sources()
+    deb_sources: DebSources = DebSources()
 
     @property
     def bootstrapped(self) -> dict[str, Root]:

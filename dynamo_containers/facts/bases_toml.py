@@ -8,13 +8,13 @@ from dynamo_containers.facts import apt_archive, rpm_repositories
 from dynamo_containers.facts.bases import (
     BUILDER,
     Bases,
+    DebSources,
     GitSource,
     PackageSet,
     Program,
     RegistryRoot,
     Release,
     Root,
-    Sources,
 )
 from dynamo_containers.toml_table import any_of, wrong
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
+    row.refuse_renamed({"sources": "deb-sources"})
     archive = apt_archive.read(row.table("archive")) if "archive" in row.keys_left() else None
     roots = {role: _root(role, root, archive) for role, root in row.tables("roots", optional=True).items()}
     bases = Bases(
@@ -43,7 +44,7 @@ def read(name: str, row: Table) -> Bases:
         packages=_package_sets(row.tables("packages", optional=True), roots),
         toolchains={name: _toolchain(entry) for name, entry in row.tables("toolchains", optional=True).items()},
         archive=archive,
-        sources=_sources(row.table("sources", optional=True)),
+        deb_sources=_deb_sources(row.table("deb-sources", optional=True)),
     )
     row.refuse_the_rest()
     _check_toolchains(row, bases)
@@ -118,13 +119,14 @@ def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | Registry
     for name, row in rows.items():
         if name in roots:  # their locks would be one file
             raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
-        on, packages = row.string("on"), row.strings("packages")
+        row.refuse_renamed({"on": "root"})
+        root, packages = row.string("root"), row.strings("packages")
         row.refuse_the_rest()
-        if on not in made:
-            raise wrong(row.file, f"{row.path}.on", f'"{on}"', _on(made))
+        if root not in made:
+            raise wrong(row.file, f"{row.path}.root", f'"{root}"', _on(made))
         if not packages:
             raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
-        sets[name] = PackageSet(on=on, packages=packages)
+        sets[name] = PackageSet(root=root, packages=packages)
     return sets
 
 
@@ -139,8 +141,8 @@ def _toolchain(row: Table) -> Release:
     return made
 
 
-def _sources(row: Table) -> Sources:
-    sources = Sources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
+def _deb_sources(row: Table) -> DebSources:
+    sources = DebSources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
     row.refuse_the_rest()
     if sources.snapshot and "{timestamp}" not in sources.snapshot:
         raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")

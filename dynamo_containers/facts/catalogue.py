@@ -25,7 +25,16 @@ IMAGES_FILE = "containers/images.toml"
 CANONICAL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """The one spelling of a package's name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
 REST = "rest"
-"""The piece of a layer of Python packages that has what no other piece names."""
+"""The image layer with the Python packages that no pattern of `package-layers` fits."""
+RENAMED = {
+    "keeps": "allow-build-tools",
+    "lacks": "missing-libraries",
+    "shares": "common-layer",
+    "way": "install-from",
+    "pieces": "package-layers",
+    "compiles": "compile-from-source",
+}
+"""Earlier key of a row `images.*` -> its name now."""
 
 
 class Stage(Enum):
@@ -38,7 +47,7 @@ class Stage(Enum):
     DEV = "dev"
 
 
-class Way(Enum):
+class InstallFrom(Enum):
     """How an image gets its inference engine."""
 
     WHEELS = "wheels"
@@ -68,25 +77,25 @@ class Image:
     """Modules of the engine and of Dynamo's worker for it, which must be importable without a device."""
     worker_arguments: tuple[str, ...] = ()
     """With which Dynamo's worker for the engine serves a tiny model on one GPU; `{model}` is that model's folder."""
-    keeps: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Build programs that a runtime has, by pattern of their path -> the reason why."""
-    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Libraries that something in it asks for and that are not there, by pattern of their name -> the reason why."""
-    shares: str = ""
+    allow_build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Build tools that its runtime may contain: pattern of their path -> the reason."""
+    missing_libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Libraries that a file in it links and that are not in it: pattern of their name -> the reason."""
+    common_layer: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
-    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """How its own Python packages are cut into image layers: piece -> patterns of names; what none fits is `rest`."""
+    package_layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Image layer -> patterns of the names of its own Python packages; a package that no pattern fits is in `rest`."""
     os_packages: tuple[str, ...] = ()
     """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
-    compiles: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """The packages that have no wheel for a platform and are compiled for it."""
+    compile_from_source: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Platform -> the packages that have no wheel for it and are compiled."""
     budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
     """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
     indexes: tuple[str, ...] = ()
     """The indexes that some of its Python packages are on, besides the machine's own."""
-    way: Way = Way.WHEELS
+    install_from: InstallFrom = InstallFrom.WHEELS
     engine_image: RegistryRoot | None = None
-    """The published image of its engine; it is used where `way` says so."""
+    """The published image of its engine, which is used with `InstallFrom.IMAGE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +107,13 @@ class Index:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
+class CommonLayer:
     """A layer of Python packages that images have in common, computed from their locks."""
 
-    must_be_alike: tuple[str, ...]
-    """Patterns of the packages that its images must have alike."""
-    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """How it is cut into image layers; see `Image.pieces`."""
+    same_version: tuple[str, ...]
+    """Patterns of the packages that all its images must have in the same version."""
+    package_layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """The image layers that it is split into; see `Image.package_layers`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +123,8 @@ class Catalogue:
     folder: Path
     source: str
     licenses: str
-    version_of: str
+    version_package: str
+    """The package in the base lock whose version every image has."""
     oldest_glibc: str
     cooldown_days: int
     """How old a release must be on its index before a lock takes it."""
@@ -122,11 +132,11 @@ class Catalogue:
     """How many builds `invoke report` looks back."""
     cooldown_exempt: Mapping[str, str]
     """Package -> the reason why its releases are taken at once."""
-    left_out: Mapping[str, str]
+    excluded: Mapping[str, str]
     """Package -> the reason why it is in no lock although another package requires it."""
     cuda_exempt: Mapping[str, str]
     """Package -> the reason why it may be of another CUDA major than the bases."""
-    shared: Mapping[str, Shared]
+    common_layers: Mapping[str, CommonLayer]
     """The layers of Python packages that images have in common."""
     indexes: Mapping[str, Index]
     sources: Mapping[str, GitSource]
@@ -154,18 +164,20 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
     project = table.table("project")
     lock = table.table("lock")
     reports = table.table("reports")
+    project.refuse_renamed({"version-of": "version-package"})
+    lock.refuse_renamed({"left-out": "excluded", "shared": "common-layers"})
     catalogue = Catalogue(
         folder=folder,
         source=project.string("source"),
         licenses=project.string("licenses"),
-        version_of=project.string("version-of"),
+        version_package=project.string("version-package"),
         oldest_glibc=project.string("oldest-glibc"),
         cooldown_days=lock.integer("cooldown-days"),
         reports_kept=_count(reports, "keep"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
-        left_out=_reasons(lock, "left-out"),
+        excluded=_reasons(lock, "excluded"),
         cuda_exempt=_reasons(lock, "cuda-exempt"),
-        shared={name: _shared(row) for name, row in lock.tables("shared", optional=True).items()},
+        common_layers={name: _common_layer(row) for name, row in lock.tables("common-layers", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases_toml.read_source(row) for name, row in table.tables("sources", optional=True).items()},
         bases={name: bases_toml.read(name, row) for name, row in table.tables("bases").items()},
@@ -195,17 +207,20 @@ def _reasons(table: Table, key: str) -> Mapping[str, str]:
     return reasons
 
 
-def _shared(row: Table) -> Shared:
-    shared = Shared(must_be_alike=row.strings("must-be-alike"), pieces=_pieces(row.table("pieces", optional=True)))
+def _common_layer(row: Table) -> CommonLayer:
+    row.refuse_renamed({"must-be-alike": "same-version", "pieces": "package-layers"})
+    layer = CommonLayer(same_version=row.strings("same-version"), package_layers=_package_layers(row))
     row.refuse_the_rest()
-    return shared
+    return layer
 
 
-def _pieces(row: Table) -> Mapping[str, tuple[str, ...]]:
-    pieces = {name: row.strings(name) for name in row.keys_left()}
-    if REST in pieces:
-        raise wrong(row.file, f"{row.path}.{REST}", "a piece of that name", "another: it is what no pattern names")
-    return pieces
+def _package_layers(image: Table) -> Mapping[str, tuple[str, ...]]:
+    row = image.table("package-layers", optional=True)
+    layers = {name: row.strings(name) for name in row.keys_left()}
+    if REST in layers:
+        allowed = "another name: it has the packages that no pattern fits"
+        raise wrong(row.file, f"{row.path}.{REST}", "a layer of that name", allowed)
+    return layers
 
 
 def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
@@ -227,14 +242,17 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
 
 
 def _image(name: str, row: Table) -> Image:
-    way = _way(row)
+    row.refuse_renamed(RENAMED)
+    install_from = _install_from(row)
     stages = tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage]))
     image = Image(
         name=name,
         title=row.string("title"),
         description=row.string("description"),
         repository=row.string("repository"),
-        stages=stages if way is Way.WHEELS else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
+        stages=stages
+        if install_from is InstallFrom.WHEELS
+        else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
         platforms=tuple(
             Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
@@ -242,34 +260,34 @@ def _image(name: str, row: Table) -> Image:
         backend=row.string("backend", optional=True),
         imports=row.strings("imports", optional=True),
         worker_arguments=row.strings("worker-arguments", optional=True),
-        keeps=_reasons(row, "keeps"),
-        lacks=_reasons(row, "lacks"),
-        shares=row.string("shares", optional=True),
-        pieces=_pieces(row.table("pieces", optional=True)),
+        allow_build_tools=_reasons(row, "allow-build-tools"),
+        missing_libraries=_reasons(row, "missing-libraries"),
+        common_layer=row.string("common-layer", optional=True),
+        package_layers=_package_layers(row),
         os_packages=row.strings("os-packages", optional=True),
-        compiles=_compiles(row.table("compiles", optional=True)),
+        compile_from_source=_compile_from_source(row.table("compile-from-source", optional=True)),
         indexes=row.strings("indexes", optional=True),
-        way=way,
+        install_from=install_from,
         engine_image=bases_toml.engine_image(row),
         budget=_budget(row.table("budget", optional=True)),
     )
     row.refuse_the_rest()
-    if way is Way.IMAGE and not (image.engine_image and image.backend):
-        lacks = "engine-image" if image.backend else "backend"
-        allowed = f'"{way.value}" with {lacks}, or "{Way.WHEELS.value}"'
-        raise wrong(row.file, f"{row.path}.way", f'"{way.value}" without {lacks}', allowed)
+    if install_from is InstallFrom.IMAGE and not (image.engine_image and image.backend):
+        key = "engine-image" if image.backend else "backend"
+        allowed = f'"{install_from.value}" with {key}, or "{InstallFrom.WHEELS.value}"'
+        raise wrong(row.file, f"{row.path}.install-from", f'"{install_from.value}" without {key}', allowed)
     return image
 
 
-def _way(row: Table) -> Way:
-    word = row.string("way", optional=True) or Way.WHEELS.value
-    known = [way.value for way in Way]
-    if word not in known:
-        raise wrong(row.file, f"{row.path}.way", f'"{word}"', any_of(known))
-    return Way(word)
+def _install_from(row: Table) -> InstallFrom:
+    origin = row.string("install-from", optional=True) or InstallFrom.WHEELS.value
+    choices = [member.value for member in InstallFrom]
+    if origin not in choices:
+        raise wrong(row.file, f"{row.path}.install-from", f'"{origin}"', any_of(choices))
+    return InstallFrom(origin)
 
 
-def _compiles(row: Table) -> Mapping[Platform, tuple[str, ...]]:
+def _compile_from_source(row: Table) -> Mapping[Platform, tuple[str, ...]]:
     known = {platform.value: platform for platform in Platform}
     found = {known[name]: row.strings(name) for name in known if name in row.keys_left()}
     row.refuse_the_rest()
@@ -294,18 +312,28 @@ def _check_references(catalogue: Catalogue) -> None:
             if index not in catalogue.indexes:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
         _check_index_pieces(image)
-        if not image.shares and any(budgets.SECOND in row for row in image.budget.values()):
-            allowed = "no such key: an image without `shares` has nothing in common with a second one"
+        if not image.common_layer and any(budgets.SECOND in row for row in image.budget.values()):
+            allowed = "no such key: an image without `common-layer` has nothing in common with a second one"
             raise wrong(IMAGES_FILE, f"images.{image.name}.budget", budgets.SECOND, allowed)
-        if image.shares and image.shares not in catalogue.shared:
-            raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', any_of(catalogue.shared))
+        if image.common_layer and image.common_layer not in catalogue.common_layers:
+            raise wrong(
+                IMAGES_FILE,
+                f"images.{image.name}.common-layer",
+                f'"{image.common_layer}"',
+                any_of(catalogue.common_layers),
+            )
 
 
 def _check_index_pieces(image: Image) -> None:
     """Refuse what would let a package with an index of its own be taken from another one."""
     for index in image.indexes:
-        if index in (*image.pieces, REST):
-            raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', "an index that no piece is named as")
-    if image.indexes and image.shares:
-        allowed = "no key beside indexes: what is shared is taken from the machine's own index"
-        raise wrong(IMAGES_FILE, f"images.{image.name}.shares", f'"{image.shares}"', allowed)
+        if index in (*image.package_layers, REST):
+            raise wrong(
+                IMAGES_FILE,
+                f"images.{image.name}.indexes",
+                f'"{index}"',
+                "an index that no layer of package-layers is named like",
+            )
+    if image.indexes and image.common_layer:
+        allowed = "no such key beside indexes: a common layer comes from the index of the machine"
+        raise wrong(IMAGES_FILE, f"images.{image.name}.common-layer", f'"{image.common_layer}"', allowed)

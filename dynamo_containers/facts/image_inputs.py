@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts.catalogue import Stage, Way
+from dynamo_containers.facts.catalogue import InstallFrom, Stage
 from dynamo_containers.facts.locks.python_layers import BUILDER, backend_layer, ci_layer, engine_layer
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ DEVEL = "devel"
 
 def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the layers whose Python locks go into an image of a stage."""
-    shared = (image.shares,) if image.shares else ()
-    compiled = (backend_layer(image),) if image.compiles else ()
-    own = (*compiled, *shared, image.name) if image.way is Way.WHEELS else (engine_layer(image),)
+    shared = (image.common_layer,) if image.common_layer else ()
+    compiled = (backend_layer(image),) if image.compile_from_source else ()
+    own = (*compiled, *shared, image.name) if image.install_from is InstallFrom.WHEELS else (engine_layer(image),)
     runtime = (BUILDER, "base", *own)
     return {
         Stage.BASE: (BUILDER, "base"),
@@ -38,15 +38,15 @@ def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
 
 def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
-    if stage is Stage.BASE or image.way is Way.IMAGE:
+    if stage is Stage.BASE or image.install_from is InstallFrom.IMAGE:
         return ("builder",)
     runtime = () if stage is Stage.BACKEND else ("runtime",)
-    return ("builder", *runtime, *(("devel",) if image.compiles or stage is Stage.BACKEND else ()))
+    return ("builder", *runtime, *(("devel",) if image.compile_from_source or stage is Stage.BACKEND else ()))
 
 
 def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the sets of OS packages in an image of a stage."""
-    if stage in (Stage.BASE, Stage.BACKEND) or image.way is Way.IMAGE:  # such a one brings its own
+    if stage in (Stage.BASE, Stage.BACKEND) or image.install_from is InstallFrom.IMAGE:  # such a one brings its own
         return ()
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
@@ -54,6 +54,6 @@ def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
 def extended_roots(bases: Bases, image: Image, stage: Stage, platforms: Iterable[Platform]) -> tuple[str, ...]:
     """Return the root images of registries that get OS packages before an image of a stage stands on them."""
     # What compiles is a step for all platforms of a build as soon as one of them needs it.
-    compiles = stage is Stage.BACKEND or any(image.compiles.get(platform) for platform in platforms)
+    compiles = stage is Stage.BACKEND or any(image.compile_from_source.get(platform) for platform in platforms)
     roles = (role for role in root_roles(image, stage) if role != DEVEL or compiles)
     return tuple(role for role in roles if role in bases.extended)

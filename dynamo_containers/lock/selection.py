@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import UsageError, unknown_name
-from dynamo_containers.facts.catalogue import Way
+from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import Platform, parse_platforms
 
@@ -88,7 +88,9 @@ class Part:
         return tuple(
             image
             for image in catalogue.images.values()
-            if image.way is Way.IMAGE and meant & set(image.bases) and (not self.images or image.name in self.images)
+            if image.install_from is InstallFrom.IMAGE
+            and meant & set(image.bases)
+            and (not self.images or image.name in self.images)
         )
 
     def os_locks(self, catalogue: Catalogue) -> tuple[OsLock, ...]:

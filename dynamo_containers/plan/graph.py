@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import image_reference
-from dynamo_containers.facts.catalogue import Stage, Way
+from dynamo_containers.facts.catalogue import InstallFrom, Stage
 from dynamo_containers.facts.image_inputs import DEV_PACKAGES
 from dynamo_containers.facts.locks.python_layers import ENGINE_IMAGE, backend_layer, ci_layer, engine_layer
 from dynamo_containers.plan import layer_split, source_builds, source_targets
@@ -50,7 +50,7 @@ def _add_fetched(  # noqa: PLR0913, PLR0917 - the parts of a target
     steps: Steps, request: Request, facts: Facts, piece: Piece, below: str, built: Iterable[str]
 ) -> str:
     """Add a piece of the wheels that are fetched. It knows of what is built only if that would be in it."""
-    pieces = request.catalogue.images["base"].pieces
+    pieces = request.catalogue.images["base"].package_layers
     mine = [package for package in built if layer_split.piece_of(package, pieces) == piece.name]
     name = add(steps, request, facts, f"base-{piece.name}", "fetched", {"below": below})
     steps[name]["contexts"]["lock"] = str(piece.folder)
@@ -79,12 +79,12 @@ def _add_backend(steps: Steps, request: Request, facts: Facts, image: Image) -> 
 
 def _add_runtime(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     base = _add_base(steps, request, facts, image)
-    if image.way is Way.IMAGE:
+    if image.install_from is InstallFrom.IMAGE:
         return _add_on_engine_image(steps, request, facts, image)
     below = _add_os(steps, request, facts)
     for wanted in image.os_packages:
         below = add_os_packages(steps, request, facts, f"os-{wanted}", wanted, below)
-    for layer in (image.shares, image.name):
+    for layer in (image.common_layer, image.name):
         below = _add_packages(steps, request, facts, layer, below)
     if layer_split.compiles(image, request.platforms):
         wheels = {"below": below, "wheelhouse": _add_backend(steps, request, facts, image)}
@@ -116,7 +116,7 @@ def _add_missing(  # noqa: PLR0913, PLR0917 - the parts of a target
     """Add a step for what a layer of packages has and the image below lacks."""
     layer = ci_layer(image) if name.endswith(Stage.CI.value) else engine_layer(image)
     add(steps, request, facts, name, ENGINE_IMAGE, {"below": below, "base": "base", "builder": "builder"})
-    steps[name]["args"] |= {"LAYER": layer, "LEFT_OUT": " ".join(sorted(request.catalogue.left_out))}
+    steps[name]["args"] |= {"LAYER": layer, "LEFT_OUT": " ".join(sorted(request.catalogue.excluded))}
     if image.engine_image and image.engine_image.interpreter:
         steps[name]["args"]["PYTHON"] = image.engine_image.interpreter
     return name
@@ -124,7 +124,7 @@ def _add_missing(  # noqa: PLR0913, PLR0917 - the parts of a target
 
 def _add_ci(steps: Steps, request: Request, facts: Facts, image: Image) -> str:
     below = _add_runtime(steps, request, facts, image)
-    if image.way is Way.IMAGE:
+    if image.install_from is InstallFrom.IMAGE:
         return _add_missing(steps, request, facts, image, f"{image.name}-ci", below)
     return _add_packages(steps, request, facts, ci_layer(image), below)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.bases import Root
-from dynamo_containers.facts.catalogue import Stage, Way
+from dynamo_containers.facts.catalogue import InstallFrom, Stage
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Image
@@ -47,7 +47,7 @@ def _base_labels(request: Request, image: Image) -> dict[str, str]:
     """Return the labels that name the root image: its readable reference and the digest of its index."""
     role = root_role(request.stage)
     pin, root = request.catalogue.pins.roots[request.bases.name, role], request.bases.roots[role]
-    if image.way is Way.IMAGE:
+    if image.install_from is InstallFrom.IMAGE:
         pin, root = image_reference.pinned_engine(request.catalogue.pins, image), image_reference.engine_root(image)
     if isinstance(root, Root):
         name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index

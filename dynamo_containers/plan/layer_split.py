@@ -57,7 +57,7 @@ class Cut:
 def cut_of(catalogue: Catalogue, layer: Layer) -> Cut:
     """Return how a layer is cut."""
     if layer.shared:
-        return Cut(layer=layer.name, pieces=catalogue.shared[layer.name].pieces, indexes={}, compiled={})
+        return Cut(layer=layer.name, pieces=catalogue.common_layers[layer.name].package_layers, indexes={}, compiled={})
     if layer.image is None:
         return Cut(layer=layer.name, pieces={}, indexes={}, compiled={})
     image = catalogue.images[layer.image]
@@ -66,9 +66,9 @@ def cut_of(catalogue: Catalogue, layer: Layer) -> Cut:
     own = {name: catalogue.indexes[name] for name in image.indexes}
     return Cut(
         layer=layer.name,
-        pieces={**{name: index.packages for name, index in own.items()}, **(image.pieces if main else {})},
+        pieces={**{name: index.packages for name, index in own.items()}, **(image.package_layers if main else {})},
         indexes={name: index.url for name, index in own.items()},
-        compiled=image.compiles if main else {},
+        compiled=image.compile_from_source if main else {},
     )
 
 
@@ -111,4 +111,4 @@ def compiled(pieces: Iterable[Piece]) -> Piece:
 
 def compiles(image: Image, platforms: Iterable[Platform]) -> bool:
     """Say whether anything is compiled for an image on some of these platforms."""
-    return any(image.compiles.get(platform) for platform in platforms)
+    return any(image.compile_from_source.get(platform) for platform in platforms)

@@ -109,7 +109,7 @@ def add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
     steps: Steps, request: Request, facts: Facts, name: str, wanted: str, below: str
 ) -> str:
     """Add a layer of OS packages on what is below."""
-    rpms = wanted in request.bases.packages and request.bases.packages[wanted].on in request.bases.repositories
+    rpms = wanted in request.bases.packages and request.bases.packages[wanted].root in request.bases.repositories
     folder, context = ("os-rpms", "rpms") if rpms else ("os-packages", "debs")
     add(steps, request, facts, name, folder, {"below": below})
     steps[name]["contexts"][context] = str(facts.os_packages[wanted])

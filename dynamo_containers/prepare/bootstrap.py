@@ -56,7 +56,7 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Pa
     names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict or lock.image:
         message = (
-            f"{deb_origins.who_lacks(lock.asked.sources)} what {lock.file} asks for: {names}.\n"
+            f"{deb_origins.who_lacks(lock.asked.deb_sources)} what {lock.file} asks for: {names}.\n"
             f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts import image_reference
-from dynamo_containers.facts.catalogue import IMAGES_FILE, Way
+from dynamo_containers.facts.catalogue import IMAGES_FILE, InstallFrom
 from dynamo_containers.facts.image_inputs import extended_roots, os_sets, python_layers, root_roles
 from dynamo_containers.facts.locks import cuda_variant, os_conflicts, os_lock, python_lock, requirements
 from dynamo_containers.facts.locks.os_lock import OsLock
@@ -83,7 +83,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
         texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
-    if image.way is Way.IMAGE:
+    if image.install_from is InstallFrom.IMAGE:
         pin = image_reference.pinned_engine(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):

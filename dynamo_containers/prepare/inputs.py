@@ -232,13 +232,13 @@ def _pieces(
 def _version(request: Request, texts: Mapping[str, str]) -> str:
     base = (text for path, text in texts.items() if path.startswith("constraints/base-"))
     pins = {pin.name: pin.version for text in base for pin in requirements.read(text)}
-    if request.catalogue.version_of not in pins:
+    if request.catalogue.version_package not in pins:
         message = (
-            f'{IMAGES_FILE}: project.version-of: "{request.catalogue.version_of}" is not in the base locks.\n'
+            f'{IMAGES_FILE}: project.version-package: "{request.catalogue.version_package}" is not in the base locks.\n'
             f"They have: {', '.join(pins)}."
         )
         raise UsageError(message)
-    return pins[request.catalogue.version_of]
+    return pins[request.catalogue.version_package]
 
 
 def _digest(request: Request, texts: Mapping[str, str]) -> str:

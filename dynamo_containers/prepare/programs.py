@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import process
 from dynamo_containers.errors import DownloadError, LockError, UsageError
-from dynamo_containers.facts.bases import Program, Release, Sources
+from dynamo_containers.facts.bases import DebSources, Program, Release
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import PINS_FILE, Pin, ReleasePin
@@ -105,12 +105,12 @@ def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: P
         return pin
     if bases.strict:
         message = (
-            f"{deb_origins.who_lacks(bases.sources)} {pin.path}.\n"
+            f"{deb_origins.who_lacks(bases.deb_sources)} {pin.path}.\n"
             f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
         )
         raise LockError(message)
     found = current(folder, bases.packaged[name], platform)
-    mirror = replace(bases, sources=Sources())  # what the suite has now is nowhere else yet
+    mirror = replace(bases, deb_sources=DebSources())  # what the suite has now is nowhere else yet
     if deb_origins.fetch_all(folder, mirror, (found,), ""):
         message = f"The mirror lists but does not have: {found.path}.\nIt is probably being updated: try again."
         raise DownloadError(message)

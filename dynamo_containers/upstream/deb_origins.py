@@ -1,7 +1,7 @@
 """Origins of a locked package: a kept pool, then a snapshot service, then the host's mirror.
 
-The rows stand in containers/images.toml (`bases.*.sources`). A file is what its sha256 says, wherever it comes from: a
-source that has other bytes stops the build, and is not passed over for the next.
+They are configured in containers/images.toml (`bases.*.deb-sources`). A file is identified by its sha256, wherever it
+comes from: an origin that serves other bytes stops the build, and the next origin is not tried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamo_containers.facts.bases import Bases, Sources
+    from dynamo_containers.facts.bases import Bases, DebSources
     from dynamo_containers.upstream.download import Download
 
 File: TypeAlias = Package | Pin
@@ -50,7 +50,7 @@ def fetch_all(folder: Path, bases: Bases, files: tuple[AnyFile, ...], moment: st
     left = tuple(file for file in files if not stored(folder, file).exists())
     if left:
         _check_pool(bases, folder)
-    for place in places(bases.sources, folder):
+    for place in places(bases.deb_sources, folder):
         if left:
             _check_moment(bases, place, moment)
             wanted = [_download(file, url(place, file, moment, bases.archives)) for file in left]
@@ -72,7 +72,7 @@ def _download(file: File, address: str) -> Download:
     return download.Download(url=address, sha256=file.sha256, size=file.size)
 
 
-def places(sources: Sources, folder: Path) -> tuple[str, ...]:
+def places(sources: DebSources, folder: Path) -> tuple[str, ...]:
     """Return the templates of addresses to try, in their order."""
     pool = sources.pool.rstrip("/")
     if pool and "://" not in pool:
@@ -94,10 +94,10 @@ def url(place: str, file: File, moment: str, archives: Mapping[str, str] | None 
 
 
 def _check_pool(bases: Bases, folder: Path) -> None:
-    pool = bases.sources.pool
+    pool = bases.deb_sources.pool
     if pool and "://" not in pool and not (folder / pool).is_dir():
         message = (
-            f"bases.{bases.name}.sources.pool is {pool}, and there is no such folder.\n"
+            f"bases.{bases.name}.deb-sources.pool is {pool}, and there is no such folder.\n"
             f"Mount it, or correct {IMAGES_FILE}."
         )
         raise DownloadError(message)
@@ -106,13 +106,13 @@ def _check_pool(bases: Bases, folder: Path) -> None:
 def _check_moment(bases: Bases, place: str, moment: str) -> None:
     if "{timestamp}" in place and not moment:
         message = (
-            f"A snapshot service is to be asked (bases.{bases.name}.sources.snapshot), but the lock does not say when "
-            "it was made.\nState it with: invoke lock --only os --only archives"
+            f"bases.{bases.name}.deb-sources.snapshot is set, but the lock does not say when it was made.\n"
+            "State it with: invoke lock --only os --only archives"
         )
         raise LockError(message)
 
 
-def who_lacks(sources: Sources) -> str:
+def who_lacks(sources: DebSources) -> str:
     """Return the beginning of the sentence that nobody has a file."""
     asked = [name for name, value in (("the pool", sources.pool), ("the snapshot service", sources.snapshot)) if value]
     return f"Neither {', '.join(asked)} nor the mirror has" if asked else "The mirror no longer has"

@@ -49,7 +49,7 @@ backend = "stand-in"
 stages = ["runtime", "ci", "dev"]
 bases = ["debian"]
 platforms = ["{NATIVE.value}"]
-way = "image"
+install-from = "image"
 engine-image = "{REFERENCE}"
 """
 ENGINE = {
@@ -358,4 +358,4 @@ def test_an_image_that_does_not_fit_is_refused_by_name(
     finished, _ = project.build(project.publish(packages, **files))
     assert finished.returncode != 0
     assert message in finished.stderr
-    assert 'way = "wheels"' in finished.stderr
+    assert 'install-from = "wheels"' in finished.stderr

@@ -296,7 +296,7 @@ programs = {}
     made = Backends(folder=folder)
     made.image("base", stages='"base"')
     for name in ("first", "second"):
-        made.image(name, more='shares = "common"')
+        made.image(name, more='common-layer = "common"')
     for name in ("tools", "base", "builder", "constraints", "first", "second", "ci", "dev"):
         made.require(name)
     index.add("dynamo", "1.0")

@@ -42,7 +42,7 @@ IMAGES = """\
 [project]
 source = "https://example.invalid/dynamo"
 licenses = "Apache-2.0"
-version-of = "ai-dynamo"
+version-package = "ai-dynamo"
 oldest-glibc = "2.35"
 
 [reports]
@@ -352,7 +352,7 @@ title = "engine"
 description = "engine"
 repository = "engine"
 backend = "engine"
-way = "{way}"
+install-from = "{way}"
 engine-image = "{address}/engine:1"
 stages = []
 bases = ["cuda"]

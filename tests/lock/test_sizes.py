@@ -105,7 +105,7 @@ def test_what_is_compiled_for_a_platform_has_the_size_of_its_source(index: Index
     index.add_source("kernels", "1.0", b"x" * 12345)
     images = backends.folder / IMAGES_FILE
     text = images.read_text(encoding="utf-8").replace(
-        'description = "first"', 'description = "first"\ncompiles = { "linux/amd64" = ["kernels"] }'
+        'description = "first"', 'description = "first"\ncompile-from-source = { "linux/amd64" = ["kernels"] }'
     )
     images.write_text(text, encoding="utf-8")
     backends.require("first", "kernels")

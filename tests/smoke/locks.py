@@ -33,9 +33,9 @@ MISTAGGED = {
 
 
 def broken(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
-    """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.left-out`)."""
+    """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.excluded`)."""
     lines: list[str] = answer["output"].splitlines()
-    expected = [f" requires {name}, which is not installed." for name in catalogue.left_out]
+    expected = [f" requires {name}, which is not installed." for name in catalogue.excluded]
     found = [line for line in lines if not any(line.endswith(each) for each in expected)]
     found = [line for line in found if not _mistagged(line)]
     return [line for line in found if line != "No broken requirements found."]

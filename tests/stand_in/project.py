@@ -207,7 +207,7 @@ def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry
     cuda = load_catalogue().bases["cuda"]
     assert cuda.archive is not None
     hosts = sorted({root.image.partition("/")[0] for root in cuda.pulled.values()})
-    snapshot = cuda.sources.snapshot.partition("{timestamp}")[0]
+    snapshot = cuda.deb_sources.snapshot.partition("{timestamp}")[0]
     addresses = {
         "https://github.com/": f"{server.address}/releases/",
         "https://static.rust-lang.org/": f"{server.address}/releases/",

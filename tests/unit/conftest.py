@@ -40,7 +40,7 @@ IMAGES = """\
 [project]
 source = "https://example.invalid/dynamo"
 licenses = "Apache-2.0"
-version-of = "ai-dynamo"
+version-package = "ai-dynamo"
 oldest-glibc = "2.35"
 
 [reports]
@@ -79,7 +79,7 @@ stages = ["base"]
 bases = ["debian"]
 platforms = ["linux/amd64", "linux/arm64"]
 
-[images.base.pieces]
+[images.base.package-layers]
 nixl = ["nixl", "nixl-cu*"]
 
 [images.frontend]

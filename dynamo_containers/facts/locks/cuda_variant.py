@@ -59,7 +59,7 @@ def faults(catalogue: Catalogue, texts: Mapping[str, str], bases: str) -> tuple[
         return ()
     remedy = (
         f"The {bases} bases are of CUDA {cuda}. Require what is built for it (requirements/), or name the package in "
-        f"{IMAGES_FILE} with a reason: under [lock.left-out], so that no image has it, or under [lock.cuda-exempt].\n"
+        f"{IMAGES_FILE} with a reason: under [lock.excluded], so that no image has it, or under [lock.cuda-exempt].\n"
         f"Then run: {COMMAND}"
     )
     return ("\n".join([*found, remedy]),)

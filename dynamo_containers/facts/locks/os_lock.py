@@ -63,7 +63,7 @@ class OsLock:
     @property
     def sets(self) -> tuple[OsLock, ...]:
         """Return the locks of all sets of packages above the root image."""
-        on = (name for name, row in self.bases.packages.items() if row.on == self.role)
+        on = (name for name, row in self.bases.packages.items() if row.root == self.role)
         return tuple(replace(self, above=name) for name in on)
 
     @property
@@ -97,8 +97,8 @@ class OsLock:
     @property
     def asked(self) -> Bases:
         """Return the bases with those of their sources that may have the lock's packages: snapshots are of .debs."""
-        own = replace(self.bases.sources, snapshot="") if self.repositories else self.bases.sources
-        return replace(self.bases, sources=own)
+        own = replace(self.bases.deb_sources, snapshot="") if self.repositories else self.bases.deb_sources
+        return replace(self.bases, deb_sources=own)
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
     """Return the lock of a set of packages, or of what is installed on a registry's root image by the role's name."""
     if name in bases.extended:
         return OsLock(bases=bases, role=name, platform=platform)
-    return OsLock(bases=bases, role=bases.packages[name].on, platform=platform, above=name)
+    return OsLock(bases=bases, role=bases.packages[name].root, platform=platform, above=name)
 
 
 @dataclass(frozen=True, kw_only=True)

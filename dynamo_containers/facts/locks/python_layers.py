@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts.catalogue import Stage, Way
+from dynamo_containers.facts.catalogue import InstallFrom, Stage
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue, Image
@@ -64,25 +64,29 @@ def engine_layer(image: Image) -> str:
 
 def ci_layer(image: Image) -> str:
     """Return the layer of an image's test tools; each way has its own, so that both can stay locked."""
-    return f"{engine_layer(image) if image.way is Way.IMAGE else image.name}-{Stage.CI.value}"
+    return f"{engine_layer(image) if image.install_from is InstallFrom.IMAGE else image.name}-{Stage.CI.value}"
 
 
 def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     """Return every layer, lower ones first; a new image is a row of images.toml and a file in requirements/."""
     images = catalogue.images.values()
     bases = tuple(image for image in images if Stage.BASE in image.stages)
-    published = tuple(image for image in images if image.way is Way.IMAGE)
+    published = tuple(image for image in images if image.install_from is InstallFrom.IMAGE)
     # What images have in common is computed from their locks of wheels, so one that shares keeps its own in either way.
     others = tuple(
-        image for image in images if Stage.BASE not in image.stages and (image not in published or image.shares)
+        image for image in images if Stage.BASE not in image.stages and (image not in published or image.common_layer)
     )
     below = tuple(image.name for image in bases)
     return (
         TOOLS,
         *(layer for image in bases for layer in _base(image)),
-        *(Layer(name=image.name, image=image.name, on=below, shares=image.shares) for image in others),
-        *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.shared),
-        *(Layer(name=backend_layer(image), image=image.name, root=DEVEL) for image in others if image.compiles),
+        *(Layer(name=image.name, image=image.name, on=below, shares=image.common_layer) for image in others),
+        *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.common_layers),
+        *(
+            Layer(name=backend_layer(image), image=image.name, root=DEVEL)
+            for image in others
+            if image.compile_from_source
+        ),
         *(layer for image in others for layer in _upper(image, below)),
         *(layer for image in published for layer in _on_engine_image(image, below)),
     )
@@ -102,8 +106,8 @@ def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
     ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
     on = (*below, image.name)
     return (
-        Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.shares),
-        Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.shares),
+        Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.common_layer),
+        Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.common_layer),
     )
 
 

@@ -110,8 +110,8 @@ def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str,
         below=tuple(below),
         shared=shared,
         parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
-        left_out=tuple(sorted(catalogue.left_out)) if layer.image else (),
-        compiled=catalogue.images[layer.image].compiles.get(target.platform, ()) if layer.image else (),
+        left_out=tuple(sorted(catalogue.excluded)) if layer.image else (),
+        compiled=catalogue.images[layer.image].compile_from_source.get(target.platform, ()) if layer.image else (),
         indexes=_own_indexes(catalogue, layer),
     )
 
@@ -125,7 +125,7 @@ def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], .
 
 def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
     if layer.shared:
-        members = [image.name for image in catalogue.images.values() if image.shares == layer.name]
+        members = [image.name for image in catalogue.images.values() if image.common_layer == layer.name]
         every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
         return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
     if layer.image is None:
@@ -147,7 +147,7 @@ def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Tar
 
 def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
     """Return the images that have a layer in common on a target."""
-    images = (image.name for image in catalogue.images.values() if image.shares == shared)
+    images = (image.name for image in catalogue.images.values() if image.common_layer == shared)
     return tuple(name for name in images if target in _image_targets(catalogue, name))
 
 

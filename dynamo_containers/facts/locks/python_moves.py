@@ -58,7 +58,7 @@ def unlike(rows: Iterable[Unlike]) -> str:
     cells: list[tuple[str, ...]] = [(row.name, *found) for row in rows for found in row.found]
     if not cells:
         return ""
-    return "Should be alike in these locks (lock.shared in containers/images.toml) and is not:\n\n" + table(
+    return "Should be alike in these locks (lock.common-layers in containers/images.toml) and is not:\n\n" + table(
         cells, ("package", "lock", "version", "because")
     )
 

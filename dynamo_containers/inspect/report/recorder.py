@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers.engine import build_refs
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
-from dynamo_containers.facts.catalogue import Way
+from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.report import build_records, record, redact, store
 from dynamo_containers.inspect.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
 from dynamo_containers.inspect.sizes import cache as size_cache
@@ -192,7 +192,11 @@ def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, 
 def _why_not(request: Request, image: Image) -> str:
     if len(request.platforms) > 1:
         return "an image of several platforms is measured when one of them is built alone"
-    return "whose engine publishes an image writes its history as it likes" if image.way is Way.IMAGE else ""
+    return (
+        "whose engine publishes an image writes its history as it likes"
+        if image.install_from is InstallFrom.IMAGE
+        else ""
+    )
 
 
 def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:

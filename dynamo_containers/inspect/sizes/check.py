@@ -153,5 +153,5 @@ def accepted_of(built: Built, contents: Mapping[str, int]) -> Accepted:
 def row(built: Built, platform: str) -> str:
     """Return what was measured as a row of images.toml to copy."""
     lines = (f"{key} = {number}" for key, number in built.numbers.items())
-    lacking = (f"# {line.strip()}" for line in unmeasured({SECOND: 0}, built) if built.image.shares)
+    lacking = (f"# {line.strip()}" for line in unmeasured({SECOND: 0}, built) if built.image.common_layer)
     return "\n".join((f'# {built.name}\n[images.{built.image.name}.budget."{platform}"]', *lines, *lacking))

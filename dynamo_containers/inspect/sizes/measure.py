@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import process
 from dynamo_containers.errors import LockError
-from dynamo_containers.facts.catalogue import Way
+from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import budget, shared_layers
 from dynamo_containers.inspect.sizes import cache as size_cache
@@ -110,7 +110,7 @@ def _measure(
     if stored is None:
         say(f"The budget of {name} was NOT CHECKED: only the private engine shows the sizes of compressed layers.")
         return None
-    if image.way is Way.IMAGE:
+    if image.install_from is InstallFrom.IMAGE:
         say(f"The budget of {name} was NOT CHECKED: whose engine publishes an image writes its history as it likes.")
         return None
     top = next(target for target, row in targets.items() if name in row.get("tags", ()))

@@ -52,8 +52,8 @@ def others(request: Request, image: Image) -> tuple[Image, ...]:
     return tuple(
         each
         for each in request.catalogue.images.values()
-        if image.shares
-        and each.shares == image.shares
+        if image.common_layer
+        and each.common_layer == image.common_layer
         and each.name != image.name
         and request.stage in each.stages
         and request.bases.name in each.bases

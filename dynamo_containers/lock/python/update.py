@@ -161,7 +161,7 @@ def _make(lock: LockFile, catalogue: Catalogue, wish: Wish, known: Mapping[str, 
     if lock.shared:
         seed = folder / ".build/lock" / f"{Path(lock.path).stem}.seed.txt"
         others = [text for path, text in known.items() if path != lock.path]
-        alike = catalogue.shared[lock.layer.shares].must_be_alike
+        alike = catalogue.common_layers[lock.layer.shares].same_version
         documents = (Document(path=seed, text=python_common.leaning(known[lock.path], others, alike)),)
         command = replace(command, argv=(*command.argv, "--seed", str(seed), "--output", str(made_file(lock, folder))))
     start = time.monotonic()
@@ -193,7 +193,7 @@ def _part(unit: tuple[LockFile, ...], folder: Path, wholes: Mapping[str, str]) -
 def _unlike(
     unit: tuple[LockFile, ...], catalogue: Catalogue, wholes: Mapping[str, str], found: Mapping[str, Findings]
 ) -> tuple[Unlike, ...]:
-    patterns = next((catalogue.shared[lock.layer.name].must_be_alike for lock in unit if lock.parts), ())
+    patterns = next((catalogue.common_layers[lock.layer.name].same_version for lock in unit if lock.parts), ())
     return tuple(
         Unlike(
             name=row.name,

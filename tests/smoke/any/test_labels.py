@@ -37,7 +37,7 @@ def test_the_version_is_the_locked_one_of_dynamo(
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
     locked = {package.name: package.version for package in requirements.read(text)}
-    assert labels[f"{OCI}.version"] == locked[catalogue.version_of]
+    assert labels[f"{OCI}.version"] == locked[catalogue.version_package]
 
 
 def test_the_base_image_is_named_with_its_pinned_digest(

@@ -99,7 +99,7 @@ def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: Sav
     assert answer["asked"] > 100
     # A library of another package is there when its package is imported, which loads it first (torch, CUDA, NIXL).
     there = {PurePosixPath(path).name for path in layers.files}
-    elsewhere = (*OF_THE_DRIVER, *row.lacks, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
+    elsewhere = (*OF_THE_DRIVER, *row.missing_libraries, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
     missing = {
         file: [name for name in names if not (row.backend and name in there) and not _fits(name, elsewhere)]
         for file, names in answer["missing"].items()
@@ -121,7 +121,7 @@ def test_what_is_started_is_compiled_and_stays_so(probe: Mapping[str, Any]) -> N
 
 def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: Saved, row: Image) -> None:
     folders = {"bin", "sbin", "libexec"}
-    kept = (*COMPILERS, *row.keeps) if row.os_packages else tuple(row.keeps)
+    kept = (*COMPILERS, *row.allow_build_tools) if row.os_packages else tuple(row.allow_build_tools)
     found = [path for path in layers.named(*BUILD_PROGRAMS) if PurePosixPath(path).parent.name in folders]
     assert [path for path in found if not _fits(path, kept)] == []
 

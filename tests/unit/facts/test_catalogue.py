@@ -68,8 +68,9 @@ def test_this_project_s_own_data_files_are_right() -> None:
             HEAD_OF_SMALL,
             f'{HEAD_OF_SMALL}colour = "red"\n',
             "containers/images.toml: images.small.colour: unknown key, allowed here are "
-            "backend, bases, budget, compiles, description, engine-image, engine-interpreter, imports, indexes, "
-            "keeps, lacks, os-packages, pieces, platforms, repository, shares, stages, title, way, worker-arguments.",
+            "allow-build-tools, backend, bases, budget, common-layer, compile-from-source, description, engine-image, "
+            "engine-interpreter, imports, indexes, install-from, missing-libraries, os-packages, package-layers, "
+            "platforms, repository, stages, title, worker-arguments.",
             id="an unknown key",
         ),
         pytest.param(
@@ -101,34 +102,36 @@ def test_this_project_s_own_data_files_are_right() -> None:
         ),
         pytest.param(
             ETCD_ROW,
-            f'{COMPILER}on = "runtime"\npackages = ["g++"]\nsuite = "sid"\n{ETCD_ROW}',
-            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key, allowed here are on, packages.",
+            f'{COMPILER}root = "runtime"\npackages = ["g++"]\nsuite = "sid"\n{ETCD_ROW}',
+            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key, "
+            "allowed here are packages, root.",
             id="an unknown key of a set of packages",
         ),
         pytest.param(
             ETCD_ROW,
-            f'{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
-            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            f'{COMPILER}root = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.root: found "devel", '
             'allowed is one of "builder", "runtime".',
             id="a set of packages on no root image",
         ),
         pytest.param(
             ETCD_ROW,
-            f'[bases.debian.roots.devel]\nimage = "debian:12"\n{COMPILER}on = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
-            'containers/images.toml: bases.debian.packages.compiler.on: found "devel", '
+            f'[bases.debian.roots.devel]\nimage = "debian:12"\n'
+            f'{COMPILER}root = "devel"\npackages = ["g++"]\n{ETCD_ROW}',
+            'containers/images.toml: bases.debian.packages.compiler.root: found "devel", '
             'allowed is one of "builder", "runtime".',
             id="a set of packages on a root image of a registry",
         ),
         pytest.param(
             ETCD_ROW,
-            f'[bases.debian.packages.builder]\non = "runtime"\npackages = ["g++"]\n{ETCD_ROW}',
+            f'[bases.debian.packages.builder]\nroot = "runtime"\npackages = ["g++"]\n{ETCD_ROW}',
             'containers/images.toml: bases.debian.packages.builder: found a set called "builder", '
             "allowed is a name that no root image has.",
             id="a set of packages that is called like a root image",
         ),
         pytest.param(
             ETCD_ROW,
-            f'{COMPILER}on = "runtime"\npackages = []\n{ETCD_ROW}',
+            f'{COMPILER}root = "runtime"\npackages = []\n{ETCD_ROW}',
             "containers/images.toml: bases.debian.packages.compiler.packages: found [], "
             "allowed is at least one package.",
             id="a set of no packages",
@@ -231,14 +234,14 @@ def test_this_project_s_own_data_files_are_right() -> None:
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
-            '[bases.debian.sources]\npol = "kept"\n[bases.debian.roots.runtime]\n',
-            "containers/images.toml: bases.debian.sources.pol: unknown key, allowed here are pool, snapshot.",
+            '[bases.debian.deb-sources]\npol = "kept"\n[bases.debian.roots.runtime]\n',
+            "containers/images.toml: bases.debian.deb-sources.pol: unknown key, allowed here are pool, snapshot.",
             id="a misspelt source",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
-            '[bases.debian.sources]\nsnapshot = "https://old.example.invalid"\n[bases.debian.roots.runtime]\n',
-            'containers/images.toml: bases.debian.sources.snapshot: found "https://old.example.invalid", '
+            '[bases.debian.deb-sources]\nsnapshot = "https://old.example.invalid"\n[bases.debian.roots.runtime]\n',
+            'containers/images.toml: bases.debian.deb-sources.snapshot: found "https://old.example.invalid", '
             "allowed is a URL with {timestamp} in it.",
             id="a snapshot service without a time",
         ),
@@ -251,13 +254,13 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "cooldown-days = 7\n",
             "cooldown-days = 7\ncooldown-weeks = 1\n",
-            "containers/images.toml: lock.cooldown-weeks: unknown key, allowed here are cooldown-days,",
+            "containers/images.toml: lock.cooldown-weeks: unknown key, allowed here are common-layers, cooldown-days,",
             id="unknown key of the lock table",
         ),
         pytest.param(
-            'version-of = "ai-dynamo"\n',
-            "version-of = 1\n",
-            "containers/images.toml: project.version-of: found 1, allowed is a string.",
+            'version-package = "ai-dynamo"\n',
+            "version-package = 1\n",
+            "containers/images.toml: project.version-package: found 1, allowed is a string.",
             id="a number for a string",
         ),
         pytest.param(
@@ -425,3 +428,92 @@ def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:
 def test_a_platform_is_named_in_every_vocabulary() -> None:
     names = [(each.arch, each.machine, each.elf_machine) for each in (Platform.AMD64, Platform.ARM64)]
     assert names == [("amd64", "x86_64", 62), ("arm64", "aarch64", 183)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            HEAD_OF_SMALL,
+            f'{HEAD_OF_SMALL}keeps = {{ "usr/bin/ninja" = "kernels" }}\n',
+            'images.small: unknown key "keeps"; it is called "allow-build-tools" now',
+            id="keeps",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            f"{HEAD_OF_SMALL}lacks = {{}}\n",
+            'images.small: unknown key "lacks"; it is called "missing-libraries" now',
+            id="lacks",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            f'{HEAD_OF_SMALL}shares = "common"\n',
+            'images.small: unknown key "shares"; it is called "common-layer" now',
+            id="shares",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            f'{HEAD_OF_SMALL}way = "wheels"\n',
+            'images.small: unknown key "way"; it is called "install-from" now',
+            id="way",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            f"{HEAD_OF_SMALL}pieces = {{}}\n",
+            'images.small: unknown key "pieces"; it is called "package-layers" now',
+            id="pieces",
+        ),
+        pytest.param(
+            HEAD_OF_SMALL,
+            f"{HEAD_OF_SMALL}compiles = {{}}\n",
+            'images.small: unknown key "compiles"; it is called "compile-from-source" now',
+            id="compiles",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = 7\nleft-out = {}\n",
+            'lock: unknown key "left-out"; it is called "excluded" now',
+            id="left-out",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = 7\nshared = {}\n",
+            'lock: unknown key "shared"; it is called "common-layers" now',
+            id="shared",
+        ),
+        pytest.param(
+            "cooldown-days = 7\n",
+            "cooldown-days = 7\ncommon-layers = { common = { must-be-alike = [] } }\n",
+            'lock.common-layers.common: unknown key "must-be-alike"; it is called "same-version" now',
+            id="must-be-alike",
+        ),
+        pytest.param(
+            "version-package = ",
+            "version-of = ",
+            'project: unknown key "version-of"; it is called "version-package" now',
+            id="version-of",
+        ),
+        pytest.param(
+            ETCD_ROW,
+            f'{COMPILER}on = "runtime"\npackages = ["g++"]\n{ETCD_ROW}',
+            'bases.debian.packages.compiler: unknown key "on"; it is called "root" now',
+            id="on",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            "[bases.debian.sources]\n[bases.debian.roots.runtime]\n",
+            'bases.debian: unknown key "sources"; it is called "deb-sources" now',
+            id="sources of bases",
+        ),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_with_its_name_now(
+    checkout: Path, old: str, new: str, message: str
+) -> None:
+    file = checkout / IMAGES_FILE
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_catalogue(checkout)
+    assert str(caught.value).splitlines()[0] == f"{IMAGES_FILE}: {message}"

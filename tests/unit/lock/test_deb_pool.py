@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.facts.bases import Sources
+from dynamo_containers.facts.bases import DebSources
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, render
 from dynamo_containers.lock import deb_pool, selection
@@ -76,7 +76,7 @@ def test_what_was_kept_is_all_that_a_build_needs(locked: Catalogue, server: Serv
     rmtree(locked.folder / ".build")
     server.files.clear()
     server.asked.clear()
-    bases = replace(locked.bases["debian"], sources=Sources(pool=str(tmp_path / "kept")))
+    bases = replace(locked.bases["debian"], deb_sources=DebSources(pool=str(tmp_path / "kept")))
     assert deb_origins.fetch_all(locked.folder, bases, (BASH,), "") == ()
     assert deb_origins.fetch_all(locked.folder, bases, (ETCD,), "") == ()
     assert server.asked == []

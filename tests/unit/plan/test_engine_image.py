@@ -11,7 +11,7 @@ import pytest
 from dynamo_containers.errors import LockError, UnreachableError, UsageError
 from dynamo_containers.facts import image_inputs
 from dynamo_containers.facts.bases import RegistryRoot
-from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, Way, load_catalogue
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, InstallFrom, Stage, load_catalogue
 from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.pins import PINS_FILE, load_pins, render
 from dynamo_containers.lock import check as lock_check
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[1] / "golden/small-ci-on-engine-image-amd64.json"
 HEAD = 'title = "Dynamo small"\n'
 REFERENCE = "registry.example.invalid/engine/small:1"
-ROW = f'backend = "small"\nway = "image"\nengine-image = "{REFERENCE}"\n'
+ROW = f'backend = "small"\ninstall-from = "image"\nengine-image = "{REFERENCE}"\n'
 INDEX, MANIFEST = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 PIN = f'\n[roots.engine-image.small]\nimage = "{REFERENCE}"\nindex = "{INDEX}"\n"linux/amd64" = "{MANIFEST}"\n'
 
@@ -44,7 +44,7 @@ def written(folder: Path, row: str, pin: str = PIN) -> Catalogue:
 def switched(folder: Path, name: str) -> Catalogue:
     """Return the catalogue of a copy of this project after ONE word of an image's row was replaced."""
     head, row, rest = (folder / IMAGES_FILE).read_text(encoding="utf-8").partition(f"[images.{name}]\n")
-    text = head + row + rest.replace('way = "wheels"', 'way = "image"', 1)
+    text = head + row + rest.replace('install-from = "wheels"', 'install-from = "image"', 1)
     (folder / IMAGES_FILE).write_text(text, encoding="utf-8")
     return load_catalogue(folder)
 
@@ -67,16 +67,19 @@ def targets(catalogue: Catalogue, facts: Facts, stage: Stage) -> dict[str, Any]:
     ("row", "message"),
     [
         pytest.param(
-            'way = "wheel"\n', 'images.small.way: found "wheel", allowed is one of "wheels", "image".', id="word"
+            'install-from = "wheel"\n',
+            'images.small.install-from: found "wheel", allowed is one of "wheels", "image".',
+            id="word",
         ),
         pytest.param(
-            'backend = "small"\nway = "image"\n',
-            'images.small.way: found "image" without engine-image, allowed is "image" with engine-image, or "wheels".',
+            'backend = "small"\ninstall-from = "image"\n',
+            'images.small.install-from: found "image" without engine-image, '
+            'allowed is "image" with engine-image, or "wheels".',
             id="no published image",
         ),
         pytest.param(
-            f'way = "image"\nengine-image = "{REFERENCE}"\n',
-            'images.small.way: found "image" without backend, allowed is "image" with backend, or "wheels".',
+            f'install-from = "image"\nengine-image = "{REFERENCE}"\n',
+            'images.small.install-from: found "image" without backend, allowed is "image" with backend, or "wheels".',
             id="no engine",
         ),
         pytest.param(
@@ -104,14 +107,14 @@ def test_bases_may_not_be_called_like_the_table_of_these_pins(checkout: Path) ->
 def test_without_the_word_an_image_is_made_of_wheels_and_its_published_image_needs_no_pin(checkout: Path) -> None:
     catalogue = written(checkout, f'engine-image = "{REFERENCE}"\n', pin="")
     small = catalogue.images["small"]
-    assert (small.way, small.engine_image) == (Way.WHEELS, RegistryRoot(image=REFERENCE))
+    assert (small.install_from, small.engine_image) == (InstallFrom.WHEELS, RegistryRoot(image=REFERENCE))
     assert small.stages == (Stage.RUNTIME, Stage.CI, Stage.DEV)
     assert lock_check.check(catalogue, ["images"]) == "Every lock fits what it is made from (images)."
 
 
 def test_on_a_published_image_there_is_a_runtime_and_a_ci_stage(checkout: Path) -> None:
     small = written(checkout, ROW).images["small"]
-    assert (small.way, small.stages) == (Way.IMAGE, (Stage.RUNTIME, Stage.CI))
+    assert (small.install_from, small.stages) == (InstallFrom.IMAGE, (Stage.RUNTIME, Stage.CI))
 
 
 def test_another_python_of_a_published_image_is_named_in_its_row(checkout: Path, facts: Facts) -> None:

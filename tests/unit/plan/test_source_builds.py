@@ -132,7 +132,7 @@ def test_wheels_of_ucx_are_refused(catalogue: Catalogue) -> None:
 
 
 def test_bases_that_do_not_say_their_cuda_build_no_nixl(catalogue: Catalogue) -> None:
-    bases = replace(catalogue.bases["debian"], cuda="", packages={"cxx": PackageSet(on="builder", packages=("g++",))})
+    bases = replace(catalogue.bases["debian"], cuda="", packages={"cxx": PackageSet(root="builder", packages=("g++",))})
     with pytest.raises(UsageError, match="does not say its `cuda`"):
         source_builds.check(bases, {"nixl": Source(context="/nixl", local=True)})
 

@@ -182,14 +182,14 @@ def test_its_backend_stands_on_the_devel_image(locked: Catalogue) -> None:
         pytest.param('["tensorrt-llm"]', '["tensorrt-*"]', r"indexes\.nvidia\.packages", id="a pattern"),
         pytest.param(
             'indexes = ["nvidia"]',
-            'indexes = ["nvidia"]\npieces = { nvidia = ["nvidia-*"] }',
+            'indexes = ["nvidia"]\npackage-layers = { nvidia = ["nvidia-*"] }',
             r"images\.trtllm\.indexes",
             id="a piece of its name",
         ),
         pytest.param(
             'indexes = ["nvidia"]',
-            'indexes = ["nvidia"]\nshares = "common"',
-            r"images\.trtllm\.shares",
+            'indexes = ["nvidia"]\ncommon-layer = "common"',
+            r"images\.trtllm\.common-layer",
             id="a shared layer",
         ),
     ],

@@ -83,7 +83,7 @@ def test_every_image_has_a_plan_that_stands_on_the_pinned_images_of_the_platform
     expected = {f"docker-image://quay.io/pypa/manylinux_2_28_{platform.machine}@{builder}"}
     if stage not in (Stage.BASE, Stage.BACKEND):
         expected.add(f"docker-image://nvcr.io/nvidia/cuda@{runtime}")
-    if stage is Stage.BACKEND or catalogue.images[image].compiles.get(platform):
+    if stage is Stage.BACKEND or catalogue.images[image].compile_from_source.get(platform):
         expected.add(f"docker-image://nvcr.io/nvidia/cuda@{devel}")
     assert roots - {tools} == expected - {tools}
     assert roots <= {rule["selector"]["identifier"] for rule in policy["rules"] if rule["action"] == "ALLOW"}

@@ -89,7 +89,7 @@ def test_a_missing_lock_of_another_platform_is_refused_too(own_checkout: Path, f
 
 def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
     images = own_checkout / IMAGES_FILE
-    text = images.read_text(encoding="utf-8").replace('version-of = "ai-dynamo"', 'version-of = "ai-dinamo"')
+    text = images.read_text(encoding="utf-8").replace('version-package = "ai-dynamo"', 'version-package = "ai-dinamo"')
     images.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="ai-dinamo"):
         inputs.facts(asked(own_checkout))

@@ -66,7 +66,7 @@ NEW_LIBC, NEW_GPP = package("libc6", "2.36-10"), package("g++", "12.2-4")
 
 @pytest.fixture
 def bases(catalogue: Catalogue) -> Bases:
-    sets = {"compiler": PackageSet(on="runtime", packages=("g++",))}
+    sets = {"compiler": PackageSet(root="runtime", packages=("g++",))}
     return replace(catalogue.bases["debian"], packages=sets, programs={})
 
 
@@ -127,7 +127,7 @@ def test_a_set_has_a_lock_for_every_platform_after_those_of_the_root_images(stac
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"packages": {"compiler": PackageSet(on="runtime", packages=("gcc",))}}, id="its own row"),
+        pytest.param({"packages": {"compiler": PackageSet(root="runtime", packages=("gcc",))}}, id="its own row"),
         pytest.param({"roots": {"runtime": Root(suite="bookworm", packages=("bash",))}}, id="the root image's"),
     ],
 )
@@ -258,7 +258,7 @@ def test_another_lock_is_another_folder(stacked: Catalogue, bases: Bases, compil
 def test_a_stale_lock_is_refused_although_its_debs_are_there(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
     write_locks(stacked.folder, bases)
     os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64)
-    other = replace(bases, packages={"compiler": PackageSet(on="runtime", packages=("g++", "gdb"))})
+    other = replace(bases, packages={"compiler": PackageSet(root="runtime", packages=("g++", "gdb"))})
     with pytest.raises(LockError, match="is stale"):
         os_packages.ensure(stacked.folder, other, "compiler", Platform.AMD64)
     assert len(mirror.asked) == 1

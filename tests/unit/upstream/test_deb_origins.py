@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import DownloadError, LockError
-from dynamo_containers.facts.bases import Sources
+from dynamo_containers.facts.bases import DebSources
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.lock.os.write import write_lock
@@ -53,7 +53,7 @@ def mirror(server: Server, fake_apt: FakeApt) -> Server:
 
 
 def with_sources(bases: Bases, **rows: str) -> Bases:
-    return replace(bases, sources=Sources(**rows))
+    return replace(bases, deb_sources=DebSources(**rows))
 
 
 def put(folder: Path, content: bytes) -> None:
@@ -62,7 +62,9 @@ def put(folder: Path, content: bytes) -> None:
 
 
 def test_the_order_is_the_pool_the_snapshot_service_and_the_mirror() -> None:
-    both = Sources(pool="https://pool.example.invalid/", snapshot="https://old.example.invalid/{archive}/{timestamp}/")
+    both = DebSources(
+        pool="https://pool.example.invalid/", snapshot="https://old.example.invalid/{archive}/{timestamp}/"
+    )
     places = deb_origins.places(both, Path("/checkout"))
     assert [deb_origins.url(place, PACKAGE, THEN) for place in places[:3]] == [
         f"https://pool.example.invalid/debian-security/{QUOTED}",
@@ -70,11 +72,11 @@ def test_the_order_is_the_pool_the_snapshot_service_and_the_mirror() -> None:
         f"https://old.example.invalid/debian-security/20231114T221320Z/{QUOTED}",
     ]
     assert places[3:] == (deb_origins.MIRROR,)
-    assert deb_origins.places(Sources(), Path("/checkout")) == (deb_origins.MIRROR,)
+    assert deb_origins.places(DebSources(), Path("/checkout")) == (deb_origins.MIRROR,)
 
 
 def test_a_pool_without_a_scheme_is_a_folder_of_the_checkout_or_of_the_machine() -> None:
-    below, outside = (deb_origins.places(Sources(pool=pool), Path("/checkout"))[0] for pool in ("debs", "/srv/debs"))
+    below, outside = (deb_origins.places(DebSources(pool=pool), Path("/checkout"))[0] for pool in ("debs", "/srv/debs"))
     assert below == "file:///checkout/debs/{archive}/{path}"
     assert outside == "file:///srv/debs/{archive}/{path}"
 
@@ -144,7 +146,7 @@ def test_a_pool_that_is_not_mounted_is_named(catalogue: Catalogue, bases: Bases)
     with pytest.raises(DownloadError) as caught:
         deb_origins.fetch_all(catalogue.folder, with_sources(bases, pool="not-mounted"), (PACKAGE,), "")
     assert str(caught.value) == (
-        "bases.debian.sources.pool is not-mounted, and there is no such folder.\n"
+        "bases.debian.deb-sources.pool is not-mounted, and there is no such folder.\n"
         "Mount it, or correct containers/images.toml."
     )
 

@@ -29,7 +29,7 @@ PATH = "constraints/sglang-debian-amd64.txt"
 MESSAGE = f"""\
 {PATH} pins cupy-cuda12x==13.1, which is for CUDA 12; required by ai-dynamo, sglang.
 The debian bases are of CUDA 13. Require what is built for it (requirements/), or name the package in \
-containers/images.toml with a reason: under [lock.left-out], so that no image has it, or under [lock.cuda-exempt].
+containers/images.toml with a reason: under [lock.excluded], so that no image has it, or under [lock.cuda-exempt].
 Then run: invoke lock"""
 
 

@@ -39,7 +39,7 @@ def built(catalogue: Catalogue, *besides: Beside, **numbers: int) -> Built:
     )
     return Built(
         name=VLLM,
-        image=replace(catalogue.images["small"], shares="common"),
+        image=replace(catalogue.images["small"], common_layer="common"),
         stored=Stored(
             tag="small:1", digest="sha256:1", manifest={}, contents=("sha256:os", "sha256:vllm"), origin=ORIGIN
         ),

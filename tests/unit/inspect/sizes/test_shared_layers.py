@@ -84,7 +84,7 @@ def test_beside_are_the_images_that_share_the_layer_on_these_bases() -> None:
 
 
 def test_an_image_that_is_not_made_for_the_platform_is_not_beside(catalogue: Catalogue) -> None:
-    frontend, small = (replace(catalogue.images[name], shares="common") for name in ("frontend", "small"))
+    frontend, small = (replace(catalogue.images[name], common_layer="common") for name in ("frontend", "small"))
     request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
     request = replace(request, catalogue=replace(catalogue, images={"frontend": frontend, "small": small}))
     assert shared_layers.others(request, frontend) == ()

@@ -152,7 +152,7 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
         size=1,
         sha256="b" * 64,
     )
-    places = deb_origins.places(bases.sources, own.folder)
+    places = deb_origins.places(bases.deb_sources, own.folder)
     assert [deb_origins.url(place, package, "20261124T180000Z", bases.archives) for place in places] == [
         "https://snapshot.ubuntu.com/ubuntu/20261124T180000Z/pool/g%2B%2B_13_arm64.deb",
         "http://ports.ubuntu.com/ubuntu-ports/pool/g%2B%2B_13_arm64.deb",

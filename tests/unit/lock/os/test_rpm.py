@@ -304,11 +304,11 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
 
 def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_asked(own: Catalogue) -> None:
     asked = lock_of(own).asked
-    places = deb_origins.places(asked.sources, own.folder)
+    places = deb_origins.places(asked.deb_sources, own.folder)
     assert [deb_origins.url(place, LOCKED, "20261124T180000Z", asked.archives) for place in places] == [
         f"{ADDRESS}/{LOCKED.path}"
     ]
-    assert deb_origins.who_lacks(asked.sources) == "The mirror no longer has"
+    assert deb_origins.who_lacks(asked.deb_sources) == "The mirror no longer has"
 
 
 def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_renewed_by_name(own: Catalogue) -> None:

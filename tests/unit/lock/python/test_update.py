@@ -23,7 +23,7 @@ from piptools.resolver import BacktrackingResolver
 from piptools.scripts import compile as pip_compile
 
 from dynamo_containers.errors import LockError, UsageError
-from dynamo_containers.facts.catalogue import ROOT, Shared, load_catalogue
+from dynamo_containers.facts.catalogue import ROOT, CommonLayer, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
 from dynamo_containers.facts.locks.python_layers import Layer
 from dynamo_containers.facts.locks.python_lock import ANY_HOST, LockFile, Target
@@ -91,8 +91,8 @@ def catalogue(*images: Image) -> Catalogue:
     """Return the project's own catalogue with other images, so that a key it gains matters here only where it does."""
     real = load_catalogue()
     debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
-    alike = {"common": Shared(must_be_alike=())}
-    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, shared=alike)
+    alike = {"common": CommonLayer(same_version=())}
+    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, common_layers=alike)
 
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
@@ -137,7 +137,7 @@ def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_firs
 
 
 def backends(*platforms: Platform) -> tuple[Image, ...]:
-    vllm = replace(image("vllm", *Platform), shares="common")
+    vllm = replace(image("vllm", *Platform), common_layer="common")
     return image("base", *Platform), vllm, replace(vllm, name="sglang", platforms=platforms)
 
 
