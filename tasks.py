@@ -243,7 +243,7 @@ def environment(c: Context) -> None:
     from dynamo_containers import engine, process
 
     with _messages():
-        print(process.exports(engine.environment(catalogue.ROOT)))
+        print(process.export_lines(engine.environment(catalogue.ROOT)))
 
 
 @task(help={"purge": "remove its images, caches and programs too"})

@@ -64,7 +64,7 @@ class Bench:
 def seconds(*words: str) -> float:
     """Run one of our commands to its end, quietly, and time it."""
     start = time.perf_counter()
-    process.call(process.Command(argv=words, quiet=True))
+    process.run(process.Command(argv=words, quiet=True))
     return time.perf_counter() - start
 
 
@@ -114,7 +114,7 @@ def new_dynamo(bench: Bench) -> None:
     again = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
     process.write(plan.documents[0])
     start = time.perf_counter()
-    process.call(process.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
+    process.run(process.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
     took = time.perf_counter() - start
     print(f"\nA new Dynamo in {FIRST} (simulated)")
     bench.say("from its download to the image", took, "s", BUMP_SECONDS)
@@ -161,7 +161,7 @@ def compressions(bench: Bench) -> None:
         for output in ("type=cacheonly", kind):
             start = time.perf_counter()
             argv = (*command.argv, f"--set={target}.output={output}")
-            process.call(process.Command(argv=argv, env=command.env, quiet=True))
+            process.run(process.Command(argv=argv, env=command.env, quiet=True))
             took = time.perf_counter() - start
         name = kind.removeprefix("type=docker,").partition(",force")[0]
         print(f"\nExport of {FIRST}'s image, every layer compressed anew: {name}")

@@ -43,7 +43,7 @@ def seconds(command: process.Command) -> float:
             by its exit code, which is an answer.
     """
     start = time.perf_counter()
-    finished = process.finish(command, seconds=MOST_AT_ALL)
+    finished = process.query(command, seconds=MOST_AT_ALL)
     took = time.perf_counter() - start
     if finished.returncode not in (0, UnreachableError.exit_code):
         message = f"{command} ended with exit code {finished.returncode}:\n{finished.stdout}{finished.stderr}"

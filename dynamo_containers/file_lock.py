@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import BusyError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def held(file: Path, holder: str, *, seconds: float | None = None) -> Iterator[N
     """
     with _open(file) as opened:
         if not _lock(opened.fileno()):
-            print(f"Waiting for {holder}", file=sys.stderr, flush=True)
+            progress.say(f"Waiting for {holder}")
             end = None if seconds is None else time.monotonic() + seconds
             while not _lock(opened.fileno()):
                 if end is not None and time.monotonic() > end:

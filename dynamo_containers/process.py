@@ -1,7 +1,11 @@
 """Execution of plans: the only module that starts processes and writes documents.
 
-A command is printed before it runs, quoted so that it can be pasted into a shell. A dry run prints the same and
-stops there. Documents are written beside their place and renamed, so an interrupted run leaves no half of one.
+- `execute` prints and runs the commands of a plan; `run` runs one command, `run_parallel` several at the same time.
+- `capture` returns the output of a command, `query` also its exit code; `succeeds` tells whether a command ends well.
+- `start` leaves a command running.
+
+A command is printed before it runs, quoted so that it can be pasted into a shell. A dry run prints the same lines.
+A document is written to a temporary file and renamed, so an interrupted run never leaves half of one.
 """
 
 from __future__ import annotations
@@ -10,8 +14,7 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,46 +27,50 @@ from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dynamo_containers.errors import FatalError
 
 NO_SPACE_LEFT = 28
 """errno.ENOSPC"""
 
 SHOWN_LINES = 40
-"""How much of a failed program's output its message repeats."""
+"""Lines of a failed command's output that its message repeats."""
+SECONDS_TO_STOP = 5.0
+"""Seconds between Ctrl-C and SIGKILL for a command that `query` runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One program call. `env` is added to the environment and printed in front of the command."""
+    """One program call. `env` is added to the environment and printed before the command."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    ours: bool = False
-    """Whether it runs this library in another process, whose exit code says which kind of failure it was."""
+    reports_error_kind: bool = False
+    """Whether its exit codes are those of this library (errors.py), which it runs in another process."""
     quiet: bool = False
-    """Keep the program's output to itself unless it fails; that it still runs is said every few seconds."""
+    """Show progress in place of the output, which is printed only if the command fails."""
     title: str = ""
-    """What is said then; '' for the program's name."""
+    """The name of the command in progress lines; '' for the program's name."""
+    summary: str = ""
+    """The line after a quiet command has succeeded, without its time; '' for none."""
     hint: str = ""
     """What to run next when it fails."""
 
     def __str__(self) -> str:
-        """Return the line a person could paste into a shell."""
-        return " ".join([*(f"{key}={_quoted(key, value)}" for key, value in self.env.items()), shlex.join(self.argv)])
+        """Return the line that can be pasted into a shell."""
+        assignments = (f"{variable}={_quoted(variable, value)}" for variable, value in self.env.items())
+        return " ".join([*assignments, shlex.join(self.argv)])
 
 
-def _quoted(key: str, value: str) -> str:
-    """Quote a variable's value; what only prefixes the present one (PATH) is shown as that, or it fills the screen."""
-    present = os.environ.get(key, "")
-    if present and value.endswith(f":{present}"):
-        return f'{shlex.quote(value.removesuffix(present))}"${key}"'
+def _quoted(variable: str, value: str) -> str:
+    """Quote a variable's value; a prefix of the current value (PATH) is shown as a prefix, to keep the line short."""
+    current = os.environ.get(variable, "")
+    if current and value.endswith(f":{current}"):
+        return f'{shlex.quote(value.removesuffix(current))}"${variable}"'
     return shlex.quote(value)
 
 
-def exports(env: Mapping[str, str]) -> str:
-    """Return the lines by which a shell takes over variables."""
-    return "\n".join(f"export {key}={_quoted(key, value)}" for key, value in env.items())
+def export_lines(env: Mapping[str, str]) -> str:
+    """Return the shell commands that export variables."""
+    return "\n".join(f"export {variable}={_quoted(variable, value)}" for variable, value in env.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +83,20 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The documents and commands that would do the work, in order."""
+    """The documents and commands that do the work, in order."""
 
     documents: tuple[Document, ...] = ()
     commands: tuple[Command, ...] = ()
     records: tuple[Document, ...] = ()
-    """What was done: written when every command has succeeded, and never by a dry run."""
+    """Records of the work: written after every command has succeeded, never by a dry run."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` and rename it over `path` when the block ends without an exception.
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that is renamed to `path` when the block ends without an exception.
 
     Raises:
-        NoSpaceError: the disk is full; nothing is left behind.
+        NoSpaceError: the disk is full; the temporary file was removed.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,10 +120,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write(document: Document) -> None:
-    """Write a document, whole or not at all; an unchanged one keeps its time, so that nothing looks new."""
+    """Write a document completely or not at all; an unchanged document keeps its modification time."""
     if document.path.is_file() and document.path.read_text(encoding="utf-8") == document.text:
         return
-    with replacing(document.path) as file:
+    with replace_file(document.path) as file:
         file.write(document.text.encode())
 
 
@@ -127,33 +134,34 @@ def execute(plan: Plan, *, dry_run: bool = False) -> None:
         CommandFailedError: a command could not be found or ended with an error.
     """
     for document in plan.documents:
-        # A dry run writes the documents too: what it prints can then be pasted into a shell and works.
+        # A dry run writes the documents too: the commands that it prints read them.
         write(document)
     for command in plan.commands:
-        print(f"+ {command}", file=sys.stderr, flush=True)
+        progress.say(f"+ {command}")
         if not dry_run:
-            call(command)
+            run(command)
     for record in () if dry_run else plan.records:
         write(record)
 
 
-def call(command: Command) -> None:
-    """Run one command to its end, its output going to the terminal (or, when quiet, to the message if it fails)."""
-    with progress.said(lambda: command.title or Path(command.argv[0]).name) if command.quiet else nullcontext():
-        finished = _finish(command, stdout=subprocess.PIPE if command.quiet else None, stderr_to_stdout=command.quiet)
-    if finished.returncode:
-        raise _error(command, finished.returncode)(_failure(command, finished.returncode, finished.stdout))
-
-
-def _error(command: Command, returncode: int) -> type[FatalError]:
-    return kind_of(returncode) if command.ours else CommandFailedError
-
-
-def together(commands: Mapping[str, Command]) -> None:
-    """Run commands at the same time, what each one says behind its title; the first that fails ends the others.
+def run(command: Command) -> None:
+    """Run one command to its end; its output goes to the terminal, or if quiet and failed, into the message.
 
     Raises:
-        CommandFailedError: one failed, or could not be started.
+        CommandFailedError: the command could not be started or ended with an error.
+    """
+    display = progress.task(command.title or Path(command.argv[0]).name, summary=command.summary)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if command.quiet else {}
+    with display if command.quiet else progress.paused():
+        completed = _complete(command, **output)
+        _check(command, completed.returncode, completed.stdout)
+
+
+def run_parallel(commands: Mapping[str, Command]) -> None:
+    """Run commands at the same time, each output line after its command's title; the first failure ends the others.
+
+    Raises:
+        CommandFailedError: a command failed or could not be started.
     """
     running: dict[str, subprocess.Popen[str]] = {}
     failed: list[str] = []
@@ -161,33 +169,33 @@ def together(commands: Mapping[str, Command]) -> None:
     def follow(title: str) -> None:
         process = running[title]
         for line in process.stdout or ():
-            sys.stderr.write(f"{title} | {line.rstrip()}\n")  # at once: print would let others in before the end
+            progress.say(f"{title} | {line.rstrip()}")
         if process.wait() and not failed:
             failed.append(title)
-            _end(running.values())
+            _terminate(running.values())
 
-    with ExitStack() as ended:
+    with ExitStack() as processes:
         try:
             for title, command in commands.items():
-                print(f"+ {command}", file=sys.stderr, flush=True)
-                running[title] = ended.enter_context(_started(command, stderr=subprocess.STDOUT))
+                progress.say(f"+ {command}")
+                running[title] = processes.enter_context(_started(command, stderr=subprocess.STDOUT))
             threads = [Thread(target=follow, args=(title,)) for title in running]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
         finally:
-            _end(running.values())
+            _terminate(running.values())
     if failed:
-        why = _failure(commands[failed[0]], running[failed[0]].returncode, "")
+        reason = _failure(commands[failed[0]], running[failed[0]].returncode, "")
         others = ", ".join(title for title in commands if title != failed[0])
-        beside = f"\nWhat ran beside it was ended: {others}." if others else ""
-        message = f"{failed[0]}: {why}{beside}"
+        stopped = f"\nThe others were stopped: {others}." if others else ""
+        message = f"{failed[0]}: {reason}{stopped}"
         raise CommandFailedError(message)
 
 
 def _started(command: Command, *, stderr: int) -> subprocess.Popen[str]:
-    """Start a command in a group of its own, so that it can be ended with all that it started."""
+    """Start a command in its own process group, so that its child processes can be stopped too."""
     try:
         return subprocess.Popen(
             command.argv,
@@ -200,48 +208,29 @@ def _started(command: Command, *, stderr: int) -> subprocess.Popen[str]:
             process_group=0,
         )
     except OSError as error:
-        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
-        raise CommandFailedError(message) from None
+        raise _not_started(command, error) from None
 
 
-def _end(processes: Iterable[subprocess.Popen[str]]) -> None:
+def _terminate(processes: Iterable[subprocess.Popen[str]]) -> None:
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
 
 
 def capture(command: Command) -> str:
-    """Run one command without printing it and return what it wrote to standard output.
+    """Run one command without printing it and return its standard output.
 
     Raises:
-        CommandFailedError: with what it wrote to standard error.
+        CommandFailedError: the command could not be started or ended with an error; with its output.
     """
-    return outputs(command).stdout
-
-
-def outputs(command: Command) -> Finished:
-    """Run one command without printing it and return what it wrote, complaints too.
-
-    Raises:
-        CommandFailedError: with what it wrote to standard error.
-    """
-    finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if finished.returncode:
-        raise CommandFailedError(_failure(command, finished.returncode, finished.stdout + finished.stderr))
-    return Finished(returncode=0, stdout=finished.stdout, stderr=finished.stderr)
-
-
-def answers(command: Command, *, seconds: float = 10) -> bool:
-    """Say whether a command ends well within `seconds`, without printing anything."""
-    try:
-        return _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, seconds=seconds).returncode == 0
-    except (CommandFailedError, subprocess.TimeoutExpired):
-        return False
+    completed = _complete(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _check(command, completed.returncode, completed.stdout + completed.stderr)
+    return completed.stdout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What a program that ended left."""
+class CompletedCommand:
+    """Exit code and output of a command that ended."""
 
     returncode: int
     stdout: str
@@ -252,44 +241,60 @@ class TooSlowError(CommandFailedError):
     """A command did not end in time."""
 
 
-def finish(command: Command, *, seconds: float) -> Finished:
-    """Run one command without printing it, whatever its exit code will be.
+def query(command: Command, *, seconds: float | None = None, check: bool = False) -> CompletedCommand:
+    """Run one command without printing it, without input, and return its exit code and output.
+
+    Args:
+        command: the command; its child processes are stopped with it.
+        seconds: the time limit; None for no limit.
+        check: whether an exit code other than 0 is an error.
 
     Raises:
-        TooSlowError: it did not end within `seconds`; it and what it started were stopped.
-        CommandFailedError: it could not be found.
+        TooSlowError: the command did not end within `seconds` and was stopped.
+        CommandFailedError: the command could not be started, or (with `check`) ended with an error.
     """
-    try:
-        finished = _finish(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, seconds=seconds)
-    except subprocess.TimeoutExpired:
-        message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
-        raise TooSlowError(message) from None
-    return Finished(returncode=finished.returncode, stdout=finished.stdout, stderr=finished.stderr)
-
-
-def ask(command: Command, *, seconds: float) -> Finished:
-    """Run one command as `finish` does, but stop also what it started: git leaves the network to helpers.
-
-    Raises:
-        TooSlowError: it did not end within `seconds`.
-        CommandFailedError: it could not be found.
-    """
-    process = _started(command, stderr=subprocess.PIPE)
-    with process:
+    with _started(command, stderr=subprocess.PIPE) as process:
         try:
             stdout, stderr = process.communicate(timeout=seconds)
-        except BaseException as error:
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
             message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
             raise TooSlowError(message) from None
-    return Finished(returncode=process.returncode, stdout=stdout, stderr=stderr)
+        except BaseException:
+            _interrupt(process)
+            raise
+    if check:
+        _check(command, process.returncode, stdout + stderr)
+    return CompletedCommand(returncode=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Pass Ctrl-C on to a command in its own process group, and kill the group if that does not end the command."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+
+
+def succeeds(command: Command, *, seconds: float = 10) -> bool:
+    """Return whether a command ends with exit code 0 within `seconds`, without printing anything."""
+    try:
+        return query(command, seconds=seconds).returncode == 0
+    except CommandFailedError:
+        return False
 
 
 def start(command: Command, *, log: Path) -> int:
-    """Start a command that outlives this one, in its own session, its output in `log`; return its process id."""
-    print(f"+ {command}", file=sys.stderr, flush=True)
+    """Start a command in its own session that continues after this process; return its process id.
+
+    Args:
+        command: the command.
+        log: the file for its output.
+    """
+    progress.say(f"+ {command}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -300,39 +305,44 @@ def start(command: Command, *, log: Path) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    process.returncode = 0  # it is meant to outlive us: nobody waits for it, and Popen shall not complain
+    process.returncode = 0  # nobody waits for it, and Popen would warn of that
     return process.pid
 
 
-def _finish(
-    command: Command,
-    *,
-    stdout: int | None,
-    stderr: int | None = None,
-    stderr_to_stdout: bool = False,
-    seconds: float | None = None,
+def _complete(
+    command: Command, *, stdout: int | None = None, stderr: int | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process group: it may ask the terminal for a password, and Ctrl-C reaches it."""
     try:
         return subprocess.run(
             command.argv,
             env={**os.environ, **command.env},
             stdout=stdout,
-            stderr=subprocess.STDOUT if stderr_to_stdout else stderr,
+            stderr=stderr,
             text=True,
             errors="replace",
             check=False,
-            timeout=seconds,
         )
-    except FileNotFoundError:
-        message = f"{command.argv[0]}: no such program on PATH.\n{command.hint}".rstrip()
-        raise CommandFailedError(message) from None
-    except OSError as error:  # not executable, or made for another machine
-        message = f"{command.argv[0]}: cannot be started: {error.strerror}.\n{command.hint}".rstrip()
-        raise CommandFailedError(message) from None
+    except OSError as error:
+        raise _not_started(command, error) from None
+
+
+def _not_started(command: Command, error: OSError) -> CommandFailedError:
+    """Return the error of a program that is missing, not executable, or for another machine."""
+    program = command.argv[0]
+    missing = isinstance(error, FileNotFoundError) and "/" not in program
+    reason = "not found on PATH." if missing else f"cannot be started: {error.strerror}."
+    return CommandFailedError(f"{program}: {reason}\n{command.hint}".rstrip())
+
+
+def _check(command: Command, returncode: int, output: str | None) -> None:
+    if returncode:
+        error = kind_of(returncode) if command.reports_error_kind else CommandFailedError
+        raise error(_failure(command, returncode, output))
 
 
 def _failure(command: Command, returncode: int, output: str | None) -> str:
     lines = (output or "").splitlines()
-    left_out = f"    ... {len(lines) - SHOWN_LINES} lines before these\n" if len(lines) > SHOWN_LINES else ""
-    shown = left_out + "".join(f"    {line}\n" for line in lines[-SHOWN_LINES:])
+    omitted = f"    ... {len(lines) - SHOWN_LINES} lines omitted\n" if len(lines) > SHOWN_LINES else ""
+    shown = omitted + "".join(f"    {line}\n" for line in lines[-SHOWN_LINES:])
     return f"The command ended with exit code {returncode}:\n  {command}\n{shown}{command.hint}".rstrip()

@@ -28,7 +28,7 @@ def clone(name: str) -> Path:
 def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
     """Clone the last commit and let it take over some caches."""
     shutil.rmtree(place, ignore_errors=True)
-    process.call(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
+    process.run(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
     take_over_caches(place, caches)
 
 

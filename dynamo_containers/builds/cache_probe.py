@@ -121,7 +121,7 @@ def _of_registry(engine: Engine, caches: Iterable[Cache]) -> dict[str, str]:
     flags = (f"--allow=fs.read={engine.folder}", "--progress=rawjson", "--file", str(path))
     command = process.Command(argv=(*engine.buildx, "bake", *flags), env=engine.environment)
     try:
-        finished = process.ask(command, seconds=SECONDS)
+        finished = process.query(command, seconds=SECONDS)
     except process.TooSlowError:
         return {cache.reference: f"no answer within {SECONDS} s" for cache in caches}
     if finished.returncode:
@@ -208,7 +208,7 @@ def writing_fault(engine: Engine, reference: str) -> str:
     """
     argv = (*engine.buildx, *history.asking(reference))
     try:
-        said = process.outputs(process.Command(argv=argv, env=engine.environment))
+        said = process.query(process.Command(argv=argv, env=engine.environment), check=True)
         return failure(said.stdout + said.stderr)
     except (CommandFailedError, ValueError):
         return ""

@@ -7,10 +7,10 @@ user's own the build cache is shared with other projects, and stays.
 
 from __future__ import annotations
 
-import sys
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.process import Command, Plan, execute
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LABEL = "label=ai.dynamo.stage"
 LIST = ("docker", "image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}")
 """The command that names our images."""
 SCRATCH = ("pieces/tmp*", "programs/tmp*", "os-packages/.*", "roots/bootstrap-*", "bench-*", ".*.json.*", "*/.*.json.*")
-"""Below .build: what is made beside its place and renamed when it is whole (TemporaryDirectory, run.replacing)."""
+"""Below .build: temporary names, renamed when they are complete (TemporaryDirectory, process.replace_file)."""
 UNUSED = "168h"
 """How long nobody must have asked for a step before its cache goes: a week. Younger ones make the next build fast."""
 OLD_SECONDS = 3600
@@ -64,7 +64,7 @@ def plan(
 def clean(folder: Path, paths: Iterable[Path], what: Plan, *, dry_run: bool) -> None:
     """Remove files and folders below the checkout `folder` and carry out the plan; a dry run says what it would do."""
     for path in paths:
-        print(f"Removing {path.relative_to(folder)}", file=sys.stderr, flush=True)
+        progress.say(f"Removing {path.relative_to(folder)}")
         if not dry_run:
             rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     execute(what, dry_run=dry_run)

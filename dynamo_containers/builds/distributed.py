@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, process, progress
 from dynamo_containers.builds import cache_probe
 from dynamo_containers.builds.cache_probe import Engine
 from dynamo_containers.errors import CommandFailedError, NoEngineError
@@ -224,7 +223,7 @@ def _at_once(works: list[Work], *, dry_run: bool = False) -> None:
         if dry_run or len(commands) == 1:
             process.execute(Plan(commands=tuple(commands.values())), dry_run=dry_run)
         else:
-            process.together(commands)
+            process.run_parallel(commands)
 
 
 def _forget(wider: Wider, wide: Wide) -> None:
@@ -237,7 +236,7 @@ def _forget(wider: Wider, wide: Wide) -> None:
     )
     environment = _engine(wider, wide.share).environment
     for tag in tags:
-        process.finish(process.Command(argv=("docker", "image", "rm", "--force", tag), env=environment), seconds=60)
+        process.query(process.Command(argv=("docker", "image", "rm", "--force", tag), env=environment), seconds=60)
 
 
 def _said_of_caches(wider: Wider, wide: Wide, work: Work) -> None:
@@ -270,4 +269,4 @@ def _digest(image: str, work: Work, *, dry_run: bool) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    progress.say(line)

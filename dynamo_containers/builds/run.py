@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, file_lock, process
+from dynamo_containers import engine, file_lock, process, progress
 from dynamo_containers.builds import diagnosis, preflight, up_to_date
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.facts import user_config
@@ -114,7 +113,7 @@ def _leave(seen: Seen, noting: Note) -> None:
     document = Document(path=bake.document_path(*requests), text=bake.text_of(content))
     noting.up_to_date(seen.parts[0][1], seen.environment, bake_calls.ordinary(requests, document, seen.made))
     for tag in sorted(all_stages.tags(content)):
-        print(f"{tag} is up to date", file=sys.stderr, flush=True)
+        progress.say(f"{tag} is up to date")
     _check_sizes(seen.parts, seen.environment, document, seen.made)
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers import state
+from dynamo_containers import progress, state
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.paths import Place
 from dynamo_containers.errors import CommandFailedError, NoEngineError
@@ -204,7 +203,7 @@ def down(folder: Path, *, purge: bool = False) -> None:
     with lifecycle.locked(place):
         lifecycle.down(place)
         if purge and place.private.exists():
-            print("Removing .engine", file=sys.stderr, flush=True)
+            progress.say("Removing .engine")
             shutil.rmtree(place.private)
             shutil.rmtree(folder / STEP_RECORDS, ignore_errors=True)  # what was built is no longer there
             state.forget_builds(folder)

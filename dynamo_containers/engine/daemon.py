@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import process as process_module
+from dynamo_containers import progress
 from dynamo_containers.engine import endpoint
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
@@ -164,7 +164,7 @@ def start(place: Place) -> None:
         _wait(lambda: recorded(place) is not None, 1)  # interrupted before the process could record itself
         stop(place)
         raise
-    print(f"The private engine is ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    progress.say(f"The private engine is ready after {time.monotonic() - began:.1f} s")
 
 
 def _launch(place: Place) -> None:
@@ -260,7 +260,7 @@ def sweep_dead(place: Place) -> None:
     """Say and sweep it when the engine was killed, so that what follows meets a clean machine."""
     process = recorded(place)
     if process and not lives(process):
-        print(f"The private engine was killed or crashed; its log: {place.log}", file=sys.stderr, flush=True)
+        progress.say(f"The private engine was killed or crashed; its log: {place.log}")
         sweep(place)
 
 

@@ -8,11 +8,10 @@ is only added where none is, under a name of our own, and it is removed when the
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, progress
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import Platform
 
@@ -81,7 +80,7 @@ def register(place: Place, platform: Platform, interpreter: Path) -> None:
         NoEngineError: the kernel has no binfmt_misc.
     """
     mount(place)
-    print(f"Registering {interpreter.name} so that this machine runs {platform.value}", file=sys.stderr, flush=True)
+    progress.say(f"Registering {interpreter.name} so that this machine runs {platform.value}")
     _write(BINFMT / "register", registration(platform, str(interpreter)))
 
 
@@ -90,7 +89,7 @@ def mount(place: Place) -> None:
     if (BINFMT / "register").exists():
         return
     argv = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
-    if not process.answers(process.Command(argv=argv)):
+    if not process.succeeds(process.Command(argv=argv)):
         message = (
             "This kernel cannot run programs of another architecture (CONFIG_BINFMT_MISC).\n"
             "Build for the machine's own platform, or on a machine of the other one."
@@ -132,7 +131,7 @@ def release(place: Place) -> None:
 def _unmount(place: Place) -> None:
     claimed = any(_claim(folder, platform).exists() for folder in place.runtime.glob("*") for platform in Platform)
     if _mounted(place).exists() and not claimed:
-        process.answers(process.Command(argv=("umount", str(BINFMT))))
+        process.succeeds(process.Command(argv=("umount", str(BINFMT))))
         _mounted(place).unlink()
 
 

@@ -103,8 +103,8 @@ def examine_kernel(system: Host, place: Place) -> Host:
             release=system.release,
             glibc=system.glibc,
             tun=_opens(TUN),
-            namespaces=process.answers(process.Command(argv=(*namespaces, "true"))),
-            overlay=process.answers(process.Command(argv=overlay)),
+            namespaces=process.succeeds(process.Command(argv=(*namespaces, "true"))),
+            overlay=process.succeeds(process.Command(argv=overlay)),
         )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers import file_lock
+from dynamo_containers import file_lock, progress
 from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, status_report
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
@@ -177,4 +176,4 @@ def down(place: Place) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    progress.say(line)

@@ -59,6 +59,6 @@ def keep(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> str:
 def _keep(folder: Path, file: File, pool: Path) -> Path:
     target = pool / file.archive / file.path
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != file.sha256:
-        with process.replacing(target) as copy:
+        with process.replace_file(target) as copy:
             copy.write(deb_origins.stored(folder, file).read_bytes())
     return target

@@ -121,6 +121,7 @@ def command(  # noqa: PLR0913 - what mmdebstrap must be told
         env=environment,
         quiet=True,
         title=f"bootstrapping {lock.bases.name} {lock.role} ({lock.platform.value})",
+        summary=f"Bootstrapped {lock.bases.name} {lock.role} ({lock.platform.value})",
         hint="Its own messages stand above. For a foreign platform, is emulation set up? See: invoke engine.status",
     )
 

@@ -137,7 +137,7 @@ def _unpack(folder: Path, pin: Pin | ReleasePin, program: Program | Release, pla
         release_archive.unpack(release_archive.stored(folder, pin), pin.url, program.members(platform), package)
     elif isinstance(pin, Pin):
         archive = deb_origins.stored(folder, pin)
-        process.call(process.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
+        process.run(process.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
 
 
 def _lay_out(program: Program | Release, pin: Pin | ReleasePin, platform: Platform, package: Path, tree: Path) -> None:

@@ -65,7 +65,6 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
     from tempfile import TemporaryDirectory  # what only a bootstrap needs would make every no-op slower
 
     packages = bootstrap.fetched(folder, lock, locked)
-    print(f"Bootstrapping {_title(lock)}: {len(packages)} packages", file=sys.stderr, flush=True)
     layout(folder).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=layout(folder), prefix="bootstrap-") as scratch:
         tar = bootstrap.tree(folder, lock, packages, epoch, Path(scratch))
@@ -92,10 +91,6 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
         engine.emulate(folder, tuple(foreign))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
-
-
-def _title(lock: OsLock) -> str:
-    return f"{lock.bases.name} {lock.role} ({lock.platform.value})"
 
 
 def locks_of(request: Request) -> list[OsLock]:

@@ -6,8 +6,6 @@ A file is in the store only when its content is the pinned one; a download that 
 from __future__ import annotations
 
 import hashlib
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +17,7 @@ from urllib.request import urlopen
 from dynamo_containers import progress
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.facts import mirrors
-from dynamo_containers.process import replacing
+from dynamo_containers.process import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,18 +37,10 @@ class Download:
     sha256: str
     size: int = 0
 
-
-class Received:
-    """How much came so far, of several files at once."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._lock = threading.Lock()
-
-    def add(self, size: int) -> None:
-        """Count some bytes."""
-        with self._lock:
-            self.size += size
+    @property
+    def name(self) -> str:
+        """Return the last part of its address, as progress lines name it."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 class GoneError(DownloadError):
@@ -71,34 +61,46 @@ def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...
     missing = [download for download in downloads if not stored(store, download).exists()]
     if not missing:
         return ()
-    size, received = sum(download.size for download in missing) / 1e6, Received()
-    print(f"Fetching {len(missing)} files ({size:.0f} MB)", file=sys.stderr, flush=True)
-    with progress.said(lambda: f"{received.size / 1e6:.0f} of {size:.0f} MB"), ThreadPoolExecutor(CONNECTIONS) as pool:
-        each = pool.map(lambda download: _fetch_if_there(store, download, received), missing)
-        return tuple(gone for gone in each if gone)
+    name = missing[0].name if len(missing) == 1 else f"{len(missing)} files"
+    total = sum(download.size for download in missing)
+    fetching = progress.task(f"fetching {name}", total=total, summary=f"Fetched {name}")
+    with fetching as task, ThreadPoolExecutor(CONNECTIONS) as pool:
+        results = pool.map(lambda download: _fetch_if_there(store, download, task), missing)
+        gone = tuple(download for download in results if download)
+        if len(gone) == len(missing):
+            task.summary = ""
+        return gone
 
 
-def _fetch_if_there(store: Path, download: Download, received: Received) -> Download | None:
+def _fetch_if_there(store: Path, download: Download, task: progress.Task) -> Download | None:
     try:
-        fetch(store, download, received)
+        _fetch(stored(store, download), download, task)
     except GoneError:
         return download
     return None
 
 
-def fetch(store: Path, download: Download, received: Received | None = None) -> Path:
-    """Fetch one file into the store, unless it is there, and return its path; `received` counts what comes.
+def fetch(store: Path, download: Download) -> Path:
+    """Fetch one file into the store, unless it is there, and return its path.
 
     Raises:
         GoneError: the server says that there is no such file.
         DownloadError: the server could not be reached, or the content differs; nothing is kept.
     """
     path = stored(store, download)
-    if path.exists():
-        return path
+    if not path.exists():
+        name = download.name
+        with progress.task(f"fetching {name}", total=download.size, summary=f"Fetched {name}") as task:
+            _fetch(path, download, task)
+    return path
+
+
+def _fetch(path: Path, download: Download, task: progress.Task) -> None:
+    if path.exists():  # another thread was faster
+        return
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _download(download, path, received or Received())
+            _download(download, path, task)
         except HTTPError as error:
             error.close()
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
@@ -111,8 +113,7 @@ def fetch(store: Path, download: Download, received: Received | None = None) -> 
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         else:
-            return path
-    raise AssertionError
+            return
 
 
 def _asked(url: str) -> str:
@@ -154,28 +155,32 @@ def learn(store: Path, url: str, *, seconds: float) -> Download:
 
 
 def _receive(url: str, path: Path, seconds: float) -> Download:
-    with urlopen(mirrors.here().address(url), timeout=seconds) as response, replacing(path) as file:
-        return _copy(response, file, url, Received())
+    name = url.rsplit("/", 1)[-1]
+    with urlopen(mirrors.here().address(url), timeout=seconds) as response, replace_file(path) as file:
+        total = int(response.headers.get("Content-Length", 0))
+        with progress.task(f"fetching {name}", total=total, summary=f"Fetched {name}") as task:
+            return _copy(response, file, url, task)
 
 
-def _copy(response: Any, file: IO[bytes], url: str, count: Received) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
+def _copy(response: Any, file: IO[bytes], url: str, task: progress.Task) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
     """Write what comes to a file, and return what it was."""
     digest, size = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         digest.update(chunk)
         size += len(chunk)
-        count.add(len(chunk))
+        task.advance(len(chunk))
         file.write(chunk)
     promised = int(response.headers.get("Content-Length", size))
     if size < promised:  # read() with a size says nothing when the connection ends early
+        task.advance(-size)
         message = f"the connection ended after {size} of {promised} bytes"
         raise ConnectionError(message)
     return Download(url=url, sha256=digest.hexdigest(), size=size)
 
 
-def _download(download: Download, path: Path, count: Received) -> None:
-    with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replacing(path) as file:
-        received = _copy(response, file, download.url, count)
+def _download(download: Download, path: Path, task: progress.Task) -> None:
+    with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replace_file(path) as file:
+        received = _copy(response, file, download.url, task)
         if received.sha256 != download.sha256:
             message = (
                 f"{_asked(download.url)} is not the pinned file; nothing was kept.\n"

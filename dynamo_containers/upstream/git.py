@@ -29,7 +29,7 @@ def list_remote(address: str, ref: str, seconds: float) -> str:
     """
     argv = ("git", "ls-remote", "--", address, ref, f"{ref}^{{}}")
     try:
-        finished = process.ask(process.Command(argv=argv, env=ENVIRONMENT), seconds=seconds)
+        finished = process.query(process.Command(argv=argv, env=ENVIRONMENT), seconds=seconds)
     except process.TooSlowError:
         message = f"no answer within {seconds:.0f} s"
         raise UnreachableError(message) from None
@@ -51,7 +51,7 @@ def has_commit(address: str, commit: str, seconds: float) -> bool:
         git = ("git", "-C", folder)
         process.capture(process.Command(argv=(*git, "init", "--quiet", "--bare")))
         fetch = (*git, "fetch", "--quiet", "--depth=1", "--filter=tree:0", "--", address, commit)
-        finished = process.ask(process.Command(argv=fetch, env=ENVIRONMENT), seconds=seconds)
+        finished = process.query(process.Command(argv=fetch, env=ENVIRONMENT), seconds=seconds)
     if finished.returncode and not any(words in finished.stderr for words in NO_COMMIT):
         raise UnreachableError(reason(finished.stderr))
     return not finished.returncode

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import platform as machine
-import sys
 import threading
 from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, progress
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import apt, deb_origins
@@ -49,7 +48,7 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
 
 def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
     packages = needed(folder, names)
-    print(f"Unpacking {', '.join(package.name for package in packages)}", file=sys.stderr, flush=True)
+    progress.say(f"Unpacking {', '.join(package.name for package in packages)}")
     unpack(fetched(packages, apt.host_mirrors(), deb_origins.downloads(folder)), partial)
 
 
@@ -105,7 +104,7 @@ def fetched(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Pa
 def unpack(files: tuple[Path, ...], folder: Path) -> None:
     """Unpack package files into a folder; nothing is installed and no maintainer script runs."""
     for file in files:
-        process.call(process.Command(argv=("dpkg-deb", "--extract", str(file), str(folder)), quiet=True))
+        process.run(process.Command(argv=("dpkg-deb", "--extract", str(file), str(folder)), quiet=True))
 
 
 def variables(root: Path, triplet: str, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def look(client: Client, reference: str) -> Found | None:
     asked = mirrors.here().image(reference)
     argv = (*client.buildx, "imagetools", "inspect", "--format", "{{json .Manifest}}", asked)
     try:
-        finished = process.ask(process.Command(argv=argv), seconds=client.seconds)
+        finished = process.query(process.Command(argv=argv), seconds=client.seconds)
     except process.TooSlowError:
         message = f"no answer within {client.seconds:.0f} s"
         raise UnreachableError(message) from None

@@ -42,17 +42,17 @@ def edit(copy: Path, pattern: str, after: str) -> None:
     (copy / IMAGES_FILE).write_text(text, encoding="utf-8")
 
 
-def invoke(copy: Path, *words: str) -> process.Finished:
-    return process.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *words: str) -> process.CompletedCommand:
+    return process.query(copied.invoke(copy, *words), seconds=60 * MINUTES)
 
 
-def build(copy: Path) -> process.Finished:
+def build(copy: Path) -> process.CompletedCommand:
     return invoke(copy, "build.runtime", "--image", "frontend")
 
 
-def docker(*words: str) -> process.Finished:
+def docker(*words: str) -> process.CompletedCommand:
     command = process.Command(argv=("docker", *words), env=engine.environment(ROOT))
-    return process.finish(command, seconds=60)
+    return process.query(command, seconds=60)
 
 
 @pytest.fixture

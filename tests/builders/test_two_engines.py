@@ -167,7 +167,7 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
             said.append(line)
             if not killed.is_set() and line.startswith(f"the builder {NODE} | ") and "] RUN " in line:
                 killed.set()
-                process_module.call(
+                process_module.run(
                     process_module.Command(
                         argv=("env", f"--chdir={site.node.folder}", *site.node.command("engine.down"))
                     )
@@ -177,7 +177,7 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     assert process.returncode == 3, text[-3000:]
     assert f"The builder {NODE} does not answer any more. Nothing got a tag in a registry" in text
     assert f"error: the builder {NODE}: The command ended with exit code" in text
-    assert "What ran beside it was ended: the engine of this machine." in text
+    assert "The others were stopped: the engine of this machine." in text
     assert site.tags("elsewhere") == []
     report = last_report(site)
     assert report.failure is not None

@@ -154,7 +154,7 @@ def _busybox(place: Place, platform: Platform) -> Path:
     download = upstream_download.Download(
         url=f"{source.mirrors[package.archive]}/{package.path}", sha256=package.sha256
     )
-    process_module.call(
+    process_module.run(
         process_module.Command(
             argv=("dpkg-deb", "-x", str(upstream_download.fetch(place.downloads, download)), str(folder))
         )
@@ -188,7 +188,7 @@ def test_a_published_port_is_seen_in_the_engines_own_network(place: Place) -> No
     )
     inside = (*daemon.network(place), sys.executable, "-c", fetch)
     assert process_module.capture(process_module.Command(argv=inside)).strip() == "404"
-    assert not process_module.answers(process_module.Command(argv=(sys.executable, "-c", fetch)))
+    assert not process_module.succeeds(process_module.Command(argv=(sys.executable, "-c", fetch)))
 
 
 def test_a_killed_engine_leaves_no_process_and_up_recovers(place: Place) -> None:

@@ -77,7 +77,7 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
     made = ours(lock, folder, before)
     foreign = f"/files/lib_native-1.1-{CPYTHON}-{CPYTHON}-win_amd64.whl"
     assert foreign not in index.asked
-    process.call(locks.plain(lock, folder, tmp_path / "plain.txt", before))
+    process.run(locks.plain(lock, folder, tmp_path / "plain.txt", before))
     assert made == (tmp_path / "plain.txt").read_text(encoding="utf-8")
     assert foreign in index.asked  # plain pip-compile reads the file: its hashes do not come from what the index says
     machine = native_platform().machine.replace("_", "-")

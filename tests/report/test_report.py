@@ -47,8 +47,8 @@ class Built:
     page: Path
 
 
-def invoke(copy: Path, *words: str) -> process.Finished:
-    return process.finish(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *words: str) -> process.CompletedCommand:
+    return process.query(copied.invoke(copy, *words), seconds=60 * MINUTES)
 
 
 def last(copy: Path) -> Report:

@@ -46,7 +46,7 @@ def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
     checkout = FOLDER / place
     where = (str(ROOT), str(checkout), name, mask, sys.executable, str(kept), " ".join(TAKEN_OVER))
     try:
-        process.call(process.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
+        process.run(process.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
     finally:
         shutil.rmtree(checkout, ignore_errors=True)
     return kept

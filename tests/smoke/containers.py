@@ -54,7 +54,7 @@ class Engine:
             CouldNotCheckError: it failed or hung.
         """
         command = process.Command(argv=("docker", *words), env=self.environment)
-        finished = process.finish(command, seconds=seconds)
+        finished = process.query(command, seconds=seconds)
         if finished.returncode:
             message = f"docker {' '.join(words)}\nended with {finished.returncode}: {finished.stderr}"
             raise CouldNotCheckError(message)
@@ -123,7 +123,7 @@ class Container:
             env=self.engine.environment,
             hint=f"What it wrote: {self.files[0]} and {self.files[1]}",
         )
-        finished = process.finish(command, seconds=seconds * self.engine.patience)
+        finished = process.query(command, seconds=seconds * self.engine.patience)
         assert finished.returncode == 0, (
             f"{self.name}: exit code {finished.returncode}\n{finished.stderr[-3000:]}\n{command.hint}"
         )
@@ -145,6 +145,6 @@ class Container:
     def keep_logs(self) -> None:
         """Write what the container wrote so far into the logs folder."""
         command = process.Command(argv=("docker", "logs", self.id), env=self.engine.environment)
-        finished = process.finish(command, seconds=ENGINE_SECONDS)
+        finished = process.query(command, seconds=ENGINE_SECONDS)
         for file, text in zip(self.files, (finished.stdout, finished.stderr), strict=True):
             process.write(process.Document(path=file, text=text))

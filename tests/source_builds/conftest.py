@@ -102,7 +102,7 @@ def built(
         process.write(_done_again(document, again))
     (command,) = plan.commands
     with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
-        said = process.outputs(command).stderr
+        said = process.query(command, check=True).stderr
     print(said)  # of a test that fails
     disk_space.remember_request(request, facts)
     return said

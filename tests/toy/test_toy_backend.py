@@ -36,7 +36,7 @@ def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFi
     for line in commands.splitlines():
         program, *words = shlex.split(line)
         assert program == "invoke"
-        process.call(copied.invoke(copy, *words))
+        process.run(copied.invoke(copy, *words))
         output, complaints = capfd.readouterr()
         with capfd.disabled():
             print(f"$ {line}\n{output}{complaints}", flush=True)

@@ -27,7 +27,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     path.write_text("old", encoding="utf-8")
 
     def cut_short() -> None:
-        with process_module.replacing(path) as file:
+        with process_module.replace_file(path) as file:
             file.write(b"half of the n")
             raise failure
 
@@ -39,7 +39,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
 
 def test_a_whole_write_replaces_the_file_and_others_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "file"
-    with process_module.replacing(path) as file:
+    with process_module.replace_file(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o644
@@ -50,7 +50,7 @@ def test_a_disk_that_fills_up_is_a_message_with_the_file(tmp_path: Path) -> None
     path = tmp_path / "file"
 
     def fill() -> None:
-        with process_module.replacing(path):
+        with process_module.replace_file(path):
             raise FULL
 
     with pytest.raises(NoSpaceError) as caught:
@@ -87,7 +87,7 @@ def test_commands_run_in_order_and_the_first_failure_ends_the_plan(tmp_path: Pat
 def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_next() -> None:
     command = Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3"), quiet=True, hint="Try: something else")
     with pytest.raises(CommandFailedError) as caught:
-        process_module.call(command)
+        process_module.run(command)
     assert str(caught.value) == (
         "The command ended with exit code 3:\n"
         "  sh -c 'echo out; echo err >&2; exit 3'\n"
@@ -100,16 +100,16 @@ def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_nex
 def test_only_a_process_of_this_library_says_by_its_exit_code_which_kind_of_failure_it_was() -> None:
     argv = ("sh", "-c", "exit 5")
     with pytest.raises(DownloadError, match="exit code 5"):
-        process_module.call(Command(argv=argv, ours=True))
+        process_module.run(Command(argv=argv, reports_error_kind=True))
     with pytest.raises(CommandFailedError, match="exit code 5"):
-        process_module.call(Command(argv=argv))
+        process_module.run(Command(argv=argv))
 
 
 def test_a_long_output_is_cut_to_its_end() -> None:
     with pytest.raises(CommandFailedError) as caught:
-        process_module.call(Command(argv=("sh", "-c", "seq 1 45; exit 1"), quiet=True))
+        process_module.run(Command(argv=("sh", "-c", "seq 1 45; exit 1"), quiet=True))
     lines = str(caught.value).splitlines()
-    assert lines[2:4] == ["    ... 5 lines before these", "    6"]
+    assert lines[2:4] == ["    ... 5 lines omitted", "    6"]
     assert lines[-1] == "    45"
 
 
@@ -124,8 +124,8 @@ def test_a_captured_command_that_fails_repeats_its_complaints() -> None:
 
 def test_an_unknown_program_is_named() -> None:
     with pytest.raises(CommandFailedError) as caught:
-        process_module.call(Command(argv=("no-such-program", "--version"), hint="Install it."))
-    assert str(caught.value) == "no-such-program: no such program on PATH.\nInstall it."
+        process_module.run(Command(argv=("no-such-program", "--version"), hint="Install it."))
+    assert str(caught.value) == "no-such-program: not found on PATH.\nInstall it."
 
 
 @pytest.mark.parametrize(
@@ -137,29 +137,29 @@ def test_a_program_that_cannot_be_started_is_a_message_too(tmp_path: Path, mode:
     program.write_text(content, encoding="utf-8")
     program.chmod(mode)
     with pytest.raises(CommandFailedError) as caught:
-        process_module.call(Command(argv=(str(program),), hint="Install it again."))
+        process_module.run(Command(argv=(str(program),), hint="Install it again."))
     assert str(caught.value).startswith(f"{program}: ")
     assert str(caught.value).endswith("\nInstall it again.")
 
 
 def test_a_command_that_hangs_does_not_answer() -> None:
-    assert process_module.answers(Command(argv=("true",)))
-    assert not process_module.answers(Command(argv=("false",)))
-    assert not process_module.answers(Command(argv=("no-such-program",)))
-    assert not process_module.answers(Command(argv=("sleep", "9")), seconds=0.05)
+    assert process_module.succeeds(Command(argv=("true",)))
+    assert not process_module.succeeds(Command(argv=("false",)))
+    assert not process_module.succeeds(Command(argv=("no-such-program",)))
+    assert not process_module.succeeds(Command(argv=("sleep", "9")), seconds=0.05)
 
 
 def test_a_question_gets_what_a_program_says_whatever_its_exit_code() -> None:
-    found = process_module.ask(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3")), seconds=5)
-    assert found == process_module.Finished(returncode=3, stdout="out\n", stderr="err\n")
-    with pytest.raises(CommandFailedError, match=r"^no-such-program: cannot be started: "):
-        process_module.ask(Command(argv=("no-such-program",)), seconds=5)
+    found = process_module.query(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3")), seconds=5)
+    assert found == process_module.CompletedCommand(returncode=3, stdout="out\n", stderr="err\n")
+    with pytest.raises(CommandFailedError, match=r"^no-such-program: not found on PATH"):
+        process_module.query(Command(argv=("no-such-program",)), seconds=5)
 
 
 def test_a_question_that_takes_too_long_ends_with_what_was_started_for_it(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! >'{tmp_path}/child'; wait"
     with pytest.raises(process_module.TooSlowError, match="did not end within 1 s"):
-        process_module.ask(Command(argv=("sh", "-c", script)), seconds=1)
+        process_module.query(Command(argv=("sh", "-c", script)), seconds=1)
     child = (tmp_path / "child").read_text(encoding="utf-8").strip()
     deadline = time.monotonic() + 5
     while (state := state_of(child)) not in {"", "Z"} and time.monotonic() < deadline:
@@ -206,7 +206,7 @@ def test_commands_at_the_same_time_say_who_speaks(capfd: pytest.CaptureFixture[s
         "one": process_module.Command(argv=("sh", "-c", "echo first; echo second >&2")),
         "other": process_module.Command(argv=("sh", "-c", "echo third")),
     }
-    process_module.together(both)
+    process_module.run_parallel(both)
     said = capfd.readouterr().err.splitlines()
     assert sorted(line for line in said if " | " in line) == ["one | first", "one | second", "other | third"]
 
@@ -218,11 +218,11 @@ def test_the_first_that_fails_ends_the_others_and_all_that_they_started(capfd: p
         "broken": process_module.Command(argv=("sh", "-c", "echo no; exit 17"), hint="Mend it."),
     }
     with pytest.raises(CommandFailedError) as caught:
-        process_module.together(both)
+        process_module.run_parallel(both)
     assert time.monotonic() - began < 30
     assert str(caught.value) == (
         "broken: The command ended with exit code 17:\n  sh -c 'echo no; exit 17'\nMend it.\n"
-        "What ran beside it was ended: slow."
+        "The others were stopped: slow."
     )
     assert "slow | never" not in capfd.readouterr().err
 
@@ -234,5 +234,5 @@ def test_a_command_that_cannot_be_started_ends_those_that_were() -> None:
         "none": process_module.Command(argv=("/no/such/program",)),
     }
     with pytest.raises(CommandFailedError, match="cannot be started"):
-        process_module.together(both)
+        process_module.run_parallel(both)
     assert time.monotonic() - began < 30

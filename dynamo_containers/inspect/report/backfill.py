@@ -70,7 +70,7 @@ def _lacks_size(image: Image) -> bool:
 def _there(environment: Mapping[str, str]) -> frozenset[str]:
     """Return the records that the engine has; none where it keeps none."""
     argv = (*engine.buildx(environment), "history", "ls", "--format=json")
-    listed = process.finish(process.Command(argv=argv, env=environment), seconds=SECONDS)
+    listed = process.query(process.Command(argv=argv, env=environment), seconds=SECONDS)
     lines = [line for line in listed.stdout.splitlines() if line.startswith("{")]
     return frozenset(str(json.loads(line).get("ref")) for line in lines)
 
@@ -151,7 +151,7 @@ def _vertexes(command: process.Command) -> dict[str, Vertex]:
         CommandFailedError: the engine has no such record, or does not answer.
         ValueError: it is of another form than known here.
     """
-    finished = process.finish(command, seconds=SECONDS)
+    finished = process.query(command, seconds=SECONDS)
     if finished.returncode:
         message = f"{UNSAID}: {_last_line(finished.stderr.splitlines())}"
         raise CommandFailedError(message)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process
+from dynamo_containers import process, progress
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
@@ -188,7 +187,7 @@ def beside(request: Request, facts: Facts, other: Image, own: Origin, environmen
     except LockError as error:
         return Beside(name=other.name, said=str(error).splitlines()[0])
     name = tag(other, request.stage, request.bases, request.platforms, facts.version)
-    asked = process.finish(_inspect(environment, name), seconds=SECONDS)
+    asked = process.query(_inspect(environment, name), seconds=SECONDS)
     stored = _stored(folder, name, asked.stdout) if asked.returncode == 0 else None
     return shared_layers.beside(
         other.name,
@@ -216,4 +215,4 @@ def contents(request: Request, built: Built, environment: Mapping[str, str]) -> 
 
 def say(line: str) -> None:
     """Print a line beside what a command prints."""
-    print(line, file=sys.stderr, flush=True)
+    progress.say(line)

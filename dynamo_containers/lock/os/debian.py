@@ -5,11 +5,11 @@ What did not move keeps the time when it was locked, so that an unchanged lock i
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from dynamo_containers import progress
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.pins import Pin
@@ -113,4 +113,4 @@ def _dated(now: Pin, known: Pin | ReleasePin | None) -> Pin:
 
 
 def _say(words: str) -> None:
-    print(f"Locking {words}", file=sys.stderr, flush=True)
+    progress.say(f"Locking {words}")

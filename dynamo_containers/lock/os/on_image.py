@@ -7,9 +7,9 @@ leaves the epoch as it is. All locks on one image and platform are made from one
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.locks import os_conflicts, os_lock
@@ -63,7 +63,7 @@ def _resolved(folder: Path, family: Iterable[OsLock], pins: Pins) -> dict[str, t
     """Return what each lock on one image has to hold, by its file."""
     locks = tuple(family)
     root = locks[0].below
-    print(f"Locking {', '.join(lock.file for lock in locks)}", file=sys.stderr, flush=True)
+    progress.say(f"Locking {', '.join(lock.file for lock in locks)}")
     try:
         image_reference.digest(pins, root.bases, root.role, root.platform)
     except LockError as error:

@@ -49,7 +49,7 @@ def plan(lock: LockFile, folder: Path, wish: Wish) -> Command:
             *("--findings", str(findings_file(lock, folder))),
         ),
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
-        ours=True,
+        reports_error_kind=True,
         quiet=True,
         title=lock.path,
         hint=f"{lock.path} is as it was. Edit {lock.layer.requirements} or {EVERYWHERE}, then run: {COMMAND}",

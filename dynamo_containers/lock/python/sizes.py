@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts.locks.download_sizes import REMEDY, SIZES_FILE, Sizes, load, render, stem
 from dynamo_containers.facts.locks.python_lock import locks
@@ -128,7 +129,7 @@ def _answers(folder: Path, questions: Mapping[LockFile, list[str]]) -> dict[str,
     answers = folder / ".build/lock/sizes.answers.json"
     execute(plan(folder, questions, asked, answers))
     count = sum(len(pins) for pins in questions.values())
-    print(f"  {SIZES_FILE}: {count} asked for, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    progress.say(f"  {SIZES_FILE}: {count} asked for, {time.monotonic() - start:.0f} s")
     found: dict[str, Known] = json.loads(answers.read_text(encoding="utf-8"))
     return found
 
@@ -140,7 +141,7 @@ def plan(folder: Path, questions: Mapping[LockFile, list[str]], asked: Path, ans
     command = Command(
         argv=(sys.executable, "-m", "dynamo_containers.lock.python.size_query", *words),
         env={"PYTHONPATH": str(folder)},  # as for python_lock_refresh.plan
-        ours=True,
+        reports_error_kind=True,
         quiet=True,
         title=SIZES_FILE,
         hint=f"The locks are made; {SIZES_FILE} is as it was. {REMEDY}",

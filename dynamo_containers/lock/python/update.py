@@ -7,13 +7,13 @@ are then parted (python_lock_shared).
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import UnreachableError, UsageError
 from dynamo_containers.facts.locks import python_common
 from dynamo_containers.facts.locks.python_lock import header, not_locked_below, shares, texts_of, why_stale
@@ -112,7 +112,7 @@ def _refresh(unit: tuple[LockFile, ...], *, catalogue: Catalogue, wish: Wish, dr
     places = _part(unit, folder, after)
     for lock in unit:
         if lock.path in found:
-            print(warning(lock.path, found[lock.path]), end="", file=sys.stderr, flush=True)
+            progress.say(warning(lock.path, found[lock.path]))
     moved = (
         replace(move, lock=places.get(move.name, move.lock))
         for path, known in found.items()
@@ -168,7 +168,7 @@ def _make(lock: LockFile, catalogue: Catalogue, wish: Wish, known: Mapping[str, 
     execute(Plan(documents=documents, commands=(command,)), dry_run=dry_run)
     if not dry_run:
         count = len(read(whole_text(lock, folder, made=True), lock.path))
-        print(f"  {lock.path}: {count} packages, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        progress.say(f"  {lock.path}: {count} packages, {time.monotonic() - start:.0f} s")
 
 
 def _findings(lock: LockFile, folder: Path) -> Findings:
@@ -186,7 +186,7 @@ def _part(unit: tuple[LockFile, ...], folder: Path, wholes: Mapping[str, str]) -
     line = shares(common.path, text)
     for path, own in rest.items():
         write(Document(path=folder / path, text=python_common.saying(line, own)))
-    print(f"  {common.path}: {len(read(body))} packages in common", file=sys.stderr, flush=True)
+    progress.say(f"  {common.path}: {len(read(body))} packages in common")
     return dict.fromkeys((each.name for each in read(body)), Path(common.path).stem)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.locks.python_lock import ANY_HOST
 from dynamo_containers.facts.locks.requirements import COMMAND, read
 from dynamo_containers.platforms import Platform
-from dynamo_containers.process import Command, Document, Plan, answers, call, outputs, write
+from dynamo_containers.process import Command, Document, Plan, query, run, succeeds, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -181,15 +181,15 @@ def judge_all(every: Iterable[LockFile], folder: Path) -> None:
 def _state(target: Target, pins: Mapping[str, str], file: Path, index: str) -> Stated:
     plan = restate(target, pins, file, index)
     write(plan.documents[0])
-    said = outputs(plan.commands[0])
+    said = query(plan.commands[0], check=True)
     return stated(said.stdout, said.stderr)
 
 
 def _accept(lock: LockFile, folder: Path) -> None:
     """Let uv resolve a lock, from the pages that it was just given where they are enough: it asks for each again."""
     for command in judges(lock, folder):
-        if not answers(replace(command, argv=(*command.argv, "--offline"))):
-            call(command)
+        if not succeeds(replace(command, argv=(*command.argv, "--offline"))):
+            run(command)
 
 
 def _report(lock: LockFile, text: str, known: list[Stated]) -> None:
@@ -197,4 +197,4 @@ def _report(lock: LockFile, text: str, known: list[Stated]) -> None:
         message = f"{lock.path}: the index does not know the hashes of {', '.join(foreign)}.\nRenew it with: {COMMAND}"
         raise CheckFailedError(message)
     lines = (f"Judged {lock.path}", *(f"{lock.path}: yanked: {each}" for each in yanked(text, known)))
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    progress.say("\n".join(lines))

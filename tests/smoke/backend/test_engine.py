@@ -73,7 +73,7 @@ def test_the_worker_explains_itself_as_far_as_it_can_without_a_device(engine: En
     options = ("--network", "none", *ARBITRARY_USER, *READ_ONLY)
     with engine.container(image, words, name="help", options=options) as container:
         command = process.Command(argv=("docker", "start", "--attach", container.id), env=engine.environment)
-        finished = process.finish(command, seconds=120 * engine.patience)
+        finished = process.query(command, seconds=120 * engine.patience)
     written = finished.stdout + finished.stderr
     assert "ImportError" not in written
     assert "ModuleNotFoundError" not in written.replace("ModuleNotFoundError(\"No module named 'vllm._C'\")", "")

@@ -74,7 +74,7 @@ def test_the_documented_example_builds_on_it(engine: Engine, image: str, tmp_pat
     command = process.Command(
         argv=("docker", *words, "--output", "type=cacheonly", *contexts, str(tmp_path)), env=engine.environment
     )
-    finished = process.finish(command, seconds=BUILD_SECONDS * engine.patience)
+    finished = process.query(command, seconds=BUILD_SECONDS * engine.patience)
     log = engine.logs / "example.log"
     log.write_text(finished.stderr, encoding="utf-8")
     assert finished.returncode == 0, f"{finished.stderr[-3000:]}\nall of it: {log}"

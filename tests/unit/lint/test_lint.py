@@ -184,7 +184,7 @@ def test_what_our_rules_leave_to_hadolint_it_catches() -> None:
     bad = Path(__file__).parents[1] / "hadolint.Dockerfile"
     hadolint = Path(sys.executable).parent / "hadolint"
     words = (str(hadolint), "--config", str(ROOT / ".hadolint.yaml"), "--format", "gnu", str(bad))
-    found = process.finish(process.Command(argv=words), seconds=60)
+    found = process.query(process.Command(argv=words), seconds=60)
     caught = {(int(line.split(":")[2]), line.split(":")[-2].split()[0]) for line in found.stdout.splitlines()}
     assert found.returncode == 1
     assert {(1, "DL3029"), (2, "DL3064"), (3, "DL3064"), (4, "DL3050"), (5, "DL3008"), (6, "DL3013")} <= caught
