@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from dynamo_containers.engine.docker_cli import Docker
     from dynamo_containers.platforms import Platform
 
 STEP_RECORDS = ".build/steps"
@@ -30,6 +31,7 @@ __all__ = [
     "buildx",
     "client",
     "client_buildx",
+    "docker",
     "down",
     "emulate",
     "environment",
@@ -62,17 +64,27 @@ def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
     return (str(plugin),) if plugin else ("docker", "buildx")
 
 
-def images(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return tag -> digest of the images that the engine has, given what `environment` returned.
+def docker(folder: Path) -> Docker:
+    """Return the docker CLI and buildx for the engine in use.
 
     Raises:
-        CommandFailedError: it does not answer.
+        NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
     """
-    from dynamo_containers import process  # see above
+    from dynamo_containers.engine.docker_cli import Docker  # see above
 
-    words = ("docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
-    lines = process.capture(process.Command(argv=words, env=environment)).splitlines()
-    return {tag: digest for tag, _, digest in (line.partition(" ") for line in lines)}
+    variables = environment(folder)
+    return Docker(environment=variables, buildx=buildx(variables))
+
+
+def images(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return tag -> digest of the images in the engine, given the variables of `environment`.
+
+    Raises:
+        CommandFailedError: the engine does not answer.
+    """
+    from dynamo_containers.engine.docker_cli import Docker  # see above
+
+    return Docker(environment=environment, buildx=()).images()
 
 
 @contextmanager
