@@ -82,6 +82,13 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", *session.posargs)
 
 
+@nox.session(tags=["check"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site in .build/site, and check that reading it needs no network."""
+    session.run("mkdocs", "build", "--strict", "--quiet")
+    session.run("python", "-m", "checks.site", ".build/site")
+
+
 def _add_smoke_session(row: smoke_tests.Row) -> None:
     @nox.session(name=row.session, tags=["smoke"])
     @nox.parametrize("platform", [nox.param(platform.value, id=platform.arch) for platform in row.platforms])

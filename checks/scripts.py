@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = (".ci", "benchmarks", "containers", "dynamo_containers", "tests")
+FOLDERS = (".ci", "benchmarks", "containers", "dynamo_containers", "examples", "tests")
 SHELLS = ("sh", "bash", "dash")
 MISTAKEN_ON_PURPOSE = "tests/unit/bad"
 """Input of the linters' own tests."""
