@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from invoke.context import Context
     from invoke.tasks import Task
 
+    from dynamo_containers.result import Result
+
 IMAGE = "an image of containers/images.toml; again for more; without it: all that have the stage"
 PLATFORM = "linux/amd64, linux/arm64 or all; again for more; without it: this machine's own"
 BASES = "the set of root images to build on"
@@ -62,6 +64,13 @@ def _messages() -> Iterator[None]:
     except KeyboardInterrupt:
         message = "interrupted; nothing half-made is used later"
         raise Exit(message, INTERRUPTED) from None
+
+
+def _show(result: Result) -> None:
+    """Print the text of a result; end with its exit code."""
+    print(result.text)
+    if result.exit_code:
+        raise Exit(code=result.exit_code)
 
 
 def _sources(dynamo: str, nixl: str, ucx: str) -> dict[str, str]:
@@ -345,8 +354,7 @@ def explain(c: Context, platform: list[str], image: str = "", stage: str = "", b
     from dynamo_containers.inspect import explain_inputs
 
     with _messages():
-        rows = catalogue.load_catalogue()
-        print(explain_inputs.image(rows, image, stage, platform, bases) if image else explain_inputs.images(rows))
+        _show(explain_inputs.explain(catalogue.load_catalogue(), image, stage, platform, bases))
 
 
 @task(

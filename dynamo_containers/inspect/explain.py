@@ -2,157 +2,230 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types of the fields
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.plan.target import TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
-    from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.plan.dockerfile import Summary
     from dynamo_containers.prepare.input_digests import Inputs
 
 LARGEST = 3
-"""How many packages of a step are named."""
+"""How many packages of a target are named."""
 NAMED = 2
-"""How many changed inputs of a step are named."""
+"""How many changed inputs of a target are named."""
 UNCHANGED = "unchanged"
 NEVER = "never built here"
-RESTS = "unchanged; its layer is kept, on new ones below"
+REUSED = "unchanged: its layer is reused on changed layers below"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One thing that a step adds."""
+class PinnedPackage:
+    """A package or binary that a target adds."""
 
     name: str
     version: str
     size: int | None
-    """In bytes, as it is downloaded; None where nobody states it."""
+    """Bytes of its download; null where no lock and no index states it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a step adds, and the files that say so."""
+    """What a target adds, and where that is pinned."""
 
     origin: str
-    parts: tuple[Part, ...] = ()
-    about: str = ""
-    """What it is, where it is not parts."""
+    """The file that pins it, with the part of the file where it is not all of it."""
+    packages: tuple[PinnedPackage, ...] = ()
+    description: str = ""
+    """What it is, where it has no packages."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """One row: a step of the graph."""
+class State:
+    """Whether a target would be rebuilt."""
+
+    rebuilt: bool
+    """Whether a build would run it, as far as its inputs tell: it was never built here, or one of them changed."""
+    reason: str
+    """Why it would be rebuilt, or why not."""
+
+    def __str__(self) -> str:
+        """Return both in one line."""
+        return f"would be rebuilt: {self.reason}" if self.rebuilt and self.reason != NEVER else self.reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedTarget:
+    """A target of the build graph."""
 
     name: str
     content: Content
-    state: str
+    state: State
+    is_layer: bool
+    """Whether its layers are in the image; otherwise a target with layers only copies from it or runs it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedImage:
+    """An image on one platform."""
+
+    image: str
+    stage: str
+    bases: str
+    platform: str
+    tag: str
+    root_image: Content
+    """The image below all targets."""
+    targets: tuple[ExplainedTarget, ...]
+    """Those whose layers are in the image, from the lowest on; then the others."""
+    download: int
+    """Bytes that a build on a machine without any cache downloads, without `unknown_sizes`."""
+    unknown_sizes: tuple[str, ...]
+    """Packages whose size no lock and no index states."""
+    notes: tuple[str, ...]
+    """Which builder and caches this machine's configuration adds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Answer of `invoke explain IMAGE`."""
+
+    images: tuple[ExplainedImage, ...]
+    """The image on each of the platforms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedImage:
+    """An image that can be built."""
+
+    name: str
+    title: str
+    stages: tuple[str, ...]
+    bases: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageList:
+    """Answer of `invoke explain` without an image."""
+
+    images: tuple[ListedImage, ...]
+    stages: Mapping[str, str]
+    """Stage -> for whom it is."""
 
 
 def states(
-    steps: Mapping[str, Any], recipes: Mapping[str, Summary], now: Mapping[str, Inputs], before: Mapping[str, Inputs]
-) -> dict[str, str]:
-    """Return step -> whether it would be done again, and why.
+    targets: Mapping[str, Any],
+    dockerfiles: Mapping[str, Summary],
+    inputs: Mapping[str, Inputs],
+    recorded: Mapping[str, Inputs],
+) -> dict[str, State]:
+    """Return target -> whether it would be rebuilt, and why.
 
-    That is the most that can happen: a step whose result is the same bytes changes nothing above it.
+    That is the most that can happen: a target whose result is the same bytes changes nothing above it.
 
     Args:
-        steps: the targets of a bake document, each after those that it needs, or before.
-        recipes: step -> what its Dockerfile says.
-        now: step -> its inputs.
-        before: step -> its inputs when it was done last.
+        targets: the targets of a bake document, in any order.
+        dockerfiles: target -> summary of its Dockerfile.
+        inputs: target -> its inputs.
+        recorded: target -> its inputs at the last build here.
     """
-    found: dict[str, str] = {}
+    judged: dict[str, State] = {}
 
-    def state(name: str) -> str:
-        if name not in found:
-            needed = {key: value.removeprefix(TARGET) for key, value in _needed(steps[name])}
-            moved = {key for key, step in needed.items() if state(step) != UNCHANGED}
-            found[name] = _state(now[name], before.get(name), moved, recipes[name], needed)
-        return found[name]
+    def state(name: str) -> State:
+        if name not in judged:
+            needed = {key: value.removeprefix(TARGET) for key, value in _needed(targets[name])}
+            moved = {key for key, target in needed.items() if state(target).reason != UNCHANGED}
+            judged[name] = _state(inputs[name], recorded.get(name), moved, dockerfiles[name], needed)
+        return judged[name]
 
-    return {name: state(name) for name in steps}
+    return {name: state(name) for name in targets}
 
 
 def _needed(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, value) for key, value in target["contexts"].items() if value.startswith(TARGET)]
 
 
-def _state(now: Inputs, before: Inputs | None, moved: Collection[str], said: Summary, needed: Mapping[str, str]) -> str:
-    if before is None:
-        return NEVER
-    changed = [key for key in (*now, *(key for key in before if key not in now)) if now.get(key) != before.get(key)]
+def _state(
+    inputs: Inputs, recorded: Inputs | None, moved: Collection[str], dockerfile: Summary, needed: Mapping[str, str]
+) -> State:
+    if recorded is None:
+        return State(rebuilt=True, reason=NEVER)
+    changed = [key for key in dict.fromkeys((*inputs, *recorded)) if inputs.get(key) != recorded.get(key)]
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-        return f"would rebuild: {', '.join(changed[:NAMED])}{more} changed"
+        return State(rebuilt=True, reason=f"{', '.join(changed[:NAMED])}{more} changed")
     if not moved:
-        return UNCHANGED
-    if said.relocatable and moved == {said.based_on}:
-        return RESTS
-    return f"would rebuild: {', '.join(needed[key] for key in needed if key in moved)} below changed"
+        return State(rebuilt=False, reason=UNCHANGED)
+    if dockerfile.relocatable and moved == {dockerfile.based_on}:
+        return State(rebuilt=False, reason=REUSED)
+    return State(rebuilt=True, reason=f"{', '.join(needed[key] for key in needed if key in moved)} below changed")
 
 
-def chain(steps: Mapping[str, Any], recipes: Mapping[str, Summary], target: str) -> tuple[str, ...]:
-    """Return the steps whose layers are in an image, from below."""
-    names = [target]
-    while (below := steps[names[-1]]["contexts"].get(recipes[names[-1]].based_on, "")).startswith(TARGET):
-        names.append(below.removeprefix(TARGET))
+def chain(targets: Mapping[str, Any], dockerfiles: Mapping[str, Summary], top: str) -> tuple[str, ...]:
+    """Return the targets whose layers are in an image, from the lowest on; `top` is the highest."""
+    names = [top]
+    while (base := targets[names[-1]]["contexts"].get(dockerfiles[names[-1]].based_on, "")).startswith(TARGET):
+        names.append(base.removeprefix(TARGET))
     return tuple(reversed(names))
 
 
-def text(title: str, root: Content, image: Iterable[Step], beside: Iterable[Step]) -> str:
-    """Return the explanation of one image on one platform.
+def text(image: ExplainedImage) -> str:
+    """Return the explanation of one image on one platform."""
+    layers = [line for target in image.targets if target.is_layer for line in _target_rows(target)]
+    others = [line for target in image.targets if not target.is_layer for line in _target_rows(target)]
+    title = f"{image.image}, {image.stage} stage, {image.platform}: {image.tag}"
+    rows = [*_rows("root image", image.root_image, ""), *layers]
+    rows += ["", "Not in the image, but needed to build it:", *others] if others else []
+    return "\n".join([title, "", *rows, "", _total(image), *image.notes])
 
-    Args:
-        title: which image it is.
-        root: the root image below.
-        image: the steps whose layers are in it, from below.
-        beside: the steps that only hand something on.
-    """
-    layers, others = tuple(image), tuple(beside)
-    rows = [*_rows("root image", root, "")]
-    rows += [line for step in layers for line in _rows(step.name, step.content, step.state)]
-    rows += ["", "Beside it, for what the steps above take:"] if others else []
-    rows += [line for step in others for line in _rows(step.name, step.content, step.state)]
-    return "\n".join([title, "", *rows, "", _total((root, *(step.content for step in (*layers, *others))))])
+
+def _target_rows(target: ExplainedTarget) -> list[str]:
+    return _rows(target.name, target.content, str(target.state))
 
 
 def _rows(name: str, content: Content, state: str) -> list[str]:
-    size = _size(content.parts) if content.parts else ""
+    size = _size(content.packages) if content.packages else ""
     return [
-        f"  {name:<22} {size:>10}  {_added(content)}",
+        f"  {name:<22} {size:>10}  {_summary(content)}",
         f"  {'':<22} {'':>10}  from {content.origin}",
         *([f"  {'':<22} {'':>10}  {state}"] if state else []),
     ]
 
 
-def _added(content: Content) -> str:
-    if not content.parts:
-        return content.about
-    largest = sorted(content.parts, key=lambda part: (-(part.size or 0), part.name))[:LARGEST]
-    shown = ", ".join(f"{part.name} {part.version}{_sized(part)}" for part in largest)
-    count = len(content.parts)
+def _summary(content: Content) -> str:
+    if not content.packages:
+        return content.description
+    largest = sorted(content.packages, key=lambda package: (-(package.size or 0), package.name))[:LARGEST]
+    shown = ", ".join(f"{package.name} {package.version}{_sized(package)}" for package in largest)
+    count = len(content.packages)
     return shown if count <= LARGEST else f"{count} packages, the largest: {shown}"
 
 
-def _sized(part: Part) -> str:
-    return "" if part.size is None else f" ({human(part.size)})"
+def _sized(package: PinnedPackage) -> str:
+    return "" if package.size is None else f" ({human(package.size)})"
 
 
-def _size(parts: Iterable[Part]) -> str:
-    known = [part.size for part in parts]
-    total = human(sum(size for size in known if size is not None))
-    return f">={total}" if None in known else total
+def _size(packages: Iterable[PinnedPackage]) -> str:
+    sizes = [package.size for package in packages]
+    total = human(sum(size for size in sizes if size is not None))
+    return f">={total}" if None in sizes else total
 
 
-def _total(contents: Iterable[Content]) -> str:
-    parts = dict.fromkeys(part for content in contents for part in content.parts)
-    unknown = sorted({part.name for part in parts if part.size is None})
-    more = f", without {', '.join(unknown)}, whose size nobody states" if unknown else ""
-    return f"A build that has nothing yet downloads {_size(part for part in parts if part.size is not None)}{more}."
+def downloads(contents: Iterable[Content]) -> tuple[int, tuple[str, ...]]:
+    """Return the bytes that some contents download, each package once, and the packages of unknown size."""
+    packages = dict.fromkeys(package for content in contents for package in content.packages)
+    unknown = sorted({package.name for package in packages if package.size is None})
+    return sum(package.size or 0 for package in packages), tuple(unknown)
+
+
+def _total(image: ExplainedImage) -> str:
+    unknown = f", plus {', '.join(image.unknown_sizes)} (size unknown)" if image.unknown_sizes else ""
+    return f"A build without any cache downloads {human(image.download)}{unknown}."
 
 
 def human(size: int) -> str:
@@ -162,13 +235,12 @@ def human(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"
 
 
-def images(catalogue: Catalogue, purposes: Mapping[str, str]) -> str:
+def list_text(images: ImageList) -> str:
     """Return the list of images: one line each, and for whom each stage is."""
-    width = max(len(name) for name in catalogue.images)
-    stages = {image.name: ", ".join(stage.value for stage in image.stages) for image in catalogue.images.values()}
+    width = max(len(image.name) for image in images.images)
     rows = [
-        f"  {image.name:<{width}}  {stages[image.name] or 'no stage yet':<26}  {image.title}"
-        for image in catalogue.images.values()
+        f"  {image.name:<{width}}  {', '.join(image.stages) or 'no stage yet':<26}  {image.title}"
+        for image in images.images
     ]
-    whom = [f"  {stage:<8} {purpose}" for stage, purpose in purposes.items()]
-    return "\n".join(["Images (containers/images.toml):", *rows, "", "For whom a stage is:", *whom])
+    stages = [f"  {stage:<8} {purpose}" for stage, purpose in images.stages.items()]
+    return "\n".join(["Images (containers/images.toml):", *rows, "", "For whom a stage is:", *stages])

@@ -11,13 +11,22 @@ from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.facts.locks import download_sizes, os_lock, requirements
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.facts.pins import PINS_FILE
-from dynamo_containers.inspect import explain
-from dynamo_containers.inspect.explain import Content, Part, Step
+from dynamo_containers.inspect import explain as explanation
+from dynamo_containers.inspect.explain import (
+    Content,
+    ExplainedImage,
+    ExplainedTarget,
+    Explanation,
+    ImageList,
+    ListedImage,
+    PinnedPackage,
+)
 from dynamo_containers.plan import bake, builders, caches, container
 from dynamo_containers.plan.labels import root_role
 from dynamo_containers.plan.target import dockerfile_folder
 from dynamo_containers.prepare import inputs, layer_pins
 from dynamo_containers.prepare.input_digests import Digests, last, now, set_of
+from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,127 +46,151 @@ PURPOSES = {
 }
 
 
-def images(catalogue: Catalogue) -> str:
-    """Return the list of images."""
-    return explain.images(catalogue, {stage.value: purpose for stage, purpose in PURPOSES.items()})
-
-
-def image(catalogue: Catalogue, name: str, stage: str, platforms: Sequence[str], bases: str) -> str:
-    """Return what will be in an image, for each of the platforms.
+def explain(
+    catalogue: Catalogue, image: str = "", stage: str = "", platforms: Sequence[str] = (), bases: str = "debian"
+) -> Result:
+    """Return what will be in an image, for each of the platforms; without an image: the list of images.
 
     Raises:
-        UsageError: a word is unknown.
+        UsageError: a name is unknown.
         LockError: a lock or a pin that it needs is missing or stale.
     """
-    having = container.stages_of(catalogue, name, stage)
-    chosen = Stage.RUNTIME if Stage.RUNTIME in having else having[-1]
-    request = bake.request(catalogue, chosen, images=[name], platforms=platforms, bases=bases)
+    if not image:
+        images = _list(catalogue)
+        return Result(text=explanation.list_text(images), data=images)
+    stages = container.stages_of(catalogue, image, stage)
+    chosen = Stage.RUNTIME if Stage.RUNTIME in stages else stages[-1]
+    request = bake.request(catalogue, chosen, images=[image], platforms=platforms, bases=bases)
     # One platform at a time, as if it alone were built: what is compiled, and so the graph, may differ.
-    each = (
-        bake.request(catalogue, chosen, images=[name], platforms=[one.value], bases=bases) for one in request.platforms
+    explained = tuple(
+        explain_request(bake.request(catalogue, chosen, images=[image], platforms=[platform.value], bases=bases))
+        for platform in request.platforms
     )
-    return "\n\n".join(one(request) for request in each)
+    return Result(text="\n\n".join(map(explanation.text, explained)), data=Explanation(images=explained))
 
 
-def one(request: Request) -> str:
+def _list(catalogue: Catalogue) -> ImageList:
+    images = (
+        ListedImage(
+            name=image.name,
+            title=image.title,
+            stages=tuple(stage.value for stage in image.stages),
+            bases=tuple(image.bases),
+            platforms=tuple(platform.value for platform in image.platforms),
+        )
+        for image in catalogue.images.values()
+    )
+    return ImageList(images=tuple(images), stages={stage.value: purpose for stage, purpose in PURPOSES.items()})
+
+
+def explain_request(request: Request) -> ExplainedImage:
     """Return what will be in the one image of a request, on its one platform."""
-    facts, (platform,), digests = inputs.stated(request), request.platforms, Digests()
-    document = bake.bake(request, facts)
-    (target,), steps = document["group"]["default"]["targets"], document["target"]
-    recipes = {name: digests.summary(dockerfile_folder(row)) for name, row in steps.items()}
-    before = last(request.catalogue.folder, request.bases, platform)
-    states = explain.states(steps, recipes, now(request, facts, steps, platform, digests), before)
-    rows = {
-        name: Step(name=name, content=_content(request, facts, row, platform, recipes[name].about), state=states[name])
-        for name, row in steps.items()
-    }
-    layers = explain.chain(steps, recipes, target)
-    tag = bake.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
-    text = explain.text(
-        f"{request.images[0].name}, {request.stage.value} stage, {platform.value}: {tag}",
-        _root(request, root_role(request.stage), platform),
-        (rows[name] for name in layers),
-        (row for name, row in rows.items() if name not in layers),
+    facts, (platform,), (image,) = inputs.stated(request), request.platforms, request.images
+    root_image = _root(request, root_role(request.stage), platform)
+    targets = tuple(_targets(request, facts, platform))
+    download, unknown = explanation.downloads((root_image, *(target.content for target in targets)))
+    return ExplainedImage(
+        image=image.name,
+        stage=request.stage.value,
+        bases=request.bases.name,
+        platform=platform.value,
+        tag=bake.tag(image, request.stage, request.bases, request.platforms, facts.version),
+        root_image=root_image,
+        targets=targets,
+        download=download,
+        unknown_sizes=unknown,
+        notes=tuple(_notes(request, platform)),
     )
-    return "\n".join((text, *_elsewhere(request, platform)))
 
 
-def _elsewhere(request: Request, platform: Platform) -> Iterable[str]:
-    """Return lines about what this machine's files say of building it: another builder, and build caches."""
+def _targets(request: Request, facts: Facts, platform: Platform) -> Iterable[ExplainedTarget]:
+    """Yield the targets with layers in the image, from the lowest on; then the others."""
+    document, digests = bake.bake(request, facts), Digests()
+    (top,), targets = document["group"]["default"]["targets"], document["target"]
+    dockerfiles = {name: digests.summary(dockerfile_folder(target)) for name, target in targets.items()}
+    recorded = last(request.catalogue.folder, request.bases, platform)
+    states = explanation.states(targets, dockerfiles, now(request, facts, targets, platform, digests), recorded)
+    layers = explanation.chain(targets, dockerfiles, top)
+    for name in (*layers, *(name for name in targets if name not in layers)):
+        content = _content(request, facts, targets[name], platform, dockerfiles[name].about)
+        yield ExplainedTarget(name=name, content=content, state=states[name], is_layer=name in layers)
+
+
+def _notes(request: Request, platform: Platform) -> Iterable[str]:
+    """Yield what this machine's configuration adds to a build: another builder, and build caches."""
     read = caches.wanted(request, caches.load(os.environ)).read
     builder = builders.load(os.environ).get(platform) or os.environ.get(user_config.BUILDX_BUILDER)
     if builder:
         yield f"Built by the builder {builder}"
-    yield from (f"Read where it is there: the build cache {cache.reference}" for cache in read)
+    yield from (f"Read where it exists: the build cache {cache.reference}" for cache in read)
 
 
-def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, about: str) -> Content:
+def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, summary: str) -> Content:
     folder = dockerfile_folder(target).name
     reader: dict[str, Reader] = {
         "builder": _builder,
-        "fetched": _piece,
-        "os": _programs,
-        "os-packages": _set,
-        "os-rpms": _set,
-        "packages": _piece,
+        "fetched": _layer,
+        "os": _binaries,
+        "os-packages": _package_set,
+        "os-rpms": _package_set,
+        "packages": _layer,
     }
     if folder not in reader:
-        return Content(origin=f"containers/{folder}/Dockerfile", about=about)
+        return Content(origin=f"containers/{folder}/Dockerfile", description=summary)
     return reader[folder](request, facts, target, platform if "platforms" in target else facts.native)
 
 
 def _root(request: Request, role: str, platform: Platform) -> Content:
     bases, pins = request.bases, request.catalogue.pins
     if role in bases.pulled:
-        return Content(
-            origin=f"{PINS_FILE} (roots.{bases.name}.{role})", about=image_reference.source(pins, bases, role, platform)
-        )
-    return _debs(request, OsLock(bases=bases, role=role, platform=platform))
+        reference = image_reference.source(pins, bases, role, platform)
+        return Content(origin=f"{PINS_FILE} (roots.{bases.name}.{role})", description=reference)
+    return _os_packages(request, OsLock(bases=bases, role=role, platform=platform))
 
 
-def _debs(request: Request, lock: OsLock) -> Content:
-    packages = os_lock.read(lock, request.catalogue.folder)
-    parts = tuple(Part(name=each.name, version=each.version, size=each.size) for each in packages)
-    return Content(origin=f"{lock.file} ({lock.rows} in images.toml)", parts=parts)
+def _os_packages(request: Request, lock: OsLock) -> Content:
+    packages = tuple(
+        PinnedPackage(name=package.name, version=package.version, size=package.size)
+        for package in os_lock.read(lock, request.catalogue.folder)
+    )
+    return Content(origin=f"{lock.file} ({lock.rows} in images.toml)", packages=packages)
 
 
-def _set(request: Request, _: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
+def _package_set(request: Request, _: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
     contexts = target["contexts"]
     name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
-    return _debs(request, os_lock.lock_of(request.bases, name, platform))
+    return _os_packages(request, os_lock.lock_of(request.bases, name, platform))
 
 
-def _programs(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
-    pins = request.catalogue.pins.programs
-    found = {name: pins[request.bases.name, name, platform] for name in request.bases.programs}
-    parts = tuple(Part(name=name, version=pin.version, size=pin.size or None) for name, pin in found.items())
-    return Content(origin=f"{PINS_FILE} (programs.{request.bases.name})", parts=parts)
+def _binaries(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
+    pins = {
+        name: request.catalogue.pins.programs[request.bases.name, name, platform] for name in request.bases.programs
+    }
+    packages = tuple(PinnedPackage(name=name, version=pin.version, size=pin.size or None) for name, pin in pins.items())
+    return Content(origin=f"{PINS_FILE} (programs.{request.bases.name})", packages=packages)
 
 
 def _builder(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
     return _python(request, f"builder-{request.bases.name}-{platform.arch}", None)
 
 
-def _piece(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
+def _layer(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
     folder = Path(target["contexts"]["lock"])
     layer = folder.parent.name.rpartition(f"-{request.bases.name}-")[0]
     part = next(part for parts in facts.pieces.values() for part in parts if part.folder == folder)
     text = layer_pins.text(part, platform)
     content = _python(request, f"{layer}-{request.bases.name}-{platform.arch}", text)
-    return Content(origin=f"{content.origin} (piece {folder.name})", parts=content.parts)
+    return Content(origin=f"{content.origin} (layer {folder.name})", packages=content.packages)
 
 
 def _python(request: Request, stem: str, text: str | None) -> Content:
-    """Return the packages of a lock, or of a piece of its text."""
+    """Return the packages of a lock, or of the part of its text that is one layer."""
     file = f"constraints/{stem}.txt"
     if text is None:
         text = (request.catalogue.folder / file).read_text(encoding="utf-8")
-    return Content(origin=file, parts=tuple(_parts(requirements.read(text, file), _sizes(request, stem))))
-
-
-def _sizes(request: Request, stem: str) -> Mapping[str, int]:
-    return download_sizes.read(request.catalogue.folder).get(stem, {})
-
-
-def _parts(pins: Iterable[requirements.LockedPackage], sizes: Mapping[str, int]) -> Iterable[Part]:
-    return (Part(name=each.name, version=each.version, size=sizes.get(each.pin)) for each in pins)
+    sizes = download_sizes.read(request.catalogue.folder).get(stem, {})
+    packages = tuple(
+        PinnedPackage(name=package.name, version=package.version, size=sizes.get(package.pin))
+        for package in requirements.read(text, file)
+    )
+    return Content(origin=file, packages=packages)

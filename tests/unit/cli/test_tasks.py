@@ -202,8 +202,8 @@ def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(l
     _, output, _ = line.invoke("explain", "--image", "frontend", "--platform", "linux/arm64")
     assert output.endswith(
         "\nBuilt by the builder arm-node\n"
-        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
-        "Read where it is there: the build cache registry.example/cache:frontend-runtime-debian-amd64-arm64\n"
+        "Read where it exists: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
+        "Read where it exists: the build cache registry.example/cache:frontend-runtime-debian-amd64-arm64\n"
     )
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from dynamo_containers import process
 from dynamo_containers.errors import CommandFailedError, UsageError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect import explain, explain_inputs
-from dynamo_containers.inspect.explain import Content, Part, Step
+from dynamo_containers.inspect.explain import (
+    Content,
+    ExplainedImage,
+    ExplainedTarget,
+    Explanation,
+    ImageList,
+    PinnedPackage,
+    State,
+)
 from dynamo_containers.plan import bake, container, dockerfile
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import input_digests, inputs
@@ -35,19 +44,24 @@ COPY --link --from=installed /tree /
 RUNNING = (
     "# Runs something\n# for long.\nFROM below\nARG UID\nRUN --mount=type=bind,from=lock,source=${TARGETARCH}.txt two\n"
 )
-STEPS = {
+TARGETS = {
     "os": {"contexts": {"root-amd64": "oci-layout:///x@sha256:1"}},
     "tools": {"contexts": {}},
     "packages": {"contexts": {"below": "target:os", "tools": "target:tools"}},
     "runtime": {"contexts": {"below": "target:packages"}},
 }
-RECIPES = {
+SUMMARIES = {
     "os": dockerfile.summary("FROM root-${TARGETARCH}\nRUN zero\n"),
     "tools": dockerfile.summary("FROM root-${TARGETARCH}\nRUN zero\n"),
     "packages": dockerfile.summary(LINKED),
     "runtime": dockerfile.summary(RUNNING),
 }
-INPUTS = {name: {f"containers/{name}/Dockerfile": name} for name in STEPS}
+INPUTS = {name: {f"containers/{name}/Dockerfile": name} for name in TARGETS}
+
+
+def states(recorded: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Return target -> line about its state, given its inputs at the last build."""
+    return {name: str(state) for name, state in explain.states(TARGETS, SUMMARIES, INPUTS, recorded).items()}
 
 
 def test_a_dockerfile_says_what_it_uses() -> None:
@@ -63,50 +77,67 @@ def test_a_dockerfile_says_what_it_uses() -> None:
 
 
 def test_the_layers_of_an_image_are_the_steps_that_stand_on_each_other() -> None:
-    assert explain.chain(STEPS, RECIPES, "runtime") == ("os", "packages", "runtime")
+    assert explain.chain(TARGETS, SUMMARIES, "runtime") == ("os", "packages", "runtime")
 
 
 def test_what_was_never_built_says_so() -> None:
-    assert set(explain.states(STEPS, RECIPES, INPUTS, {}).values()) == {"never built here"}
+    assert set(states({}).values()) == {"never built here"}
 
 
 def test_with_the_same_inputs_nothing_would_be_built() -> None:
-    assert set(explain.states(STEPS, RECIPES, INPUTS, INPUTS).values()) == {"unchanged"}
+    assert set(states(INPUTS).values()) == {"unchanged"}
 
 
 def test_a_changed_input_is_named_and_what_runs_above_it_is_done_again() -> None:
-    before = {**INPUTS, "tools": {"containers/tools/Dockerfile": "other"}}
-    assert explain.states(STEPS, RECIPES, INPUTS, before) == {
+    recorded = {**INPUTS, "tools": {"containers/tools/Dockerfile": "other"}}
+    assert states(recorded) == {
         "os": "unchanged",
-        "tools": "would rebuild: containers/tools/Dockerfile changed",
-        "packages": "would rebuild: tools below changed",
-        "runtime": "would rebuild: packages below changed",
+        "tools": "would be rebuilt: containers/tools/Dockerfile changed",
+        "packages": "would be rebuilt: tools below changed",
+        "runtime": "would be rebuilt: packages below changed",
     }
 
 
 def test_a_linked_layer_is_kept_when_only_what_it_rests_on_changed() -> None:
-    before = {**INPUTS, "os": {"a": "1", "b": "2", "c": "3"}}
-    assert explain.states(STEPS, RECIPES, INPUTS, before) == {
-        "os": "would rebuild: containers/os/Dockerfile, a and 2 more changed",
+    recorded = {**INPUTS, "os": {"a": "1", "b": "2", "c": "3"}}
+    assert states(recorded) == {
+        "os": "would be rebuilt: containers/os/Dockerfile, a and 2 more changed",
         "tools": "unchanged",
-        "packages": "unchanged; its layer is kept, on new ones below",
-        "runtime": "would rebuild: packages below changed",
+        "packages": "unchanged: its layer is reused on changed layers below",
+        "runtime": "would be rebuilt: packages below changed",
     }
 
 
 def test_an_input_that_is_no_longer_there_is_a_change() -> None:
-    before = {**INPUTS, "os": {**INPUTS["os"], "containers/os/gone": "1"}}
-    assert explain.states(STEPS, RECIPES, INPUTS, before)["os"] == "would rebuild: containers/os/gone changed"
+    recorded = {**INPUTS, "os": {**INPUTS["os"], "containers/os/gone": "1"}}
+    assert states(recorded)["os"] == "would be rebuilt: containers/os/gone changed"
 
 
 def test_the_largest_packages_are_named_and_a_download_counts_once() -> None:
-    parts = tuple(
-        Part(name=name, version="1", size=size) for name, size in zip("abcd", (10**6, 2, 3, None), strict=True)
+    packages = tuple(
+        PinnedPackage(name=name, version="1", size=size) for name, size in zip("abcd", (10**6, 2, 3, None), strict=True)
     )
-    content = Content(origin="constraints/some.txt", parts=parts)
-    rows = [Step(name=name, content=content, state="unchanged") for name in ("first", "again")]
-    assert explain.text("title", Content(origin="pins", about="by digest"), rows[:1], rows[1:]).splitlines() == [
-        "title",
+    content = Content(origin="constraints/some.txt", packages=packages)
+    download, unknown = explain.downloads((content, content))
+    image = ExplainedImage(
+        image="small",
+        stage="runtime",
+        bases="debian",
+        platform="linux/amd64",
+        tag="small:1",
+        root_image=Content(origin="pins", description="by digest"),
+        targets=tuple(
+            ExplainedTarget(
+                name=name, content=content, state=State(rebuilt=False, reason="unchanged"), is_layer=name == "first"
+            )
+            for name in ("first", "again")
+        ),
+        download=download,
+        unknown_sizes=unknown,
+        notes=(),
+    )
+    assert explain.text(image).splitlines() == [
+        "small, runtime stage, linux/amd64: small:1",
         "",
         "  root image                         by digest",
         "                                     from pins",
@@ -114,18 +145,18 @@ def test_the_largest_packages_are_named_and_a_download_counts_once() -> None:
         "                                     from constraints/some.txt",
         "                                     unchanged",
         "",
-        "Beside it, for what the steps above take:",
+        "Not in the image, but needed to build it:",
         "  again                    >=1.0 MB  4 packages, the largest: a 1 (1.0 MB), c 1 (0.0 kB), b 1 (0.0 kB)",
         "                                     from constraints/some.txt",
         "                                     unchanged",
         "",
-        "A build that has nothing yet downloads 1.0 MB, without d, whose size nobody states.",
+        "A build without any cache downloads 1.0 MB, plus d (size unknown).",
     ]
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
 def test_the_vllm_runtime_of_this_project_is_explained(platform: str) -> None:
-    text = explain_inputs.image(load_catalogue(), "vllm", "", [platform], "debian")
+    text = explain_inputs.explain(load_catalogue(), "vllm", "", [platform]).text
     arch = platform.partition("/")[2]
     head, rest = text.split("\n", 1)
     assert head.startswith(f"vllm, runtime stage, {platform}: vllm-runtime:")
@@ -143,11 +174,44 @@ def test_the_vllm_runtime_of_this_project_is_explained(platform: str) -> None:
 def test_an_explanation_writes_nothing(own_checkout: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.invalid/simple")
     with snapshot.unchanged(own_checkout):
-        explain_inputs.image(load_catalogue(own_checkout), image, "", ["linux/amd64"], "debian")
+        explain_inputs.explain(load_catalogue(own_checkout), image, platforms=["linux/amd64"])
+
+
+def test_the_data_of_an_explanation_say_what_is_pinned_where_and_what_would_be_rebuilt(own_checkout: Path) -> None:
+    result = explain_inputs.explain(load_catalogue(own_checkout), "frontend", platforms=["all"])
+    data = msgspec.json.decode(result.json(), type=Explanation)
+    assert data == result.data
+    assert [image.platform for image in data.images] == ["linux/amd64", "linux/arm64"]
+    (image, _) = data.images
+    top = next(target for target in reversed(image.targets) if target.is_layer)
+    assert (image.image, image.stage, top.name) == ("frontend", "runtime", "frontend-runtime")
+    assert top.state == State(rebuilt=True, reason="never built here")
+    (dynamo,) = (target for target in image.targets if target.name == "frontend-dynamo")
+    (layer,) = (target for target in image.targets if target.name == "frontend")
+    assert dynamo.content.packages == ()
+    assert layer.content.origin.startswith("constraints/frontend-debian-amd64.txt")
+    assert layer.content.packages
+    assert all(package.version for package in layer.content.packages)
+
+
+def test_the_data_of_the_list_are_the_images_with_their_stages(catalogue: Catalogue) -> None:
+    result = explain_inputs.explain(catalogue)
+    data = msgspec.json.decode(result.json(), type=ImageList)
+    assert [(image.name, image.stages) for image in data.images] == [
+        ("base", ("base",)),
+        ("frontend", ("runtime", "ci")),
+        ("small", ("runtime",)),
+    ]
+
+
+@pytest.mark.parametrize("data", [Explanation, ImageList])
+def test_the_data_have_a_schema_with_a_description(data: type) -> None:
+    schema = msgspec.json.schema(data)
+    assert all("description" in definition for definition in schema["$defs"].values())
 
 
 def test_the_list_of_images_has_a_line_for_each_and_says_for_whom_a_stage_is(catalogue: Catalogue) -> None:
-    lines = explain_inputs.images(catalogue).splitlines()
+    lines = explain_inputs.explain(catalogue).text.splitlines()
     assert lines[1:4] == [
         "  base      base                        Dynamo base",
         "  frontend  runtime, ci                 Dynamo frontend",
@@ -188,9 +252,9 @@ def built(request: Request) -> None:
 
 def test_a_record_of_a_build_makes_every_step_unchanged(request_of_own: Request) -> None:
     built(request_of_own)
-    text = explain_inputs.one(request_of_own)
+    text = explain.text(explain_inputs.explain_request(request_of_own))
     assert "never built here" not in text
-    assert "would rebuild" not in text
+    assert "would be rebuilt" not in text
 
 
 def test_a_graph_is_unchanged_until_an_input_of_a_step_is_another(request_of_own: Request) -> None:
@@ -208,16 +272,16 @@ def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:
     built(request_of_own)
     with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
         file.write("# one more\n")
-    text = explain_inputs.one(request_of_own)
-    assert "would rebuild: containers/os/entrypoint changed" in text
-    assert "unchanged; its layer is kept, on new ones below" in text
-    assert "would rebuild: frontend-dynamo, frontend below changed" in text
+    text = explain.text(explain_inputs.explain_request(request_of_own))
+    assert "would be rebuilt: containers/os/entrypoint changed" in text
+    assert "unchanged: its layer is reused on changed layers below" in text
+    assert "would be rebuilt: frontend-dynamo, frontend below changed" in text
 
 
 def test_a_file_that_a_step_does_not_read_decides_nothing(request_of_own: Request) -> None:
     built(request_of_own)
     (request_of_own.catalogue.folder / "constraints/nobody.txt").write_text("x", encoding="utf-8")
-    assert "would rebuild" not in explain_inputs.one(request_of_own)
+    assert "would be rebuilt" not in explain.text(explain_inputs.explain_request(request_of_own))
 
 
 def test_a_build_that_failed_or_was_a_dry_run_leaves_no_record(request_of_own: Request) -> None:

@@ -15,7 +15,7 @@ from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.pins import PINS_FILE, render
-from dynamo_containers.inspect import explain_inputs
+from dynamo_containers.inspect import explain, explain_inputs
 from dynamo_containers.plan import bake
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import current_locks, inputs
@@ -119,7 +119,7 @@ def test_what_compiles_stands_on_the_devel_image_with_python_s_headers(
 
 @pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
 def test_every_image_can_be_explained(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> None:
-    said = explain_inputs.one(asked(catalogue, image, stage, platform))
+    said = explain.text(explain_inputs.explain_request(asked(catalogue, image, stage, platform)))
     assert said.startswith(f"{image}, {stage.value} stage, {platform.value}: ")
     if stage not in (Stage.BASE, Stage.BACKEND):
         assert f"from constraints/os-cuda-runtime-{platform.arch}.txt (bases.cuda.roots.runtime in images.toml)" in said
@@ -244,6 +244,8 @@ def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_
 
 
 def test_what_compiles_has_contents_that_can_be_explained(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
-    said = explain_inputs.one(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}))
+    said = explain.text(
+        explain_inputs.explain_request(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}))
+    )
     assert "constraints/os-cuda-rust-arm64.txt (bases.cuda.packages.rust or bases.cuda.roots.builder" in said
     assert "containers/toolchain/Dockerfile" in said
