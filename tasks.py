@@ -399,7 +399,7 @@ def lint(_: Context) -> None:
     from dynamo_containers.lint import lint as graph_lint
 
     with _messages():
-        print(graph_lint.lint(catalogue.load_catalogue()))
+        _show(graph_lint.lint(catalogue.load_catalogue()))
 
 
 @task(positional=["one", "other"], help={"one": "an image, a lock, or a revision of git", "other": "another"})

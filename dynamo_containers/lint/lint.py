@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynamo_containers.errors import CheckFailedError, LockError, UnreachableError, UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.plan import bake, dockerfile
 from dynamo_containers.prepare import inputs
+from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.plan.bake import Facts, Request
@@ -30,35 +31,74 @@ OTHER_COMMIT = "0" * 40
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Finding:
-    """Something that may not be, and where."""
+    """A rule that a file or a target of the build graph breaks."""
 
     file: str
+    """The file, or the folder with the target in parentheses."""
     line: int
+    """0 for a target of a build graph, which has no lines."""
     rule: str
     text: str
+    """What is wrong, why, and what to do instead."""
 
     def __str__(self) -> str:
-        """Return it as compilers do, so that editors find the place; a graph has no lines."""
+        """Return it as compilers do, so that editors find the place."""
         return f"{self.file}{f':{self.line}' if self.line else ''}: {self.rule}: {self.text}"
 
 
-def lint(catalogue: Catalogue) -> str:
-    """Check the Dockerfiles, the shell scripts beside them, and the graph of every image; return what to say.
+@dataclass(frozen=True, kw_only=True)
+class Unchecked:
+    """An image on some bases whose build graph was not checked, because it cannot be planned."""
 
-    Raises:
-        CheckFailedError: something was found; with each place.
-        UnreachableError: nothing was found, but the graph of some images cannot be planned because of their locks.
+    image: str
+    bases: str
+    reasons: tuple[str, ...]
+    """Which lock is missing or stale, for its stages and platforms."""
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
+        return f"  {self.image} on {self.bases}: {self.reasons[0]}{more}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintReport:
+    """Answer of `invoke lint`."""
+
+    files: int
+    """How many Dockerfiles and scripts were checked."""
+    graphs: int
+    """How many build graphs were checked."""
+    findings: tuple[Finding, ...]
+    unchecked: tuple[Unchecked, ...]
+
+
+def lint(catalogue: Catalogue) -> Result:
+    """Check the Dockerfiles, the shell scripts beside them, and the build graph of every image.
+
+    The exit code is 1 where there are findings; otherwise 10 where some graphs could not be planned.
     """
     files = tuple(_files(catalogue.folder / "containers"))
-    found = [each for file in files for each in in_file(str(file.relative_to(catalogue.folder)), _read(file))]
-    of_graph, unplanned, planned = _of_graph(catalogue)
-    if found or of_graph:
-        raise CheckFailedError(_text([*sorted(found), *of_graph]))
-    said = f"Nothing found in {len(files)} files and {planned} graphs."
-    if unplanned:
-        message = "\n".join((said, "NOT CHECKED, because there is no plan:", *unplanned))
-        raise UnreachableError(message)
-    return said
+    findings = [finding for file in files for finding in in_file(str(file.relative_to(catalogue.folder)), _read(file))]
+    in_graphs, unchecked, graphs = _check_graphs(catalogue)
+    report = LintReport(files=len(files), graphs=graphs, findings=(*sorted(findings), *in_graphs), unchecked=unchecked)
+    code = CheckFailedError.exit_code if report.findings else UnreachableError.exit_code if unchecked else 0
+    return Result(text=text(report), data=report, exit_code=code)
+
+
+def text(report: LintReport) -> str:
+    """Return the findings, and what was not checked."""
+    rows = [str(finding) for finding in report.findings]
+    count = len(rows)
+    number = f"{count} finding{'s' if count != 1 else ''} (docs/reference/lint.md):"
+    title = number if rows else f"No findings in {report.files} files"
+    if not report.unchecked:
+        return "\n".join((title, *rows)) if rows else f"{title} and {report.graphs} build graphs."
+    count = len(report.unchecked)
+    subject = "1 combination has" if count == 1 else f"{count} combinations have"
+    gap = f"{subject} no lock and {'was' if count == 1 else 'were'} not checked:"
+    head = (title, *rows, gap) if rows else (f"{title}. {gap}",)
+    return "\n".join((*head, *map(str, report.unchecked)))
 
 
 def _read(file: Path) -> str:
@@ -71,61 +111,75 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _text(found: Iterable[Finding]) -> str:
-    lines = [str(each) for each in found]
-    return "\n".join((f"{len(lines)} found in what builds the images (docs/reference/lint.md):", *lines))
-
-
 def in_file(name: str, text: str) -> tuple[Finding, ...]:
-    """Return what is wrong in one file, exceptions with a reason left out; one for nothing is wrong too."""
+    """Return what is wrong in one file without its exceptions; an exception that is not needed is wrong too."""
     is_script = not name.endswith("Dockerfile")
     parsed = dockerfile_rules.as_run(text) if is_script else dockerfile.parse(text)
     rules = [rule for rule in dockerfile_rules.RULES if rule.in_scripts or not is_script]
-    found = [
-        Finding(file=name, line=line, rule=rule.name, text=f"{what}: {rule.why}. Instead: {rule.instead}.")
-        for line, rule, what in dockerfile_rules.findings(parsed, rules)
+    findings = [
+        Finding(file=name, line=line, rule=rule.name, text=f"{fault}: {rule.reason}. Instead: {rule.instead}.")
+        for line, rule, fault in dockerfile_rules.findings(parsed, rules)
     ]
-    allowed = tuple(_exceptions(text))
-    excepted = {(line, rule) for _, line, rule, reason in allowed if reason}
+    exceptions = tuple(_exceptions(text))
+    allowed = {(exception.target, exception.rule) for exception in exceptions if exception.reason}
+    broken = {(finding.line, finding.rule) for finding in findings}
     useless = [
-        Finding(file=name, line=at, rule="exception", text=_useless(rule, reason))
-        for at, line, rule, reason in allowed
-        if not reason or not any((each.line, each.rule) == (line, rule) for each in found)
+        Finding(file=name, line=exception.line, rule="exception", text=_useless(exception))
+        for exception in exceptions
+        if not exception.reason or (exception.target, exception.rule) not in broken
     ]
-    return tuple(sorted([*(each for each in found if (each.line, each.rule) not in excepted), *useless]))
+    return tuple(sorted([*(finding for finding in findings if (finding.line, finding.rule) not in allowed), *useless]))
 
 
-def _useless(rule: str, reason: str) -> str:
-    if not reason:
-        return f"an exception for {rule} gives no reason. Instead: # lint: allow {rule}: REASON."
-    return f"nothing of {rule} is on the line below, so the exception is for nothing. Instead: remove it."
+class LintException(NamedTuple):
+    """A comment that allows something."""
+
+    line: int
+    target: int
+    """The line that it is for: the next one that is not a comment."""
+    rule: str
+    reason: str
 
 
-def _exceptions(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Return (its line, the line it is for, the rule, the reason) of each exception: it is for the next real line."""
+def _useless(exception: LintException) -> str:
+    rule = exception.rule
+    if not exception.reason:
+        return f"an exception for {rule} has no reason. Instead: # lint: allow {rule}: REASON."
+    return f"the line below does not break {rule}, so the exception is not needed. Instead: remove it."
+
+
+def _exceptions(text: str) -> Iterator[LintException]:
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
-        if found := EXCEPTION.fullmatch(line.strip()):
-            meant = next((at for at in range(number, len(lines)) if not lines[at].lstrip().startswith("#")), number)
-            yield number, meant + 1, found["rule"], found["reason"] or ""
+        if match := EXCEPTION.fullmatch(line.strip()):
+            index = next((index for index in range(number, len(lines)) if not _is_comment(lines[index])), number)
+            yield LintException(number, index + 1, match["rule"], match["reason"] or "")
 
 
-def _of_graph(catalogue: Catalogue) -> tuple[list[Finding], list[str], int]:
-    """Return what is wrong in the graphs of the images, which could not be planned, and how many were."""
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _check_graphs(catalogue: Catalogue) -> tuple[tuple[Finding, ...], tuple[Unchecked, ...], int]:
+    """Return what is wrong in the build graphs, what could not be planned, and how many graphs were checked."""
     folders = (catalogue.folder / "containers").glob("*/Dockerfile")
     files = {file.parent.name: dockerfile.parse(_read(file)) for file in folders}
-    found: dict[Finding, None] = {}
-    unplanned: dict[str, None] = {}
-    planned = 0
+    findings: dict[Finding, None] = {}
+    faults: dict[tuple[str, str], dict[str, None]] = {}
+    graphs = 0
     for request in _requests(catalogue):
         try:
             facts = inputs.stated(request)
         except (LockError, UsageError) as error:
-            unplanned[f"  {request.images[0].name} on {request.bases.name}: {str(error).splitlines()[0]}"] = None
+            reason = str(error).splitlines()[0]
+            faults.setdefault((request.images[0].name, request.bases.name), {})[reason] = None
             continue
-        planned += 1
-        found |= dict.fromkeys(in_graph(request, facts, files))
-    return list(found), list(unplanned), planned
+        graphs += 1
+        findings |= dict.fromkeys(in_graph(request, facts, files))
+    unchecked = (
+        Unchecked(image=image, bases=bases, reasons=tuple(reasons)) for (image, bases), reasons in faults.items()
+    )
+    return tuple(findings), tuple(unchecked), graphs
 
 
 def _requests(catalogue: Catalogue) -> Iterator[Request]:
@@ -134,22 +188,21 @@ def _requests(catalogue: Catalogue) -> Iterator[Request]:
             for bases in image.bases:
                 # One platform at a time, as it is mostly built: what is compiled, and so the graph, may differ.
                 for platform in image.platforms:
-                    words = {"images": [image.name], "platforms": [platform.value], "bases": bases}
-                    yield bake.request(catalogue, stage, **words)  # type: ignore[arg-type]
+                    yield bake.request(catalogue, stage, images=[image.name], platforms=[platform.value], bases=bases)
 
 
 def in_graph(request: Request, facts: Facts, files: Mapping[str, Dockerfile]) -> Iterator[Finding]:
-    """Return what is wrong in the graph of a request; `files` is what the Dockerfile in each folder says."""
+    """Return what is wrong in the graph of a request; `files` has the Dockerfile of each folder."""
     document = bake.bake(request, facts)
     other = bake.bake(request, replace(facts, revision=OTHER_COMMIT))
-    rows = (
+    findings = (
         *graph_rules.per_commit(document, other),
         *graph_rules.missing_platform(document, files),
         *graph_rules.secrets(document),
         *graph_rules.whole_checkout(document, request.catalogue.folder),
         *graph_rules.unpinned(document),
     )
-    for row in rows:
-        folder = Path(document["target"][row.target]["context"]).name
-        where = f"containers/{folder} (target {row.target})"
-        yield Finding(file=where, line=0, rule=row.rule, text=f"{row.what}. Instead: {row.instead}.")
+    for finding in findings:
+        folder = Path(document["target"][finding.target]["context"]).name
+        place = f"containers/{folder} (target {finding.target})"
+        yield Finding(file=place, line=0, rule=finding.rule, text=f"{finding.fault}. Instead: {finding.instead}.")

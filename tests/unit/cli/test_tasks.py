@@ -530,9 +530,9 @@ def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_u
 
 def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
     line.append("containers/os/Dockerfile", "RUN curl https://example.invalid/x\n")
-    code, _, complaints = line.invoke("lint")
-    assert code == 1
-    assert "error: 1 found in what builds the images (docs/reference/lint.md):\ncontainers/os/Dockerfile:" in complaints
+    code, output, complaints = line.invoke("lint")
+    assert (code, complaints) == (1, "")
+    assert output.startswith("1 finding (docs/reference/lint.md):\ncontainers/os/Dockerfile:")
     assert ": unchecked-download: a file is downloaded" in complaints
 
 

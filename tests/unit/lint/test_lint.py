@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dynamo_containers import process
@@ -14,6 +15,7 @@ from dynamo_containers.errors import UnreachableError
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.lint import lint as graph_lint
+from dynamo_containers.lint.lint import Finding, LintReport, Unchecked
 from dynamo_containers.plan import bake, dockerfile
 from dynamo_containers.plan.dockerfile import Instruction, Line
 from tests.unit import snapshot
@@ -46,8 +48,8 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_bad_file_is_caught_where_it_is_bad(name: str) -> None:
-    found = graph_lint.in_file(name, (BAD / name).read_text(encoding="utf-8"))
-    assert [(each.line, each.rule) for each in found] == EXPECTED[name]
+    findings = graph_lint.in_file(name, (BAD / name).read_text(encoding="utf-8"))
+    assert [(finding.line, finding.rule) for finding in findings] == EXPECTED[name]
 
 
 def test_every_bad_file_is_tried_and_every_rule_has_one() -> None:
@@ -62,11 +64,11 @@ def test_what_is_done_right_is_not_caught() -> None:
 
 
 def test_a_finding_says_where_what_why_and_what_to_do_instead() -> None:
-    (found,) = graph_lint.in_file("containers/x/Dockerfile", "# syntax=docker/dockerfile:1\nFROM below\n")
-    assert str(found) == (
-        "containers/x/Dockerfile:1: registry-syntax: the parser docker/dockerfile:1 is fetched from a registry: a build"
-        " would need that registry, and another parser may come from it every day. Instead: leave the line out: the"
-        " engine's own parser is used."
+    (finding,) = graph_lint.in_file("containers/x/Dockerfile", "# syntax=docker/dockerfile:1\nFROM below\n")
+    assert str(finding) == (
+        "containers/x/Dockerfile:1: registry-syntax: a registry serves the parser docker/dockerfile:1: a build would"
+        " need that registry, which can serve another parser every day. Instead: remove the line: the engine has a"
+        " parser."
     )
 
 
@@ -98,14 +100,14 @@ def test_continued_lines_are_one_instruction_whatever_comments_are_between() -> 
 
 def test_a_here_document_with_tabs_or_quotes_ends_at_its_own_word() -> None:
     (stage,) = dockerfile.parse("FROM a\nRUN <<-'END' cat <<< EOF\n\tEOF\n\tEND\nUSER 1\n").stages
-    assert [(each.word, each.line) for each in stage.steps] == [("RUN", 2), ("USER", 5)]
+    assert [(step.word, step.line) for step in stage.steps] == [("RUN", 2), ("USER", 5)]
     assert stage.steps[0].body == (Line(number=3, text="EOF"),)
 
 
 def documents(catalogue: Catalogue, facts: Facts) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the documents of one image at two commits."""
-    asked = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
-    return bake.bake(asked, facts), bake.bake(asked, replace(facts, revision="0" * 40))
+    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
+    return bake.bake(request, facts), bake.bake(request, replace(facts, revision="0" * 40))
 
 
 FILES = {
@@ -116,15 +118,15 @@ FILES = {
 
 
 def test_the_graph_of_an_image_is_good(catalogue: Catalogue, facts: Facts) -> None:
-    asked = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
-    assert tuple(graph_lint.in_graph(asked, facts, FILES)) == ()
+    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
+    assert tuple(graph_lint.in_graph(request, facts, FILES)) == ()
 
 
 def test_an_argument_with_the_commit_is_caught(catalogue: Catalogue, facts: Facts) -> None:
-    one, other = documents(catalogue, facts)
-    for document, commit in ((one, "1"), (other, "2")):
-        document["target"]["os"]["args"]["REVISION"] = commit
-    (row,) = graph_rules.per_commit(one, other)
+    document, other = documents(catalogue, facts)
+    for content, commit in ((document, "1"), (other, "2")):
+        content["target"]["os"]["args"]["REVISION"] = commit
+    (row,) = graph_rules.per_commit(document, other)
     assert (row.target, row.rule) == ("os", "changes-above-work")
 
 
@@ -171,21 +173,73 @@ def test_a_root_image_by_its_tag_is_caught(catalogue: Catalogue, facts: Facts) -
 
 
 def test_the_own_files_and_graphs_have_nothing_and_what_was_not_planned_is_named(own_checkout: Path) -> None:
-    try:
-        with snapshot.unchanged(own_checkout):
-            said = graph_lint.lint(load_catalogue(own_checkout))
-    except UnreachableError as error:
-        said = str(error)
-        assert "NOT CHECKED" in said
-    assert said.startswith("Nothing found in ")
+    with snapshot.unchanged(own_checkout):
+        result = graph_lint.lint(load_catalogue(own_checkout))
+    report = msgspec.json.decode(result.json(), type=LintReport)
+    assert report == result.data
+    assert report.findings == ()
+    assert min(report.files, report.graphs) > 20
+    assert result.exit_code == (UnreachableError.exit_code if report.unchecked else 0)
+    assert result.text.startswith(f"No findings in {report.files} files")
+
+
+FINDING = Finding(file="containers/x/Dockerfile", line=1, rule="x86-only", text="amd64 is named.")
+UNCHECKED = Unchecked(image="vllm", bases="cuda", reasons=("There is no lock a.", "There is no lock b."))
+
+
+@pytest.mark.parametrize(
+    ("findings", "unchecked", "lines"),
+    [
+        pytest.param((), (), ["No findings in 42 files and 7 build graphs."], id="nothing"),
+        pytest.param(
+            (),
+            (UNCHECKED,),
+            [
+                "No findings in 42 files. 1 combination has no lock and was not checked:",
+                "  vllm on cuda: There is no lock a. (and 1 more)",
+            ],
+            id="not all checked",
+        ),
+        pytest.param(
+            (FINDING,),
+            (UNCHECKED, replace(UNCHECKED, reasons=("There is no lock c.",))),
+            [
+                "1 finding (docs/reference/lint.md):",
+                "containers/x/Dockerfile:1: x86-only: amd64 is named.",
+                "2 combinations have no lock and were not checked:",
+                "  vllm on cuda: There is no lock a. (and 1 more)",
+                "  vllm on cuda: There is no lock c.",
+            ],
+            id="a finding",
+        ),
+    ],
+)
+def test_the_text_tells_findings_from_what_was_not_checked(
+    findings: tuple[Finding, ...], unchecked: tuple[Unchecked, ...], lines: list[str]
+) -> None:
+    report = LintReport(files=42, graphs=7, findings=findings, unchecked=unchecked)
+    assert graph_lint.text(report).splitlines() == lines
+
+
+def test_a_finding_is_a_result_with_exit_code_1(own_checkout: Path) -> None:
+    with (own_checkout / "containers/os/Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("RUN curl --fail https://example.invalid/\n")
+    result = graph_lint.lint(load_catalogue(own_checkout))
+    assert result.exit_code == 1
+    assert "containers/os/Dockerfile:" in result.text
+
+
+def test_the_data_have_a_schema_with_descriptions() -> None:
+    schema = msgspec.json.schema(LintReport)
+    assert all("description" in definition for definition in schema["$defs"].values())
 
 
 def test_what_our_rules_leave_to_hadolint_it_catches() -> None:
     bad = Path(__file__).parents[1] / "hadolint.Dockerfile"
     hadolint = Path(sys.executable).parent / "hadolint"
-    words = (str(hadolint), "--config", str(ROOT / ".hadolint.yaml"), "--format", "gnu", str(bad))
-    found = process.query(process.Command(argv=words), seconds=60)
-    caught = {(int(line.split(":")[2]), line.split(":")[-2].split()[0]) for line in found.stdout.splitlines()}
-    assert found.returncode == 1
+    argv = (str(hadolint), "--config", str(ROOT / ".hadolint.yaml"), "--format", "gnu", str(bad))
+    finished = process.query(process.Command(argv=argv), seconds=60)
+    caught = {(int(line.split(":")[2]), line.split(":")[-2].split()[0]) for line in finished.stdout.splitlines()}
+    assert finished.returncode == 1
     assert {(1, "DL3029"), (2, "DL3064"), (3, "DL3064"), (4, "DL3050"), (5, "DL3008"), (6, "DL3013")} <= caught
     assert (7, "DL3016") in caught
