@@ -85,7 +85,7 @@ def main() -> int:
                 "invoke --list": process.Command(argv=("invoke", "--list")),
                 "nox -l": process.Command(argv=("nox", "-l")),
                 "invoke lock --check": process.Command(argv=("invoke", "lock", "--check")),
-                "invoke explain": process.Command(argv=("invoke", "explain", "--image", "vllm")),
+                "invoke explain": process.Command(argv=("invoke", "explain", "vllm")),
                 "invoke engine.up": process.Command(argv=("invoke", "engine.up")),
             }
         ),

@@ -34,5 +34,5 @@ def test_sessions_that_test_the_project_itself_say_so_in_their_name() -> None:
     listing = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     names = {line[2:].partition(" ")[0].partition("(")[0] for line in listing.splitlines() if " -> " in line}
     others = {name for name in names if not name.startswith(("test-", "smoke-"))}
-    assert others == {"lint", "typecheck", "unit", "reproducible", "bench"}
+    assert others == {"lint", "typecheck", "unit", "docs", "reproducible", "bench"}
     assert all("_" not in name for name in names)

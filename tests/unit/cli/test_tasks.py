@@ -189,7 +189,7 @@ def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLin
 
 def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:
     line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
-    code, output, complaints = line.invoke("explain", "--image", "sglang", "--platform", "linux/arm64")
+    code, output, complaints = line.invoke("explain", "sglang", "--platform", "linux/arm64")
     assert (code, complaints) == (0, "")
     assert output.startswith("sglang, runtime stage, linux/arm64: sglang-runtime:")
 
@@ -199,7 +199,7 @@ def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(l
     (line.checkout / "builders.toml").write_text('[builders]\n"linux/arm64" = "arm-node"', encoding="utf-8")
     line.monkeypatch.setenv("DYNAMO_CONTAINERS_CACHES", str(line.checkout / "caches.toml"))
     line.monkeypatch.setenv("DYNAMO_CONTAINERS_BUILDERS", str(line.checkout / "builders.toml"))
-    _, output, _ = line.invoke("explain", "--image", "frontend", "--platform", "linux/arm64")
+    _, output, _ = line.invoke("explain", "frontend", "--platform", "linux/arm64")
     assert output.endswith(
         "\nBuilt by the builder arm-node\n"
         "Read where it exists: the build cache registry.example/cache:frontend-runtime-debian-arm64\n"
@@ -209,7 +209,7 @@ def test_an_explanation_names_the_builder_and_the_caches_that_this_machine_has(l
 
 def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
     (line.checkout.parent / "bin/docker").write_text("#!/bin/sh\n", encoding="utf-8")
-    code, output, complaints = line.invoke("run", "--image", "vllm", "--stage", "ci", "--platform", "linux/amd64")
+    code, output, complaints = line.invoke("run", "vllm", "--stage", "ci", "--platform", "linux/amd64")
     assert (code, output) == (2, "")
     assert complaints.endswith("Build it: invoke build.ci --image vllm --platform linux/amd64 --bases debian\n")
 
@@ -313,8 +313,9 @@ def test_who_cannot_be_asked_is_exit_code_10_and_leaves_the_pins(line: CommandLi
 
 def test_an_unknown_stage_is_an_unknown_task(line: CommandLine) -> None:
     code, output, complaints = line.invoke("build.runtme")
-    assert code != 0
-    assert "No idea what 'build.runtme' is!" in output + complaints
+    assert (code, output) == (2, "")
+    assert complaints.startswith('error: unknown task "build.runtme" (choose from: ')
+    assert "\nDid you mean build.runtime?\n" in complaints
 
 
 def test_an_unknown_key_is_exit_code_2(line: CommandLine) -> None:
@@ -353,7 +354,8 @@ def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line
     assert code == 4
     assert complaints.startswith("error: constraints/os-debian-builder-amd64.txt is missing.\n")
     assert not kept.exists()
-    assert line.invoke("lock", "--keep-pool", "") == (2, "", "error: --keep-pool names no folder.\n")
+    code, _, complaints = line.invoke("lock", "--keep-pool", "")
+    assert (code, complaints.splitlines()[0]) == (2, "error: --keep-pool of `invoke lock` has an empty value")
 
 
 def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
@@ -677,7 +679,7 @@ def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
 def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
     code, output, _ = line.invoke("report", "--help")
     assert code == 0
-    assert "Show the last builds as one HTML page" in output
+    assert "Write the last builds as one HTML page" in output
 
 
 @pytest.mark.cli

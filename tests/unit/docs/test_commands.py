@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import nox.registry
 import pytest
-from invoke.exceptions import ParseError
-from invoke.parser import Parser
 
 import noxfile  # noqa: F401 - it registers the sessions
 import tasks
+from dynamo_containers import command_line
+from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import ROOT
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def invoke_error(words: list[str]) -> str:
     if words[0] == "-R":
         words = words[1:]
     try:
-        Parser(contexts=tasks.namespace.to_contexts()).parse_argv(words)
-    except ParseError as error:
+        command_line.normalize(words, command_line.syntaxes(tasks.namespace), command_line.syntax(()))
+    except UsageError as error:
         return str(error)
     return ""
 
@@ -98,8 +98,8 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
 
 def test_commands_that_do_not_exist_are_seen() -> None:
     assert error("invoke build.runtime --image frontend") == ""
-    assert "No idea" in error("invoke bild.runtime")
-    assert "No idea" in error("invoke build.runtime --imge frontend")
+    assert "Did you mean build.runtime?" in error("invoke bild.runtime")
+    assert "Did you mean --image?" in error("invoke build.runtime --imge frontend")
     assert error('nox -s "smoke-frontend(amd64)" -- --dry-run') == ""
     assert error("nox -s smoke-nothing") == "no session smoke-nothing"
 
