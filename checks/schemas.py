@@ -1,0 +1,87 @@
+"""JSON Schemas of what `--json` prints, written from the types of the code by `python -m checks.schemas`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+import textwrap
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs/schemas"
+COMMANDS = {
+    "explain": "dynamo_containers.inspect.explain.Explanation",
+    "explain-list": "dynamo_containers.inspect.explain.ImageList",
+    "lint": "dynamo_containers.lint.lint.LintReport",
+}
+"""File in docs/schemas -> the type of what the command of that name prints."""
+
+
+def text(path: str) -> str:
+    """Return the JSON Schema of a type."""
+    module, _, name = path.rpartition(".")
+    answer = getattr(import_module(module), name)
+    (schema,), definitions = msgspec.json.schema_components([answer], ref_template="#/$defs/{name}")
+    classes = {kind.__name__: kind for kind in _classes(answer)}
+    for title, definition in definitions.items():
+        for field, description in _descriptions(classes[title]).items():
+            definition["properties"][field]["description"] = description
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _classes(kind: type) -> Iterator[type]:
+    """Yield a dataclass and all those in its fields."""
+    pending, seen = [msgspec.inspect.type_info(kind)], set()
+    while pending:
+        node = pending.pop()
+        if isinstance(node, msgspec.inspect.DataclassType):
+            if node.cls in seen:
+                continue
+            seen.add(node.cls)
+            yield node.cls
+            pending += [field.type for field in node.fields]
+        parts = (getattr(node, name, None) for name in ("item_type", "value_type", "types", "item_types"))
+        pending += [part for group in parts if group for part in (group if isinstance(group, tuple) else (group,))]
+
+
+def _descriptions(kind: type) -> Mapping[str, str]:
+    """Return field -> the docstring below it."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)  # noqa: S101 - for mypy
+    pairs: dict[str, str] = {}
+    for node, following in zip(body.body, body.body[1:], strict=False):
+        match node, following:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                pairs[name] = " ".join(words.split())
+    return pairs
+
+
+def files() -> dict[Path, str]:
+    """Return every schema file and its text."""
+    return {FOLDER / f"{command}.json": text(path) for command, path in COMMANDS.items()}
+
+
+def main() -> None:
+    """Write the schemas; remove those of commands that are gone."""
+    contents = files()
+    for path in FOLDER.glob("*.json"):
+        if path not in contents:
+            path.unlink()
+    for path, content in contents.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        print(path.relative_to(ROOT), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
