@@ -187,7 +187,7 @@ def engine_status(_: Context) -> None:
     """Show which Docker Engine is used, why, and what it can run."""
     from dynamo_containers import engine
 
-    print(engine.status(catalogue.ROOT))
+    print(engine.status(catalogue.ROOT).text)
 
 
 @task(name="environment")

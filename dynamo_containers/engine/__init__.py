@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.engine.docker_cli import Docker
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.result import Result
 
 STEP_RECORDS = ".build/steps"
 """Where builds note what their steps were made from (prepare/input_digests.py)."""
@@ -55,13 +56,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words that call buildx, given what `environment` returned.
-
-    The plugin itself where it is found: it is a program of its own, and a third faster than by way of the docker CLI,
-    which asks every plugin for its name first.
-    """
-    plugin = endpoint.buildx_plugin({**os.environ, **environment})
-    return (str(plugin),) if plugin else ("docker", "buildx")
+    """Return the beginning of a buildx call, given the variables of `environment`."""
+    return endpoint.buildx_call(environment)
 
 
 def docker(folder: Path) -> Docker:
@@ -70,10 +66,9 @@ def docker(folder: Path) -> Docker:
     Raises:
         NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
     """
-    from dynamo_containers.engine.docker_cli import Docker  # see above
+    from dynamo_containers.engine import docker_cli  # see above
 
-    variables = environment(folder)
-    return Docker(environment=variables, buildx=buildx(variables))
+    return docker_cli.connect(Place(folder=folder))
 
 
 def images(environment: Mapping[str, str]) -> dict[str, str]:
@@ -196,8 +191,8 @@ def client_buildx(folder: Path) -> tuple[str, ...]:
     return (str(plugin),)
 
 
-def status(folder: Path) -> str:
-    """Return which engine is used and why, what it is and what it can run.
+def status(folder: Path) -> Result:
+    """Report the engine in use: why it is used, its versions, platforms and disk space.
 
     Raises:
         NoEngineError: no engine answers.

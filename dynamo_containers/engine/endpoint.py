@@ -61,7 +61,8 @@ class Endpoint:
 
     host: str
     private: bool
-    why: str
+    reason: str
+    """Why this engine is used and not another one."""
 
     @property
     def local(self) -> bool:
@@ -78,13 +79,13 @@ def choose(seen: Seen) -> Endpoint | None:
     for variable, named in (("DOCKER_HOST", seen.docker_host), ("DOCKER_CONTEXT", seen.docker_context)):
         if named:
             return _named(variable, named)
-    for candidate, why in (
+    for candidate, reason in (
         (seen.private, "the private engine of this checkout runs"),
         (seen.current_context, "the docker CLI's current context names it"),
         (seen.default, "it answers at the default address"),
     ):
         if candidate and candidate.answers:
-            return Endpoint(host=candidate.host, private=candidate is seen.private, why=why)
+            return Endpoint(host=candidate.host, private=candidate is seen.private, reason=reason)
     return None
 
 
@@ -95,7 +96,7 @@ def _named(variable: str, named: Candidate) -> Endpoint:
             f"Start that engine, or `unset {variable}` and run: invoke engine.up"
         )
         raise NoEngineError(message)
-    return Endpoint(host=named.host, private=False, why=f"{variable} names it")
+    return Endpoint(host=named.host, private=False, reason=f"{variable} names it")
 
 
 def look(place: Place, variables: Mapping[str, str] = os.environ) -> Seen:
@@ -191,6 +192,16 @@ def buildx_plugin(variables: Mapping[str, str]) -> Path | None:
     config = config_folder(variables)
     folders = (config / "cli-plugins", *map(Path, plugin_folders(read_config(config))), *PLUGIN_FOLDERS)
     return next((it / BUILDX for it in folders if (it / BUILDX).exists()), None)
+
+
+def buildx_call(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the beginning of a buildx call, given the variables of `environment`.
+
+    It is the plugin itself where it can be found. The plugin is a binary of its own, and calling it is a third faster
+    than `docker buildx`, where the docker CLI first queries every plugin.
+    """
+    plugin = buildx_plugin({**os.environ, **environment})
+    return (str(plugin),) if plugin else ("docker", "buildx")
 
 
 def private_tools(place: Place, variables: Mapping[str, str]) -> dict[str, str]:

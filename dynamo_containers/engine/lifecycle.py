@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers import file_lock, progress
-from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, status_report
+from dynamo_containers.engine import daemon, docker_cli, emulation, endpoint, host_checks, status_report
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
 
@@ -39,7 +39,7 @@ def up(place: Place, platforms: tuple[Platform, ...]) -> None:
     elif not endpoint.has_tools(os.environ):
         ensure_client(place)
     used = _emulate(place, platforms)
-    _say(f"Using the Docker Engine at {used.host}: {used.why}")
+    _say(f"Using the Docker Engine at {used.host}: {used.reason}")
 
 
 def _emulate(place: Place, platforms: tuple[Platform, ...]) -> endpoint.Endpoint:
@@ -53,10 +53,10 @@ def _emulate(place: Place, platforms: tuple[Platform, ...]) -> endpoint.Endpoint
 def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
     """Make sure that the engine can build and keep an image of these platforms."""
     _emulate(place, platforms)
-    if len(platforms) > 1 and not status_report.keeps_several_platforms(endpoint.environment(place)):
+    if len(platforms) > 1 and not status_report.supports_multi_platform_images(docker_cli.connect(place)):
         message = (
-            "This Docker Engine keeps no images of several platforms: its image store is the classic one.\n"
-            'Turn on the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
+            "This Docker Engine cannot store images of several platforms, because it uses the classic image store.\n"
+            'Enable the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
             "build one platform at a time."
         )
         raise NoEngineError(message)
@@ -127,7 +127,7 @@ def _emulate_here(place: Place, platform: Platform, *, local: bool) -> None:
 
 
 def _builds(place: Place, platform: Platform) -> bool:
-    return platform.value in status_report.engine_platforms(endpoint.environment(place))
+    return platform.value in status_report.engine_platforms(docker_cli.connect(place))
 
 
 def refuse_emulation(platform: Platform, system: host_checks.Host, *, local: bool) -> None:

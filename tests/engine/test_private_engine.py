@@ -6,6 +6,7 @@ is shared. One engine serves all tests, in their order: up, use, crash, down.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -35,7 +36,7 @@ FOREIGN = next(platform for platform in Platform if platform is not native_platf
 CALL = "import sys; from pathlib import Path; from dynamo_containers import engine, platforms; "
 UP = CALL + "engine.up(Path.cwd(), tuple(map(platforms.Platform, sys.argv[1:])))"
 DOWN = CALL + "engine.down(Path.cwd(), purge='purge' in sys.argv)"
-STATUS = CALL + "print(engine.status(Path.cwd()))"
+STATUS = CALL + "print(engine.status(Path.cwd()).json())"
 BUSYBOX = 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
 
@@ -114,11 +115,15 @@ def test_two_ups_at_once_agree_on_one_engine(place: Place) -> None:
 
 
 def test_status_names_the_engine_and_its_platforms(place: Place) -> None:
-    """What is used and why."""
-    text = call(place, STATUS).stdout
-    assert "private, because the private engine of this checkout runs" in text
-    assert "containerd image store" in text
-    assert f"{native_platform().value} native" in text
+    """The private engine, the reason for it, and what it supports."""
+    report = json.loads(call(place, STATUS).stdout)
+    assert (report["private"], report["endpoint"]) == (True, place.host)
+    assert report["reason"] == "the private engine of this checkout runs"
+    assert report["containerd_image_store"] is True
+    support = {row["platform"]: row["support"] for row in report["platforms"]}
+    assert support[native_platform().value] == "native"
+    assert {use["kind"] for use in report["disk"]} >= {"Images", "Build Cache"}
+    assert report["free_bytes"] > 0
 
 
 def test_a_build_reaches_the_network_and_names(place: Place) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import engine
+from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.process import Command
@@ -66,9 +67,9 @@ def test_images_are_listed_by_tag(fake: Docker) -> None:
     assert fake.images() == {"vllm-runtime:dev": "sha256:a", "frontend:dev": "sha256:b"}
 
 
-def test_the_engine_in_use_gives_the_variables_and_the_words_of_buildx(
+def test_the_engine_in_use_gives_the_variables_and_the_call_of_buildx(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(engine, "environment", lambda _: VARIABLES)
-    monkeypatch.setattr(engine, "buildx", lambda variables: ("buildx", variables["DOCKER_HOST"]))
+    monkeypatch.setattr(endpoint, "environment", lambda _: VARIABLES)
+    monkeypatch.setattr(endpoint, "buildx_call", lambda variables: ("buildx", variables["DOCKER_HOST"]))
     assert engine.docker(tmp_path) == Docker(environment=VARIABLES, buildx=("buildx", "unix:///run/docker.sock"))

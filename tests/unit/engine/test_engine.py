@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, lifecycle, status_report
+from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, lifecycle
 from dynamo_containers.engine.endpoint import Candidate, Seen
 from dynamo_containers.engine.paths import Place
 from dynamo_containers.errors import BusyError, NoEngineError
@@ -363,17 +363,6 @@ def test_a_handler_that_was_never_claimed_is_not_removed(tmp_path: Path, monkeyp
     own.touch()
     emulation.release(Place(folder=tmp_path, runtime=tmp_path / "run"))
     assert own.read_text() == ""
-
-
-def test_status_says_how_each_platform_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Native, emulated by whom, or not, and what to run then."""
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert status_report.platform_lines((), {"qemu-aarch64": QEMU}) == (
-        "linux/amd64 native",
-        "linux/arm64 emulated (qemu-aarch64)",
-    )
-    assert status_report.platform_lines(("linux/arm64",), {})[1] == "linux/arm64 emulated by the engine"
-    assert status_report.platform_lines((), {})[1] == "linux/arm64 no (invoke engine.up --platform linux/arm64)"
 
 
 def test_a_platform_that_cannot_be_mended_is_refused_with_the_reason() -> None:
