@@ -302,12 +302,12 @@ def lint(_: Context) -> Result:
     return graph_lint.lint(catalogue.load_catalogue())
 
 
-@task(operands=("before", "after"), required=True)
-def diff(_: Context, before: str = "", after: str = "") -> None:
+@task(operands=("before", "after"), required=True, as_json=True)
+def diff(_: Context, before: str = "", after: str = "") -> Result:
     """Show what differs between two images or two locks: invoke diff A B."""
     from dynamo_containers.inspect import diff_inputs
 
-    print(diff_inputs.diff(catalogue.ROOT, (before, after)))
+    return diff_inputs.diff(catalogue.ROOT, (before, after))
 
 
 @task()

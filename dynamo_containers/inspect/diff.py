@@ -5,150 +5,277 @@ Markdown that is as readable at a terminal; a section only where something diffe
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types of the fields
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts.locks.python_moves import ABSENT, Move, report, table
+from dynamo_containers.facts.locks import python_moves
+from dynamo_containers.facts.locks.python_moves import ABSENT, table
 from dynamo_containers.inspect.explain import human
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
 
     from dynamo_containers.inspect.sizes.manifest import ImageSize
 
-    Names = Mapping[str, str]
+    Values: TypeAlias = Mapping[str, str]
 
 ROWS = 100
 """How many rows of a table are shown."""
 WIDTH = 80
 """How much of a value is shown, in characters."""
-NOTHING = "Nothing differs."
+NO_DIFFERENCE = "No differences."
+PINS = "containers/pins.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
-    """What an image has."""
+class ImageContents:
+    """Contents of an image."""
 
     title: str
-    packages: Mapping[str, Names]
+    packages: Mapping[str, Values]
     """Kind, such as `Python` -> package -> version."""
     size: ImageSize | None
-    """Uncompressed; None where its history does not fit its layers."""
-    settings: Mapping[str, Names]
-    """Section, such as `Environment` -> what is set -> its value."""
+    """Uncompressed; None where its history does not match its layers."""
+    settings: Mapping[str, Values]
+    """Section, such as `Environment` -> name -> value."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locked:
-    """What the locks say."""
+class LockContents:
+    """Contents of some locks."""
 
     title: str
-    packages: Mapping[str, Names]
+    packages: Mapping[str, Values]
     """The lock's path -> package -> version."""
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The lock's path -> `name==version` -> bytes of a download, as far as they are stated."""
-    pins: Names = field(default_factory=dict)
+    pins: Values = field(default_factory=dict)
     """Key of containers/pins.toml -> its value."""
 
 
-def of_images(one: Looked, other: Looked) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PackageMove:
+    """A package that was added, removed, or has another version."""
+
+    kind: str
+    """`Python`, `OS` or `wheelhouse` of an image; of locks the path of the lock."""
+    name: str
+    before: str | None
+    """Its version; null where it was added."""
+    after: str | None
+    """Its version; null where it was removed."""
+    download_change: int | None = None
+    """How many bytes more its download has; null of images, and where no size is stated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerChange:
+    """A layer that only one of two images has."""
+
+    name: str
+    before: int | None
+    """Uncompressed bytes in the first image; null where it has no such layer."""
+    after: int | None
+    """Uncompressed bytes in the second image; null where it has no such layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDifference:
+    """Layers of two images."""
+
+    before: int
+    """Uncompressed bytes of the first image."""
+    after: int
+    """Uncompressed bytes of the second image."""
+    shared_layers: int
+    """How many layers of the first image the second one has too."""
+    shared_bytes: int
+    """Their uncompressed bytes."""
+    changes: tuple[LayerChange, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueChange:
+    """A setting or pin that differs."""
+
+    section: str
+    """`Environment`, `Start`, `Labels` or containers/pins.toml."""
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Answer of `invoke diff`."""
+
+    kind: str
+    """`images` or `locks`."""
+    before: str
+    """The first one, as it was named."""
+    after: str
+    """The second one, as it was named."""
+    packages: tuple[PackageMove, ...]
+    layers: LayerDifference | None
+    """Null of locks, and where the history of an image does not match its layers."""
+    settings: tuple[ValueChange, ...]
+    added_locks: tuple[str, ...] = ()
+    removed_locks: tuple[str, ...] = ()
+
+
+def of_images(before: ImageContents, after: ImageContents) -> Difference:
     """Return what differs between two images."""
-    kinds = dict.fromkeys((*one.packages, *other.packages))
-    sections = [
-        *(_packages(kind, one.packages.get(kind, {}), other.packages.get(kind, {})) for kind in kinds),
-        _layers(one.size, other.size),
-        *(
-            _values(name, one.settings.get(name, {}), other.settings.get(name, {}))
-            for name in dict.fromkeys((*one.settings, *other.settings))
+    return Difference(
+        kind="images",
+        before=before.title,
+        after=after.title,
+        packages=tuple(
+            PackageMove(kind=kind, name=name, before=old, after=new)
+            for kind, name, old, new in _changes(before.packages, after.packages)
         ),
-    ]
-    return _text(one.title, other.title, sections)
+        layers=_layers(before.size, after.size) if before.size and after.size else None,
+        settings=_values(before.settings, after.settings),
+    )
 
 
-def of_locks(one: Locked, other: Locked) -> str:
-    """Return what differs between two states of the locks: the same lines together, whatever locks they are in."""
-    moved = [
-        move
-        for lock in sorted({*one.packages, *other.packages})
-        for move in _moves(lock, one.packages.get(lock, {}), other.packages.get(lock, {}), one, other)
-    ]
-    added, gone = ([*here.packages.keys() - there.packages.keys()] for here, there in ((other, one), (one, other)))
+def of_locks(before: LockContents, after: LockContents) -> Difference:
+    """Return what differs between two states of the locks."""
+    return Difference(
+        kind="locks",
+        before=before.title,
+        after=after.title,
+        packages=tuple(
+            _move(before, after, change)
+            for change in _changes(dict(sorted(before.packages.items())), dict(sorted(after.packages.items())))
+        ),
+        layers=None,
+        settings=_values({PINS: before.pins}, {PINS: after.pins}),
+        added_locks=tuple(sorted(after.packages.keys() - before.packages.keys())),
+        removed_locks=tuple(sorted(before.packages.keys() - after.packages.keys())),
+    )
+
+
+def _changes(
+    before: Mapping[str, Values], after: Mapping[str, Values]
+) -> Iterable[tuple[str, str, str | None, str | None]]:
+    """Yield (section, name, before, after) of every value that differs."""
+    for section in dict.fromkeys((*before, *after)):
+        old, new = before.get(section, {}), after.get(section, {})
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                yield section, name, old.get(name), new.get(name)
+
+
+def _values(before: Mapping[str, Values], after: Mapping[str, Values]) -> tuple[ValueChange, ...]:
+    return tuple(
+        ValueChange(section=section, name=name, before=old, after=new)
+        for section, name, old, new in _changes(before, after)
+    )
+
+
+def _move(before: LockContents, after: LockContents, change: tuple[str, str, str | None, str | None]) -> PackageMove:
+    lock, name, old, new = change
+    sizes = {**before.sizes.get(lock, {}), **after.sizes.get(lock, {})}
+    old_size, new_size = (0 if version is None else sizes.get(f"{name}=={version}") for version in (old, new))
+    more = None if old_size is None or new_size is None else new_size - old_size
+    return PackageMove(kind=lock, name=name, before=old, after=new, download_change=more)
+
+
+def _layers(before: ImageSize, after: ImageSize) -> LayerDifference:
+    shared = {layer.content for layer in before.layers} & {layer.content for layer in after.layers}
+    common = [layer for layer in before.layers if layer.content in shared]
+    removed, added = ([layer for layer in size.layers if layer.content not in shared] for size in (before, after))
+    return LayerDifference(
+        before=before.unpacked,
+        after=after.unpacked,
+        shared_layers=len(common),
+        shared_bytes=sum(layer.unpacked for layer in common),
+        changes=(
+            *(LayerChange(name=layer.name, before=layer.unpacked, after=None) for layer in removed),
+            *(LayerChange(name=layer.name, before=None, after=layer.unpacked) for layer in added),
+        ),
+    )
+
+
+def text(difference: Difference) -> str:
+    """Return a difference as Markdown."""
     sections = [
-        _section(f"Packages: {_counted(moved)}", report(moved).splitlines()) if moved else "",
-        _section("Locks that are new", sorted(added)) if added else "",
-        _section("Locks that are gone", sorted(gone)) if gone else "",
-        _values("containers/pins.toml", one.pins, other.pins),
+        *(_lock_packages(difference) if difference.kind == "locks" else _image_packages(difference)),
+        _layer_section(difference.layers) if difference.kind == "images" else "",
+        *(_value_section(section, difference) for section in dict.fromkeys(row.section for row in difference.settings)),
     ]
-    return _text(one.title, other.title, sections)
-
-
-def _text(one: str, other: str, sections: Sequence[str]) -> str:
-    said = [section for section in sections if section]
-    return "\n\n".join((f"# {one} -> {other}", *(said or [NOTHING])))
+    title = f"# {difference.before} -> {difference.after}"
+    return "\n\n".join((title, *(list(filter(None, sections)) or [NO_DIFFERENCE])))
 
 
 def _section(title: str, lines: Sequence[str], rows: int = ROWS) -> str:
     """Return a section; of a table the two lines of its head do not count."""
     most = rows + (2 if lines[0].startswith("|") else 0)
-    left = [f"... and {len(lines) - most} more"] if len(lines) > most else []
-    return "\n".join((f"## {title}", "", *lines[:most], *left))
+    more = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join((f"## {title}", "", *lines[:most], *more))
 
 
-def _moves(lock: str, before: Names, after: Names, one: Locked, other: Locked) -> list[Move]:
-    sizes: dict[str, int | None] = {**one.sizes.get(lock, {}), **other.sizes.get(lock, {})}
+def _lock_packages(difference: Difference) -> Iterable[str]:
+    """Yield the sections about locks; a package that moves alike in several locks is a single row."""
+    if difference.packages:
+        moves = [
+            python_moves.Move(
+                name=move.name,
+                old=move.before,
+                new=move.after,
+                lock=move.kind.removeprefix("constraints/").removesuffix(".txt"),
+                size=move.download_change,
+            )
+            for move in difference.packages
+        ]
+        yield _section(f"Packages: {_counts(difference.packages)}", python_moves.report(moves).splitlines())
+    if difference.added_locks:
+        yield _section("New locks", difference.added_locks)
+    if difference.removed_locks:
+        yield _section("Removed locks", difference.removed_locks)
 
-    def size(name: str, versions: Names) -> int | None:
-        return sizes.get(f"{name}=={versions[name]}") if name in versions else 0
 
-    found = []
-    for name in _different(before, after):
-        old, new = size(name, before), size(name, after)
-        change = None if old is None or new is None else new - old
-        stem = lock.removeprefix("constraints/").removesuffix(".txt")
-        found.append(Move(name=name, old=before.get(name), new=after.get(name), lock=stem, size=change))
-    return found
+def _image_packages(difference: Difference) -> Iterable[str]:
+    for kind in dict.fromkeys(move.kind for move in difference.packages):
+        moves = [move for move in difference.packages if move.kind == kind]
+        rows = [(move.name, move.before or ABSENT, move.after or ABSENT) for move in moves]
+        lines = table(rows, ("package", "from", "to")).splitlines()
+        yield _section(f"{kind} packages: {_counts(moves)}", lines)
 
 
-def _different(before: Names, after: Names) -> list[str]:
-    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-
-
-def _counted(moved: Sequence[Move]) -> str:
-    """Return how many packages came, went and moved, each once in whatever locks."""
-    rows = {(move.name, move.old, move.new) for move in moved}
+def _counts(moves: Iterable[PackageMove]) -> str:
+    """Return how many packages were added, removed and moved; each counts once, whatever locks it is in."""
+    rows = {(move.name, move.before, move.after) for move in moves}
     added, removed = sum(old is None for _, old, _ in rows), sum(new is None for _, _, new in rows)
     return f"{added} added, {removed} removed, {len(rows) - added - removed} moved"
 
 
-def _packages(kind: str, before: Names, after: Names) -> str:
-    names = _different(before, after)
-    if not names:
+def _layer_section(layers: LayerDifference | None) -> str:
+    if layers is None:
+        return _section("Layers", ["NOT COMPARED: the history of an image does not have one line for each layer."])
+    if not layers.changes:
         return ""
-    moved = [Move(name=name, old=before.get(name), new=after.get(name), lock="", size=None) for name in names]
-    rows = [(move.name, move.old or ABSENT, move.new or ABSENT) for move in moved]
-    return _section(f"{kind} packages: {_counted(moved)}", table(rows, ("package", "from", "to")).splitlines())
-
-
-def _layers(one: ImageSize | None, other: ImageSize | None) -> str:
-    if one is None or other is None:
-        return _section("Layers", ["NOT COMPARED: the history of an image has not one line for each of its layers."])
-    alike = {layer.content for layer in one.layers} & {layer.content for layer in other.layers}
-    if all(layer.content in alike for size in (one, other) for layer in size.layers):
-        return ""
-    rows = [(layer.name, human(layer.unpacked), ABSENT) for layer in one.layers if layer.content not in alike]
-    rows += [(layer.name, ABSENT, human(layer.unpacked)) for layer in other.layers if layer.content not in alike]
-    shared = [layer for layer in one.layers if layer.content in alike]
-    what = f"{len(shared)} in both, {human(sum(layer.unpacked for layer in shared))}"
-    rows.append((what, "", ""))
-    change = other.unpacked - one.unpacked
-    sign = "+" if change >= 0 else "-"
-    title = f"Layers: {human(one.unpacked)} -> {human(other.unpacked)} ({sign}{human(abs(change))}), uncompressed"
+    rows = [(change.name, _bytes(change.before), _bytes(change.after)) for change in layers.changes]
+    rows.append((f"{layers.shared_layers} in both, {human(layers.shared_bytes)}", "", ""))
+    growth = layers.after - layers.before
+    sign = "+" if growth >= 0 else "-"
+    title = f"Layers: {human(layers.before)} -> {human(layers.after)} ({sign}{human(abs(growth))}), uncompressed"
     return _section(title, table(rows, ("layer", "from", "to")).splitlines())
 
 
-def _values(title: str, before: Names, after: Names) -> str:
-    rows = [(name, _short(before.get(name)), _short(after.get(name))) for name in _different(before, after)]
-    return _section(title, table(rows, ("", "from", "to")).splitlines()) if rows else ""
+def _bytes(size: int | None) -> str:
+    return ABSENT if size is None else human(size)
+
+
+def _value_section(section: str, difference: Difference) -> str:
+    rows = [
+        (change.name, _short(change.before), _short(change.after))
+        for change in difference.settings
+        if change.section == section
+    ]
+    return _section(section, table(rows, ("", "from", "to")).splitlines())
 
 
 def _short(value: str | None) -> str:

@@ -1,6 +1,6 @@
 """`invoke diff A B`: resolve a name to locks, a git revision or an image, and read it.
 
-Of an image the engine is asked, and the image's own Python for its packages: a container without a network, a second.
+An image is read through the engine, and its own Python lists its packages: a container without a network, a second.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from dynamo_containers.errors import CommandFailedError, LockError, NoEngineErro
 from dynamo_containers.facts.locks import requirements
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE
 from dynamo_containers.facts.pins import PINS_FILE
-from dynamo_containers.inspect import diff as image_diff
+from dynamo_containers.inspect import diff as difference
+from dynamo_containers.inspect.diff import ImageContents, LockContents
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.inspect.sizes import measure as size_measure
+from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dynamo_containers.inspect.diff import Locked, Looked
     from dynamo_containers.inspect.sizes.manifest import ImageSize
 
 LOCKS = "constraints"
@@ -35,91 +36,95 @@ PROGRAM = Path(__file__).with_name("in_container") / "packages.py"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locks:
-    """Some locks, at a revision or ('') as they lie in the checkout."""
+class LockSource:
+    """Some locks, at a revision or ('') as they are in the checkout."""
 
     title: str
     revision: str
     path: str
-    """A lock below the checkout, or the folder of them all."""
-    called: str = ""
-    """Under which name a single lock is compared; '' for its path."""
+    """A lock below the checkout, or the folder of all locks."""
+    name: str = ""
+    """The name under which a single lock is compared; '' for its path."""
 
 
-def diff(folder: Path, words: tuple[str, str]) -> str:
-    """Return what differs between what two words mean.
+def diff(folder: Path, names: tuple[str, str]) -> Result:
+    """Return what differs between two images or two states of the locks.
 
     Raises:
-        UsageError: a word means nothing, or one means locks and the other an image.
-        NoEngineError: an image is meant, and no engine answers.
+        UsageError: a name is unknown, or one names locks and the other an image.
+        NoEngineError: an image is named, and no engine answers.
         LockError: a lock breaks its rules.
-        CommandFailedError: an image has no Python of its own to say what is in it, or it cannot be run here.
+        CommandFailedError: an image has no Python to list its packages, or it cannot run here.
     """
-    one, other = (_locks(folder, word) for word in words)
-    if one and other:
-        return image_diff.of_locks(*(_locked(folder, each) for each in _narrowed(one, other)))
-    if one or other:
-        locks, image = words if one else words[::-1]
-        message = f"{locks} are locks, and {image} is none: they cannot be compared.\n{_what_there_may_be()}"
+    before, after = (_lock_source(folder, name) for name in names)
+    if before and after:
+        contents = (_lock_contents(folder, source) for source in _narrowed(before, after))
+        return _result(difference.of_locks(*contents))
+    if before or after:
+        locks, image = names if before else names[::-1]
+        message = f"{locks} names locks and {image} does not: they cannot be compared.\n{_choices()}"
         raise UsageError(message)
-    environment = _engine(folder, words[0])
-    found = [_looked(folder, environment, word, _inspected(environment, word)) for word in words]
-    return image_diff.of_images(found[0], found[1])
+    environment = _engine(folder, names[0])
+    first, second = (_image_contents(folder, environment, name, _inspect(environment, name)) for name in names)
+    return _result(difference.of_images(first, second))
 
 
-def _what_there_may_be() -> str:
+def _result(content: difference.Difference) -> Result:
+    return Result(text=difference.text(content), data=content)
+
+
+def _choices() -> str:
     return (
         f"A and B are two images (tags or ids), two locks ({LOCKS}/NAME.txt, REVISION:{LOCKS}/NAME.txt),\n"
-        f"or all locks at two revisions of git; `{LOCKS}` means all of them as they are now."
+        f"or all locks at two revisions of git; `{LOCKS}` means all locks of the checkout."
     )
 
 
-def _locks(folder: Path, word: str) -> Locks | None:
-    """Return the locks that a word means, None for none."""
-    for path in ((folder / word).resolve(), Path(word).resolve()):
+def _lock_source(folder: Path, name: str) -> LockSource | None:
+    """Return the locks that a name means, None for another thing."""
+    for path in ((folder / name).resolve(), Path(name).resolve()):
         if path.exists() and path.is_relative_to(folder / LOCKS):
-            return Locks(title=word, revision="", path=str(path.relative_to(folder)))
-    revision, colon, name = word.partition(":")
+            return LockSource(title=name, revision="", path=str(path.relative_to(folder)))
+    revision, colon, lock = name.partition(":")
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
-    name = name.rstrip("/") or LOCKS
-    if not commit or (colon and not _git(folder, "ls-tree", commit, name)):
+    lock = lock.rstrip("/") or LOCKS
+    if not commit or (colon and not _git(folder, "ls-tree", commit, lock)):
         return None
-    return Locks(title=word, revision=commit, path=name)
+    return LockSource(title=name, revision=commit, path=lock)
 
 
-def _git(folder: Path, *words: str) -> str:
-    """Return what git says, '' where it refuses."""
+def _git(folder: Path, *arguments: str) -> str:
+    """Return the output of git, '' where it fails."""
     with suppress(CommandFailedError):
-        return process.capture(process.Command(argv=("git", "-C", str(folder), *words)))
+        return process.capture(process.Command(argv=("git", "-C", str(folder), *arguments)))
     return ""
 
 
-def _narrowed(one: Locks, other: Locks) -> tuple[Locks, Locks]:
-    """Return the same with as many locks on both sides: where one side is a single lock, the other is that lock too."""
-    if LOCKS not in {one.path, other.path}:  # they are compared under one name, whatever they are called
-        called = " -> ".join(dict.fromkeys(Path(each.path).stem for each in (one, other)))
-        return replace(one, called=called), replace(other, called=called)
-    if one.path != LOCKS:
-        return one, replace(other, path=one.path)
-    return (one, other) if other.path == LOCKS else (replace(one, path=other.path), other)
+def _narrowed(before: LockSource, after: LockSource) -> tuple[LockSource, LockSource]:
+    """Return both with the same locks: where one side is a single lock, the other side is that lock too."""
+    if LOCKS not in {before.path, after.path}:  # they are compared under one name, whatever their files are called
+        name = " -> ".join(dict.fromkeys(Path(source.path).stem for source in (before, after)))
+        return replace(before, name=name), replace(after, name=name)
+    if before.path != LOCKS:
+        return before, replace(after, path=before.path)
+    return (before, after) if after.path == LOCKS else (replace(before, path=after.path), after)
 
 
-def _locked(folder: Path, locks: Locks) -> Locked:
-    whole = locks.path == LOCKS
-    read = _reader(folder, locks.revision)
-    every = _names(folder, locks)
-    names = every if whole else [locks.path]
-    if not {*names} <= {*every}:
-        message = f"{locks.title} has no {locks.path}.\nIts locks: {', '.join(every) or 'none'}."
+def _lock_contents(folder: Path, source: LockSource) -> LockContents:
+    is_folder = source.path == LOCKS
+    read = _reader(folder, source.revision)
+    paths = _lock_paths(folder, source)
+    if not is_folder and source.path not in paths:
+        message = f"{source.title} has no {source.path}.\nIts locks: {', '.join(paths) or 'none'}."
         raise UsageError(message)
-    called = {name: locks.called or name for name in names}
-    texts = {name: read(name) for name in names}
-    stated = _toml(locks.title, SIZES_FILE, read(SIZES_FILE))
-    return image_diff.Locked(
-        title=locks.title,
-        packages={called[name]: _versions(name, text) for name, text in texts.items()},
-        sizes={called[name]: _sizes(name, text, stated) for name, text in texts.items()},
-        pins=dict(_flat(_toml(locks.title, PINS_FILE, read(PINS_FILE)))) if whole else {},
+    texts = {path: read(path) for path in (paths if is_folder else [source.path])}
+    names = {path: source.name or path for path in texts}
+    sizes = _toml(source.title, SIZES_FILE, read(SIZES_FILE))
+    return LockContents(
+        title=source.title,
+        packages={names[path]: _versions(path, text) for path, text in texts.items()},
+        sizes={names[path]: _sizes(path, text, sizes) for path, text in texts.items()},
+        pins=dict(_flat(_toml(source.title, PINS_FILE, read(PINS_FILE)))) if is_folder else {},
     )
 
 
@@ -127,16 +132,16 @@ def _toml(title: str, file: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        message = f"{file} of {title} is no TOML: {error}.\nIt is written by `invoke lock`, which renews it."
+        message = f"{file} of {title} is not valid TOML: {error}.\nWrite it again with: invoke lock"
         raise LockError(message) from None
 
 
-def _names(folder: Path, locks: Locks) -> list[str]:
-    if locks.revision:
-        found = _git(folder, "ls-tree", "-r", "--name-only", locks.revision, f"{LOCKS}/").splitlines()
+def _lock_paths(folder: Path, source: LockSource) -> list[str]:
+    if source.revision:
+        paths = _git(folder, "ls-tree", "-r", "--name-only", source.revision, f"{LOCKS}/").splitlines()
     else:
-        found = [f"{LOCKS}/{file.name}" for file in (folder / LOCKS).iterdir()]
-    return sorted(name for name in found if name.endswith(".txt"))
+        paths = [f"{LOCKS}/{file.name}" for file in (folder / LOCKS).iterdir()]
+    return sorted(path for path in paths if path.endswith(".txt"))
 
 
 def _reader(folder: Path, revision: str) -> Callable[[str], str]:
@@ -145,103 +150,108 @@ def _reader(folder: Path, revision: str) -> Callable[[str], str]:
     return lambda path: (folder / path).read_text(encoding="utf-8") if (folder / path).is_file() else ""
 
 
-def _is_system(name: str) -> bool:
-    return Path(name).name.startswith("os-")
+def _is_os_lock(path: str) -> bool:
+    return Path(path).name.startswith("os-")
 
 
-def _versions(name: str, text: str) -> dict[str, str]:
-    if _is_system(name):
-        return {words[0]: words[1] for words in _system(text)}
-    return {each.name: each.version for each in requirements.read(text, name)}
+def _versions(path: str, text: str) -> dict[str, str]:
+    if _is_os_lock(path):
+        return {row[0]: row[1] for row in _os_rows(text)}
+    return {package.name: package.version for package in requirements.read(text, path)}
 
 
-def _sizes(name: str, text: str, stated: Mapping[str, Any]) -> dict[str, int]:
-    if _is_system(name):
-        return {f"{words[0]}=={words[1]}": int(words[5]) for words in _system(text)}
-    sizes: dict[str, Any] = stated.get(Path(name).stem, {})
+def _sizes(path: str, text: str, stated: Mapping[str, Any]) -> dict[str, int]:
+    if _is_os_lock(path):
+        return {f"{row[0]}=={row[1]}": int(row[5]) for row in _os_rows(text)}
+    sizes: dict[str, Any] = stated.get(Path(path).stem, {})
     return {pin: size for pin, size in sizes.items() if isinstance(size, int)}
 
 
-def _system(text: str) -> list[list[str]]:
-    """Return the words of the lines of a lock of OS packages, of any revision."""
+def _os_rows(text: str) -> list[list[str]]:
+    """Return the columns of the lines of a lock of OS packages, of any revision."""
     return [line.split() for line in text.splitlines() if not line.startswith("#")]
 
 
-def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}", str(value)
+            yield f"{prefix}{key}", str(value)
 
 
-def _engine(folder: Path, word: str) -> dict[str, str]:
+def _engine(folder: Path, name: str) -> dict[str, str]:
     try:
         return engine.environment(folder)
     except NoEngineError as error:
-        message = f"{word} is no lock and no revision, so it must be an image, which only an engine knows.\n{error}"
+        message = f"{name} is not a lock or a revision. Images can only be compared with a running engine.\n{error}"
         raise NoEngineError(message) from None
 
 
-def _inspected(environment: Mapping[str, str], word: str) -> dict[str, Any]:
+def _inspect(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Return what `docker image inspect` prints about an image.
+
+    Raises:
+        UsageError: the engine has no such image.
+    """
     with suppress(CommandFailedError):
-        command = process.Command(argv=("docker", "image", "inspect", word), env=environment)
-        (found,) = json.loads(process.capture(command))
-        return dict(found)
-    having = sorted(tag for tag in engine.images(environment) if not tag.startswith("<none>"))
-    more = f" and {len(having) - SHOWN} more" if len(having) > SHOWN else ""
+        command = process.Command(argv=("docker", "image", "inspect", name), env=environment)
+        (image,) = json.loads(process.capture(command))
+        return dict(image)
+    tags = sorted(tag for tag in engine.images(environment) if not tag.startswith("<none>"))
+    more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
     message = (
-        f"{word} is no lock, no revision of this checkout, and no image that the engine has.\n"
-        f"It has: {', '.join(having[:SHOWN]) or 'none'}{more}.\n{_what_there_may_be()}"
+        f"{name} is not a lock, a revision of this checkout, or an image of the engine.\n"
+        f"The engine has: {', '.join(tags[:SHOWN]) or 'none'}{more}.\n{_choices()}"
     )
     raise UsageError(message)
 
 
-def _looked(folder: Path, environment: Mapping[str, str], word: str, found: Mapping[str, Any]) -> Looked:
-    return image_diff.Looked(
-        title=word,
-        packages=_packages(environment, found),
-        size=size_cache.recall(folder, found["Id"]) or _size(environment, found),
-        settings=_settings(found),
+def _image_contents(folder: Path, environment: Mapping[str, str], name: str, image: Mapping[str, Any]) -> ImageContents:
+    return ImageContents(
+        title=name,
+        packages=_packages(environment, image),
+        size=size_cache.recall(folder, image["Id"]) or _size(environment, image),
+        settings=_settings(image),
     )
 
 
-def _settings(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    config = found["Config"]
-    words = {"entry point": "Entrypoint", "command": "Cmd", "user": "User", "working directory": "WorkingDir"}
-    said = {name: config.get(key) for name, key in words.items()}
+def _settings(image: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    config = image["Config"]
+    keys = {"entry point": "Entrypoint", "command": "Cmd", "user": "User", "working directory": "WorkingDir"}
+    values = {name: config.get(key) for name, key in keys.items()}
     return {
         "Environment": dict(line.partition("=")[::2] for line in config.get("Env") or ()),
-        "How it is started": {
-            **{name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items() if value},
-            "platform": f"{found['Os']}/{found['Architecture']}",
+        "Start": {
+            **{name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items() if value},
+            "platform": f"{image['Os']}/{image['Architecture']}",
         },
         "Labels": config.get("Labels") or {},
     }
 
 
-def _size(environment: Mapping[str, str], found: Mapping[str, Any]) -> ImageSize | None:
-    """Return the sizes of its layers, as files: the compressed ones are known to a registry, not to every engine.
+def _size(environment: Mapping[str, str], image: Mapping[str, Any]) -> ImageSize | None:
+    """Return the uncompressed sizes of its layers; only a registry and some engines know the compressed ones.
 
-    Of an image that this checkout measured they are remembered, and after which steps its layers are called.
+    The cache has the sizes and layer names of an image that this checkout measured.
     """
-    history, contents = size_measure.history(environment, found["Id"]), found["RootFS"]["Layers"]
+    history, contents = size_measure.history(environment, image["Id"]), image["RootFS"]["Layers"]
     layers = [{"digest": digest, "size": 0} for digest in contents]
     try:
         return manifest.measured({"layers": layers}, contents, history)
-    except (ValueError, IndexError):  # whose image comes from elsewhere writes its history as he likes
+    except (ValueError, IndexError):  # the history of a foreign image need not match its layers
         return None
 
 
-def _packages(environment: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _packages(environment: Mapping[str, str], image: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     command = process.Command(
         argv=(
             *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--read-only"),
-            *("--platform", f"{found['Os']}/{found['Architecture']}", "--entrypoint", "python3", found["Id"]),
+            *("--platform", f"{image['Os']}/{image['Architecture']}", "--entrypoint", "python3", image["Id"]),
             *("-I", "-B", "-c", PROGRAM.read_text(encoding="utf-8")),
         ),
         env=environment,
-        hint="The image's own python3 says which packages it has.",
+        hint="The image needs a python3, which lists its packages.",
     )
     packages: dict[str, dict[str, str]] = json.loads(process.capture(command))
     return packages

@@ -540,7 +540,7 @@ def test_lint_ends_with_1_and_names_the_place(line: CommandLine) -> None:
 
 def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
     code, output, complaints = line.invoke("diff", "constraints", "constraints/tools.txt")
-    assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNothing differs.\n", "")
+    assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNo differences.\n", "")
 
 
 def report_of(line: CommandLine) -> record.Report:

@@ -6,12 +6,13 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from dynamo_containers.errors import LockError, NoEngineError, UsageError
 from dynamo_containers.inspect import diff as image_diff
 from dynamo_containers.inspect import diff_inputs
-from dynamo_containers.inspect.diff import Locked, Looked
+from dynamo_containers.inspect.diff import Difference, ImageContents, LockContents, PackageMove, ValueChange
 from dynamo_containers.inspect.in_container import packages as packages_inside
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
@@ -24,27 +25,27 @@ def layer(name: str, digest: str, size: int) -> Layer:
     return Layer(name=name, digest=digest, content=digest, packed=0, unpacked=size)
 
 
-OLD = Looked(
+OLD = ImageContents(
     title="frontend:1",
     packages={"Python": {"aiohttp": "3.14.4", "numpy": "2.4.6"}, "OS": {"bash": "5.2"}},
     size=ImageSize(layers=(layer("mmdebstrap", "a", 80_000_000), layer("COPY /tree /", "b", 5_000_000))),
     settings={
         "Environment": {"PATH": "/usr/bin", "LANG": "C"},
-        "How it is started": {"user": "1000:0", "command": '["bash"]'},
+        "Start": {"user": "1000:0", "command": '["bash"]'},
         "Labels": {"ai.dynamo.stage": "runtime"},
     },
 )
-NEW = Looked(
+NEW = ImageContents(
     title="frontend:2",
     packages={"Python": {"aiohttp": "3.14.5", "zstandard": "0.25.0"}, "OS": {"bash": "5.2"}},
     size=ImageSize(layers=(layer("mmdebstrap", "a", 80_000_000), layer("COPY /tree /", "c", 7_500_000))),
     settings={
         "Environment": {"PATH": "/usr/bin", "LANG": "C.UTF-8"},
-        "How it is started": {"user": "0:0", "command": '["bash"]'},
+        "Start": {"user": "0:0", "command": '["bash"]'},
         "Labels": {"ai.dynamo.stage": "runtime"},
     },
 )
-BETWEEN = """\
+DIFFERENCE = """\
 # frontend:1 -> frontend:2
 
 ## Python packages: 1 added, 1 removed, 1 moved
@@ -69,7 +70,7 @@ BETWEEN = """\
 | ---- | ---- | ------- |
 | LANG | C    | C.UTF-8 |
 
-## How it is started
+## Start
 
 |      | from   | to  |
 | ---- | ------ | --- |
@@ -77,48 +78,61 @@ BETWEEN = """\
 
 
 def test_what_differs_between_two_images_has_a_section_each() -> None:
-    assert image_diff.of_images(OLD, NEW) == BETWEEN
+    assert image_diff.text(image_diff.of_images(OLD, NEW)) == DIFFERENCE
+
+
+def test_the_data_of_a_difference_are_moves_by_kind_layers_and_settings() -> None:
+    difference = image_diff.of_images(OLD, NEW)
+    assert msgspec.json.decode(msgspec.json.encode(difference), type=Difference) == difference
+    assert difference.packages[1] == PackageMove(kind="Python", name="numpy", before="2.4.6", after=None)
+    assert difference.layers is not None
+    assert (difference.layers.shared_layers, difference.layers.shared_bytes) == (1, 80_000_000)
+    assert difference.settings[1] == ValueChange(section="Start", name="user", before="1000:0", after="0:0")
+    schema = msgspec.json.schema(Difference)
+    assert all("description" in definition for definition in schema["$defs"].values())
 
 
 def test_an_image_and_itself_do_not_differ() -> None:
-    assert image_diff.of_images(OLD, OLD) == "# frontend:1 -> frontend:1\n\nNothing differs."
+    assert image_diff.text(image_diff.of_images(OLD, OLD)) == "# frontend:1 -> frontend:1\n\nNo differences."
 
 
 def test_layers_that_could_not_be_told_apart_are_not_called_alike() -> None:
-    foreign = Looked(title="x", packages={}, size=None, settings={})
-    assert image_diff.of_images(foreign, foreign) == (
-        "# x -> x\n\n## Layers\n\nNOT COMPARED: the history of an image has not one line for each of its layers."
+    foreign = ImageContents(title="x", packages={}, size=None, settings={})
+    assert image_diff.text(image_diff.of_images(foreign, foreign)) == (
+        "# x -> x\n\n## Layers\n\nNOT COMPARED: the history of an image does not have one line for each layer."
     )
 
 
 def test_a_long_table_is_cut_and_says_by_how_much() -> None:
-    many = Looked(title="y", packages={"OS": {f"p{each:03}": "1" for each in range(103)}}, size=OLD.size, settings={})
-    none = Looked(title="x", packages={}, size=OLD.size, settings={})
-    lines = image_diff.of_images(none, many).splitlines()
+    many = ImageContents(
+        title="y", packages={"OS": {f"p{number:03}": "1" for number in range(103)}}, size=OLD.size, settings={}
+    )
+    none = ImageContents(title="x", packages={}, size=OLD.size, settings={})
+    lines = image_diff.text(image_diff.of_images(none, many)).splitlines()
     assert lines[-2:] == ["| p099    | -    | 1  |", "... and 3 more"]
 
 
 def test_what_moved_in_several_locks_is_one_row_and_pins_are_named() -> None:
     lock = "constraints/vllm-debian-{}.txt"
-    one = Locked(
+    before = LockContents(
         title="v1",
         packages={lock.format(arch): {"torch": "2.10.0"} for arch in ("amd64", "arm64")},
         sizes={lock.format(arch): {"torch==2.10.0": 1_000_000} for arch in ("amd64", "arm64")},
         pins={"epoch": "1"},
     )
-    other = Locked(
+    after = LockContents(
         title="v2",
         packages={**{lock.format(arch): {"torch": "2.11.0"} for arch in ("amd64", "arm64")}, "constraints/new.txt": {}},
         sizes={lock.format(arch): {"torch==2.11.0": 1_500_000} for arch in ("amd64", "arm64")},
         pins={"epoch": "2"},
     )
-    assert image_diff.of_locks(one, other) == (
+    assert image_diff.text(image_diff.of_locks(before, after)) == (
         "# v1 -> v2\n\n"
         "## Packages: 0 added, 0 removed, 1 moved\n\n"
         "| package | from   | to     | download | locks                     |\n"
         "| ------- | ------ | ------ | -------- | ------------------------- |\n"
         "| torch   | 2.10.0 | 2.11.0 | +0.50 MB | vllm-debian-{amd64,arm64} |\n\n"
-        "## Locks that are new\n\n"
+        "## New locks\n\n"
         "constraints/new.txt\n\n"
         "## containers/pins.toml\n\n"
         "|       | from | to |\n"
@@ -127,9 +141,9 @@ def test_what_moved_in_several_locks_is_one_row_and_pins_are_named() -> None:
     )
 
 
-def git(folder: Path, *words: str) -> None:
-    who = ("-c", "user.name=x", "-c", "user.email=x@example.invalid", "-c", "commit.gpgsign=false")
-    subprocess.run(("git", "-C", str(folder), *who, *words), check=True, capture_output=True)
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.invalid", "-c", "commit.gpgsign=false")
+    subprocess.run(("git", "-C", str(folder), *identity, *arguments), check=True, capture_output=True)
 
 
 PYTHON = f"numpy==2.4.6 --hash=sha256:{'0' * 64}\n"
@@ -153,7 +167,7 @@ def locked(tmp_path: Path) -> Path:
 
 
 def test_all_locks_of_a_revision_are_compared_with_those_of_the_checkout(locked: Path) -> None:
-    assert diff_inputs.diff(locked, ("v1", "constraints")) == (
+    assert diff_inputs.diff(locked, ("v1", "constraints")).text == (
         "# v1 -> constraints\n\n"
         "## Packages: 0 added, 0 removed, 2 moved\n\n"
         "| package | from  | to    | download | locks               |\n"
@@ -165,14 +179,14 @@ def test_all_locks_of_a_revision_are_compared_with_those_of_the_checkout(locked:
 
 @pytest.mark.parametrize("one", ["v1", "v1:constraints/base-debian-amd64.txt"])
 def test_a_single_lock_is_compared_with_itself_at_a_revision(locked: Path, one: str) -> None:
-    text = diff_inputs.diff(locked, (one, "constraints/base-debian-amd64.txt"))
+    text = diff_inputs.diff(locked, (one, "constraints/base-debian-amd64.txt")).text
     assert [line for line in text.splitlines() if line.startswith("| ")][2:] == [
         "| numpy   | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64 |"
     ]
 
 
 def test_a_revision_and_itself_do_not_differ(locked: Path) -> None:
-    assert diff_inputs.diff(locked, ("v1", "HEAD")) == "# v1 -> HEAD\n\nNothing differs."
+    assert diff_inputs.diff(locked, ("v1", "HEAD")).text == "# v1 -> HEAD\n\nNo differences."
 
 
 def test_a_lock_that_a_revision_has_not_is_refused_with_those_that_it_has(locked: Path) -> None:
@@ -186,14 +200,14 @@ def test_a_lock_that_a_revision_has_not_is_refused_with_those_that_it_has(locked
 
 
 def test_a_lock_and_an_image_are_not_compared(locked: Path) -> None:
-    with pytest.raises(UsageError, match=r"^v1 are locks, and dynamo-base:1 is none: they cannot be compared\."):
+    with pytest.raises(UsageError, match=r"^v1 names locks and dynamo-base:1 does not: they cannot be compared\."):
         diff_inputs.diff(locked, ("dynamo-base:1", "v1"))
 
 
 def test_pins_that_are_half_of_a_merge_are_refused(locked: Path) -> None:
     (locked / "containers").mkdir()
     (locked / "containers/pins.toml").write_text("<<<<<<< ours\n", encoding="utf-8")
-    with pytest.raises(LockError, match=r"^containers/pins.toml of constraints is no TOML: "):
+    with pytest.raises(LockError, match=r"^containers/pins.toml of constraints is not valid TOML: "):
         diff_inputs.diff(locked, ("v1", "constraints"))
 
 
@@ -234,15 +248,15 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> None:
-    assert diff_inputs.diff(images, ("one:1", "one:1")) == "# one:1 -> one:1\n\nNothing differs."
-    found = diff_inputs._looked(images, {}, "one:1", INSPECTED)
-    assert found == Looked(
+    assert diff_inputs.diff(images, ("one:1", "one:1")).text == "# one:1 -> one:1\n\nNo differences."
+    found = diff_inputs._image_contents(images, {}, "one:1", INSPECTED)
+    assert found == ImageContents(
         title="one:1",
         packages={"Python": {"numpy": "2.4.6"}},
         size=ImageSize(layers=(layer("mmdebstrap", "sha256:2", 80_000_000),)),
         settings={
             "Environment": {"A": "b=c"},
-            "How it is started": {"entry point": '["/x"]', "user": "1000:0", "platform": "linux/amd64"},
+            "Start": {"entry point": '["/x"]', "user": "1000:0", "platform": "linux/amd64"},
             "Labels": {},
         },
     )
@@ -251,22 +265,22 @@ def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> N
 def test_the_layers_of_an_image_that_was_measured_here_have_the_names_that_they_got_then(images: Path) -> None:
     measured = Layer(name="common-torch", digest="sha256:packed", content="sha256:2", packed=7, unpacked=80_000_000)
     size_cache.remember(images, "sha256:1", ImageSize(layers=(measured,)))
-    assert diff_inputs._looked(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
+    assert diff_inputs._image_contents(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
 
 
 def test_a_word_that_means_nothing_is_refused_with_what_there_is(images: Path) -> None:
     with pytest.raises(UsageError) as caught:
         diff_inputs.diff(images, ("one:1", "nope"))
     assert str(caught.value).splitlines()[:2] == [
-        "nope is no lock, no revision of this checkout, and no image that the engine has.",
-        "It has: one:1, other:2.",
+        "nope is not a lock, a revision of this checkout, or an image of the engine.",
+        "The engine has: one:1, other:2.",
     ]
 
 
 def test_without_an_engine_an_image_cannot_be_compared(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{locked}/no.sock")
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-    with pytest.raises(NoEngineError, match=r"^one:1 is no lock and no revision, so it must be an image, which"):
+    with pytest.raises(NoEngineError, match=r"^one:1 is not a lock or a revision\. Images can only be compared"):
         diff_inputs.diff(locked, ("one:1", "other:2"))
 
 
