@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs/schemas"
 COMMANDS = {
+    "diff": "dynamo_containers.inspect.diff.Difference",
     "explain": "dynamo_containers.inspect.explain.Explanation",
     "explain-list": "dynamo_containers.inspect.explain.ImageList",
     "lint": "dynamo_containers.lint.lint.LintReport",
