@@ -126,7 +126,7 @@ def recorded(place: Place) -> Process | None:
 
 
 def lives(process: Process | None, proc: Path = Path("/proc")) -> bool:
-    """Say whether this very process still runs; another that was given its id is not it."""
+    """Say whether this process still runs; another that was given its id is not it."""
     if process is None:
         return False
     try:

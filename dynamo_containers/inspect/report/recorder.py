@@ -211,7 +211,7 @@ def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:
 
 
 def _command(requests: Sequence[Request]) -> str:
-    """Return the line that asks for the same on this machine, without what goes without saying."""
+    """Return the command that builds the same on this machine, without options that have their default."""
     first = requests[0]
     line = container.build_line(*requests).removesuffix(f" --bases {bake.DEFAULT_BASES}")
     if first.platforms == (native_platform(),):

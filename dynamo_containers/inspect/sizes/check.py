@@ -73,7 +73,7 @@ def check(request: Request, facts: Facts, environment: Mapping[str, str], text: 
 
 
 def _record(request: Request, images: tuple[Image, ...], made: Mapping[str, str]) -> Path | None:
-    """Return the file that is there when these very images were within these budgets; None: bake did not say which."""
+    """Return the file that is there when these images were within these budgets; None: bake did not say which."""
     if not made:
         return None
     words = (*sorted(made.values()), *(repr(sorted(image.budget[request.platforms[0]].items())) for image in images))
