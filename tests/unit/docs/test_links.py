@@ -80,6 +80,14 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert broken(page) == []
 
 
+def test_every_module_that_the_page_on_architecture_names_exists() -> None:
+    page = text(ROOT / "docs/explanation/architecture.md")
+    modules = re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", page)
+    folders = (ROOT, ROOT / "dynamo_containers")
+    assert len(modules) > 10
+    assert [module for module in modules if not any((folder / module).is_file() for folder in folders)] == []
+
+
 def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("# A `title` here\n\n```\n# not a title\n```\n", encoding="utf-8")
     page = tmp_path / "page.md"
