@@ -182,12 +182,12 @@ def engine_up(_: Context, platform: Sequence[str] = ()) -> None:
     engine.up(catalogue.ROOT, parse_platforms(platform))
 
 
-@task(name="status")
-def engine_status(_: Context) -> None:
+@task(name="status", as_json=True)
+def engine_status(_: Context) -> Result:
     """Show which Docker Engine is used, why, and what it can run."""
     from dynamo_containers import engine
 
-    print(engine.status(catalogue.ROOT).text)
+    return engine.status(catalogue.ROOT)
 
 
 @task(name="environment")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs/schemas"
 COMMANDS = {
     "diff": "dynamo_containers.inspect.diff.Difference",
+    "engine.status": "dynamo_containers.engine.status_report.EngineStatus",
     "explain": "dynamo_containers.inspect.explain.Explanation",
     "explain-list": "dynamo_containers.inspect.explain.ImageList",
     "lint": "dynamo_containers.lint.lint.LintReport",

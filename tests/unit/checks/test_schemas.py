@@ -46,6 +46,7 @@ def answer(*line: str) -> bytes:
         pytest.param("lint", "lint", id="lint"),
         pytest.param("explain", "explain-list", id="explain"),
         pytest.param("explain vllm", "explain", id="explain an image"),
+        pytest.param("diff constraints constraints", "diff", id="diff"),
     ],
 )
 def test_standard_output_is_one_answer_of_its_type(line: str, schema: str) -> None:
