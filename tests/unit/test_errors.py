@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from dynamo_containers import errors
 from dynamo_containers.errors import CommandFailedError, DownloadError, FatalError, LockError, UsageError, unknown_name
+from dynamo_containers.facts.catalogue import ROOT
 
 
 def test_every_kind_of_failure_has_its_own_exit_code() -> None:
@@ -78,3 +81,11 @@ def test_an_unknown_name_where_none_exists_and_a_hint() -> None:
     assert str(unknown_name("index", "x", (), "Define it below [indexes].")) == (
         'unknown index "x" (none is defined)\nDefine it below [indexes].'
     )
+
+
+def test_the_page_of_errors_has_every_exit_code() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    documented = {int(line.split("|")[1]) for line in page.splitlines() if line[:2] == "| " and line[2].isdigit()}
+    sigpipe = 128 + signal.SIGPIPE
+    kinds = {kind.exit_code for kind in FatalError.__subclasses__() if kind.__module__ == errors.__name__}
+    assert documented == {0, errors.INTERRUPTED, sigpipe, *kinds}
