@@ -206,7 +206,7 @@ def engine_down(_: Context, *, purge: bool = False) -> None:
     engine.down(catalogue.ROOT, purge=purge)
 
 
-@task()
+@task(as_json=True)
 def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     _: Context,
     image: Sequence[str] = (),
@@ -220,20 +220,19 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     upgrade_all: bool = False,
     check: bool = False,
     judge: bool = False,
-) -> None:
+) -> Result:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
     from dynamo_containers.lock import check as lock_check
     from dynamo_containers.lock import selection
-    from dynamo_containers.lock import update as locks
+    from dynamo_containers.lock import update as lock_update
 
-    part = selection.Part(images=image, bases=bases, platforms=platform)
+    rows = catalogue.load_catalogue()
+    selected = selection.select(only, images=image, bases=bases, platforms=platform)
     if keep_pool is not None:
-        print(locks.keep_pool(catalogue.load_catalogue(), keep_pool))
-    elif check:
-        print(lock_check.check(catalogue.load_catalogue(), only, part=part, judge=judge))
-    else:
-        moved = locks.refresh(catalogue.load_catalogue(), only, upgrade, part=part, upgrade_all=upgrade_all)
-        locks.publish(moved, report)
+        return lock_update.keep_pool(rows, keep_pool)
+    if check:
+        return lock_check.check(rows, selected, verify=judge)
+    return lock_update.update(rows, selected, upgrade, upgrade_all=upgrade_all, report=report)
 
 
 @task()

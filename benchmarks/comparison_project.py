@@ -93,8 +93,8 @@ class Project:
         """Let the locks above say that they are made from those that changed."""
         for lock in python_lock.locks(self.catalogue()):
             file = self.folder / lock.path
-            texts = python_lock.texts_of(lock, self.folder)
-            if file.is_file() and not lock.parts and all(path in texts for path in lock.inputs):
+            texts = python_lock.read_texts(lock, self.folder)
+            if file.is_file() and not lock.shared_by and all(path in texts for path in lock.inputs):
                 line = f"# inputs: {python_lock.digest(lock, texts)}"
                 text = re.sub(r"^# inputs: .*$", line, texts[lock.path], flags=re.MULTILINE)
                 file.write_text(text, encoding="utf-8")

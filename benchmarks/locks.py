@@ -70,8 +70,8 @@ def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashe
     configuration = Configuration(isolated=False)
     configuration.load()
     env = {name: "" for name in os.environ if name.startswith("PIP_")}  # to pip, an empty one is none
-    env |= {**pip_compile.kept_settings(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
-    words = pip_compile.arguments(lock, output, (), (), all_of_them=False)
+    env |= {**pip_compile.connection_variables(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
+    words = pip_compile.arguments(lock, output, (), (), upgrade_all=False)
     words += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
     if not hashes:
         words.remove("--generate-hashes")
@@ -104,10 +104,10 @@ def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str
     lock = like_this_machine(folder)
     for path in lock.inputs:
         (folder / path).write_text(f"{REQUIREMENT}\n" if path == lock.layer.requirements else "", encoding="utf-8")
-    before = python_schedule.cooled(load_catalogue(), datetime.now(UTC))
+    before = python_schedule.cooldown_limit(load_catalogue(), datetime.now(UTC))
     made, written = folder / lock.path, scratch / "plain.txt"
     commands = {
-        OURS: python_schedule.plan(lock, folder, python_schedule.Wish(uploaded_before=before)),
+        OURS: python_schedule.compile_command(lock, folder, python_schedule.UpgradeOptions(uploaded_before=before)),
         BARE: plain(lock, folder, written, before, hashes=False),
         HASHED: plain(lock, folder, written, before),
     }

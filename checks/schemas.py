@@ -24,6 +24,9 @@ COMMANDS = {
     "explain": "dynamo_containers.inspect.explain.Explanation",
     "explain-list": "dynamo_containers.inspect.explain.ImageList",
     "lint": "dynamo_containers.lint.lint.LintReport",
+    "lock": "dynamo_containers.lock.update.LockUpdate",
+    "lock-check": "dynamo_containers.lock.check.LockCheck",
+    "lock-keep-pool": "dynamo_containers.lock.deb_pool.PoolCopy",
 }
 """File in docs/schemas -> the type of what the command of that name prints."""
 
@@ -33,10 +36,9 @@ def text(path: str) -> str:
     module, _, name = path.rpartition(".")
     answer = getattr(import_module(module), name)
     (schema,), definitions = msgspec.json.schema_components([answer], ref_template="#/$defs/{name}")
-    classes = {kind.__name__: kind for kind in _classes(answer)}
-    for title, definition in definitions.items():
-        for field, description in _descriptions(classes[title]).items():
-            definition["properties"][field]["description"] = description
+    for kind in _classes(answer):
+        for field, description in _descriptions(kind).items():
+            definitions[kind.__name__]["properties"][field]["description"] = description
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
     return json.dumps(whole, indent=2) + "\n"
 

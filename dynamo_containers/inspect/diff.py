@@ -9,8 +9,9 @@ from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts.locks import python_moves
-from dynamo_containers.facts.locks.python_moves import ABSENT, table
+from dynamo_containers.facts.locks.download_sizes import lock_name
+from dynamo_containers.facts.locks.kinds import LockKind
+from dynamo_containers.facts.locks.moves import ABSENT, Move, moves_table, table
 from dynamo_containers.inspect.explain import human
 
 if TYPE_CHECKING:
@@ -221,16 +222,17 @@ def _lock_packages(difference: Difference) -> Iterable[str]:
     """Yield the sections about locks; a package that moves alike in several locks is a single row."""
     if difference.packages:
         moves = [
-            python_moves.Move(
+            Move(
+                kind=LockKind.OS if lock_name(move.kind).startswith("os-") else LockKind.PYTHON,
                 name=move.name,
                 old=move.before,
                 new=move.after,
-                lock=move.kind.removeprefix("constraints/").removesuffix(".txt"),
-                size=move.download_change,
+                lock=lock_name(move.kind),
+                size_change=move.download_change,
             )
             for move in difference.packages
         ]
-        yield _section(f"Packages: {_counts(difference.packages)}", python_moves.report(moves).splitlines())
+        yield _section(f"Packages: {_counts(difference.packages)}", moves_table(moves).splitlines())
     if difference.added_locks:
         yield _section("New locks", difference.added_locks)
     if difference.removed_locks:

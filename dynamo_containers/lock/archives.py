@@ -1,4 +1,4 @@
-"""Pins of release archives; only an address that is not pinned yet is fetched."""
+"""Pins of release archives; only an address that is not pinned yet is downloaded."""
 
 from __future__ import annotations
 
@@ -27,94 +27,99 @@ if TYPE_CHECKING:
     Key = tuple[str, str, Platform]
 
 SECONDS = 8
-"""How long a server may say nothing."""
+"""Timeout of a server that does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A program for a platform that comes out of a release archive."""
+class ReleaseBinary:
+    """A binary out of a release archive, for one platform."""
 
     bases: Bases
     name: str
     platform: Platform
 
     def __str__(self) -> str:
-        """Return the row's name in pins.toml."""
+        """Return its name in pins.toml."""
         return f"programs.{self.bases.name}.{self.name} for {self.platform.value}"
 
     @property
     def key(self) -> Key:
-        """Return the row's key among the pins."""
+        """Return its key among the pins."""
         return (self.bases.name, self.name, self.platform)
 
     @property
     def address(self) -> str:
-        """Return where the archive is."""
+        """Return the address of the archive."""
         return self.bases.released[self.name].address(self.platform)
 
 
-def refresh(
+def pin_archives(
     folder: Path, targets: Iterable[tuple[Bases, Platform]], old: Pins, *, seconds: float = SECONDS
 ) -> Outcome[Key, Pin | ReleasePin]:
-    """Return the pins of the programs out of release archives for these bases and platforms.
+    """Return the pins of the binaries out of release archives for these bases and platforms.
 
     Raises:
-        LockError: a server says that it has no such archive.
-        UsageError: an archive lacks a file that images.toml takes from it.
+        LockError: a server does not have an archive.
+        UsageError: an archive does not have a file that images.toml names.
     """
-    rows = [Row(bases=bases, name=name, platform=platform) for bases, platform in targets for name in bases.released]
-    pins = {row.key: old.programs[row.key] for row in rows if row.key in old.programs}
-    missing = [row for row in rows if programs.stale(old, row.bases, row.name, row.platform)]
-    learnt = _learn_all(folder, missing, old, seconds)
-    said, unreachable = [], []
-    for row in missing:
-        found = learnt[row.address]
-        if isinstance(found, UnreachableError):
-            unreachable.append(_unreached(row, str(found), pins.get(row.key)))
+    binaries = [
+        ReleaseBinary(bases=bases, name=name, platform=platform)
+        for bases, platform in targets
+        for name in bases.released
+    ]
+    pins = {binary.key: old.programs[binary.key] for binary in binaries if binary.key in old.programs}
+    outdated = [binary for binary in binaries if programs.stale(old, binary.bases, binary.name, binary.platform)]
+    new_pins = _pin_addresses(folder, outdated, old, seconds)
+    notes, unreachable = [], []
+    for binary in outdated:
+        pin = new_pins[binary.address]
+        if isinstance(pin, UnreachableError):
+            unreachable.append(_unreachable(binary, str(pin), pins.get(binary.key)))
             continue
-        pins[row.key] = found
-        said.append(f"{row}: {found.url} is pinned to sha256:{found.sha256}")
-    return Outcome(pins=pins, said=tuple(said), unreachable=tuple(unreachable))
+        pins[binary.key] = pin
+        notes.append(f"{binary}: {pin.url} is pinned to sha256:{pin.sha256}")
+    return Outcome(pins=pins, said=tuple(notes), unreachable=tuple(unreachable))
 
 
-def _unreached(row: Row, why: str, before: Pin | ReleasePin | None) -> Unreached:
-    stays = old_pin((f"sha256:{before.sha256}",), before.version) if before else NOT_LOCKED
-    return Unreached(what=str(row), asked=row.address, why=why, kept=stays)
+def _unreachable(binary: ReleaseBinary, reason: str, before: Pin | ReleasePin | None) -> Unreached:
+    old_text = old_pin((f"sha256:{before.sha256}",), before.version) if before else NOT_LOCKED
+    return Unreached(what=str(binary), asked=binary.address, why=reason, kept=old_text)
 
 
-def _learn_all(
-    folder: Path, rows: Iterable[Row], old: Pins, seconds: float
+def _pin_addresses(
+    folder: Path, binaries: Iterable[ReleaseBinary], old: Pins, seconds: float
 ) -> Mapping[str, ReleasePin | UnreachableError]:
-    """Return the pin of each address, or why its server could not be asked; each is fetched once."""
-    # An address that one program is pinned by gives another program the same bytes.
-    known = {pin.url: pin for pin in old.programs.values() if isinstance(pin, ReleasePin)}
-    by_address: dict[str, list[Row]] = {}
-    for row in rows:
-        by_address.setdefault(row.address, []).append(row)
-    unknown = [rows for address, rows in by_address.items() if address not in known]
-    with ThreadPoolExecutor(max(1, len(unknown))) as pool:
-        learnt = tuple(pool.map(partial(_learn, folder, seconds), unknown))
-    return {**known, **{rows[0].address: found for rows, found in zip(unknown, learnt, strict=True)}}
+    """Return the pin of each address, or why it is unreachable; each is downloaded once."""
+    # Another binary may be pinned by the same address, which has the same bytes.
+    pinned = {pin.url: pin for pin in old.programs.values() if isinstance(pin, ReleasePin)}
+    by_address: dict[str, list[ReleaseBinary]] = {}
+    for binary in binaries:
+        by_address.setdefault(binary.address, []).append(binary)
+    groups = [group for address, group in by_address.items() if address not in pinned]
+    with ThreadPoolExecutor(max(1, len(groups))) as pool:
+        results = tuple(pool.map(partial(_download, folder, seconds), groups))
+    return {**pinned, **{group[0].address: result for group, result in zip(groups, results, strict=True)}}
 
 
-def _taken(row: Row) -> tuple[str, ...]:
+def _required_members(binary: ReleaseBinary) -> tuple[str, ...]:
     """Return the files that an archive must have."""
-    release = row.bases.released[row.name]
-    return (*release.members(row.platform), *((release.installer_of(row.platform),) if release.installer else ()))
+    release = binary.bases.released[binary.name]
+    installer = (release.installer_of(binary.platform),) if release.installer else ()
+    return (*release.members(binary.platform), *installer)
 
 
-def _learn(folder: Path, seconds: float, rows: list[Row]) -> ReleasePin | UnreachableError:
-    """Fetch one archive and see that it has what these rows take from it."""
-    address, version = rows[0].address, rows[0].bases.released[rows[0].name].version
+def _download(folder: Path, seconds: float, binaries: list[ReleaseBinary]) -> ReleasePin | UnreachableError:
+    """Download the archive of these binaries and check that it has their files."""
+    address, version = binaries[0].address, binaries[0].bases.released[binaries[0].name].version
     try:
         download = upstream_download.learn(deb_origins.downloads(folder), address, seconds=seconds)
     except upstream_download.GoneError as error:
-        message = f"{rows[0]}: {error}\nName another version or address in {IMAGES_FILE}."
+        message = f"{binaries[0]}: {error}\nChoose another version or address in {IMAGES_FILE}."
         raise LockError(message) from None
     except DownloadError as error:
         return UnreachableError(one_line(str(error)))
     pin = ReleasePin(version=version, url=address, sha256=download.sha256, size=download.size)
-    names = [name for row in rows for name in _taken(row)]
+    members = [member for binary in binaries for member in _required_members(binary)]
     with TemporaryDirectory() as scratch:
-        release_archive.unpack(release_archive.stored(folder, pin), address, names, Path(scratch))
+        release_archive.unpack(release_archive.stored(folder, pin), address, members, Path(scratch))
     return pin

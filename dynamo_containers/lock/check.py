@@ -1,7 +1,9 @@
-"""`invoke lock --check`: whether every lock fits its inputs; offline, in milliseconds."""
+"""`invoke lock --check`: state of every lock; offline, in milliseconds, without writing anything."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,149 +11,239 @@ from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import cuda_variant, download_sizes, os_conflicts, os_lock, python_lock
+from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE
-from dynamo_containers.lock.selection import EVERYTHING, Part, kinds
+from dynamo_containers.lock.selection import ALL_LOCKS
 from dynamo_containers.prepare import programs, toolchains
-from dynamo_containers.upstream import unreachable
-from dynamo_containers.upstream.unreachable import NOT_LOCKED, Unreached
+from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.locks.python_lock import LockFile
+    from dynamo_containers.lock.selection import LockSelection
     from dynamo_containers.platforms import Platform
 
 
-def check(catalogue: Catalogue, words: Collection[str] = (), *, part: Part = EVERYTHING, judge: bool = False) -> str:
-    """Say that every lock fits what it is made from; with `judge` ask uv and the index too.
+class LockState(StrEnum):
+    """State of a lock."""
+
+    CURRENT = "current"
+    """Its inputs did not change since it was made."""
+    STALE = "stale"
+    """Its inputs changed, or it is invalid."""
+    MISSING = "missing"
+    """It does not exist, and a build needs it."""
+    NEVER_MADE = "never made"
+    """It does not exist, and it needs addresses that not every machine can reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockStatus:
+    """State of one lock or pin."""
+
+    kind: LockKind
+    name: str
+    """Path of the lock, or its row in containers/pins.toml."""
+    state: LockState
+    reasons: tuple[str, ...] = ()
+    """Messages for a person; none of a current lock."""
+    command: str = ""
+    """Command that makes it current; empty for a current lock."""
+    needs: str = ""
+    """Addresses that the command needs; only of a lock that was never made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockCheck:
+    """Result of `invoke lock --check`."""
+
+    locks: tuple[LockStatus, ...]
+    """Every selected lock."""
+
+
+def check(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS, *, verify: bool = False) -> Result:
+    """Check that the selected locks are current; with `verify`, also verify Python locks with uv and the index.
+
+    The exit code is 4 where a lock is stale or missing, and 10 where all others are current and some were never made.
 
     Raises:
-        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be asked.
-        LockError: some are missing or stale; the message names each and what to run.
-        UnreachableError: all else is right, but some were never locked.
+        UsageError: an option is invalid.
+        CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be run.
     """
-    asked = kinds(words)
-    wanted = part.python_locks(catalogue) if "python" in asked else ()
-    # Of a root image that is wrong for several platforms one line is enough.
-    reasons = dict.fromkeys(reason for kind in asked for reason in _reasons(catalogue, kind, part, wanted))
-    if reasons:
-        raise LockError("\n".join(reasons))
-    missing = [lock for lock in wanted if python_lock.not_locked(lock, catalogue.folder)]
-    if judge:
+    statuses = tuple(status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
+    text, exit_code = _verdict(statuses, selection)
+    if verify and exit_code != LockError.exit_code:
         from dynamo_containers.lock.python import verify as python_verify
 
-        python_verify.judge_all([lock for lock in wanted if lock not in missing], catalogue.folder)
-    fits = f"Every lock fits what it is made from ({', '.join(asked)})."
-    unlocked = [_unlocked(lock) for lock in missing]
-    if "archives" in asked and not part.named:
-        unlocked += _unlocked_sources(catalogue)
-    if "archives" in asked:
-        unlocked += _unlocked_toolchains(catalogue, part)
-    if "os" in asked:
-        unlocked += [_never(lock.file, f"{lock.image}, {lock.origin}") for lock in _never_made(catalogue, part)]
-    if "images" in asked:
-        unlocked += _unlocked_engines(catalogue, part)
-    if unlocked:
-        remedy = "Where these can be reached, run: invoke lock"
-        message = f"{fits}\nThese were never locked:\n{unreachable.table(unlocked)}\n{remedy}"
-        raise UnreachableError(message)
-    return fits
+        locks = selection.python_locks(catalogue)
+        existing = [lock for lock in locks if not python_lock.never_locked(lock, catalogue.folder)]
+        python_verify.verify_locks(existing, catalogue.folder)
+    return Result(text=text, data=LockCheck(locks=statuses), exit_code=exit_code)
 
 
-def _never_made(catalogue: Catalogue, part: Part) -> list[OsLock]:
-    return [lock for lock in part.os_locks(catalogue) if os_lock.never_made(lock, catalogue.folder)]
+def _verdict(statuses: Iterable[LockStatus], selection: LockSelection) -> tuple[str, int]:
+    """Return the text and the exit code."""
+    outdated = [status for status in statuses if status.state in (LockState.STALE, LockState.MISSING)]
+    never_made = [status for status in statuses if status.state is LockState.NEVER_MADE]
+    if outdated:
+        # One message may be about several locks.
+        messages = dict.fromkeys(reason for status in outdated for reason in status.reasons)
+        head = f"{_count(len(outdated), 'lock is', 'locks are')} not current:"
+        return "\n".join((head, *messages)), LockError.exit_code
+    kinds = ", ".join(selection.kinds)
+    if not never_made:
+        return f"Every lock is current ({kinds}).", 0
+    head = f"Every lock that exists is current ({kinds})."
+    number = _count(len(never_made), "lock was", "locks were")
+    table = ("lock", "needs access to"), *sorted((status.name, status.needs) for status in never_made)
+    width = max(len(name) for name, _ in table)
+    lines = (
+        f"{head} {number} never made and could not be checked:",
+        *(f"  {name:<{width}}  {needs}" for name, needs in table),
+        "Where these addresses or mirrors of them can be reached, run: invoke lock",
+    )
+    return "\n".join(lines), UnreachableError.exit_code
 
 
-def _unlocked(lock: LockFile) -> Unreached:
-    addresses = ", ".join(sorted({address for _, address in lock.indexes}))
-    return _never(lock.path, addresses)
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
-def _unlocked_sources(catalogue: Catalogue) -> list[Unreached]:
-    """Return a row for each source that is not pinned: no image is built from one yet, so nothing is stale."""
-    return [
-        _never(f"sources.{name}", f"{source.git} {source.ref}")
-        for name, source in catalogue.sources.items()
-        if name not in catalogue.pins.sources
-    ]
+def _status(kind: LockKind, name: str, reasons: Iterable[str], *, exists: bool) -> LockStatus:
+    reasons = tuple(reasons)
+    if not reasons:
+        return LockStatus(kind=kind, name=name, state=LockState.CURRENT)
+    state = LockState.STALE if exists else LockState.MISSING
+    return LockStatus(kind=kind, name=name, state=state, reasons=reasons, command=f"invoke lock --only {kind}")
 
 
-def _unlocked_toolchains(catalogue: Catalogue, part: Part) -> list[Unreached]:
-    """Return a row for each compiler that is not pinned: only a build from sources asks for one."""
-    return [
-        _never(f"programs.{bases.name}.{name} for {platform.value}", row.address(platform))
-        for bases, platform in part.targets(catalogue)
-        for name, row in bases.toolchains.items()
-        if (bases.name, name, platform) not in catalogue.pins.programs
-    ]
+def _never_made(kind: LockKind, name: str, needs: str) -> LockStatus:
+    return LockStatus(
+        kind=kind,
+        name=name,
+        state=LockState.NEVER_MADE,
+        reasons=(f"{name} was never made: it needs {needs}.",),
+        command=f"invoke lock --only {kind}",
+        needs=needs,
+    )
 
 
-def _unlocked_engines(catalogue: Catalogue, part: Part) -> list[Unreached]:
-    """Return a row for each published image of an engine that is not pinned; a build of it says so too."""
-    return [
-        _never(f"roots.{ENGINE_IMAGES}.{image.name}", image_reference.engine_root(image).image)
-        for image in part.engine_images(catalogue)
-        if (ENGINE_IMAGES, image.name) not in catalogue.pins.roots
-    ]
-
-
-def _never(what: str, asked: str) -> Unreached:
-    return Unreached(what=what, asked=asked, why="never asked, or never reached", kept=NOT_LOCKED)
-
-
-def _reasons(catalogue: Catalogue, kind: str, part: Part, wanted: Collection[LockFile]) -> Iterator[str]:
-    match kind:
-        case "python":
-            locked = [lock for lock in wanted if not python_lock.not_locked(lock, catalogue.folder)]
-            found = (python_lock.stale(lock, catalogue.folder) for lock in locked)
-            yield from (reason for reason in found if reason)
-            yield from python_lock.disagreements(locked, catalogue.folder)
-            yield from cuda_variant.faults_of(catalogue, locked, catalogue.folder)
-            yield from download_sizes.faults(locked, catalogue.folder)
-        case "os":
-            for lock in part.os_locks(catalogue):
-                if not os_lock.never_made(lock, catalogue.folder):
-                    yield from _reason(partial(_check_os, catalogue, lock))
-            yield from os_conflicts.disagreements(part.os_locks(catalogue), catalogue.folder)
-        case "archives":
-            for bases, platform in part.targets(catalogue):
-                yield from _reason(partial(_check_programs, catalogue, bases, platform))
-            if not part.named:
-                yield from _reason(partial(_check_sources, catalogue))
-        case _:
-            yield from _root_reasons(catalogue, part)
-
-
-def _root_reasons(catalogue: Catalogue, part: Part) -> Iterator[str]:
-    for bases, platform in part.targets(catalogue):
-        for role in bases.roots:
-            yield from _reason(partial(_check_root, catalogue, bases, role, platform))
-    for image in part.engine_images(catalogue):
-        if (ENGINE_IMAGES, image.name) in catalogue.pins.roots:
-            yield from _reason(partial(image_reference.pinned_engine, catalogue.pins, image))
-
-
-def _reason(question: Callable[[], object]) -> list[str]:
+def _failure(check: Callable[[], object]) -> tuple[str, ...]:
     try:
-        question()
+        check()
     except LockError as error:
-        return [str(error)]
-    return []
+        return (str(error),)
+    return ()
 
 
-def _check_os(catalogue: Catalogue, lock: OsLock) -> None:
+def _check_python(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+    folder, locks = catalogue.folder, selection.python_locks(catalogue)
+    existing = [lock for lock in locks if not python_lock.never_locked(lock, folder)]
+    messages = (
+        *python_lock.disagreements(existing, folder),
+        *cuda_variant.faults_of(catalogue, existing, folder),
+    )
+    for lock in locks:
+        if lock not in existing:
+            yield _never_made(LockKind.PYTHON, lock.path, _index_addresses(lock))
+            continue
+        reason = python_lock.stale_reason(lock, folder)
+        reasons = (*((reason,) if reason else ()), *(message for message in messages if lock.path in message))
+        yield _status(LockKind.PYTHON, lock.path, reasons, exists=(folder / lock.path).is_file())
+    sizes_file = folder / download_sizes.SIZES_FILE
+    faults = download_sizes.faults(existing, folder)
+    yield _status(LockKind.PYTHON, download_sizes.SIZES_FILE, faults, exists=sizes_file.is_file())
+
+
+def _index_addresses(lock: LockFile) -> str:
+    return ", ".join(sorted({address for _, address in lock.indexes}))
+
+
+def _check_os(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+    folder, locks = catalogue.folder, selection.os_locks(catalogue)
+    messages = os_conflicts.disagreements(locks, folder)
+    for lock in locks:
+        if os_lock.never_locked(lock, folder):
+            yield _never_made(LockKind.OS, lock.file, f"{lock.image}, {lock.origin}")
+            continue
+        reasons = (
+            *_failure(partial(_check_os_lock, catalogue, lock)),
+            *(message for message in messages if lock.file in message),
+        )
+        yield _status(LockKind.OS, lock.file, reasons, exists=(folder / lock.file).is_file())
+
+
+def _check_os_lock(catalogue: Catalogue, lock: OsLock) -> None:
     os_lock.read(lock, catalogue.folder)
     os_conflicts.check_image(lock, catalogue.folder, catalogue.pins)
 
 
-def _check_programs(catalogue: Catalogue, bases: Bases, platform: Platform) -> None:
-    programs.pinned(catalogue.pins, bases, platform)
-    for name in bases.toolchains:
-        if (bases.name, name, platform) in catalogue.pins.programs:
-            toolchains.pinned(catalogue.pins, bases, name, platform)
+def _check_archives(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+    for bases, platform in selection.targets(catalogue):
+        for name in bases.programs:
+            yield _check_program(catalogue, bases, name, platform)
+        for name in bases.toolchains:
+            yield _check_toolchain(catalogue, bases, name, platform)
+    if not selection.is_partial:
+        for name in catalogue.sources:
+            yield _check_source(catalogue, name)
+
+
+def _check_program(catalogue: Catalogue, bases: Bases, name: str, platform: Platform) -> LockStatus:
+    fault = programs.stale(catalogue.pins, bases, name, platform)
+    reasons = (f"{PINS_FILE} {fault}.\nPin it with: invoke lock --only archives",) if fault else ()
+    exists = (bases.name, name, platform) in catalogue.pins.programs
+    return _status(LockKind.ARCHIVES, _program_row(bases, name, platform), reasons, exists=exists)
+
+
+def _check_toolchain(catalogue: Catalogue, bases: Bases, name: str, platform: Platform) -> LockStatus:
+    """Return the state of a compiler's pin; only builds from sources need it."""
+    row = _program_row(bases, name, platform)
+    if (bases.name, name, platform) not in catalogue.pins.programs:
+        return _never_made(LockKind.ARCHIVES, row, bases.toolchains[name].address(platform))
+    reasons = _failure(partial(toolchains.pinned, catalogue.pins, bases, name, platform))
+    return _status(LockKind.ARCHIVES, row, reasons, exists=True)
+
+
+def _program_row(bases: Bases, name: str, platform: Platform) -> str:
+    return f"programs.{bases.name}.{name} for {platform.value}"
+
+
+def _check_source(catalogue: Catalogue, name: str) -> LockStatus:
+    """Return the state of a git source's pin; only builds from sources need it."""
+    source, pin = catalogue.sources[name], catalogue.pins.sources.get(name)
+    if pin is None:
+        return _never_made(LockKind.ARCHIVES, f"sources.{name}", f"{source.git} {source.ref}")
+    message = (
+        f"{PINS_FILE} is stale: it has sources.{name} of {pin.ref}, and {IMAGES_FILE} names {source.ref}.\n"
+        "Pin it with: invoke lock --only archives"
+    )
+    reasons = (message,) if pin.ref != source.ref else ()
+    return _status(LockKind.ARCHIVES, f"sources.{name}", reasons, exists=True)
+
+
+def _check_images(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+    platforms: dict[str, list[Platform]] = {}
+    for bases, platform in selection.targets(catalogue):
+        platforms.setdefault(bases.name, []).append(platform)
+    pins = catalogue.pins
+    for name, bases_platforms in platforms.items():
+        bases = catalogue.bases[name]
+        for role in bases.roots:
+            failures = (_failure(partial(_check_root, catalogue, bases, role, on)) for on in bases_platforms)
+            reasons = dict.fromkeys(reason for failure in failures for reason in failure)
+            yield _status(LockKind.IMAGES, f"roots.{name}.{role}", reasons, exists=(name, role) in pins.roots)
+    for image in selection.engine_images(catalogue):
+        row = f"roots.{ENGINE_IMAGES}.{image.name}"
+        if (ENGINE_IMAGES, image.name) not in pins.roots:
+            yield _never_made(LockKind.IMAGES, row, image_reference.engine_root(image).image)
+        else:
+            reasons = dict.fromkeys(_failure(partial(image_reference.pinned_engine, pins, image)))
+            yield _status(LockKind.IMAGES, row, reasons, exists=True)
 
 
 def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:
@@ -161,12 +253,10 @@ def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platfor
         catalogue.pins.root(bases.name, role, platform)
 
 
-def _check_sources(catalogue: Catalogue) -> None:
-    for name, source in catalogue.sources.items():
-        pin = catalogue.pins.sources.get(name)
-        if pin and pin.ref != source.ref:
-            message = (
-                f"{PINS_FILE} is stale: it has sources.{name} of {pin.ref}, and {IMAGES_FILE} names {source.ref}.\n"
-                "Pin it with: invoke lock --only archives"
-            )
-            raise LockError(message)
+CHECKS: dict[LockKind, Callable[[Catalogue, LockSelection], Iterator[LockStatus]]] = {
+    LockKind.ARCHIVES: _check_archives,
+    LockKind.OS: _check_os,
+    LockKind.IMAGES: _check_images,
+    LockKind.PYTHON: _check_python,
+}
+"""Kind -> the check of its locks."""

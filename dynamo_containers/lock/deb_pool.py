@@ -1,11 +1,12 @@
-"""Pool of locked .debs, from which locks can be built when no mirror has their versions.
+"""Pool of locked .debs, for builds when no mirror has their versions any more.
 
-The folder has the layout of the archives themselves, so it is of use behind a web server too.
+The folder has the layout of the archives, so a web server can serve it as a mirror.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
@@ -13,6 +14,7 @@ from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import Pin
 from dynamo_containers.prepare import programs
+from dynamo_containers.result import Result
 from dynamo_containers.upstream import deb_origins
 
 if TYPE_CHECKING:
@@ -24,39 +26,51 @@ if TYPE_CHECKING:
     from dynamo_containers.upstream.deb_origins import File
 
 
-def keep(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> str:
-    """Copy every locked .deb, those of the programs included, into a folder; say how many there are.
+@dataclass(frozen=True, kw_only=True)
+class PoolCopy:
+    """Result of `invoke lock --keep-pool`."""
+
+    folder: str
+    """Absolute path of the pool."""
+    packages: int
+    """Number of locked packages in it."""
+
+
+def copy_packages(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> Result:
+    """Copy every locked .deb, also those of the binaries, into a folder.
 
     Raises:
         LockError: a lock is missing or stale, or no source has a package any more; the message names them.
-        DownloadError: a package could not be fetched, or is not the locked one.
+        DownloadError: a package could not be downloaded, or is not the locked one.
     """
-    folder, wanted = catalogue.folder, tuple(locks)
+    folder, locks = catalogue.folder, tuple(locks)
     gone: list[str] = []
-    kept: set[Path] = set()
-    for lock in wanted:
+    copies: set[Path] = set()
+    for lock in locks:
         packages = os_lock.read(lock, folder)
-        missing = deb_origins.fetch_all(folder, lock.asked, packages, os_lock.moment_of(lock, folder))
+        missing = deb_origins.fetch_all(folder, lock.package_sources, packages, os_lock.locked_at(lock, folder))
         gone += [package.path for package in missing]
-        kept |= {_keep(folder, package, pool) for package in packages if package not in missing}
-    for bases, platform in {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in wanted}.values():
+        copies |= {_copy(folder, package, pool) for package in packages if package not in missing}
+    targets = {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in locks}
+    for bases, platform in targets.values():
         pins = programs.pinned(catalogue.pins, bases, platform).values()
-        for pin in (each for each in pins if isinstance(each, Pin)):  # a pool is of .debs
+        for pin in (pin for pin in pins if isinstance(pin, Pin)):  # a release archive is not a .deb
             if deb_origins.fetch_all(folder, bases, (pin,), pin.locked):
                 gone.append(pin.path)
             else:
-                kept.add(_keep(folder, pin, pool))
+                copies.add(_copy(folder, pin, pool))
     if gone:
         names = ", ".join(sorted(set(gone)))
         message = (
-            f"No source has these any more: {names}.\nThe other {len(kept)} packages are in {pool}. "
-            "Lock the current versions, then keep them: invoke lock --only os --only archives"
+            f"No source has these packages any more: {names}.\nThe other {len(copies)} packages are in {pool}. "
+            "Lock the current versions first, then run this again: invoke lock --only os --only archives"
         )
         raise LockError(message)
-    return f"{pool} has every locked package: {len(kept)}."
+    text = f"{pool} has every locked package: {len(copies)}."
+    return Result(text=text, data=PoolCopy(folder=str(pool), packages=len(copies)))
 
 
-def _keep(folder: Path, file: File, pool: Path) -> Path:
+def _copy(folder: Path, file: File, pool: Path) -> Path:
     target = pool / file.archive / file.path
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != file.sha256:
         with process.replace_file(target) as copy:

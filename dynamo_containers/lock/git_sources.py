@@ -19,58 +19,61 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import GitSource
 
 SECONDS = 8
-"""How long one repository may take to list a few names."""
+"""Timeout of one repository."""
 UPGRADE = "invoke lock --only archives --upgrade-all"
 
 
-def refresh(
+def pin_sources(
     sources: Mapping[str, GitSource],
     old: Mapping[str, PinnedSource],
     *,
     upgrade_all: bool,
     seconds: float = SECONDS,
 ) -> Outcome[str, PinnedSource]:
-    """Ask every repository at the same time; return the pins.
+    """Query every repository in parallel and return the pins.
 
     Raises:
-        LockError: a repository says that it has no such tag or branch, or it does not exist.
+        LockError: a repository does not exist, or it does not have the tag or branch.
     """
-    one = partial(_refresh, old=old, upgrade_all=upgrade_all, seconds=seconds)
+    pin_source = partial(_pin_source, old=old, upgrade_all=upgrade_all, seconds=seconds)
     with ThreadPoolExecutor(max(1, len(sources))) as pool:
-        made = tuple(pool.map(one, sources.keys(), sources.values()))
+        outcomes = tuple(pool.map(pin_source, sources.keys(), sources.values()))
     return Outcome(
-        pins={name: pin for each in made for name, pin in each.pins.items()},
-        said=tuple(line for each in made for line in each.said),
-        unreachable=tuple(row for each in made for row in each.unreachable),
+        pins={name: pin for outcome in outcomes for name, pin in outcome.pins.items()},
+        said=tuple(line for outcome in outcomes for line in outcome.said),
+        unreachable=tuple(row for outcome in outcomes for row in outcome.unreachable),
     )
 
 
-def _refresh(
+def _pin_source(
     name: str, source: GitSource, *, old: Mapping[str, PinnedSource], upgrade_all: bool, seconds: float
 ) -> Outcome[str, PinnedSource]:
     before = old.get(name)
     try:
         commit = _commit(name, source, seconds)
     except UnreachableError as error:
-        stays = old_pin((before.commit,), before.ref) if before else NOT_LOCKED
-        missing = Unreached(what=f"sources.{name}", asked=source.git, why=str(error), kept=stays)
-        return Outcome(pins={name: before} if before else {}, unreachable=(missing,))
+        old_text = old_pin((before.commit,), before.ref) if before else NOT_LOCKED
+        row = Unreached(what=f"sources.{name}", asked=source.git, why=str(error), kept=old_text)
+        return Outcome(pins={name: before} if before else {}, unreachable=(row,))
     if before and before.ref == source.ref and before.commit != commit and not upgrade_all:
-        said = f"{source.git}: {source.ref} is now {commit}; take it with: {UPGRADE}"
-        return Outcome(pins={name: before}, said=(said,))
+        note = f"{source.git}: {source.ref} is now {commit}; upgrade with: {UPGRADE}"
+        return Outcome(pins={name: before}, said=(note,))
     pin = PinnedSource(ref=source.ref, commit=commit)
-    said = f"sources.{name}: {source.ref} of {source.git} is pinned to {commit}"
-    return Outcome(pins={name: pin}, said=() if pin == before else (said,))
+    note = f"sources.{name}: {source.ref} of {source.git} is pinned to {commit}"
+    return Outcome(pins={name: pin}, said=() if pin == before else (note,))
 
 
 def _commit(name: str, source: GitSource, seconds: float) -> str:
     try:
-        listed = git.list_remote(mirrors.here().address(source.git), source.ref, seconds)
+        references = git.list_remote(mirrors.here().address(source.git), source.ref, seconds)
     except git.NoRepositoryError:
-        message = f"sources.{name}: there is no repository {source.git}.\nCorrect it in {IMAGES_FILE}."
+        message = f"sources.{name}: the repository {source.git} does not exist.\nCorrect it in {IMAGES_FILE}."
         raise LockError(message) from None
-    commit = git.commit_of(listed, source.ref)
+    commit = git.commit_of(references, source.ref)
     if not commit:
-        message = f"sources.{name}: {source.git} has no tag or branch {source.ref}.\nName another in {IMAGES_FILE}."
+        message = (
+            f"sources.{name}: {source.git} does not have a tag or branch {source.ref}.\n"
+            f"Choose another in {IMAGES_FILE}."
+        )
         raise LockError(message)
     return commit

@@ -1,6 +1,6 @@
-"""Digests of root images in registries; a pin whose reference did not change stays.
+"""Digests of root images in registries; a pin does not change while its reference is the same.
 
-A row is pinned as a whole: its index and every platform, or nothing.
+An image is pinned completely (its index and every platform) or not at all.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ UPGRADE = "invoke lock --only images --upgrade-all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One root image that a registry has."""
+class RegistryImage:
+    """A root image in a registry."""
 
     bases: str
     role: str
@@ -39,95 +39,100 @@ class Row:
     platforms: tuple[Platform, ...]
 
     def __str__(self) -> str:
-        """Return the row's name in pins.toml."""
+        """Return its name in pins.toml."""
         return f"roots.{self.bases}.{self.role}"
 
 
-def refresh(
-    client: Client, rows: Iterable[Row], old: Roots, *, upgrade_all: bool
+def pin_images(
+    client: Client, images: Iterable[RegistryImage], old: Roots, *, upgrade_all: bool
 ) -> Outcome[tuple[str, str], PinnedRoot]:
-    """Ask for every row at the same time; return their pins.
+    """Query the registries for all images in parallel and return their pins.
 
     Raises:
-        LockError: a registry says that it has no such tag, digest or platform.
+        LockError: a registry does not have a tag, digest or platform.
     """
-    rows = tuple(rows)
-    one = partial(_refresh, client, old, upgrade_all=upgrade_all)
-    with ThreadPoolExecutor(max(1, len(rows))) as pool:
-        made = tuple(pool.map(one, rows))
+    images = tuple(images)
+    pin_image = partial(_pin_image, client, old, upgrade_all=upgrade_all)
+    with ThreadPoolExecutor(max(1, len(images))) as pool:
+        outcomes = tuple(pool.map(pin_image, images))
     return Outcome(
-        pins={key: pin for each in made for key, pin in each.pins.items()},
-        said=tuple(line for each in made for line in each.said),
-        unreachable=tuple(line for each in made for line in each.unreachable),
+        pins={key: pin for outcome in outcomes for key, pin in outcome.pins.items()},
+        said=tuple(line for outcome in outcomes for line in outcome.said),
+        unreachable=tuple(line for outcome in outcomes for line in outcome.unreachable),
     )
 
 
-def _refresh(client: Client, old: Roots, row: Row, *, upgrade_all: bool) -> Outcome[tuple[str, str], PinnedRoot]:
-    before = old.get((row.bases, row.role))
-    known = before if before and before.image == row.root.image else None
+def _pin_image(
+    client: Client, old: Roots, image: RegistryImage, *, upgrade_all: bool
+) -> Outcome[tuple[str, str], PinnedRoot]:
+    before = old.get((image.bases, image.role))
+    current = before if before and before.image == image.root.image else None
+    pin_root = _pin_per_platform if image.root.split else _pin_index
     try:
-        pin, said = (_split if row.root.split else _whole)(client, row, known, upgrade_all=upgrade_all)
+        pin, notes = pin_root(client, image, current, upgrade_all=upgrade_all)
     except UnreachableError as error:
-        stays = old_pin(digests(before), before.image or "a bootstrapped image") if before else NOT_LOCKED
-        missing = Unreached(what=str(row), asked=row.root.image, why=str(error), kept=stays)
-        return Outcome(pins={(row.bases, row.role): before} if before else {}, unreachable=(missing,))
+        old_text = old_pin(digests(before), before.image or "a bootstrapped image") if before else NOT_LOCKED
+        row = Unreached(what=str(image), asked=image.root.image, why=str(error), kept=old_text)
+        return Outcome(pins={(image.bases, image.role): before} if before else {}, unreachable=(row,))
     if not before or digests(before) != digests(pin):
-        said = (f"{row}: {row.root.image} is pinned to {', '.join(digests(pin))}", *said)
-    return Outcome(pins={(row.bases, row.role): pin}, said=said)
+        notes = (f"{image}: {image.root.image} is pinned to {', '.join(digests(pin))}", *notes)
+    return Outcome(pins={(image.bases, image.role): pin}, said=notes)
 
 
 def digests(pin: PinnedRoot) -> tuple[str, ...]:
-    """Return what a pin is by content: one index, or an image for each platform."""
+    """Return the digests of a pin: of one index, or of an image per platform."""
     return (pin.index,) if pin.index else tuple(dict.fromkeys(pin.platforms.values()))
 
 
-def _whole(
-    client: Client, row: Row, known: PinnedRoot | None, *, upgrade_all: bool
+def _pin_index(
+    client: Client, image: RegistryImage, current: PinnedRoot | None, *, upgrade_all: bool
 ) -> tuple[PinnedRoot, tuple[str, ...]]:
     """Pin one index over all platforms."""
-    found, said = _settled(client, row, row.root.image, known.index if known else "", upgrade_all=upgrade_all)
-    for platform in row.platforms:
-        if platform not in found.platforms:
-            has = ", ".join(each.value for each in found.platforms) or "one platform, and is no index"
+    index, notes = _resolve(client, image, image.root.image, current.index if current else "", upgrade_all=upgrade_all)
+    for platform in image.platforms:
+        if platform not in index.platforms:
+            available = ", ".join(other.value for other in index.platforms) or "one platform and is not an index"
             message = (
-                f"{row}: {row.root.image} is not for {platform.value}: it has {has}.\nName another in {IMAGES_FILE}."
+                f"{image}: {image.root.image} is not available for {platform.value}: it has {available}.\n"
+                f"Choose another image in {IMAGES_FILE}."
             )
             raise LockError(message)
-    manifests = {platform: found.platforms[platform] for platform in row.platforms}
-    return PinnedRoot(image=row.root.image, index=found.digest, platforms=manifests), said
+    manifests = {platform: index.platforms[platform] for platform in image.platforms}
+    return PinnedRoot(image=image.root.image, index=index.digest, platforms=manifests), notes
 
 
-def _split(
-    client: Client, row: Row, known: PinnedRoot | None, *, upgrade_all: bool
+def _pin_per_platform(
+    client: Client, image: RegistryImage, current: PinnedRoot | None, *, upgrade_all: bool
 ) -> tuple[PinnedRoot, tuple[str, ...]]:
-    """Pin an image of its own for each platform."""
-    pinned = known.platforms if known else {}
-    one = partial(_settled, client, row, upgrade_all=upgrade_all)
-    with ThreadPoolExecutor(len(row.platforms)) as pool:
-        references = [row.root.reference(platform) for platform in row.platforms]
-        found = tuple(pool.map(one, references, [pinned.get(platform, "") for platform in row.platforms]))
-    manifests = {platform: image.digest for platform, (image, _) in zip(row.platforms, found, strict=True)}
-    said = tuple(line for _, lines in found for line in lines)
-    return PinnedRoot(image=row.root.image, index="", platforms=manifests), said
+    """Pin a separate image for each platform."""
+    pinned = current.platforms if current else {}
+    resolve = partial(_resolve, client, image, upgrade_all=upgrade_all)
+    with ThreadPoolExecutor(len(image.platforms)) as pool:
+        references = [image.root.reference(platform) for platform in image.platforms]
+        old_digests = [pinned.get(platform, "") for platform in image.platforms]
+        resolved = tuple(pool.map(resolve, references, old_digests))
+    manifests = {platform: manifest.digest for platform, (manifest, _) in zip(image.platforms, resolved, strict=True)}
+    notes = tuple(note for _, platform_notes in resolved for note in platform_notes)
+    return PinnedRoot(image=image.root.image, index="", platforms=manifests), notes
 
 
-def _settled(
-    client: Client, row: Row, reference: str, pinned: str, *, upgrade_all: bool
+def _resolve(
+    client: Client, image: RegistryImage, reference: str, pinned: str, *, upgrade_all: bool
 ) -> tuple[Found, tuple[str, ...]]:
-    """Return what a reference is pinned to from now on, and what is to be said of it."""
-    now = _required(client, row, reference)
-    if not pinned or upgrade_all or now.digest == pinned:
-        return now, ()
-    still = _required(client, row, f"{image_reference.repository(reference)}@{pinned}")
-    return still, (f"{reference}: the tag is now {now.digest}; take it with: {UPGRADE}",)
+    """Return the manifest to pin a reference to, and notes about it."""
+    tagged = _require(client, image, reference)
+    if not pinned or upgrade_all or tagged.digest == pinned:
+        return tagged, ()
+    old = _require(client, image, f"{image_reference.repository(reference)}@{pinned}")
+    return old, (f"{reference}: the tag is now {tagged.digest}; upgrade with: {UPGRADE}",)
 
 
-def _required(client: Client, row: Row, reference: str) -> Found:
-    found = registry.look(client, reference)
-    if found is None:
+def _require(client: Client, image: RegistryImage, reference: str) -> Found:
+    manifest = registry.look(client, reference)
+    if manifest is None:
         message = (
-            f"{row}: the registry says that there is no {reference}.\n"
-            f"Name another tag in {IMAGES_FILE}, or if only the pinned digest is gone take the tag's: {UPGRADE}"
+            f"{image}: the registry does not have {reference}.\n"
+            f"Choose another tag in {IMAGES_FILE}, or if only the pinned digest is gone, pin the tag again: {UPGRADE}"
         )
         raise LockError(message)
-    return found
+    return manifest

@@ -1,4 +1,4 @@
-"""Pins of registries, release pages and git repositories, all queried at the same time."""
+"""Pins of root images, release archives and git sources, all queried in parallel."""
 
 from __future__ import annotations
 
@@ -7,91 +7,93 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import image_reference
+from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES
-from dynamo_containers.lock import archives as lock_archives
-from dynamo_containers.lock import git_sources
-from dynamo_containers.lock import images as lock_images
-from dynamo_containers.lock.selection import platforms
+from dynamo_containers.lock import archives, git_sources, images
+from dynamo_containers.lock.selection import locked_platforms
 from dynamo_containers.upstream.registry import Client
 from dynamo_containers.upstream.unreachable import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.pins import Pin, PinnedRoot, PinnedSource, Pins, ReleasePin
-    from dynamo_containers.lock.selection import Part
+    from dynamo_containers.lock.selection import LockSelection
     from dynamo_containers.platforms import Platform
     from dynamo_containers.upstream.unreachable import Unreached
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outside:
-    """The pins with what was learnt, what a person is to be told, and who could not be asked."""
+class RemotePins:
+    """Updated pins."""
 
     pins: Pins
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
+    """New pins, and tags that moved since they were pinned."""
     unreachable: tuple[Unreached, ...]
+    """Inputs that could not be queried; their pins did not change."""
 
 
-def refresh(catalogue: Catalogue, kinds: Collection[str], part: Part, old: Pins, *, upgrade_all: bool) -> Outside:
-    """Ask for what is meant; everything else keeps its pin.
+def update(catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade_all: bool) -> RemotePins:
+    """Query the selected inputs; the other pins do not change.
 
     Raises:
-        LockError: somebody says that there is no such tag, digest, file or commit.
+        LockError: a tag, digest, file or commit does not exist.
         UsageError: a release archive lacks a file that images.toml takes from it.
     """
     with ThreadPoolExecutor(3) as pool:
-        roots = pool.submit(_roots, catalogue, part, old, asked="images" in kinds, upgrade_all=upgrade_all)
-        programs = pool.submit(_programs, catalogue, part, old, asked="archives" in kinds)
-        sources = pool.submit(_sources, catalogue, part, old, asked="archives" in kinds, upgrade_all=upgrade_all)
-    images, archives, commits = roots.result(), programs.result(), sources.result()
-    return Outside(
+        root_query = pool.submit(_roots, catalogue, selection, old, upgrade_all=upgrade_all)
+        program_query = pool.submit(_programs, catalogue, selection, old)
+        source_query = pool.submit(_sources, catalogue, selection, old, upgrade_all=upgrade_all)
+    roots, programs, sources = root_query.result(), program_query.result(), source_query.result()
+    return RemotePins(
         pins=replace(
             old,
-            roots={**old.roots, **images.pins},
-            programs={**old.programs, **archives.pins},
-            sources={**old.sources, **commits.pins},
+            roots={**old.roots, **roots.pins},
+            programs={**old.programs, **programs.pins},
+            sources={**old.sources, **sources.pins},
         ),
-        said=(*images.said, *archives.said, *commits.said),
-        unreachable=(*images.unreachable, *archives.unreachable, *commits.unreachable),
+        notes=(*roots.said, *programs.said, *sources.said),
+        unreachable=(*roots.unreachable, *programs.unreachable, *sources.unreachable),
     )
 
 
 def _roots(
-    catalogue: Catalogue, part: Part, old: Pins, *, asked: bool, upgrade_all: bool
+    catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade_all: bool
 ) -> Outcome[tuple[str, str], PinnedRoot]:
-    # For all its platforms, although one may be meant: a root image is pinned as a whole.
+    if LockKind.IMAGES not in selection.kinds:
+        return Outcome(pins={})
+    # For all its platforms, even if one is selected: a root image is pinned completely.
     rows = {
-        (bases.name, role): lock_images.Row(
-            bases=bases.name, role=role, root=root, platforms=platforms(catalogue, bases.name)
+        (bases.name, role): images.RegistryImage(
+            bases=bases.name, role=role, root=root, platforms=locked_platforms(catalogue, bases.name)
         )
-        for bases, _ in part.targets(catalogue)
+        for bases, _ in selection.targets(catalogue)
         for role, root in bases.pulled.items()
     }
-    for image in part.engine_images(catalogue):
+    for image in selection.engine_images(catalogue):
         key = ENGINE_IMAGES, image.name
         root = image_reference.engine_root(image)
-        rows[key] = lock_images.Row(bases=key[0], role=key[1], root=root, platforms=image.platforms)
-    if not asked or not rows:
+        rows[key] = images.RegistryImage(bases=key[0], role=key[1], root=root, platforms=image.platforms)
+    if not rows:
         return Outcome(pins={})
     from dynamo_containers import engine
 
     client = Client(buildx=engine.client_buildx(catalogue.folder))
-    return lock_images.refresh(client, rows.values(), old.roots, upgrade_all=upgrade_all)
+    return images.pin_images(client, rows.values(), old.roots, upgrade_all=upgrade_all)
 
 
 def _programs(
-    catalogue: Catalogue, part: Part, old: Pins, *, asked: bool
+    catalogue: Catalogue, selection: LockSelection, old: Pins
 ) -> Outcome[tuple[str, str, Platform], Pin | ReleasePin]:
-    targets = part.targets(catalogue)
-    return lock_archives.refresh(catalogue.folder, targets, old) if asked else Outcome(pins={})
+    if LockKind.ARCHIVES not in selection.kinds:
+        return Outcome(pins={})
+    return archives.pin_archives(catalogue.folder, selection.targets(catalogue), old)
 
 
 def _sources(
-    catalogue: Catalogue, part: Part, old: Pins, *, asked: bool, upgrade_all: bool
+    catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade_all: bool
 ) -> Outcome[str, PinnedSource]:
-    # They are of no image, bases or platform, so they are meant where none is named.
-    if not asked or part.named:
+    # A source has no image, bases or platform, so these options leave it out.
+    if LockKind.ARCHIVES not in selection.kinds or selection.is_partial:
         return Outcome(pins={})
-    return git_sources.refresh(catalogue.sources, old.sources, upgrade_all=upgrade_all)
+    return git_sources.pin_sources(catalogue.sources, old.sources, upgrade_all=upgrade_all)

@@ -1,12 +1,12 @@
-"""`invoke lock`: refresh every kind of pin, in order.
+"""`invoke lock`: update every kind of lock, in order.
 
-First those who may say that something does not exist (registries, release pages, repositories), so that nothing is half
-done then. The rest is in the order of the stages: the programs and OS packages of the root images, the digests these
-give, then Python. lock_check is `invoke lock --check`.
+Registries, release archives and git repositories come first: where they report that something does not exist, nothing
+is written. The rest follows the stages: binaries and OS packages of root images, their digests, then Python packages.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,179 +17,236 @@ from dynamo_containers import process
 from dynamo_containers.errors import LockError, UnreachableError, UsageError
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.kinds import LockKind
+from dynamo_containers.facts.locks.moves import Move  # noqa: TC001 - msgspec reads the types
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, Pins, load_pins, render
 from dynamo_containers.lock import remote_pins
-from dynamo_containers.lock.os import debian as os_debian
-from dynamo_containers.lock.os import on_image as os_on_image
-from dynamo_containers.lock.selection import EVERYTHING, Part, kinds, os_locks, platforms, root_locks
+from dynamo_containers.lock.os import debian, on_image
+from dynamo_containers.lock.python.report import UnsharedPackage, unknown_sizes_table, unshared_table
+from dynamo_containers.lock.selection import ALL_LOCKS, locked_platforms, os_locks, root_locks
 from dynamo_containers.prepare import oci_layout, root_images
+from dynamo_containers.result import Result
 from dynamo_containers.upstream import unreachable
+from dynamo_containers.upstream.unreachable import Unreached  # noqa: TC001 - msgspec reads the types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.os_lock import OsLock
+    from dynamo_containers.facts.locks.python_lock import LockFile
+    from dynamo_containers.lock.python.update import PythonUpdate
+    from dynamo_containers.lock.selection import LockSelection
     from dynamo_containers.platforms import Platform
-    from dynamo_containers.upstream.unreachable import Unreached
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What moved, as a person reads it in a terminal and in a pull request, and who could not be asked."""
+class LockUpdate:
+    """Result of `invoke lock`."""
 
-    terminal: str
-    markdown: str
-    unreachable: tuple[Unreached, ...] = ()
+    kinds: tuple[LockKind, ...]
+    """Kinds of locks that were selected."""
+    moves: tuple[Move, ...]
+    """Packages that moved."""
+    notes: tuple[str, ...]
+    """New pins of root images, archives and git sources, and tags that moved since they were pinned."""
+    unshared: tuple[UnsharedPackage, ...]
+    """Packages that images should share but do not."""
+    unknown_sizes: tuple[tuple[str, str], ...]
+    """(pin, lock) whose download size the index does not state."""
+    unreachable: tuple[Unreached, ...]
+    """Inputs that could not be queried; their pins did not change."""
+    files: tuple[str, ...]
+    """Files of the checkout that were added, changed or removed."""
 
 
-def refresh(
+def update(
     catalogue: Catalogue,
-    words: Collection[str] = (),
+    selection: LockSelection = ALL_LOCKS,
     upgrade: Collection[str] = (),
     *,
-    part: Part = EVERYTHING,
     upgrade_all: bool = False,
-) -> Report:
-    """Write the pins of the kinds that were asked for; return what moved.
+    report: str | None = None,
+) -> Result:
+    """Update the selected locks; with `report`, also write the changes into that file, as Markdown.
 
-    Python locks, root images of registries and sources move only where their inputs changed or an upgrade is asked for;
-    a distribution's mirror has one version of each package, so locking the OS means taking that one.
-    """
-    asked = kinds(words)
-    wanted = part.python_locks(catalogue) if "python" in asked else ()
-    _check_the_rest(catalogue, asked, part)
-    learnt = remote_pins.refresh(catalogue, asked, part, _pins(catalogue.folder), upgrade_all=upgrade_all)
-    missing = list(learnt.unreachable)
-    moved = _refresh_system(catalogue, asked, part, learnt.pins)
-    if "os" in asked:
-        # On root images as they are pinned by now; nothing is bootstrapped from these locks.
-        above, unasked = os_on_image.refresh(catalogue.folder, _on_images(catalogue, part), _pins(catalogue.folder))
-        moved, missing = (*moved, *above), [*missing, *unasked]
-    terminal = ["\n".join(learnt.said)] if learnt.said else []
-    markdown = ["".join(f"- {line}\n" for line in learnt.said).rstrip()] if learnt.said else []
-    if {"os", "archives"} & set(asked):
-        terminal.append(lock_moves.text(moved))
-        markdown.append(lock_moves.markdown(moved).rstrip())
-    if "python" in asked:
-        from dynamo_containers.facts.locks import python_moves
-        from dynamo_containers.lock.python import schedule as python_schedule
-        from dynamo_containers.lock.python import update as python_update
-
-        before = python_schedule.cooled(catalogue, datetime.now(UTC))
-        wish = python_schedule.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        outcome = python_update.refresh(catalogue, wanted, wish)
-        tables = (
-            python_moves.report(outcome.moves),
-            python_moves.unlike(outcome.unlike),
-            python_moves.unstated(outcome.unstated),
-        )
-        terminal += filter(None, tables)
-        markdown += filter(None, tables)
-        missing += outcome.unreachable
-    return Report(terminal="\n\n".join(terminal), markdown="\n\n".join(markdown), unreachable=tuple(missing))
-
-
-def publish(report: Report, file: str | None) -> None:
-    """Print what moved, and write it as Markdown where that is wanted.
+    Python locks, root images of registries and git sources move only where their inputs changed or an upgrade is
+    requested. The mirror of a distribution has one version of each package, so its locks always move to that version.
+    The exit code is 10 where something was unreachable; everything else is updated then.
 
     Raises:
-        UnreachableError: with a table of those who could not be asked.
+        UsageError: an option is invalid.
+        LockError, DownloadError, CommandFailedError: a lock cannot be updated.
     """
-    print(report.terminal or "Root images were looked at; nothing else was asked for.", flush=True)
-    if file:
-        process.write(
-            process.Document(path=Path(file).absolute(), text=f"# What the locks moved\n\n{report.markdown}\n")
-        )
-    if report.unreachable:
-        raise UnreachableError(unreachable.message(report.unreachable))
+    before = _digests(catalogue.folder)
+    changes = _update(catalogue, selection, upgrade, upgrade_all=upgrade_all)
+    after = _digests(catalogue.folder)
+    files = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    changes = replace(changes, files=tuple(files))
+    if report:
+        text = f"# Changes of the locks\n\n{changes_text(changes)}\n"
+        process.write(process.Document(path=Path(report).absolute(), text=text))
+    return update_result(changes)
 
 
-def _check_the_rest(catalogue: Catalogue, asked: Collection[str], part: Part) -> None:
-    """Refuse, before anything is written, what could not be finished.
+def update_result(changes: LockUpdate) -> Result:
+    """Return the changes as a result; its exit code is 10 where something was unreachable."""
+    text = changes_text(changes)
+    if not changes.unreachable:
+        return Result(text=text, data=changes)
+    text = f"{text}\n\n{unreachable.message(changes.unreachable)}"
+    return Result(text=text, data=changes, exit_code=UnreachableError.exit_code)
 
-    When a package moves, so does the epoch, and all root images are made anew: those that are meant, and the rest.
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (*(folder / "constraints").glob("*"), folder / PINS_FILE)
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+    }
+
+
+def _update(
+    catalogue: Catalogue, selection: LockSelection, upgrade: Collection[str], *, upgrade_all: bool
+) -> LockUpdate:
+    python_locks = selection.python_locks(catalogue)  # a wrong option is refused before anything is written
+    _check_other_roots(catalogue, selection)
+    remote = remote_pins.update(catalogue, selection, _pins(catalogue.folder), upgrade_all=upgrade_all)
+    moves = _update_roots(catalogue, selection, remote.pins)
+    # On root images as they are pinned by now; nothing is bootstrapped from these locks.
+    moves_on_images, unreachable_images = on_image.update_locks(
+        catalogue.folder, _locks_on_images(catalogue, selection), _pins(catalogue.folder)
+    )
+    changes = LockUpdate(
+        kinds=tuple(selection.kinds),
+        moves=(*moves, *moves_on_images),
+        notes=remote.notes,
+        unshared=(),
+        unknown_sizes=(),
+        unreachable=(*remote.unreachable, *unreachable_images),
+        files=(),
+    )
+    if not python_locks:
+        return changes
+    python = _update_python(catalogue, python_locks, upgrade, upgrade_all=upgrade_all)
+    return replace(
+        changes,
+        moves=(*changes.moves, *python.moves),
+        unshared=python.unshared,
+        unknown_sizes=python.unknown_sizes,
+        unreachable=(*changes.unreachable, *python.unreachable),
+    )
+
+
+def _update_python(
+    catalogue: Catalogue, locks: Iterable[LockFile], upgrade: Collection[str], *, upgrade_all: bool
+) -> PythonUpdate:
+    from dynamo_containers.lock.python import schedule
+    from dynamo_containers.lock.python import update as python_update
+
+    limit = schedule.cooldown_limit(catalogue, datetime.now(UTC))
+    options = schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=limit)
+    return python_update.update_locks(catalogue, locks, options)
+
+
+def changes_text(changes: LockUpdate) -> str:
+    """Return the changes as Markdown that is readable at a terminal."""
+    sections = ["\n".join(f"- {note}" for note in changes.notes)] if changes.notes else []
+    if not sections or set(changes.kinds) != {LockKind.IMAGES}:  # of root images, the notes are all there is to report
+        sections.append(lock_moves.report(changes.moves))
+    sections += filter(None, (unshared_table(changes.unshared), unknown_sizes_table(changes.unknown_sizes)))
+    return "\n\n".join(sections)
+
+
+def _check_other_roots(catalogue: Catalogue, selection: LockSelection) -> None:
+    """Refuse, before anything is written, an update that could not be completed.
+
+    When a package moves, the epoch moves too, and every root image is rebuilt: also those that are not selected.
     """
-    meant = _of_roots(catalogue, part) if "os" in asked else ()
-    if meant or ("archives" in asked and any(bases.packaged for bases, _ in part.targets(catalogue))):
+    selected = _locks_of_roots(catalogue, selection)
+    has_packaged = any(bases.packaged for bases, _ in selection.targets(catalogue))
+    if selected or (LockKind.ARCHIVES in selection.kinds and has_packaged):
         for lock in root_locks(catalogue):
-            if lock not in meant:
+            if lock not in selected:
                 os_lock.read(lock, catalogue.folder)
 
 
-def _of_roots(catalogue: Catalogue, part: Part) -> tuple[OsLock, ...]:
-    """Return what is meant of the locks that root images are bootstrapped from, and of the sets on those."""
-    return tuple(lock for lock in part.os_locks(catalogue) if not lock.image)
+def _locks_of_roots(catalogue: Catalogue, selection: LockSelection) -> tuple[OsLock, ...]:
+    """Return the selected locks that root images are bootstrapped from, and of the sets on those."""
+    return tuple(lock for lock in selection.os_locks(catalogue) if not lock.image)
 
 
-def _on_images(catalogue: Catalogue, part: Part) -> tuple[OsLock, ...]:
-    """Return what is meant of the locks on root images of registries."""
-    return tuple(lock for lock in part.os_locks(catalogue) if lock.image)
+def _locks_on_images(catalogue: Catalogue, selection: LockSelection) -> tuple[OsLock, ...]:
+    """Return the selected locks on root images of registries."""
+    return tuple(lock for lock in selection.os_locks(catalogue) if lock.image)
 
 
-def _refresh_system(catalogue: Catalogue, asked: Collection[str], part: Part, old: Pins) -> tuple[Move, ...]:
-    """Take what the mirror has of what is meant, make the root images that depend on it, and write the pins."""
-    targets = part.targets(catalogue)
-    now = os_debian.programs_now(catalogue.folder, targets, old.programs) if "archives" in asked else {}
-    moved_os = os_debian.refresh(catalogue.folder, _of_roots(catalogue, part)) if "os" in asked else ()
-    moved = (*moved_os, *os_debian.program_moves(old.programs, {**old.programs, **now}))
-    pins = _named(catalogue, asked, replace(old, programs={**old.programs, **now}))
-    wanted: tuple[OsLock, ...] = ()
-    if moved or not old.epoch:
-        # A root image of another epoch has other bytes: until the new ones are made, none is pinned.
-        pulled = {key: root for key, root in pins.roots.items() if root.image}
-        pins = replace(pins, epoch=int(time.time()), roots=pulled)
-    if moved:
-        wanted = root_locks(catalogue)
-    elif {"os", "images"} & set(asked):
-        bases = {bases.name for bases, _ in targets}
-        wanted = tuple(lock for lock in root_locks(catalogue) if lock.bases.name in bases)
-    # Before the minutes that root images take: interrupted there, the next run goes on from this epoch.
-    _write(catalogue, pins)
-    if wanted:
-        _write(catalogue, replace(pins, roots={**pins.roots, **_roots(catalogue, wanted, pins.epoch)}))
-    return moved
+def _update_roots(catalogue: Catalogue, selection: LockSelection, old: Pins) -> tuple[Move, ...]:
+    """Lock the packages that the mirror has now, bootstrap the root images that depend on them, and write the pins."""
+    kinds, folder = selection.kinds, catalogue.folder
+    targets = selection.targets(catalogue)
+    current = debian.current_programs(folder, targets, old.programs) if LockKind.ARCHIVES in kinds else {}
+    program_pins = {**old.programs, **current}
+    moves = (
+        *debian.update_locks(folder, _locks_of_roots(catalogue, selection)),
+        *debian.program_moves(old.programs, program_pins),
+    )
+    pins = _without_removed_rows(catalogue, kinds, replace(old, programs=program_pins))
+    locks: tuple[OsLock, ...] = ()
+    if moves or not old.epoch:
+        # A root image of another epoch has other bytes: none is pinned until the new ones exist.
+        registry_roots = {key: root for key, root in pins.roots.items() if root.image}
+        pins = replace(pins, epoch=int(time.time()), roots=registry_roots)
+    if moves:
+        locks = root_locks(catalogue)
+    elif {LockKind.OS, LockKind.IMAGES} & set(kinds):
+        selected_bases = {bases.name for bases, _ in targets}
+        locks = tuple(lock for lock in root_locks(catalogue) if lock.bases.name in selected_bases)
+    # Before the minutes that root images take: after an interruption, the next run continues from this epoch.
+    _write_pins(catalogue, pins)
+    if locks:
+        _write_pins(catalogue, replace(pins, roots={**pins.roots, **_bootstrap(catalogue, locks, pins.epoch)}))
+    return moves
 
 
-def _named(catalogue: Catalogue, asked: Collection[str], pins: Pins) -> Pins:
-    """Return the pins without those of what images.toml no longer names, for the kinds that are asked for."""
-    bases = catalogue.bases
-    if "archives" in asked:
-        targets = [(each, platform) for each in bases.values() for platform in platforms(catalogue, each.name)]
+def _without_removed_rows(catalogue: Catalogue, kinds: Collection[LockKind], pins: Pins) -> Pins:
+    """Return the pins without those of rows that images.toml no longer has, for the selected kinds."""
+    if LockKind.ARCHIVES in kinds:
         rows = {
-            (each.name, name, platform) for each, platform in targets for name in (*each.programs, *each.toolchains)
+            (bases.name, name, platform)
+            for bases in catalogue.bases.values()
+            for platform in locked_platforms(catalogue, bases.name)
+            for name in (*bases.programs, *bases.toolchains)
         }
         pins = replace(
             pins,
             programs={key: pin for key, pin in pins.programs.items() if key in rows},
             sources={name: pin for name, pin in pins.sources.items() if name in catalogue.sources},
         )
-    if "images" in asked:
-        roles = {(each.name, role) for each in bases.values() for role in each.roots}
-        # Kept for as long as the row names it: back to the other way and again is no reason to ask the registry.
+    if LockKind.IMAGES in kinds:
+        roles = {(bases.name, role) for bases in catalogue.bases.values() for role in bases.roots}
+        # Kept while the row names it: a switch to wheels and back is no reason to query the registry again.
         roles |= {(ENGINE_IMAGES, image.name) for image in catalogue.images.values() if image.engine_image}
         pins = replace(pins, roots={key: root for key, root in pins.roots.items() if key in roles})
     return pins
 
 
-def _write(catalogue: Catalogue, pins: Pins) -> None:
+def _write_pins(catalogue: Catalogue, pins: Pins) -> None:
     process.write(process.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
 
 
-def keep_pool(catalogue: Catalogue, folder: str) -> str:
-    """Copy every locked .deb into a folder; see `deb_pool.keep`.
+def keep_pool(catalogue: Catalogue, folder: str) -> Result:
+    """Copy every locked .deb into a folder; see `deb_pool.copy_packages`.
 
     Raises:
-        UsageError: no folder is named.
+        UsageError: the folder is empty text.
     """
     from dynamo_containers.lock import deb_pool
 
     if not folder:
-        message = "--keep-pool names no folder."
+        message = "--keep-pool needs a folder."
         raise UsageError(message)
-    made = [lock for lock in os_locks(catalogue) if not os_lock.never_made(lock, catalogue.folder)]
-    return deb_pool.keep(catalogue, made, Path(folder).absolute())
+    locks = [lock for lock in os_locks(catalogue) if not os_lock.never_locked(lock, catalogue.folder)]
+    return deb_pool.copy_packages(catalogue, locks, Path(folder).absolute())
 
 
 def _pins(folder: Path) -> Pins:
@@ -199,14 +256,14 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _roots(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], PinnedRoot]:
-    made: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
+def _bootstrap(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], PinnedRoot]:
+    roots: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
     for lock, root in root_images.ensure_all(catalogue.folder, locks, epoch):
-        made.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
+        roots.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: PinnedRoot(
             index=oci_layout.write_index(catalogue.folder, images),
             platforms={platform: root.digest for platform, root in images.items()},
         )
-        for key, images in made.items()
+        for key, images in roots.items()
     }

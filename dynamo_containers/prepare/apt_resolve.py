@@ -22,12 +22,12 @@ def current(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     the root image's own may be among them.
     """
     everything = resolved(lock, updated(folder, lock.root.suite, lock.platform))
-    return os_conflicts.beyond(everything, os_lock.read(lock.below, folder)) if lock.above else everything
+    return os_conflicts.beyond(everything, os_lock.read(lock.root_lock, folder)) if lock.package_set else everything
 
 
 def resolved(lock: OsLock, private: apt.Apt) -> tuple[Package, ...]:
     """Return all that a root image consists of, the set above it included, as an updated apt has it."""
-    return apt.resolve(private, (*os_lock.MINIMAL_SYSTEM, *lock.root.packages, *lock.added))
+    return apt.resolve(private, (*os_lock.MINIMAL_SYSTEM, *lock.root.packages, *lock.set_packages))
 
 
 def updated(folder: Path, suite: str, platform: Platform) -> apt.Apt:

@@ -50,13 +50,13 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Pa
         LockError: a package is gone and the bases are strict.
         DownloadError: a package could not be fetched or is not the locked one.
     """
-    gone = deb_origins.fetch_all(folder, lock.asked, locked, os_lock.moment_of(lock, folder))
+    gone = deb_origins.fetch_all(folder, lock.package_sources, locked, os_lock.locked_at(lock, folder))
     if not gone:
         return locked
     names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict or lock.image:
         message = (
-            f"{deb_origins.who_lacks(lock.asked.deb_sources)} what {lock.file} asks for: {names}.\n"
+            f"{deb_origins.who_lacks(lock.package_sources.deb_sources)} what {lock.file} asks for: {names}.\n"
             f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)

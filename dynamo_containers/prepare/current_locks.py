@@ -75,10 +75,10 @@ def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> 
 def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> dict[str, str]:
     folder, bases = request.catalogue.folder, request.bases
     texts = {}
-    if missing := [lock for lock in locks if python_lock.not_locked(lock, folder)]:
+    if missing := [lock for lock in locks if python_lock.never_locked(lock, folder)]:
         raise LockError(_never_locked(request, image, missing))
     for lock in locks:
-        if reason := python_lock.stale(lock, folder):
+        if reason := python_lock.stale_reason(lock, folder):
             raise LockError(reason)
         texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
     for role in root_roles(image, request.stage):

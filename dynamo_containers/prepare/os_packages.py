@@ -33,7 +33,7 @@ def folder_of(folder: Path, bases: Bases, name: str) -> Path:
     digest = hashlib.sha256()
     for lock in (os_lock.lock_of(bases, name, platform) for platform in Platform):
         # The root image's too: where a version is gone, what takes its place depends on what is below.
-        for path in (folder / lock.file, folder / lock.below.file):
+        for path in (folder / lock.file, folder / lock.root_lock.file):
             digest.update(path.read_bytes() if path.is_file() else b"")
             digest.update(b"\0")
     return folder / ".build" / "os-packages" / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
@@ -66,7 +66,7 @@ def _drifted(
     if used == locked:
         return ()
     names = {package.name for package in used}
-    below = tuple(package for package in os_lock.read(lock.below, folder) if package.name in names)
+    below = tuple(package for package in os_lock.read(lock.root_lock, folder) if package.name in names)
     return os_lock.drifts((*below, *locked), used)
 
 

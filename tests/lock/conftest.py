@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.facts.locks.python_moves import Move
-    from dynamo_containers.lock.python.update import Outcome
+    from dynamo_containers.lock.python.update import PythonUpdate
 
 OLD = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -203,9 +203,9 @@ class Project:
 
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
         """Do what `invoke lock --only python` does for this lock, on a certain day."""
-        before = python_schedule.cooled(self.catalogue, NOW)
-        wish = python_schedule.Wish(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        return python_update.refresh(self.catalogue, [self.lock], wish).moves
+        before = python_schedule.cooldown_limit(self.catalogue, NOW)
+        wish = python_schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        return python_update.update_locks(self.catalogue, [self.lock], wish).moves
 
     def exempt(self, name: str, reason: str) -> None:
         """Take this package's releases at once."""
@@ -254,13 +254,15 @@ class Backends:
         """Write a hand-written file."""
         (self.folder / f"requirements/{name}.in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def make(self, *upgrade: str, also: tuple[str, ...] = ()) -> Outcome:
+    def make(self, *upgrade: str, also: tuple[str, ...] = ()) -> PythonUpdate:
         """Do what `invoke lock --only python` does for the backends and the named layers, on a certain day."""
         catalogue = load_catalogue(self.folder)
-        before = python_schedule.cooled(catalogue, NOW)
+        before = python_schedule.cooldown_limit(catalogue, NOW)
         layers = ("base", "first", "second", "common", *also)
         wanted = [lock for lock in python_lock.locks(catalogue) if lock.layer.name in layers]
-        return python_update.refresh(catalogue, wanted, python_schedule.Wish(upgrade=upgrade, uploaded_before=before))
+        return python_update.update_locks(
+            catalogue, wanted, python_schedule.UpgradeOptions(upgrade=upgrade, uploaded_before=before)
+        )
 
     def pins(self, layer: str) -> list[str]:
         """Return what a lock pins."""
@@ -271,7 +273,7 @@ class Backends:
         """Return the locks that are there and that `invoke lock --check` finds fault with."""
         every = python_lock.locks(load_catalogue(self.folder))
         made = (lock for lock in every if (self.folder / lock.path).is_file())
-        return [lock.path for lock in made if python_lock.stale(lock, self.folder)]
+        return [lock.path for lock in made if python_lock.stale_reason(lock, self.folder)]
 
 
 @pytest.fixture

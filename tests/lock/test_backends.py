@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-import pytest
-
-from dynamo_containers.errors import UnreachableError
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
@@ -57,9 +55,9 @@ def test_what_should_be_alike_and_is_not_is_reported_with_the_requirement_that_f
     index.add("engine-b", "1.0", requires=("torch>=2.11",))
     backends.require("first", "engine-a")
     backends.require("second", "engine-b")
-    (row,) = backends.make().unlike
+    (row,) = backends.make().unshared
     assert row.name == "torch"
-    assert row.found == (
+    assert row.versions == (
         ("first-debian-amd64", "2.10.0", "engine-a==1.0 requires torch<2.11"),
         ("second-debian-amd64", "2.11.0", "engine-b==1.0 requires torch>=2.11"),
     )
@@ -110,7 +108,9 @@ def test_sizes_are_those_of_the_targets_own_wheels(index: Index, backends: Backe
         index.add("kernels", "1.0", tag=f"cp311-cp311-{system}", requires=("dynamo",) * len(system))
     backends.require("first", "kernels")
     size = len(index.files["kernels-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"])
-    assert [(move.name, move.size) for move in backends.make().moves if move.name == "kernels"] == [("kernels", size)]
+    assert [(move.name, move.size_change) for move in backends.make().moves if move.name == "kernels"] == [
+        ("kernels", size)
+    ]
 
 
 # An index of its own
@@ -149,11 +149,11 @@ def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_oth
     ]
     assert outcome.unreachable[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
     assert not (backends.folder / "constraints/trtllm-debian-amd64.txt").exists()
-    part = selection.Part(images=["trtllm"])
-    with pytest.raises(
-        UnreachableError, match=r"constraints/trtllm-debian-amd64\.txt +http://127\.0\.0\.1:9/simple/ +not locked"
-    ):
-        lock_check.check(load_catalogue(backends.folder), ["python"], part=part)
+    selected = selection.select(["python"], images=["trtllm"])
+    result = lock_check.check(load_catalogue(backends.folder), selected)
+    assert result.exit_code == 10
+    pattern = r"constraints/trtllm-debian-amd64\.txt +http://127\.0\.0\.1:9/simple/$"
+    assert re.search(pattern, result.text, re.MULTILINE)
 
 
 def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(

@@ -57,7 +57,7 @@ def ask(
 ) -> Outcome[str, PinnedSource]:
     old = {"dynamo": pin} if pin else {}
     sources = {"dynamo": GitSource(git=address, ref=ref)}
-    return git_sources.refresh(sources, old, upgrade_all=upgrade_all, seconds=seconds)
+    return git_sources.pin_sources(sources, old, upgrade_all=upgrade_all, seconds=seconds)
 
 
 def test_a_tag_is_pinned_to_the_commit_that_it_points_at(repository: Repository) -> None:

@@ -58,7 +58,7 @@ def test_locks_are_judged_together_and_reported_in_their_order(
 ) -> None:
     more = others(lock, project, 6)
     capfd.readouterr()
-    python_verify.judge_all([*more, lock], project.catalogue.folder)
+    python_verify.verify_locks([*more, lock], project.catalogue.folder)
     assert capfd.readouterr().err.splitlines() == [
         *(f"Judged constraints/other-{number}.txt" for number in range(6)),
         "Judged constraints/tools.txt",
@@ -71,7 +71,7 @@ def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_rea
     index.pages["alpha"][0]["yanked"] = "loses data"
     index.pages["beta"][0]["yanked"] = True
     capfd.readouterr()
-    python_verify.judge_all([lock], project.catalogue.folder)
+    python_verify.verify_locks([lock], project.catalogue.folder)
     assert capfd.readouterr().err.splitlines() == [
         "Judged constraints/tools.txt",
         "constraints/tools.txt: yanked: alpha==1.0: loses data",
@@ -88,7 +88,7 @@ def test_a_hash_that_the_index_does_not_have_ends_the_judging_with_the_locks_own
     bad.write_text(bad.read_text(encoding="utf-8").replace(right, FOREIGN), encoding="utf-8")
     capfd.readouterr()
     with pytest.raises(CheckFailedError, match=f"{more[1].path}: the index does not know the hashes of beta==1.0"):
-        python_verify.judge_all(more, project.catalogue.folder)
+        python_verify.verify_locks(more, project.catalogue.folder)
     assert capfd.readouterr().err.splitlines() == [f"Judged {more[0].path}"]
 
 
@@ -96,7 +96,7 @@ def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, proj
     text = project.path.read_text(encoding="utf-8")
     project.path.write_text(text.partition("beta==")[0], encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"(?s)beta.*uv refuses {lock.path} for any linux/amd64"):
-        python_verify.judge_all([lock], project.catalogue.folder)
+        python_verify.verify_locks([lock], project.catalogue.folder)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_package_with_an_index_of_its_own_is_judged_there_and_at_its_mirror(
 ) -> None:
     capfd.readouterr()
     other.asked.clear()
-    python_verify.judge_all([own], backends.folder)
+    python_verify.verify_locks([own], backends.folder)
     assert capfd.readouterr().err.splitlines() == ["Judged constraints/trtllm-debian-amd64.txt"]
     assert any("tensorrt-llm" in path for path in other.asked)
 
@@ -144,4 +144,4 @@ def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
     (right,) = (each.hashes[0] for each in requirements.read(text) if each.name == "tensorrt-llm")
     file.write_text(text.replace(right, f"sha256:{foreign}"), encoding="utf-8")
     with pytest.raises(CheckFailedError, match=r"the index does not know the hashes of tensorrt-llm==1\.3\.0"):
-        python_verify.judge_all([own], backends.folder)
+        python_verify.verify_locks([own], backends.folder)

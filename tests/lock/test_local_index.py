@@ -25,7 +25,7 @@ def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: Index, pro
     assert project.make() == ()
     (move,) = project.make("beta")
     difference = len(index.files["beta-1.1-py3-none-any.whl"]) - len(index.files["beta-1.0-py3-none-any.whl"])
-    assert (move.old, move.new, move.lock, move.size) == ("1.0", "1.1", "tools", difference)
+    assert (move.old, move.new, move.lock, move.size_change) == ("1.0", "1.1", "tools", difference)
 
 
 # Cooldown. The tests' day is 2026-11-20, so that 2026-11-12 is old enough and 2026-11-14 is not.

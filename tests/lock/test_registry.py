@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dynamo_containers import engine
-from dynamo_containers.errors import LockError, UnreachableError
+from dynamo_containers.errors import LockError
 from dynamo_containers.facts.bases import RegistryRoot
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
 from dynamo_containers.facts.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.upstream.unreachable import Outcome
+    from dynamo_containers.result import Result
+    from dynamo_containers.upstream.unreachable import Outcome, Unreached
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -171,15 +172,15 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     return Client(buildx=buildx)
 
 
-def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> lock_images.Row:
-    return lock_images.Row(bases="cuda", role="runtime", root=RegistryRoot(image=image), platforms=platforms)
+def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> lock_images.RegistryImage:
+    return lock_images.RegistryImage(bases="cuda", role="runtime", root=RegistryRoot(image=image), platforms=platforms)
 
 
 def ask(
     client: Client, image: str, pin: PinnedRoot | None = None, *, upgrade_all: bool = False
 ) -> Outcome[tuple[str, str], PinnedRoot]:
     old = {("cuda", "runtime"): pin} if pin else {}
-    return lock_images.refresh(client, [row(image)], old, upgrade_all=upgrade_all)
+    return lock_images.pin_images(client, [row(image)], old, upgrade_all=upgrade_all)
 
 
 def pinned(client: Client, image: str) -> PinnedRoot:
@@ -283,6 +284,14 @@ def project(registry: Registry, tmp_path: Path) -> Catalogue:
     return checkout(tmp_path / "checkout", registry.address)
 
 
+IMAGES_ONLY = selection.select(["images"])
+
+
+def unreachable(result: Result) -> tuple[Unreached, ...]:
+    assert isinstance(result.data, lock_update.LockUpdate)
+    return result.data.unreachable
+
+
 def checkout(folder: Path, address: str) -> Catalogue:
     (folder / "containers").mkdir(parents=True, exist_ok=True)
     if not (folder / ".engine").exists():
@@ -292,10 +301,9 @@ def checkout(folder: Path, address: str) -> Catalogue:
 
 
 def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
-    project: Catalogue, capsys: pytest.CaptureFixture[str]
+    project: Catalogue,
 ) -> None:
-    lock_update.publish(lock_update.refresh(project, ["images"]), None)
-    assert "is pinned to sha256:" in capsys.readouterr().out
+    assert "is pinned to sha256:" in lock_update.update(project, IMAGES_ONLY).text
     pins = load_pins(project.folder)
     nobody = f"127.0.0.1:{free_port()}"
     moved = PinnedRoot(
@@ -305,19 +313,17 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
     )
     text = render(Pins(epoch=pins.epoch, programs={}, roots={("cuda", "runtime"): moved}))
     (project.folder / PINS_FILE).write_text(text, encoding="utf-8")
-    report = lock_update.refresh(checkout(project.folder, nobody), ["images"])
-    with pytest.raises(UnreachableError) as caught:
-        lock_update.publish(report, None)
+    result = lock_update.update(checkout(project.folder, nobody), IMAGES_ONLY)
     assert (project.folder / PINS_FILE).read_text(encoding="utf-8") == text
-    assert caught.value.exit_code == 10
-    (line,) = [line for line in str(caught.value).splitlines() if "roots.cuda.runtime" in line]
+    assert result.exit_code == 10
+    (line,) = [line for line in result.text.splitlines() if "roots.cuda.runtime" in line]
     assert f"the old pin {moved.index[:19]} of {nobody}/cuda:13-runtime" in line
     assert line.endswith("connection refused")
 
 
 def test_what_was_never_pinned_and_cannot_be_asked_is_not_locked(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    (row,) = lock_update.refresh(checkout(tmp_path / "checkout", nobody), ["images"]).unreachable
+    (row,) = unreachable(lock_update.update(checkout(tmp_path / "checkout", nobody), IMAGES_ONLY))
     assert (row.what, row.kept) == ("roots.cuda.runtime", "not locked")
     assert load_pins(tmp_path / "checkout").roots == {}
 
@@ -329,7 +335,7 @@ def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: Client)
         image = f"127.0.0.1:{silent.getsockname()[1]}/cuda:1"
         start = time.monotonic()
         rows = [row(image), row(image.replace("cuda", "other"))]
-        made = lock_images.refresh(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
+        made = lock_images.pin_images(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
     assert time.monotonic() - start < 5
     assert [(each.why, each.kept) for each in made.unreachable] == [("no answer within 1 s", "not locked")] * 2
 
@@ -341,8 +347,8 @@ def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
     other = other.replace(project.bases["cuda"].pulled["runtime"].image.partition("/")[0], address)
     text = text.replace("[images]\n", f"[bases.rocm]{other}\n[images]\n")
     (project.folder / IMAGES_FILE).write_text(text, encoding="utf-8")
-    report = lock_update.refresh(load_catalogue(project.folder), ["images"], part=selection.Part(bases=["cuda"]))
-    assert report.unreachable == ()
+    result = lock_update.update(load_catalogue(project.folder), selection.select(["images"], bases=["cuda"]))
+    assert unreachable(result) == ()
     assert set(load_pins(project.folder).roots) == {("cuda", "runtime")}
 
 
@@ -373,9 +379,9 @@ def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row
 ) -> None:
     index = registry.push_index("engine", "1", "one")
     arm = str(registry.push("engine", "arm", Platform.ARM64, "one")["digest"])
-    report = lock_update.refresh(with_engine(project, registry.address), ["images"])
+    result = lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     image = f"{registry.address}/engine:1"
-    assert f"roots.engine-image.engine: {image} is pinned to {index}" in report.terminal
+    assert f"roots.engine-image.engine: {image} is pinned to {index}" in result.text
     pin = PinnedRoot(image=image, index=index, platforms={Platform.ARM64: arm})
     assert load_pins(project.folder).roots["engine-image", "engine"] == pin
 
@@ -384,10 +390,10 @@ def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used
     project: Catalogue, registry: Registry
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    assert lock_update.refresh(with_engine(project, nobody, way="wheels"), ["images"]).unreachable == ()
+    assert unreachable(lock_update.update(with_engine(project, nobody, way="wheels"), IMAGES_ONLY)) == ()
     registry.push_index("engine", "1", "one")
-    lock_update.refresh(with_engine(project, registry.address), ["images"])
-    lock_update.refresh(with_engine(project, registry.address, way="wheels"), ["images"])
+    lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
+    lock_update.update(with_engine(project, registry.address, way="wheels"), IMAGES_ONLY)
     assert ("engine-image", "engine") in load_pins(project.folder).roots  # for the way back
 
 
@@ -395,11 +401,11 @@ def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_p
     project: Catalogue, registry: Registry
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    (row,) = lock_update.refresh(with_engine(project, nobody), ["images"]).unreachable
+    (row,) = unreachable(lock_update.update(with_engine(project, nobody), IMAGES_ONLY))
     assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{nobody}/engine:1", "not locked")
     registry.push_index("engine", "1", "one")
-    lock_update.refresh(with_engine(project, registry.address), ["images"])
+    lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     before = load_pins(project.folder).roots["engine-image", "engine"]
-    (row,) = lock_update.refresh(with_engine(project, nobody), ["images"]).unreachable
+    (row,) = unreachable(lock_update.update(with_engine(project, nobody), IMAGES_ONLY))
     assert row.kept.startswith(f"the old pin {before.index[:19]}")
     assert load_pins(project.folder).roots["engine-image", "engine"] == before

@@ -62,8 +62,8 @@ def fill(index: Index) -> None:
 
 def ours(lock: LockFile, folder: Path, before: datetime) -> str:
     """Return the body of the lock that we make."""
-    wish = python_schedule.Wish(uploaded_before=before)
-    process.execute(process.Plan(commands=(python_schedule.plan(lock, folder, wish),)))
+    wish = python_schedule.UpgradeOptions(uploaded_before=before)
+    process.execute(process.Plan(commands=(python_schedule.compile_command(lock, folder, wish),)))
     return locks.body((folder / lock.path).read_text(encoding="utf-8"))
 
 
@@ -71,7 +71,7 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
     index: Index, project: Project, tmp_path: Path
 ) -> None:
     fill(index)
-    folder, before = project.catalogue.folder, python_schedule.cooled(project.catalogue, NOW)
+    folder, before = project.catalogue.folder, python_schedule.cooldown_limit(project.catalogue, NOW)
     lock = locks.like_this_machine(folder)
     (folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
     made = ours(lock, folder, before)

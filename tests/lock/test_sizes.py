@@ -9,8 +9,9 @@ import pytest
 
 from dynamo_containers.errors import INTERRUPTED, DownloadError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
-from dynamo_containers.facts.locks import download_sizes, python_lock, python_moves
+from dynamo_containers.facts.locks import download_sizes, python_lock
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE, load, read
+from dynamo_containers.lock.python.report import unknown_sizes_table
 from tests.lock.conftest import JSON, Index, answer, interrupted, serve
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
     index.add("beta", "1.0")
     backends.require("first", "alpha", "beta")
     for outcome in (backends.make(), backends.make()):
-        assert outcome.unstated == (("alpha==1.0", "first-debian-amd64"),)
-        assert python_moves.unstated(outcome.unstated) == (
-            "The index states no size of these, so constraints/sizes.toml has none:\n\n"
+        assert outcome.unknown_sizes == (("alpha==1.0", "first-debian-amd64"),)
+        assert unknown_sizes_table(outcome.unknown_sizes) == (
+            "The index does not state the sizes of these packages, so constraints/sizes.toml does not have them:\n\n"
             "| package    | locks              |\n"
             "| ---------- | ------------------ |\n"
             "| alpha==1.0 | first-debian-amd64 |"
@@ -222,7 +223,7 @@ def test_an_index_that_does_not_answer_leaves_the_file_as_it_was(index: Index, p
     file = project.catalogue.folder / SIZES_FILE
     file.write_bytes(b"# as it was\n")
     index.instead["alpha"] = lambda to: answer(to, b"", JSON, 500)
-    with pytest.raises(DownloadError, match=r"no usable page for alpha(.|\n)*sizes\.toml is as it was"):
+    with pytest.raises(DownloadError, match=r"unusable page for alpha(.|\n)*sizes\.toml was not changed"):
         project.make()
     assert file.read_bytes() == b"# as it was\n"
     assert sorted(each.name for each in file.parent.iterdir()) == ["sizes.toml", "tools.txt"]

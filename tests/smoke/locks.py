@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
 
 SHARES = re.compile(r"^# shares (\S+):", re.MULTILINE)
-"""The lock that has what an image has in common with others (python_lock.shares)."""
+"""The lock that has what an image has in common with others (python_lock.shares_line)."""
 
 
 def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[tuple[str, str]]:

@@ -208,4 +208,4 @@ def test_a_build_on_another_image_than_the_locks_were_made_on_is_refused(project
         done = project.invoke("build.runtime", "--image", "frontend", "--bases", "cuda")
     assert done.returncode == 4
     assert f"{file} is stale: it was made on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04" in done.stderr
-    assert "Refresh it with: invoke lock --only os --bases cuda" in done.stderr
+    assert "Update it with: invoke lock --only os --bases cuda" in done.stderr

@@ -16,77 +16,84 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import Pins
 
-REMEDY = "Renew them with: invoke lock --only os"
+REMEDY = "Update them with: invoke lock --only os"
 
 
-def only(lock: OsLock, everything: tuple[Package, ...], below: tuple[Package, ...]) -> tuple[Package, ...]:
-    """Return what a lock has to hold: all packages of a root image, and of a set what the root image lacks.
+def packages_to_lock(
+    lock: OsLock, packages: tuple[Package, ...], root_packages: tuple[Package, ...]
+) -> tuple[Package, ...]:
+    """Return the packages for a lock: all packages of a root image, and of a set those that the root image lacks.
 
     Args:
-        lock: the lock that is made.
-        everything: what apt would install where nothing is.
-        below: what apt would install of the root image alone.
+        lock: the lock to write.
+        packages: every package that apt would install.
+        root_packages: the packages that apt would install for the root image alone.
 
     Raises:
         LockError: the set would move a package that the root image has.
     """
-    if not lock.above:
-        return everything
-    added = beyond(everything, below)
-    there = {package.name: package.version for package in below}
-    moved = [f"{each.name} {there[each.name]} -> {each.version}" for each in added if each.name in there]
-    if moved:
+    if not lock.package_set:
+        return packages
+    new_packages = beyond(packages, root_packages)
+    versions = {package.name: package.version for package in root_packages}
+    moves = [
+        f"{package.name} {versions[package.name]} -> {package.version}"
+        for package in new_packages
+        if package.name in versions
+    ]
+    if moves:
         message = (
-            f"{lock.file} would move packages that its root image ({lock.below.file}) has: {', '.join(moved)}.\n"
+            f"{lock.file} would move packages of its root image ({lock.root_lock.file}): {', '.join(moves)}.\n"
             f"Was the mirror being updated? {REMEDY}"
         )
         raise LockError(message)
-    return added
+    return new_packages
 
 
 def check_image(lock: OsLock, folder: Path, pins: Pins) -> None:
-    """Refuse a lock on a registry's root image that was made on another one than the pinned.
+    """Refuse a lock that depends on another digest of its registry's root image than the pinned one.
 
     Raises:
-        LockError: it was, or the image is not pinned.
+        LockError: the digests differ, or the image is not pinned.
     """
     if not lock.image:
         return
-    digest, made_on = image_reference.digest(pins, lock.bases, lock.role, lock.platform), os_lock.on(lock, folder)
-    if made_on != digest:
+    pinned = image_reference.digest(pins, lock.bases, lock.role, lock.platform)
+    digest = os_lock.root_digest(lock, folder)
+    if digest != pinned:
         message = (
-            f"{lock.file} is stale: it was made on {lock.image} by {made_on or 'no digest'}, and that is pinned to "
-            f"{digest}.\nRefresh it with: invoke lock --only os --bases {lock.bases.name}"
+            f"{lock.file} is stale: it is based on {lock.image} with {digest or 'no digest'}, but the pin is "
+            f"{pinned}.\nUpdate it with: invoke lock --only os --bases {lock.bases.name}"
         )
         raise LockError(message)
 
 
-def beyond(everything: tuple[Package, ...], below: tuple[Package, ...]) -> tuple[Package, ...]:
-    """Return the packages that are not below in the same version and content."""
-    there = set(below)
-    return tuple(package for package in everything if package not in there)
+def beyond(packages: tuple[Package, ...], root_packages: tuple[Package, ...]) -> tuple[Package, ...]:
+    """Return the packages that the root image does not have in the same version and content."""
+    installed = set(root_packages)
+    return tuple(package for package in packages if package not in installed)
 
 
 def disagreements(locks: Iterable[OsLock], folder: Path) -> tuple[str, ...]:
-    """Return a line for each package that two locks on the same root image pin apart.
+    """Return a message for each package that locks on one root image pin differently.
 
-    They are made together, so this only happens to a lock that was edited or merged by hand.
+    They are resolved together, so this only happens to a lock that was edited or merged by hand.
     """
-    families = {lock.below.file: lock.below for lock in locks}
-    return tuple(line for root in families.values() for line in _apart(root, folder))
+    roots = {lock.root_lock.file: lock.root_lock for lock in locks}
+    return tuple(message for root in roots.values() for message in _differences(root, folder))
 
 
-def _apart(root: OsLock, folder: Path) -> list[str]:
+def _differences(root: OsLock, folder: Path) -> list[str]:
     pins: dict[str, dict[str, Package]] = {}
     for lock in (root, *root.sets):
-        for package in os_lock.known(lock, folder):
+        for package in os_lock.read_valid_lines(lock, folder):
             pins.setdefault(package.name, {})[lock.file] = package
     return [
-        f"{name} differs between OS locks of one image: {_said(where)}.\n{REMEDY}"
-        for name, where in pins.items()
-        if len(set(where.values())) > 1
+        f"{name} differs between OS locks of one image: {_versions(packages)}.\n{REMEDY}"
+        for name, packages in pins.items()
+        if len(set(packages.values())) > 1
     ]
 
 
-def _said(where: dict[str, Package]) -> str:
-    return ", ".join(f"{package.version} ({package.sha256[:12]}) in {file}" for file, package in where.items())
+def _versions(packages: dict[str, Package]) -> str:
+    return ", ".join(f"{package.version} ({package.sha256[:12]}) in {file}" for file, package in packages.items())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Package:
-    """One .deb, by content. `path` is relative to the root of `archive` (`debian`, `debian-security`, `ubuntu`)."""
+    """One .deb or RPM, by content. `path` is relative to the root of `archive`, such as `debian` or `ubuntu`."""
 
     name: str
     version: str

@@ -1,7 +1,7 @@
-"""What the locks of several images have in common: whole locks are split, and put together again.
+"""Shared Python locks: the full locks of several images are split into a shared lock and the rest of each image.
 
-The packages that all of them have in the same version, with the same files, stand in the lock of the shared layer, and
-each image's own lock has the rest. pip-compile knows nothing of it: it makes the whole lock of each image.
+The shared lock has the packages that all of them pin in the same version with the same files.
+pip-compile does not know about this: it resolves the full lock of each image.
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-VIA = re.compile(r"^    # via(?: (?P<one>.+))?$|^    #   (?P<next>.+)$")
+VIA = re.compile(r"^    # via(?: (?P<only>.+))?$|^    #   (?P<next>.+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One package of a lock, in the lines of pip-compile."""
+    """One package of a lock, in the format of pip-compile."""
 
     pin: tuple[str, ...]
     """`name==version` and its hashes."""
     via: tuple[str, ...]
-    """Who requires it."""
+    """The packages and files that require it."""
 
     @property
     def name(self) -> str:
-        """Return the package."""
+        """Return the name of the package."""
         return self.pin[0].partition("==")[0]
 
     @property
     def version(self) -> str:
-        """Return its version, with the marker where the pin has one."""
+        """Return its version, with the marker if the pin has one."""
         return self.pin[0].partition("==")[2].removesuffix(" \\")
 
     def text(self) -> str:
-        """Return the lines, as pip-compile writes them."""
+        """Return the lines in the format of pip-compile."""
         via = [f"    # via {self.via[0]}"] if len(self.via) == 1 else ["    # via", *(f"    #   {v}" for v in self.via)]
         return "\n".join([*self.pin, *(via if self.via else ())]) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parsed:
-    """A lock in its parts."""
+class ParsedLock:
+    """A lock, split into its head, packages and tail."""
 
     head: str
     entries: Mapping[str, Entry]
     tail: str
-    """What pip-compile says at the end about packages that it left out."""
+    """Comments of pip-compile about packages that it left out."""
 
     def text(self) -> str:
         """Return the lock."""
         return self.head + "".join(self.entries[name].text() for name in sorted(self.entries)) + self.tail
 
 
-def parse(text: str) -> Parsed:
-    """Part a lock into its packages."""
+def parse(text: str) -> ParsedLock:
+    """Split a lock into its packages."""
     head: list[str] = []
     tail: list[str] = []
     blocks: list[list[str]] = []
@@ -69,7 +69,7 @@ def parse(text: str) -> Parsed:
         else:
             (tail if blocks else head).append(line)
     entries = [_entry(block) for block in blocks]
-    return Parsed(head=_lines(head), entries={entry.name: entry for entry in entries}, tail=_lines(tail))
+    return ParsedLock(head=_lines(head), entries={entry.name: entry for entry in entries}, tail=_lines(tail))
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -77,44 +77,44 @@ def _lines(lines: Iterable[str]) -> str:
 
 
 def _entry(block: list[str]) -> Entry:
-    found = [VIA.match(line) for line in block]
-    pin = tuple(line for line, via in zip(block, found, strict=True) if not via)
-    via = tuple(each["one"] or each["next"] for each in found if each and (each["one"] or each["next"]))
+    matches = [VIA.match(line) for line in block]
+    pin = tuple(line for line, match in zip(block, matches, strict=True) if not match)
+    via = tuple(match["only"] or match["next"] for match in matches if match and (match["only"] or match["next"]))
     return Entry(pin=pin, via=via)
 
 
-def whole(shared: str, own: str) -> str:
-    """Return the whole lock of an image, given the shared lock and its own: what `part` took apart."""
-    mine = parse(own)
-    return replace(mine, entries={**parse(shared).entries, **mine.entries}).text()
+def join(shared: str, rest: str) -> str:
+    """Return the full lock of an image from the shared lock and the rest; the inverse of `split`."""
+    parsed = parse(rest)
+    return replace(parsed, entries={**parse(shared).entries, **parsed.entries}).text()
 
 
-def leaning(lock: str, others: Iterable[str], patterns: Collection[str]) -> str:
-    """Return what pip-compile is to start from: an image's lock, and what others have of the packages to be alike.
+def with_pins_of(lock: str, others: Iterable[str], patterns: Collection[str]) -> str:
+    """Return an image's lock with the pins that other locks have of the packages to share.
 
-    pip-compile keeps such a pin where it fits, so that the images agree where they can. Only of those packages: each
-    pin that does not fit costs it another round.
+    pip-compile starts from it and keeps a pin that fits, so that the images agree where they can. Other packages are
+    not added, because each pin that does not fit costs pip-compile another round.
     """
-    mine = parse(lock)
-    known = {
+    parsed = parse(lock)
+    entries = {
         name: entry for other in others for name, entry in parse(other).entries.items() if _matches(name, patterns)
     }
-    return replace(mine, entries={**known, **mine.entries}).text()
+    return replace(parsed, entries={**entries, **parsed.entries}).text()
 
 
-def part(locks: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Take what whole locks have in common out of them.
+def split(locks: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Split full locks into the packages that all of them share and the rest of each.
 
     Args:
-        locks: name -> whole lock.
+        locks: name -> full lock.
 
     Returns:
-        The packages in common, and name -> the lock without them.
+        The shared packages, and name -> the lock without them.
     """
     parsed = {name: parse(text) for name, text in locks.items()}
     first, *others = parsed.values()
     common = {
-        name: replace(entry, via=_together(each.entries[name].via for each in parsed.values()))
+        name: replace(entry, via=_merged(lock.entries[name].via for lock in parsed.values()))
         for name, entry in first.entries.items()
         if all(name in other.entries and other.entries[name].pin == entry.pin for other in others)
     }
@@ -122,38 +122,38 @@ def part(locks: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         name: replace(lock, entries={key: entry for key, entry in lock.entries.items() if key not in common}).text()
         for name, lock in parsed.items()
     }
-    return Parsed(head="", entries=common, tail="").text(), rest
+    return ParsedLock(head="", entries=common, tail="").text(), rest
 
 
-def saying(line: str, lock: str) -> str:
-    """Return a lock whose head has this line about what it shares, and no older one."""
+def with_shares_line(line: str, lock: str) -> str:
+    """Return a lock whose head has this line about the lock that it shares, in place of an older one."""
     head, inputs, rest = lock.partition("# inputs: ")
-    said, end, rest = rest.partition("\n")
-    return head + inputs + said + end + line + "\n" + re.sub(r"^# shares .*\n", "", rest, count=1)
+    digest, end, rest = rest.partition("\n")
+    return head + inputs + digest + end + line + "\n" + re.sub(r"^# shares .*\n", "", rest, count=1)
 
 
-def _together(vias: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(sorted({via for each in vias for via in each}))
+def _merged(requirers: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({name for names in requirers for name in names}))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A package that images should have alike, and what each has instead: its version and who requires it."""
+    """A package that images should share, and the version that each has instead."""
 
     name: str
-    found: tuple[tuple[str, str, str], ...]
-    """(lock, version, who requires it)."""
+    versions: tuple[tuple[str, str, str], ...]
+    """(lock, version, what requires it)."""
 
 
 def differences(locks: Mapping[str, str], patterns: Collection[str]) -> tuple[Difference, ...]:
-    """Return the packages that are to be alike, that several of the locks have, and that differ."""
+    """Return the packages to share (by pattern) that differ between locks."""
     parsed = {name: parse(text).entries for name, text in locks.items()}
     names = sorted({name for entries in parsed.values() for name in entries if _matches(name, patterns)})
     rows = ((name, [(lock, entries[name]) for lock, entries in parsed.items() if name in entries]) for name in names)
     return tuple(
-        Difference(name=name, found=tuple((lock, entry.version, ", ".join(entry.via)) for lock, entry in having))
-        for name, having in rows
-        if len({entry.pin for _, entry in having}) > 1
+        Difference(name=name, versions=tuple((lock, entry.version, ", ".join(entry.via)) for lock, entry in entries))
+        for name, entries in rows
+        if len({entry.pin for _, entry in entries}) > 1
     )
 
 

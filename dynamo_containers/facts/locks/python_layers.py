@@ -13,57 +13,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A set of packages that is installed together, locked once per target."""
+    """A set of packages that are installed together, locked once per target."""
 
     name: str
     image: str | None
     """The image whose bases and platforms it is locked for; None for a shared layer and for the tools of any host."""
     root: str = ""
-    """The root image that it is installed in, where that has another glibc than its bases say."""
-    wanted_by: str = ""
-    """The name of its file in requirements/, where that is not its own."""
+    """The root image that it is installed in, where its glibc differs from that of the bases."""
+    requirements_name: str = ""
+    """The name of its file in requirements/, where it differs from the layer's name."""
     on: tuple[str, ...] = ()
-    """The layers below. Their locks constrain this one, and what they list stays out of it."""
+    """The layers below. Their locks constrain this one, and their packages are not in it."""
     over_shared: str = ""
-    """The shared layer that is below too, on the targets where there is one."""
+    """The shared layer that is below too, on the targets that have one."""
     shares: str = ""
-    """The shared layer that takes up what this one has in common with others."""
+    """The shared layer that gets the packages which this layer has in common with others."""
     shared: bool = False
-    """Whether it is that layer: computed from the others, required by nobody."""
+    """Whether it is such a shared layer: computed from the others, without a requirements file."""
     on_engine_image: bool = False
-    """Whether it goes onto the published image of an engine: any glibc that the project promises, no engine's index."""
+    """Whether it is for the published image of an engine: for the oldest glibc that the project promises, without an
+    engine's index."""
     named_only: bool = False
-    """Lock only what the .in file names, and for each the one wheel that fits: a folder filled with --no-deps."""
+    """Lock only the packages of the .in file, and one wheel of each: the result is a folder filled with --no-deps."""
 
     @property
     def requirements(self) -> str:
         """Return the hand-written file of the layer."""
-        return f"requirements/{self.wanted_by or self.name}.in"
+        return f"requirements/{self.requirements_name or self.name}.in"
 
 
 TOOLS = Layer(name="tools", image=None)
 BUILDER = "builder"
 COMPILE = "compile"
-"""What the base stage's wheels are built with, where Dynamo is built from source."""
+"""Tools that build the wheels of the base stage, where Dynamo is built from source."""
 COMPILE_NIXL = "compile-nixl"
-"""The same for NIXL and UCX: apart, so that a new version of a tool does only what it is used for again."""
+"""The same for NIXL and UCX: separate, so that a new version of a tool rebuilds only what uses it."""
 DEVEL = "devel"
 ENGINE_IMAGE = "engine-image"
-"""The name of the file in requirements/ that says what goes onto the published image of any engine."""
+"""The name of the file in requirements/ with the packages for the published image of any engine."""
 
 
 def backend_layer(image: Image) -> str:
-    """Return the layer of what an image's backend stage compiles with."""
+    """Return the layer of the tools with which an image's backend stage compiles."""
     return f"{image.name}-{Stage.BACKEND.value}"
 
 
 def engine_layer(image: Image) -> str:
-    """Return the layer of what the published image of an engine may lack."""
+    """Return the layer of the packages that the published image of an engine may lack."""
     return f"{image.name}-{ENGINE_IMAGE}"
 
 
 def ci_layer(image: Image) -> str:
-    """Return the layer of an image's test tools; each way has its own, so that both can stay locked."""
+    """Return the layer of an image's test tools; wheels and the published image have separate ones, both locked."""
     return f"{engine_layer(image) if image.install_from is InstallFrom.IMAGE else image.name}-{Stage.CI.value}"
 
 
@@ -72,7 +73,7 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     images = catalogue.images.values()
     bases = tuple(image for image in images if Stage.BASE in image.stages)
     published = tuple(image for image in images if image.install_from is InstallFrom.IMAGE)
-    # What images have in common is computed from their locks of wheels, so one that shares keeps its own in either way.
+    # A shared layer is computed from the locks of wheels, so an image that shares one always keeps its own lock.
     others = tuple(
         image for image in images if Stage.BASE not in image.stages and (image not in published or image.common_layer)
     )
@@ -102,19 +103,19 @@ def _base(image: Image) -> tuple[Layer, ...]:
 
 
 def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
-    """Return the layers of an image's other forms: each of them has the same few packages on top."""
+    """Return the layers of an image's ci and dev stages."""
     ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
     on = (*below, image.name)
     return (
-        Layer(name=ci, image=image.name, wanted_by="ci", on=on, over_shared=image.common_layer),
-        Layer(name=dev, image=image.name, wanted_by="dev", on=(*on, ci), over_shared=image.common_layer),
+        Layer(name=ci, image=image.name, requirements_name="ci", on=on, over_shared=image.common_layer),
+        Layer(name=dev, image=image.name, requirements_name="dev", on=(*on, ci), over_shared=image.common_layer),
     )
 
 
 def _on_engine_image(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
-    """Return the layers of what is added to the published image of an engine."""
+    """Return the layers that are added to the published image of an engine."""
     name, ci = engine_layer(image), ci_layer(image)
     return (
-        Layer(name=name, image=image.name, wanted_by=ENGINE_IMAGE, on=below, on_engine_image=True),
-        Layer(name=ci, image=image.name, wanted_by=Stage.CI.value, on=(*below, name), on_engine_image=True),
+        Layer(name=name, image=image.name, requirements_name=ENGINE_IMAGE, on=below, on_engine_image=True),
+        Layer(name=ci, image=image.name, requirements_name=Stage.CI.value, on=(*below, name), on_engine_image=True),
     )

@@ -1,11 +1,10 @@
-"""Python locks: which exist, what each is made from, and whether it is current.
+"""Python locks: their paths, inputs and targets, and whether each is current.
 
 A lock is one file per layer, bases and architecture: `constraints/<layer>-<bases>-<arch>.txt`. The layer's file in
-requirements/ says whether a package is installed; the lock says which version, by hash. An upper layer is constrained
-by the locks of the layers it stands on, and what those already provide stays out of it. What several images have in
-common is computed into a lock of its own (python_lock_shared).
-Every build asks this, so nothing here is slow to import; python_layers says which layers there are, python_pins reads a
-lock, python_lock_refresh makes one, and python_lock_judge lets uv judge it.
+requirements/ names the packages; the lock pins their versions and hashes. The locks below constrain a layer, and their
+packages are not in its own lock. The packages that several images share are in a lock of their own (python_common.py).
+Every build imports this module, so it imports nothing slow. python_layers.py lists the layers and requirements.py
+parses a lock; lock/python/ updates the locks and verifies them with uv.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks.python_layers import layers
-from dynamo_containers.facts.locks.requirements import COMMAND, lines, provided, read, readable
+from dynamo_containers.facts.locks.requirements import COMMAND, lines, provided, read, read_if_valid
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.python_layers import Layer
     from dynamo_containers.facts.locks.requirements import LockedPackage
 
-EVERYWHERE = "requirements/constraints.in"
-"""What every lock obeys: security floors, one NIXL."""
+COMMON_CONSTRAINTS = "requirements/constraints.in"
+"""Constraints of every lock: security floors, one version of NIXL."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The environment that a lock is for; never the machine that makes it."""
+    """Environment that a lock is resolved for; independent of the machine that runs `invoke lock`."""
 
     bases: str
     python: str
@@ -42,46 +41,46 @@ class Target:
     platform: Platform
 
     def __str__(self) -> str:
-        """Return the words of the lock's header."""
+        """Return the target as the lock's header states it."""
         return f"{self.bases} {self.platform.value}, Python {self.python}, glibc {self.glibc}"
 
     @property
     def uv_platform(self) -> str:
-        """Return the target in the words of `uv pip install --python-platform`."""
+        """Return the target for `uv pip install --python-platform`."""
         return f"{self.platform.machine}-manylinux_{self.glibc.replace('.', '_')}"
 
 
 ANY_HOST = Target(bases="any", python="3.11", glibc="2.28", platform=Platform.AMD64)
-"""What the project's own tools are resolved for, so that their lock is the same whoever makes it: the oldest Python
-needs the most packages. The hashes cover all files of a release, so the lock installs on newer ones and arm64 too."""
+"""Target of the project's own tools. It is fixed, so that every machine resolves the same lock: the oldest Python needs
+the most packages. The hashes cover all files of a release, so the lock installs on newer Pythons and arm64 too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockFile:
-    """One lock that must exist, and what it is made from. Paths are relative to the project's root."""
+    """One lock that must exist, and its inputs. Paths are relative to the project's root."""
 
     path: str
     layer: Layer
     target: Target
     below: tuple[LockFile, ...]
-    """The locks of the layers below, lowest first."""
+    """Locks of the layers below, lowest first."""
     shared: str = ""
-    """The lock of what its image has in common with others; those packages stand there and not here ('' for none)."""
-    parts: tuple[str, ...] = ()
-    """For the lock of a shared layer: the locks that have it in common."""
-    left_out: tuple[str, ...] = ()
-    """Packages that stay out although another one requires them."""
+    """Path of the lock with the packages that its image shares with others; this lock has the rest ('' for none)."""
+    shared_by: tuple[str, ...] = ()
+    """Of a shared lock: the locks that share it."""
+    excluded: tuple[str, ...] = ()
+    """Packages that are not installed although another one requires them."""
     compiled: tuple[str, ...] = ()
     """Packages that have no wheel for the target."""
     indexes: tuple[tuple[str, str], ...] = ()
-    """(package, address) of what is on an index of its own."""
+    """(package, address) of packages that have their own index."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Return the files that decide what is in the lock."""
-        if self.parts:
+        """Return the files that decide the content of the lock."""
+        if self.shared_by:
             return ()
-        return (self.layer.requirements, EVERYWHERE, *(lower.path for lower in self.below))
+        return (self.layer.requirements, COMMON_CONSTRAINTS, *(lower.path for lower in self.below))
 
 
 def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
@@ -90,30 +89,37 @@ def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
     Raises:
         UsageError: a layer below an image's has no lock for the same target.
     """
-    made: dict[str, LockFile] = {}
+    by_path: dict[str, LockFile] = {}
     for layer in layers(catalogue):
         for target in _targets(catalogue, layer):
             path = _path(layer.name, target)
-            made[path] = _lock(catalogue, layer, target, made)
-    return tuple(made.values())
+            by_path[path] = _lock(catalogue, layer, target, by_path)
+    return tuple(by_path.values())
 
 
-def _lock(catalogue: Catalogue, layer: Layer, target: Target, made: Mapping[str, LockFile]) -> LockFile:
-    below = [_lower(made, layer, _path(lower, target)) for lower in layer.on]
+def _lock(catalogue: Catalogue, layer: Layer, target: Target, lower_locks: Mapping[str, LockFile]) -> LockFile:
+    below = [_lower(lower_locks, layer, _path(lower, target)) for lower in layer.on]
     shared = _path(layer.shares, target) if _is_shared(catalogue, layer.shares, target) else ""
     if layer.over_shared and _is_shared(catalogue, layer.over_shared, target):
-        below.insert(1, made[_path(layer.over_shared, target)])
+        below.insert(1, lower_locks[_path(layer.over_shared, target)])
     return LockFile(
         path=_path(layer.name, target),
         layer=layer,
         target=target,
         below=tuple(below),
         shared=shared,
-        parts=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target)) if layer.shared else (),
-        left_out=tuple(sorted(catalogue.excluded)) if layer.image else (),
+        shared_by=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target))
+        if layer.shared
+        else (),
+        excluded=tuple(sorted(catalogue.excluded)) if layer.image else (),
         compiled=catalogue.images[layer.image].compile_from_source.get(target.platform, ()) if layer.image else (),
         indexes=_own_indexes(catalogue, layer),
     )
+
+
+def _shared_by(catalogue: Catalogue, layer: Layer, target: Target) -> tuple[str, ...]:
+    names = _sharing(catalogue, layer.name, target) if layer.shared else ()
+    return tuple(_path(name, target) for name in names)
 
 
 def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], ...]:
@@ -126,14 +132,14 @@ def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], .
 def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
     if layer.shared:
         members = [image.name for image in catalogue.images.values() if image.common_layer == layer.name]
-        every = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
-        return tuple(target for target in every if _is_shared(catalogue, layer.name, target))
+        targets = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
+        return tuple(target for target in targets if _is_shared(catalogue, layer.name, target))
     if layer.image is None:
         return (ANY_HOST,)
-    targets = _image_targets(catalogue, layer.image, layer.root)
+    image_targets = _image_targets(catalogue, layer.image, layer.root)
     if layer.on_engine_image:
-        return tuple(replace(target, glibc=catalogue.oldest_glibc) for target in targets)
-    return targets
+        return tuple(replace(target, glibc=catalogue.oldest_glibc) for target in image_targets)
+    return image_targets
 
 
 def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Target, ...]:
@@ -146,7 +152,7 @@ def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Tar
 
 
 def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
-    """Return the images that have a layer in common on a target."""
+    """Return the images that share a layer on a target."""
     images = (image.name for image in catalogue.images.values() if image.common_layer == shared)
     return tuple(name for name in images if target in _image_targets(catalogue, name))
 
@@ -161,33 +167,33 @@ def _path(layer: str, target: Target) -> str:
     return f"constraints/{layer}-{target.bases}-{target.platform.arch}.txt"
 
 
-def _lower(made: Mapping[str, LockFile], layer: Layer, path: str) -> LockFile:
-    if path not in made:
-        message = f'The layer "{layer.name}" stands on {path}, but no image of {IMAGES_FILE} has that layer there.'
+def _lower(locks: Mapping[str, LockFile], layer: Layer, path: str) -> LockFile:
+    if path not in locks:
+        message = f'The layer "{layer.name}" is based on {path}, but no image of {IMAGES_FILE} has that layer.'
         raise UsageError(message)
-    return made[path]
+    return locks[path]
 
 
 def digest(lock: LockFile, texts: Mapping[str, str]) -> str:
-    """Return a digest of what the lock is made from: comments and empty lines do not count."""
-    meaning = [str(lock.target), str(lock.layer.named_only), *lock.parts]
-    meaning += [f"left out: {name}" for name in lock.left_out] + [f"{name} @ {url}" for name, url in lock.indexes]
+    """Return the digest of a lock's inputs; comments and empty lines do not count."""
+    inputs = [str(lock.target), str(lock.layer.named_only), *lock.shared_by]
+    inputs += [f"left out: {name}" for name in lock.excluded] + [f"{name} @ {url}" for name, url in lock.indexes]
     for path in lock.inputs:
-        meaning += [path, *lines(texts[path])]
-    return _sha256(meaning)
+        inputs += [path, *lines(texts[path])]
+    return _sha256(inputs)
 
 
-def _sha256(meaning: Iterable[str]) -> str:
-    return "sha256:" + hashlib.sha256("\n".join(meaning).encode()).hexdigest()
+def _sha256(parts: Iterable[str]) -> str:
+    return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def shares(path: str, text: str) -> str:
-    """Return the line by which a lock says what it has in common with others: that lock, by content."""
+def shares_line(path: str, text: str) -> str:
+    """Return the line by which a lock names the lock that it shares, with the digest of that lock."""
     return f"# shares {path}: {_sha256(lines(text))}"
 
 
 def header(lock: LockFile, texts: Mapping[str, str], provided: Mapping[str, Iterable[LockedPackage]]) -> str:
-    """Return the first lines of a lock: how it is made, for what, from what, and what it leaves to the locks below."""
+    """Return the first lines of a lock: its command, target, inputs, and the packages that the locks below provide."""
     return "".join(
         (
             "#\n# This file is autogenerated by pip-compile\n# by the following command:\n#\n",
@@ -195,7 +201,7 @@ def header(lock: LockFile, texts: Mapping[str, str], provided: Mapping[str, Iter
             f"# target: {lock.target}\n",
             f"# inputs: {digest(lock, texts)}\n",
             *(
-                f"# provided by {path}: {' '.join(f'{each.name}=={each.version}' for each in packages)}\n"
+                f"# provided by {path}: {' '.join(package.pin for package in packages)}\n"
                 for path, packages in provided.items()
                 if packages
             ),
@@ -204,58 +210,58 @@ def header(lock: LockFile, texts: Mapping[str, str], provided: Mapping[str, Iter
     )
 
 
-def why_stale(lock: LockFile, texts: Mapping[str, str]) -> str | None:
-    """Say why a lock cannot be used, given the texts of all files that exist; None when it is current."""
+def stale_reason_in(lock: LockFile, texts: Mapping[str, str]) -> str | None:
+    """Return why a lock cannot be used, given path -> text of the files that exist; None when it is current."""
     for path in lock.inputs:
         if path not in texts:
-            return f"{lock.path}: {path}, which it is made from, is missing.\n{_remedy(path)}"
+            return f"{lock.path}: its input {path} is missing.\n{_remedy(path)}"
     if lock.path not in texts:
-        return f"{lock.path} is missing.\nMake it with: {COMMAND}"
+        return f"{lock.path} is missing.\nCreate it with: {COMMAND}"
     try:
         read(texts[lock.path], lock.path)
     except LockError as error:
         return str(error)
-    return _why_not_current(lock, texts)
+    return _outdated_reason(lock, texts)
 
 
-def _why_not_current(lock: LockFile, texts: Mapping[str, str]) -> str | None:
-    said = texts[lock.path].splitlines()
-    if lock.shared and (lock.shared not in texts or shares(lock.shared, texts[lock.shared]) not in said):
-        return f"{lock.path} does not fit {lock.shared}, where the rest of it stands.\nRenew both with: {COMMAND}"
-    if f"# inputs: {digest(lock, texts)}" in said:
+def _outdated_reason(lock: LockFile, texts: Mapping[str, str]) -> str | None:
+    lock_lines = texts[lock.path].splitlines()
+    if lock.shared and (lock.shared not in texts or shares_line(lock.shared, texts[lock.shared]) not in lock_lines):
+        return f"{lock.path} does not match {lock.shared}, which it shares.\nUpdate both with: {COMMAND}"
+    if f"# inputs: {digest(lock, texts)}" in lock_lines:
         return None
-    made_from = " or ".join((*lock.inputs, *lock.parts))
-    return f"{lock.path} is stale: {made_from} or its target changed.\nRenew it with: {COMMAND}"
+    inputs = " or ".join((*lock.inputs, *lock.shared_by))
+    return f"{lock.path} is stale: {inputs} or its target changed.\nUpdate it with: {COMMAND}"
 
 
 def _remedy(path: str) -> str:
-    return f"Write {path} or restore it with: git checkout {path}" if path.endswith(".in") else f"Run: {COMMAND}"
+    return f"Create {path} or restore it with: git checkout {path}" if path.endswith(".in") else f"Run: {COMMAND}"
 
 
-def stale(lock: LockFile, folder: Path) -> str | None:
-    """Say why a lock is missing or stale, with what to run; None when it is current. Offline, in milliseconds."""
-    return why_stale(lock, texts_of(lock, folder))
+def stale_reason(lock: LockFile, folder: Path) -> str | None:
+    """Return why a lock is missing or stale, with the command to run; None when it is current. Offline."""
+    return stale_reason_in(lock, read_texts(lock, folder))
 
 
-def disagreements(every: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
-    """Return a line for each package that two layers of one image pin apart.
+def disagreements(locks: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
+    """Return a message for each package that layers of one image pin in different versions.
 
     The locks below constrain the one above, so this only happens to a lock that was edited or merged by hand.
     """
-    found = []
-    for lock in every:
+    messages = []
+    for lock in locks:
         texts = {path: text for path, text in _stack(lock, folder).items() if text}
         pins: dict[str, dict[str, str]] = {}
         for path, text in texts.items():
-            for package in readable(text):
+            for package in read_if_valid(text):
                 pins.setdefault(package.name, {})[path] = package.version
             for name, version in provided(text) if path == lock.path else ():
                 pins.setdefault(name, {})[f"{path} (as provided)"] = version
-        for name, where in pins.items():
-            if len(set(where.values())) > 1:
-                said = ", ".join(f"{version} in {path}" for path, version in where.items())
-                found.append(f"{name} differs between layers of one image: {said}.\nRenew them with: {COMMAND}")
-    return tuple(dict.fromkeys(found))
+        for name, versions in pins.items():
+            if len(set(versions.values())) > 1:
+                places = ", ".join(f"{version} in {path}" for path, version in versions.items())
+                messages.append(f"{name} differs between layers of one image: {places}.\nUpdate them with: {COMMAND}")
+    return tuple(dict.fromkeys(messages))
 
 
 def _stack(lock: LockFile, folder: Path) -> dict[str, str]:
@@ -263,17 +269,17 @@ def _stack(lock: LockFile, folder: Path) -> dict[str, str]:
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).is_file()}
 
 
-def not_locked(lock: LockFile, folder: Path) -> bool:
-    """Say whether a lock was never made, for want of an index of its own that could be reached."""
+def never_locked(lock: LockFile, folder: Path) -> bool:
+    """Return whether a lock does not exist yet although it may need an index that this machine cannot reach."""
     return bool(lock.indexes) and not (folder / lock.path).is_file()
 
 
-def not_locked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
-    """Return the locks below one that were never made for that reason."""
-    return tuple(lower.path for lower in lock.below if not_locked(lower, folder))
+def unlocked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
+    """Return the locks below a lock that do not exist yet for that reason."""
+    return tuple(lower.path for lower in lock.below if never_locked(lower, folder))
 
 
-def texts_of(lock: LockFile, folder: Path) -> dict[str, str]:
-    """Read the lock and its inputs, as far as they exist."""
+def read_texts(lock: LockFile, folder: Path) -> dict[str, str]:
+    """Return path -> text of the lock and its inputs, as far as they exist."""
     paths = (path for path in (*lock.inputs, lock.shared, lock.path) if (folder / path).is_file())
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths}

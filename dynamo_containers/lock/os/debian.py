@@ -1,6 +1,6 @@
-"""Locks of Debian's packages and binaries: what the mirror has now, and what moved.
+"""Locks of Debian's packages and binaries: the current versions of the mirror, and their moves.
 
-What did not move keeps the time when it was locked, so that an unchanged lock is an unchanged file.
+A package that did not move keeps the time when it was locked, so that an unchanged lock is an unchanged file.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from dynamo_containers import progress
-from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_conflicts, os_lock
+from dynamo_containers.facts.locks.download_sizes import lock_name
+from dynamo_containers.facts.locks.kinds import LockKind
+from dynamo_containers.facts.locks.moves import LockedVersion, compare
 from dynamo_containers.facts.pins import Pin
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.prepare import apt_resolve, programs
@@ -28,89 +30,97 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
     from dynamo_containers.upstream.apt import Apt
 
-    Programs: TypeAlias = Mapping[tuple[str, str, Platform], Pin | ReleasePin]
+    ProgramPins: TypeAlias = Mapping[tuple[str, str, Platform], Pin | ReleasePin]
 
 
-def refresh(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
-    """Write the locks of the OS packages, root images before the sets of packages on them; return what moved.
+def update_locks(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
+    """Write the locks of OS packages, root images before the sets on them; return what moved.
 
     Raises:
         LockError: a set would move a package of its root image; nothing is written then.
     """
-    wanted = tuple(locks)
-    found = _resolved(folder, wanted)
-    after = {lock.file: os_conflicts.only(lock, found[lock.file], found[lock.below.file]) for lock in wanted}
-    moved: tuple[Move, ...] = ()
-    for lock in wanted:
-        before, stated = os_lock.known(lock, folder), os_lock.moment_of(lock, folder)
-        same = stated and before == after[lock.file]
-        write_lock(lock, folder, after[lock.file], stated if same else moment())
-        moved += os_moves(lock, before, after[lock.file])
-    return moved
-
-
-def _resolved(folder: Path, locks: Iterable[OsLock]) -> dict[str, tuple[Package, ...]]:
-    """Return all packages of each lock by its file, from one reading of each suite's lists: so that they fit."""
-    lists: dict[tuple[str, Platform], Apt] = {}
-    found = {}
+    locks = tuple(locks)
+    resolved = _resolve(folder, locks)
+    after = {
+        lock.file: os_conflicts.packages_to_lock(lock, resolved[lock.file], resolved[lock.root_lock.file])
+        for lock in locks
+    }
+    moves: tuple[Move, ...] = ()
     for lock in locks:
-        _say(lock.file)
+        before, locked_at = os_lock.read_valid_lines(lock, folder), os_lock.locked_at(lock, folder)
+        unchanged = locked_at and before == after[lock.file]
+        write_lock(lock, folder, after[lock.file], locked_at if unchanged else timestamp())
+        moves += os_moves(lock, before, after[lock.file])
+    return moves
+
+
+def _resolve(folder: Path, locks: Iterable[OsLock]) -> dict[str, tuple[Package, ...]]:
+    """Return all packages of each lock by its file; each suite's lists are read once, so that the locks agree."""
+    lists: dict[tuple[str, Platform], Apt] = {}
+    resolved = {}
+    for lock in locks:
+        _print_progress(lock.file)
         suite, platform = key = lock.root.suite, lock.platform
         if key not in lists:
             lists[key] = apt_resolve.updated(folder, suite, platform)
-        found[lock.file] = apt_resolve.resolved(lock, lists[key])
-    return found
+        resolved[lock.file] = apt_resolve.resolved(lock, lists[key])
+    return resolved
 
 
-def moment() -> str:
-    """Return the present as snapshot services write a time."""
+def timestamp() -> str:
+    """Return the present time in the format of snapshot services."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time()))
 
 
 def os_moves(lock: OsLock, before: tuple[Package, ...], after: tuple[Package, ...]) -> tuple[Move, ...]:
-    """Return what moved in a lock of OS packages."""
-    old, new = ({each.name: (each.version, each.size) for each in packages} for packages in (before, after))
-    return lock_moves.moves("os", lock.layer, old, new)
+    """Return the moves between two states of a lock of OS packages."""
+    old, new = (
+        {package.name: LockedVersion(version=package.version, size=package.size) for package in packages}
+        for packages in (before, after)
+    )
+    return compare(LockKind.OS, lock_name(lock.file), old, new)
 
 
-def program_moves(before: Programs, after: Programs) -> tuple[Move, ...]:
-    """Return which programs out of packages moved."""
-    layers = sorted({(bases, platform.arch) for bases, _, platform in (*before, *after)})
+def program_moves(before: ProgramPins, after: ProgramPins) -> tuple[Move, ...]:
+    """Return the moves of the binaries out of packages."""
+    targets = sorted({(bases, platform.arch) for bases, _, platform in (*before, *after)})
     return tuple(
         move
-        for bases, arch in layers
-        for move in lock_moves.moves(
-            "archive", f"{bases}-programs-{arch}", *(_program_sizes(pins, bases, arch) for pins in (before, after))
+        for bases, arch in targets
+        for move in compare(
+            LockKind.ARCHIVES,
+            f"{bases}-programs-{arch}",
+            *(_program_versions(pins, bases, arch) for pins in (before, after)),
         )
     )
 
 
-def _program_sizes(pins: Programs, bases: str, arch: str) -> dict[str, tuple[str, int]]:
+def _program_versions(pins: ProgramPins, bases: str, arch: str) -> dict[str, LockedVersion]:
     return {
-        name: (pin.version, pin.size)
-        for (of, name, on), pin in pins.items()
-        if (of, on.arch) == (bases, arch) and isinstance(pin, Pin)
+        name: LockedVersion(version=pin.version, size=pin.size)
+        for (pin_bases, name, platform), pin in pins.items()
+        if (pin_bases, platform.arch) == (bases, arch) and isinstance(pin, Pin)
     }
 
 
-def programs_now(
-    folder: Path, targets: Iterable[tuple[Bases, Platform]], old: Programs
+def current_programs(
+    folder: Path, targets: Iterable[tuple[Bases, Platform]], old: ProgramPins
 ) -> dict[tuple[str, str, Platform], Pin]:
-    """Return the pins of the programs out of packages for these bases and platforms, as their suites have them now."""
-    found = {}
+    """Return pins of the binaries out of packages for these bases and platforms, as their suites have them now."""
+    pins = {}
     for bases, platform in targets:
         for name, program in bases.packaged.items():
-            _say(f"{name} of the {bases.name} bases for {platform.value}")
+            _print_progress(f"{name} of the {bases.name} bases for {platform.value}")
             key = bases.name, name, platform
-            found[key] = _dated(programs.current(folder, program, platform), old.get(key))
-    return found
+            pins[key] = _with_time(programs.current(folder, program, platform), old.get(key))
+    return pins
 
 
-def _dated(now: Pin, known: Pin | ReleasePin | None) -> Pin:
-    if isinstance(known, Pin) and known.locked and known.sha256 == now.sha256:
-        return known
-    return replace(now, locked=moment())
+def _with_time(current: Pin, old: Pin | ReleasePin | None) -> Pin:
+    if isinstance(old, Pin) and old.locked and old.sha256 == current.sha256:
+        return old
+    return replace(current, locked=timestamp())
 
 
-def _say(words: str) -> None:
-    progress.say(f"Locking {words}")
+def _print_progress(subject: str) -> None:
+    progress.say(f"Locking {subject}")

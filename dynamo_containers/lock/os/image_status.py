@@ -1,7 +1,7 @@
-"""Packages that a root image of a registry has installed, read in one build step.
+"""Packages that a root image of a registry has installed, read by one build.
 
-What is installed in it and which keys its own apt trusts is read once: the image is named by digest, so that stays
-true, and stands below .build under that digest. Its own dnf is asked each time (lock/os/rpm.py).
+The installed packages and the keys that its own apt trusts are read once and kept below .build: the image is pinned by
+digest, so they cannot change. Its own dnf is queried each time (lock/os/rpm.py).
 """
 
 from __future__ import annotations
@@ -29,82 +29,83 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.platforms import Platform
 
-STEP = "os-installed"
-"""The folder of containers/ that reads them."""
+TARGET = "os-installed"
+"""The folder of containers/ whose Dockerfile reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installed:
-    """Files that were read of an image."""
+class InstalledPackages:
+    """Files that were read from an image."""
 
     status: Path
-    """dpkg's: every package that is installed."""
+    """dpkg's status file: every installed package."""
     keyring: Path
+    """Keys that its apt trusts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """A step of a build on an image, whose result is a folder of this machine."""
+class ImageQuery:
+    """A build on an image whose result is a folder on this machine."""
 
-    step: str
-    """The folder of containers/ that it is."""
+    target: str
+    """The folder of containers/ with its Dockerfile."""
     contexts: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    runs: bool = False
-    """Whether programs of the image answer: on its platform, and maybe another thing than last time."""
+    runs_binaries: bool = False
+    """Whether it runs binaries of the image: on the image's platform, and never from the cache."""
     hint: str
-    """What to look at where the step fails."""
+    """Next step for a person when the build fails."""
 
 
-def read(folder: Path, lock: OsLock, pins: Pins) -> Installed:
-    """Return what is installed in the root image of a lock, asking its registry unless that was done before.
+def read(folder: Path, lock: OsLock, pins: Pins) -> InstalledPackages:
+    """Return the packages that are installed in the root image of a lock; it is read once.
 
     Raises:
-        LockError: the image is not pinned, its pin is stale, or its registry says that there is none.
-        UnreachableError: there is no engine, or the registry did not answer; why, in one line.
-        CommandFailedError: the engine could not read it, or it has no such files.
+        LockError: the image is not pinned, its pin is stale, or its registry does not have it.
+        UnreachableError: no engine runs, or the registry did not answer; the reason in one line.
+        CommandFailedError: the engine cannot read the image, or the image lacks these files.
     """
-    image = named(lock, pins)
-    question = Question(
-        step=STEP,
+    image = pinned_reference(lock, pins)
+    query = ImageQuery(
+        target=TARGET,
         arguments={"KEYRING": lock.archive.keyring},
-        hint=f"{lock.file} is made from what is installed in that image. Is it one of {lock.root.suite}?",
+        hint=f"{lock.file} depends on the packages in that image. Is it an image of {lock.root.suite}?",
     )
-    place = (
+    output = (
         folder
         / ".build"
-        / STEP
+        / TARGET
         / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(lock.archive.keyring)}"
     )
-    host_tools.provide(place, lambda partial: ask(folder, lock, image, question, partial))
-    return Installed(status=place / "status", keyring=place / "keyring.gpg")
+    host_tools.provide(output, lambda partial: run_query(folder, lock, image, query, partial))
+    return InstalledPackages(status=output / "status", keyring=output / "keyring.gpg")
 
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def named(lock: OsLock, pins: Pins) -> str:
-    """Return the root image of a lock as a registry knows it, by digest; LockError as in `read`."""
+def pinned_reference(lock: OsLock, pins: Pins) -> str:
+    """Return the reference of a lock's root image by digest; LockError as in `read`."""
     return image_reference.source(pins, lock.bases, lock.role, lock.platform).removeprefix("docker-image://")
 
 
-def ask(folder: Path, lock: OsLock, image: str, question: Question, target: Path) -> None:
-    """Have the engine put the answer of a root image into a folder; the same errors as `read`."""
+def run_query(folder: Path, lock: OsLock, image: str, query: ImageQuery, output: Path) -> None:
+    """Build the answer of a root image into a folder; errors as in `read`."""
     shown = mirrors.said(image, mirrors.here().image(image))
-    # Before the engine is: what it says of a registry ends in a socket's error.
+    # Before the engine: its messages about a registry are errors of sockets.
     if registry.look(Client(buildx=engine.client_buildx(folder)), image) is None:
-        message = f"The registry says that there is no {shown}.\nPin what its tag is now: {UPGRADE}"
+        message = f"The registry does not have {shown}.\nPin the current digest of its tag: {UPGRADE}"
         raise LockError(message)
     try:
         environment = engine.environment(folder)
     except NoEngineError:
-        message = "no Docker Engine to read it with: invoke engine.up"
+        message = "no Docker Engine runs to read it: invoke engine.up"
         raise UnreachableError(message) from None
-    if question.runs and lock.platform is not native_platform():
+    if query.runs_binaries and lock.platform is not native_platform():
         _emulate(folder, lock.platform)
-    process.execute(planned(folder, lock, image, question, target, environment, engine.buildx(environment)))
+    process.execute(query_plan(folder, lock, image, query, output, environment, engine.buildx(environment)))
 
 
 def _emulate(folder: Path, platform: Platform) -> None:
@@ -114,39 +115,39 @@ def _emulate(folder: Path, platform: Platform) -> None:
         raise UnreachableError(one_line(str(error))) from None
 
 
-def planned(  # noqa: PLR0913, PLR0917 - what decides it
+def query_plan(  # noqa: PLR0913, PLR0917 - every input of the plan
     folder: Path,
     lock: OsLock,
     image: str,
-    question: Question,
-    target: Path,
+    query: ImageQuery,
+    output: Path,
     environment: Mapping[str, str],
     buildx: tuple[str, ...],
 ) -> process.Plan:
-    """Return the bake document that asks an image, its source policy, and the command."""
-    path = folder / ".build" / f"bake-{question.step}-{lock.layer}.json"
+    """Return the bake document that queries an image, its source policy, and the command."""
+    path = folder / ".build" / f"bake-{query.target}-{lock.layer}.json"
     policy = path.with_name(f"policy-{path.name}")
     document = {
         "target": {
             "default": {
-                "args": dict(question.arguments),
+                "args": dict(query.arguments),
                 "attest": ["type=provenance,disabled=true"],
-                "context": str(folder / "containers" / question.step),
-                "contexts": {"root": f"docker-image://{image}", **question.contexts},
-                "no-cache": question.runs,
-                "output": [f"type=local,dest={target}"],
+                "context": str(folder / "containers" / query.target),
+                "contexts": {"root": f"docker-image://{image}", **query.contexts},
+                "no-cache": query.runs_binaries,
+                "output": [f"type=local,dest={output}"],
                 "platforms": [lock.platform.value],
-                "secret": list(question.secrets),
+                "secret": list(query.secrets),
             }
         }
     }
     rules = source_policy.of_image(image, mirrors.here().image(image))
-    readable = (folder, *(secret.partition("src=")[2] for secret in question.secrets))
-    allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={target}")
+    readable = (folder, *(secret.partition("src=")[2] for secret in query.secrets))
+    allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={output}")
     command = process.Command(
         argv=(*buildx, "bake", *allowed, "--file", str(path)),
         env={**environment, **bake.NO_PROVENANCE, source_policy.VARIABLE: str(policy)},
-        hint=question.hint,
+        hint=query.hint,
     )
     documents = ((path, document), (policy, rules))
     return process.Plan(

@@ -1,8 +1,8 @@
 """RPMs for a root image of a registry, resolved by the image's own dnf.
 
-There dnf knows what is installed and, unlike any on this machine, is the one that the image's packages are made for.
-It reads the repositories that images.toml names (their mirrors, where this machine has some) and nothing else, fetches
-what it would install, and holds each package to the keys in the image. docs/adr/0025 has why.
+That dnf knows the installed packages and, unlike a dnf on this machine, matches the image's packages. It reads the
+repositories that images.toml names (or their mirrors) and nothing else, downloads the packages that it would install,
+and verifies each with the keys in the image. See docs/adr/0025.
 """
 
 from __future__ import annotations
@@ -29,64 +29,63 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.facts.rpm_repositories import Repositories
 
-STEP = "os-resolved"
-"""The folder of containers/ in which an image's dnf is asked."""
-WISH = "wish.json"
-ANSWER = "answer.json"
+TARGET = "os-resolved"
+"""The folder of containers/ whose Dockerfile runs an image's dnf."""
+QUERY_FILE = "wish.json"
+ANSWER_FILE = "answer.json"
 
 
-def resolved(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tuple[Package, ...]]:
-    """Return what each lock on one image has to hold, by its file.
+def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tuple[Package, ...]]:
+    """Return the packages of each lock on one image, by its file.
 
     Args:
         folder: the checkout.
-        locks: those of the sets on one root image and platform.
-        pins: where the image is pinned.
+        locks: the locks of the sets on one root image and platform.
+        pins: the pins, also of the image.
 
     Raises:
-        LockError: the image is not pinned or not there, or no repository has a package that a set names.
+        LockError: the image is not pinned or does not exist, or no repository has a package that a set names.
         DownloadError: a package is not signed by the keys in the image.
-        UnreachableError: there is no engine, or a registry or repository did not answer; why, in one line.
-        CommandFailedError: the image could not be asked: it has no dnf, say.
+        UnreachableError: no engine runs, or a registry or repository did not answer; the reason in one line.
+        CommandFailedError: the query failed, for example because the image has no dnf.
     """
     lock = locks[0]
-    place = folder / ".build" / STEP / lock.below.layer
-    process.write(
-        process.Document(path=place / WISH, text=json.dumps(wish(locks, mirrors.here().address), indent=2) + "\n")
+    query_folder = folder / ".build" / TARGET / lock.root_lock.layer
+    text = json.dumps(dnf_query(locks, mirrors.here().address), indent=2) + "\n"
+    process.write(process.Document(path=query_folder / QUERY_FILE, text=text))
+    query = image_status.ImageQuery(
+        target=TARGET,
+        contexts={"wish": str(query_folder)},
+        secrets=tuple(secret for secret in build_secrets.secrets(folder, os.environ) if secret.startswith("id=ca,")),
+        runs_binaries=True,
+        hint=f"{TARGET}/resolve-rpms runs the dnf of {lock.image}. Does that image have dnf?",
     )
-    question = image_status.Question(
-        step=STEP,
-        contexts={"wish": str(place)},
-        secrets=tuple(each for each in build_secrets.secrets(folder, os.environ) if each.startswith("id=ca,")),
-        runs=True,
-        hint=f"The dnf of {lock.image} was asked, by {STEP}/resolve-rpms. Is that image one with dnf?",
-    )
-    with TemporaryDirectory(dir=place.parent) as scratch:
-        image_status.ask(folder, lock, image_status.named(lock, pins), question, Path(scratch))
-        answer = json.loads((Path(scratch) / ANSWER).read_text(encoding="utf-8"))
-    return read(locks, answer)
+    with TemporaryDirectory(dir=query_folder.parent) as scratch:
+        image_status.run_query(folder, lock, image_status.pinned_reference(lock, pins), query, Path(scratch))
+        answer = json.loads((Path(scratch) / ANSWER_FILE).read_text(encoding="utf-8"))
+    return parse_answer(locks, answer)
 
 
-def wish(locks: tuple[OsLock, ...], used: Callable[[str], str]) -> dict[str, Any]:
-    """Return what dnf is told; `used` says where an address is looked for."""
-    repositories = _of(locks[0])
-    addresses = {path: used(f"{repositories.address}/{path}") for path in repositories.of(locks[0].platform)}
+def dnf_query(locks: tuple[OsLock, ...], mirror: Callable[[str], str]) -> dict[str, Any]:
+    """Return the query for dnf; `mirror` returns the address to use for a public address."""
+    repositories = _repositories(locks[0])
+    addresses = {path: mirror(f"{repositories.address}/{path}") for path in repositories.of(locks[0].platform)}
     return {
         "keyring": repositories.keyring,
         "repositories": addresses,
-        "sets": {lock.file: list(lock.added) for lock in locks},
+        "sets": {lock.file: list(lock.set_packages) for lock in locks},
     }
 
 
-def read(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[str, tuple[Package, ...]]:
-    """Return what dnf answered: the packages of each set, by the lock's file.
+def parse_answer(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[str, tuple[Package, ...]]:
+    """Return the packages of each set from the answer of dnf, by the lock's file.
 
     Raises:
-        LockError, DownloadError, UnreachableError: it answered why there is none.
+        LockError, DownloadError, UnreachableError: the answer is a fault.
     """
     if fault := answer.get("fault"):
         raise _error(locks, fault, answer["why"])
-    name = _of(locks[0]).name
+    name = _repositories(locks[0]).name
     return {
         file: tuple(
             sorted(
@@ -106,24 +105,25 @@ def read(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[str, tupl
     }
 
 
-def _error(locks: tuple[OsLock, ...], fault: str, why: str) -> FatalError:
-    lock, repositories = locks[0], _of(locks[0])
-    shown = mirrors.said(repositories.address, mirrors.here().address(repositories.address))
+def _error(locks: tuple[OsLock, ...], fault: str, reason: str) -> FatalError:
+    lock, repositories = locks[0], _repositories(locks[0])
+    address = mirrors.said(repositories.address, mirrors.here().address(repositories.address))
     match fault:
         case "unsigned":
             return DownloadError(
-                f"{shown} has packages that are not signed by the keys in {lock.image} ({repositories.keyring}):\n{why}"
+                f"{address} has packages that are not signed by the keys in {lock.image} "
+                f"({repositories.keyring}):\n{reason}"
             )
         case "unknown":
-            rows = ", ".join(f"bases.{each.bases.name}.packages.{each.above}" for each in locks)
+            rows = ", ".join(f"bases.{other.bases.name}.packages.{other.package_set}" for other in locks)
             return LockError(
-                f"{shown} has no such packages for {lock.platform.value}: {why}\n"
-                f"They are named in {IMAGES_FILE}: {rows}."
+                f"{address} does not have these packages for {lock.platform.value}: {reason}\n"
+                f"They are in {IMAGES_FILE}: {rows}."
             )
         case _:
-            return UnreachableError(f"{shown}: {one_line(why)}")
+            return UnreachableError(f"{address}: {one_line(reason)}")
 
 
-def _of(lock: OsLock) -> Repositories:
-    assert lock.repositories is not None, "a lock of .debs has none"  # noqa: S101 - for mypy
+def _repositories(lock: OsLock) -> Repositories:
+    assert lock.repositories is not None, "a lock of .debs has no repositories"  # noqa: S101 - for mypy
     return lock.repositories

@@ -1,4 +1,4 @@
-"""Write a lock of OS packages."""
+"""Writer of the locks of OS packages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_package import Package
 
 
-def write_lock(lock: OsLock, folder: Path, packages: tuple[Package, ...], moment: str = "", on: str = "") -> None:
-    """Write the lock, whole or not at all; see `render`."""
-    process.write(process.Document(path=folder / lock.file, text=render(lock, packages, moment, on)))
+def write_lock(
+    lock: OsLock, folder: Path, packages: tuple[Package, ...], locked_at: str = "", root_digest: str = ""
+) -> None:
+    """Write the lock, completely or not at all; see `render`."""
+    process.write(process.Document(path=folder / lock.file, text=render(lock, packages, locked_at, root_digest)))

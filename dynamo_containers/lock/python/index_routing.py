@@ -1,7 +1,7 @@
 """Index of a package: the machine's own, or the index that images.toml names for it.
 
-A package with an index of its own is asked for there and nowhere else, so that nobody can slip another one in under its
-name at the other index. Imported only by the process that runs pip-compile.
+pip queries the own index of a package and no other, so that nobody can publish another package of that name on the
+other index. Only the child process that runs pip-compile imports this module.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=False)
 class RoutedScope(SearchScope):
-    """pip's places to search, where a package may have its own."""
+    """pip's search scope, with an own index for some packages."""
 
-    own: Mapping[str, str]
+    indexes: Mapping[str, str]
     """Package -> address of its index."""
 
     def get_index_urls_locations(self, project_name: str) -> list[str]:
-        """Return the addresses of a package's page: what pip's own class does, for one index."""
-        address = self.own.get(canonicalize_name(project_name))
+        """Return the addresses of a package's page, like pip's own class, but of one index."""
+        address = self.indexes.get(canonicalize_name(project_name))
         if address is None:
             return SearchScope.get_index_urls_locations(self, project_name)
         return SearchScope([], [address], no_index=False).get_index_urls_locations(project_name)
 
 
-def routed(scope: SearchScope, own: Mapping[str, str]) -> RoutedScope:
-    """Return pip's places to search, with the indexes that packages have of their own."""
-    return RoutedScope(scope.find_links, scope.index_urls, scope.no_index, own=own)
+def routed(scope: SearchScope, indexes: Mapping[str, str]) -> RoutedScope:
+    """Return pip's search scope with the own indexes of packages: package -> address."""
+    return RoutedScope(scope.find_links, scope.index_urls, scope.no_index, indexes=indexes)

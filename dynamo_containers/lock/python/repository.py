@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from dynamo_containers.lock.python.cooldown import Cooldown
 
 SIZES: dict[str, int] = {}
-"""How many bytes a file has, by its address: as the pages of the index said (PEP 700)."""
+"""Address of a file -> its size in bytes, as the pages of the index state it (PEP 700)."""
 _plain_link = Link.from_json.__func__  # type: ignore[attr-defined]
 
 
 def sized_link(cls: type[Link], file_data: dict[str, Any], page_url: str) -> Link | None:
-    """Make pip's link of an entry of an index page, and note the size, which pip drops."""
+    """Return pip's link for an entry of an index page, and record the size, which pip drops."""
     link: Link | None = _plain_link(cls, file_data, page_url)
     if link is not None and isinstance(file_data.get("size"), int):
         SIZES[link.url] = file_data["size"]
     return link
 
 
-def note_sizes() -> None:
-    """Let pip's reader of index pages leave the sizes in `SIZES`, in this process."""
+def record_sizes() -> None:
+    """Let pip's parser of index pages record the sizes in `SIZES`, in this process."""
     Link.from_json = classmethod(sized_link)  # type: ignore[assignment,method-assign]
 
 
@@ -63,7 +63,7 @@ def _version(text: str) -> Version | None:
 
 
 def _may_be_of(link: Link, version: Version) -> bool:
-    """Say whether a file may be of a release: pip judges all whose name does not say for certain that they are not."""
+    """Return whether a file may belong to a release: pip evaluates every file whose name does not exclude it."""
     if link.egg_fragment or not link.is_wheel:
         return True
     stated = _version("".join(link.filename.split("-")[1:2]))
@@ -71,7 +71,7 @@ def _may_be_of(link: Link, version: Version) -> bool:
 
 
 def _is_locked(link: Link, pin: LockedPackage) -> bool:
-    """Say whether a lock has a file; one whose sha256 the index does not state may be any of them."""
+    """Return whether a lock pins a file; a file whose sha256 the index does not state may be any of them."""
     return link.hash_name != FAVORITE_HASH or f"{FAVORITE_HASH}:{link.hash}" in pin.hashes
 
 
@@ -87,61 +87,61 @@ class TargetRepository(PyPIRepository):
         cooldown: Cooldown,
         pages: dict[str, IndexContent | None] | None = None,
     ) -> None:
-        """Build what pip-compile builds, then replace the parts that would ask the running interpreter.
+        """Build pip-compile's repository, then replace the parts that depend on the running interpreter.
 
-        With `pages` the index is not asked for a page that is among them, and those it is asked for are added.
+        `pages` is a cache of index pages; new pages are added to it.
         """
         super().__init__(pip_args, cache_dir)
-        self._only_the_wheel = lock.layer.named_only
+        self._best_wheel_only = lock.layer.named_only
         self._options.ignore_dependencies = lock.layer.named_only
         self._finder = self._command._build_package_finder(  # noqa: SLF001 - as pip-compile does
             options=self._options, session=self._session, target_python=target_python(lock.target)
         )
-        self._seen: dict[str, dict[Link, None]] = {}
+        self._files_seen: dict[str, dict[Link, None]] = {}
         self.yanked: dict[tuple[str, str], str] = {}
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
-        own = {name: mirrors.here().address(address) for name, address in lock.indexes}
-        fetch = partial(index_response.fetch, self._session, own)
+        indexes = {name: mirrors.here().address(address) for name, address in lock.indexes}
+        fetch = partial(index_response.fetch, self._session, indexes)
         self._finder._link_collector.fetch_response = (  # type: ignore[method-assign]  # noqa: SLF001
-            fetch if pages is None else index_response.remembering(fetch, pages)
+            fetch if pages is None else index_response.cached(fetch, pages)
         )
-        self._finder.search_scope = routed(self._finder.search_scope, own)
+        self._finder.search_scope = routed(self._finder.search_scope, indexes)
         self._resolver: BaseResolver | None = None
         self._make_resolver = partial(self._command.make_resolver, py_version_info=version(lock.target))
-        self._command.make_resolver = self._remember_resolver  # type: ignore[method-assign]
+        self._command.make_resolver = self._make_and_keep_resolver  # type: ignore[method-assign]
 
-    def _remember_resolver(self, *args: Any, **options: Any) -> BaseResolver:  # noqa: ANN401 - pip's own
+    def _make_and_keep_resolver(self, *args: Any, **options: Any) -> BaseResolver:  # noqa: ANN401 - pip's own
         self._resolver = self._make_resolver(*args, **options)
         return self._resolver
 
     def requirements(self) -> dict[str, list[str]]:
-        """Return package -> what the resolved packages require of it, each with who does."""
+        """Return package -> the requirements that resolved packages have of it, each with the requiring package."""
         result = getattr(self._resolver, "_result", None)
-        found: dict[str, set[str]] = {}
+        requirements: dict[str, set[str]] = {}
         for name, criterion in result.criteria.items() if result else ():
             package = _without_extras(name)
-            found.setdefault(package, set()).update(
-                f"{_without_extras(each.parent.name)}=={each.parent.version} requires {each.requirement}"
-                for each in criterion.information
-                if each.parent is not None and _without_extras(each.parent.name) != package
+            requirements.setdefault(package, set()).update(
+                f"{_without_extras(edge.parent.name)}=={edge.parent.version} requires {edge.requirement}"
+                for edge in criterion.information
+                if edge.parent is not None and _without_extras(edge.parent.name) != package
             )
-        return {name: sorted(rows) for name, rows in sorted(found.items()) if rows}
+        return {name: sorted(rows) for name, rows in sorted(requirements.items()) if rows}
 
     @contextlib.contextmanager
     def allow_all_wheels(self) -> Iterator[None]:
-        """Look at the wheels of every platform while hashes are collected, as pip-compile does, or only at ours."""
-        if self._only_the_wheel:
+        """Consider the wheels of every platform for hashes, like pip-compile; for named wheels only the target's."""
+        if self._best_wheel_only:
             yield
             return
-        ours = dict(self._finder._all_candidates)  # noqa: SLF001 - pip-compile empties it, and leaves the others' in it
+        candidates = dict(self._finder._all_candidates)  # noqa: SLF001 - pip-compile replaces them with all platforms'
         with super().allow_all_wheels():
             yield
-        self._finder._all_candidates = ours  # noqa: SLF001
+        self._finder._all_candidates = candidates  # noqa: SLF001
         self._finder._best_candidates.clear()  # noqa: SLF001
 
     def _get_matching_candidates(self, ireq: InstallRequirement) -> set[InstallationCandidate]:
-        if not self._only_the_wheel:
+        if not self._best_wheel_only:
             (pin,) = ireq.specifier
             return set(self._files(str(ireq.name), pin.version))
         best = self._finder.find_best_candidate(str(ireq.name), ireq.specifier).best_candidate
@@ -161,25 +161,25 @@ class TargetRepository(PyPIRepository):
     def _files(self, name: str, version: str) -> list[InstallationCandidate]:
         """Return the files of a release, for the target, or for every platform while hashes are collected.
 
-        pip-compile asks for the page again and judges each file of each release; most of them are wheels, whose name
-        says which release they are of.
+        pip-compile requests the page again and evaluates each file of each release. Most files are wheels, and the name
+        of a wheel states its release.
         """
-        key, wanted = canonicalize_name(name), Version(version)
-        if key not in self._seen:
+        key, release = canonicalize_name(name), Version(version)
+        if key not in self._files_seen:
             self._finder.find_all_candidates(name)
-        links = [link for link in self._seen.get(key, ()) if _may_be_of(link, wanted)]
-        found = self._finder.evaluate_links(self._finder.make_link_evaluator(name), links)
-        return [candidate for candidate in found if candidate.version == wanted]
+        links = [link for link in self._files_seen.get(key, ()) if _may_be_of(link, release)]
+        candidates = self._finder.evaluate_links(self._finder.make_link_evaluator(name), links)
+        return [candidate for candidate in candidates if candidate.version == release]
 
     def _evaluator(self, make: Callable[[str], LinkEvaluator], project_name: str) -> LinkEvaluator:
-        """Return a judge of files that notes them all, and which releases were taken back (PEP 592)."""
+        """Return an evaluator that records every file, and the releases that were yanked (PEP 592)."""
         evaluator = make(project_name)
-        judge = evaluator.evaluate_link
-        seen = self._seen.setdefault(canonicalize_name(project_name), {})
+        evaluate_link = evaluator.evaluate_link
+        seen = self._files_seen.setdefault(canonicalize_name(project_name), {})
 
         def evaluate(link: Link) -> tuple[LinkType, str]:
             seen[link] = None
-            kind, version = judge(link)
+            kind, version = evaluate_link(link)
             if kind == LinkType.candidate and link.is_yanked:
                 self.yanked[canonicalize_name(project_name), version] = link.yanked_reason or "no reason given"
             return kind, version
@@ -188,15 +188,15 @@ class TargetRepository(PyPIRepository):
         return evaluator
 
     def size(self, pin: LockedPackage, *, compiled: bool = False) -> int | None:
-        """Return how many bytes the target downloads for a pin; None when the index does not say.
+        """Return the bytes that the target downloads for a pin; None when the index does not state them.
 
-        That is the best of the files that are locked: the index may have got better ones since. Of what is compiled it
+        It is the size of the best locked file, because the index may have better ones by now; of a compiled package it
         is the source archive.
         """
         files = [
-            each
-            for each in self._files(pin.name, pin.version)
-            if _is_locked(each.link, pin) and not (compiled and each.link.is_wheel)
+            candidate
+            for candidate in self._files(pin.name, pin.version)
+            if _is_locked(candidate.link, pin) and not (compiled and candidate.link.is_wheel)
         ]
         best = self._finder.make_candidate_evaluator(pin.name).compute_best_candidate(files).best_candidate
         return SIZES.get(best.link.url) if best else None

@@ -1,8 +1,8 @@
-"""Download sizes of packages that are locked already, as their index states them.
+"""Query of an index for the download sizes of locked packages; run as a child process.
 
-Run in the environment of the tools as `python -m dynamo_containers.lock.python.size_query QUESTIONS --answers FILE`.
+Run in the environment of the tools as `python -m dynamo_containers.lock.python.size_query QUERY --answers FILE`.
 Both files are JSON: lock -> list of `name==version`, and lock -> pin -> bytes. Nothing is resolved: of the locked files
-of a release, the best one for the target counts, as in an install. A page is read once, for all locks and targets.
+of a release, the best one for the target counts, as in an install. Each page is read once, for all locks and targets.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from piptools.locations import CACHE_DIR
 
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
-from dynamo_containers.lock.python.compile import as_a_process, isolate, named
+from dynamo_containers.lock.python.compile import find_lock, isolate, run_as_process
 from dynamo_containers.lock.python.cooldown import Cooldown
-from dynamo_containers.lock.python.repository import TargetRepository, note_sizes
+from dynamo_containers.lock.python.repository import TargetRepository, record_sizes
 from dynamo_containers.process import Document, write
 
 if TYPE_CHECKING:
@@ -29,45 +29,45 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.python_lock import LockFile
 
 
-def sizes(questions: Mapping[LockFile, Collection[str]], folder: Path) -> dict[str, dict[str, int | None]]:
+def query_sizes(query: Mapping[LockFile, Collection[str]], folder: Path) -> dict[str, dict[str, int | None]]:
     """Return path -> pin -> bytes; None where the index states no size.
 
     Args:
-        questions: lock -> those of its pins that are asked for.
+        query: lock -> the pins whose size is needed.
         folder: the checkout.
     """
-    note_sizes()
+    record_sizes()
     pages: dict[str, IndexContent | None] = {}
     repositories: dict[object, TargetRepository] = {}
-    found: dict[str, dict[str, int | None]] = {}
-    for lock, wanted in questions.items():
+    sizes: dict[str, dict[str, int | None]] = {}
+    for lock, queried_pins in query.items():
         key = lock.target, lock.indexes
         if key not in repositories:
-            # No cooldown: what is locked was old enough then.
+            # No cooldown: locked releases were old enough when they were locked.
             cooldown = Cooldown(uploaded_before="")
             repositories[key] = TargetRepository([], CACHE_DIR, lock=lock, cooldown=cooldown, pages=pages)
         pins = requirements.read((folder / lock.path).read_text(encoding="utf-8"), lock.path)
-        found[lock.path] = {
-            each.pin: repositories[key].size(each, compiled=each.name in lock.compiled)
-            for each in pins
-            if each.pin in wanted
+        sizes[lock.path] = {
+            package.pin: repositories[key].size(package, compiled=package.name in lock.compiled)
+            for package in pins
+            if package.pin in queried_pins
         }
-    return found
+    return sizes
 
 
-def main(words: list[str] | None = None) -> None:
-    """Answer one file of questions."""
+def main(argv: list[str] | None = None) -> None:
+    """Answer one query file."""
     parser = argparse.ArgumentParser(prog="python -m dynamo_containers.lock.python.size_query", description=__doc__)
-    parser.add_argument("questions", type=Path, help="lock -> the pins that are asked for")
+    parser.add_argument("query", type=Path, help="JSON file: lock -> the pins whose size is needed")
     parser.add_argument("--folder", type=Path, default=ROOT, help="the project's root")
-    parser.add_argument("--answers", type=Path, required=True, help="where to leave lock -> pin -> bytes")
-    given = parser.parse_args(words)
+    parser.add_argument("--answers", type=Path, required=True, help="JSON file to write: lock -> pin -> bytes")
+    options = parser.parse_args(argv)
     isolate()
-    every = python_lock.locks(load_catalogue(given.folder))
-    asked = json.loads(given.questions.read_text(encoding="utf-8"))
-    found = sizes({named(path, every): pins for path, pins in asked.items()}, given.folder)
-    write(Document(path=given.answers, text=json.dumps(found, indent=2) + "\n"))
+    locks = python_lock.locks(load_catalogue(options.folder))
+    query = json.loads(options.query.read_text(encoding="utf-8"))
+    sizes = query_sizes({find_lock(path, locks): pins for path, pins in query.items()}, options.folder)
+    write(Document(path=options.answers, text=json.dumps(sizes, indent=2) + "\n"))
 
 
 if __name__ == "__main__":
-    as_a_process(main)
+    run_as_process(main)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 OLDEST_GLIBC = {Platform.AMD64: 5, Platform.ARM64: 17}
 """The oldest manylinux tag, as glibc 2.x (PEP 600)."""
 LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""What manylinux_2_x was called before PEP 600; pip derives the 2010 and 1 from 2014 by itself, twice does no harm."""
+"""Names of manylinux_2_x before PEP 600; pip also derives 2010 and 1 from 2014, and a repeated tag does no harm."""
 
 
 def environment(target: Target) -> dict[str, str]:
     """Return the target's environment markers (PEP 508).
 
-    A target says `3.11`; the first of its releases is taken, as uv does: a marker such as
-    `python_full_version < "3.11.3"` then adds a package that a later release might do without, and never omits one.
+    A target states `3.11`, and this uses 3.11.0, like uv: a marker such as `python_full_version < "3.11.3"` then adds a
+    package that a later release may not need, and never omits one.
     """
     return {
         "implementation_name": "cpython",
@@ -54,7 +54,7 @@ def platform_tags(target: Target) -> list[str]:
 
 
 def target_python(target: Target) -> TargetPython:
-    """Return the target in pip's words."""
+    """Return the target as pip's own class."""
     major, minor, _ = version(target)
     return TargetPython(
         platforms=platform_tags(target),

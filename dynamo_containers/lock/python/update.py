@@ -1,7 +1,7 @@
-"""Make Python locks: one pip-compile per lock, a few at a time, and only where something asks.
+"""Update of Python locks: one pip-compile per lock, a few in parallel, and only where a lock is stale or may move.
 
-Locks that have a shared lock in common are made one after the other, each leaning on the pins of those before it, and
-are then parted (python_lock_shared).
+Images that share a lock are resolved one after the other, each starting from the pins of those before it.
+Then the lock is split into the shared part and the part of each image (facts/locks/python_common.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from dynamo_containers import progress
 from dynamo_containers.errors import UnreachableError, UsageError
 from dynamo_containers.facts.locks import python_common
-from dynamo_containers.facts.locks.python_lock import header, not_locked_below, shares, texts_of, why_stale
-from dynamo_containers.facts.locks.python_moves import Findings, Unlike, moves, warning
-from dynamo_containers.facts.locks.requirements import read, readable
+from dynamo_containers.facts.locks.download_sizes import lock_name
+from dynamo_containers.facts.locks.python_lock import header, read_texts, shares_line, stale_reason_in, unlocked_below
+from dynamo_containers.facts.locks.requirements import read, read_if_valid
 from dynamo_containers.lock.python import sizes as python_sizes
-from dynamo_containers.lock.python.schedule import findings_file, plan, to_upgrade, units, waves
+from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, yanked_warning
+from dynamo_containers.lock.python.schedule import compile_command, findings_file, units, upgrades_in, waves
 from dynamo_containers.process import Document, Plan, execute, write
 from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, Unreached
 
@@ -28,183 +29,203 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.facts.locks.python_moves import Move
-    from dynamo_containers.lock.python.schedule import Wish
+    from dynamo_containers.lock.python.schedule import UpgradeOptions
 
-AT_ONCE = 2
-"""Locks made at the same time: each keeps a core busy (pip's resolver), and all wait for the same index."""
+PARALLEL_COMPILES = 2
+"""Locks updated in parallel: each keeps a core busy (pip's resolver), and all wait for the same index."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a run did."""
+class PythonUpdate:
+    """Result of an update of Python locks."""
 
     moves: tuple[Move, ...] = ()
-    unlike: tuple[Unlike, ...] = ()
-    """Packages that should be shared and are not."""
+    unshared: tuple[UnsharedPackage, ...] = ()
+    """Packages that images should share but do not."""
     unreachable: tuple[Unreached, ...] = ()
-    """Locks that stayed as they were since their own index did not answer."""
+    """Locks that were not changed because their own index did not answer."""
     sizes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-    """Path of each lock that was made -> pin -> how many bytes the index states."""
-    unstated: tuple[tuple[str, str], ...] = ()
-    """(pin, lock) for which the index states no size."""
+    """Path of each updated lock -> pin -> bytes that the index states."""
+    unknown_sizes: tuple[tuple[str, str], ...] = ()
+    """(pin, lock) whose size the index does not state."""
 
 
-def refresh(catalogue: Catalogue, wanted: Iterable[LockFile], wish: Wish, *, dry_run: bool = False) -> Outcome:
-    """Make the locks that are missing or stale, or that an upgrade concerns; leave the others alone; say what moved.
+def update_locks(
+    catalogue: Catalogue, locks: Iterable[LockFile], options: UpgradeOptions, *, dry_run: bool = False
+) -> PythonUpdate:
+    """Update the locks that are missing or stale, or that an upgrade concerns; the others do not change.
 
     Raises:
-        UsageError: a package that is to be upgraded is in no lock.
-        LockError, DownloadError: a lock could not be made; it stays as it was, and so do those that stand on it.
+        UsageError: no lock pins a package whose upgrade is requested.
+        LockError, DownloadError: a lock cannot be resolved; this lock and those that are based on it do not change.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    wanted = tuple(wanted)
-    groups = waves(wanted)
-    _check_upgrades(groups, catalogue.folder, wish.upgrade)
-    one = partial(_refresh, catalogue=catalogue, wish=wish, dry_run=dry_run)
-    made: list[Outcome] = []
-    for group in groups:
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            made += pool.map(one, units(group))  # raises what a thread raised
-    sizes = {path: found for each in made for path, found in each.sizes.items()}
-    sized = python_sizes.Outcome() if dry_run else python_sizes.refresh(catalogue, wanted, sizes)
-    return Outcome(
+    locks = tuple(locks)
+    _check_upgrades(locks, catalogue.folder, options.upgrade)
+    update = partial(_update_unit, catalogue=catalogue, options=options, dry_run=dry_run)
+    updates: list[PythonUpdate] = []
+    for wave in waves(locks):
+        with ThreadPoolExecutor(max_workers=PARALLEL_COMPILES) as pool:
+            updates += pool.map(update, units(wave))  # raises the error of a thread
+    sizes = {path: pins for updated in updates for path, pins in updated.sizes.items()}
+    sizes_update = python_sizes.SizesUpdate() if dry_run else python_sizes.update_sizes(catalogue, locks, sizes)
+    return PythonUpdate(
         sizes=sizes,
-        unstated=sized.unstated,
-        moves=tuple(dict.fromkeys(move for each in made for move in each.moves)),
-        unlike=tuple(row for each in made for row in each.unlike),
-        unreachable=(*(row for each in made for row in each.unreachable), *sized.unreachable),
+        unknown_sizes=sizes_update.unknown,
+        moves=tuple(dict.fromkeys(move for updated in updates for move in updated.moves)),
+        unshared=tuple(package for updated in updates for package in updated.unshared),
+        unreachable=(*(row for updated in updates for row in updated.unreachable), *sizes_update.unreachable),
     )
 
 
-def _check_upgrades(groups: Iterable[Iterable[LockFile]], folder: Path, upgrade: Iterable[str]) -> None:
-    every = tuple(lock for group in groups for lock in group)
-    for wish in upgrade:
-        if not any(to_upgrade(texts_of(lock, folder).get(lock.path, ""), (wish,)) for lock in every):
-            message = f'"{wish}" is in no lock, so it cannot be upgraded.\nSee what is: ls constraints'
+def _check_upgrades(locks: Iterable[LockFile], folder: Path, upgrade: Iterable[str]) -> None:
+    locks = tuple(locks)
+    for requirement in upgrade:
+        if not any(upgrades_in(read_texts(lock, folder).get(lock.path, ""), (requirement,)) for lock in locks):
+            message = f'No lock pins "{requirement}", so it cannot be upgraded.\nThe locks are in: constraints'
             raise UsageError(message)
 
 
-def _refresh(unit: tuple[LockFile, ...], *, catalogue: Catalogue, wish: Wish, dry_run: bool) -> Outcome:
-    """Refresh the locks that are made together: one, or all that have a shared lock in common with it."""
+def _update_unit(
+    unit: tuple[LockFile, ...], *, catalogue: Catalogue, options: UpgradeOptions, dry_run: bool
+) -> PythonUpdate:
+    """Update one lock, or all locks that share another lock."""
     folder = catalogue.folder
-    before = {lock.path: whole_text(lock, folder) for lock in unit if not lock.parts}
-    after, found = dict(before), {}
-    if lower := next((path for lock in unit for path in not_locked_below(lock, folder)), None):
-        return _unreached(unit, before, f"it stands on {lower}, which is not locked")
-    stale = any(why_stale(lock, texts_of(lock, folder)) for lock in unit)
+    before = {lock.path: full_text(lock, folder) for lock in unit if not lock.shared_by}
+    after, findings = dict(before), {}
+    if lower := next((path for lock in unit for path in unlocked_below(lock, folder)), None):
+        return _unreachable(unit, before, f"it is based on {lower}, which is not locked")
+    stale = any(stale_reason_in(lock, read_texts(lock, folder)) for lock in unit)
     for lock in unit:
-        mine = replace(wish, upgrade=to_upgrade(before.get(lock.path, ""), wish.upgrade))
-        if lock.parts or not (stale or mine.upgrade or mine.upgrade_all):
+        lock_options = replace(options, upgrade=upgrades_in(before.get(lock.path, ""), options.upgrade))
+        if lock.shared_by or not (stale or lock_options.upgrade or lock_options.upgrade_all):
             continue
         try:
-            _make(lock, catalogue, mine, after, dry_run=dry_run)
+            _compile(lock, catalogue, lock_options, after, dry_run=dry_run)
         except UnreachableError:
             addresses = ", ".join(sorted({address for _, address in lock.indexes}))
-            return _unreached(unit, before, f"{addresses} cannot be reached from here")
+            return _unreachable(unit, before, f"{addresses} cannot be reached from here")
         if not dry_run:
-            after[lock.path] = whole_text(lock, folder, made=True)
-            found[lock.path] = _findings(lock, folder)
-    if not found:
-        return Outcome()
-    places = _part(unit, folder, after)
+            after[lock.path] = full_text(lock, folder, unsplit=True)
+            findings[lock.path] = _read_findings(lock, folder)
+    if not findings:
+        return PythonUpdate()
+    return _split_and_report(unit, catalogue, before, after, findings)
+
+
+def _split_and_report(
+    unit: tuple[LockFile, ...],
+    catalogue: Catalogue,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    findings: Mapping[str, IndexFindings],
+) -> PythonUpdate:
+    shared_by = _split(unit, catalogue.folder, after)
     for lock in unit:
-        if lock.path in found:
-            progress.say(warning(lock.path, found[lock.path]))
-    moved = (
-        replace(move, lock=places.get(move.name, move.lock))
-        for path, known in found.items()
-        for move in moves(path, readable(before[path]), read(after[path], path), known.sizes)
+        if lock.path in findings:
+            progress.say(yanked_warning(lock.path, findings[lock.path].yanked))
+    moves = (
+        replace(move, lock=shared_by.get(move.name, move.lock))
+        for path, answers in findings.items()
+        for move in python_moves(path, read_if_valid(before[path]), read(after[path], path), answers.sizes)
     )
-    return Outcome(
-        moves=tuple(moved),
-        unlike=_unlike(unit, catalogue, after, found),
-        sizes={path: known.sizes for path, known in found.items()},
+    return PythonUpdate(
+        moves=tuple(moves),
+        unshared=_unshared(unit, catalogue, after, findings),
+        sizes={path: answers.sizes for path, answers in findings.items()},
     )
 
 
-def _unreached(unit: Iterable[LockFile], before: Mapping[str, str], why: str) -> Outcome:
-    return Outcome(
+def _unreachable(unit: Iterable[LockFile], before: Mapping[str, str], reason: str) -> PythonUpdate:
+    return PythonUpdate(
         unreachable=tuple(
-            Unreached(what=lock.path, why=why, kept=AS_IT_WAS if before.get(lock.path) else NOT_LOCKED) for lock in unit
+            Unreached(what=lock.path, why=reason, kept=AS_IT_WAS if before.get(lock.path) else NOT_LOCKED)
+            for lock in unit
         )
     )
 
 
-def whole_text(lock: LockFile, folder: Path, *, made: bool = False) -> str:
-    """Return all that an image's lock pins, also what stands in the shared one; empty when there is none.
+def full_text(lock: LockFile, folder: Path, *, unsplit: bool = False) -> str:
+    """Return an image's lock together with the lock that it shares; empty when it does not exist.
 
     Args:
         lock: which one.
         folder: the checkout.
-        made: take what was just made and is not parted yet.
+        unsplit: read the new lock that pip-compile left and that is not split yet.
     """
-    if made and lock.shared:
-        return made_file(lock, folder).read_text(encoding="utf-8")
-    texts = texts_of(lock, folder)
+    if unsplit and lock.shared:
+        return unsplit_file(lock, folder).read_text(encoding="utf-8")
+    texts = read_texts(lock, folder)
     if lock.path not in texts or not lock.shared:
         return texts.get(lock.path, "")
-    return python_common.whole(texts.get(lock.shared, ""), texts[lock.path])
+    return python_common.join(texts.get(lock.shared, ""), texts[lock.path])
 
 
-def made_file(lock: LockFile, folder: Path) -> Path:
-    """Return where a whole lock stands before it is parted."""
+def unsplit_file(lock: LockFile, folder: Path) -> Path:
+    """Return the file in which pip-compile leaves the lock of an image before it is split."""
     return folder / ".build/lock" / f"{Path(lock.path).stem}.whole.txt"
 
 
-def _make(lock: LockFile, catalogue: Catalogue, wish: Wish, known: Mapping[str, str], *, dry_run: bool) -> None:
+def _compile(
+    lock: LockFile, catalogue: Catalogue, options: UpgradeOptions, texts: Mapping[str, str], *, dry_run: bool
+) -> None:
     folder = catalogue.folder
     documents: tuple[Document, ...] = ()
-    command = plan(lock, folder, wish)
+    command = compile_command(lock, folder, options)
     if lock.shared:
         seed = folder / ".build/lock" / f"{Path(lock.path).stem}.seed.txt"
-        others = [text for path, text in known.items() if path != lock.path]
-        alike = catalogue.common_layers[lock.layer.shares].same_version
-        documents = (Document(path=seed, text=python_common.leaning(known[lock.path], others, alike)),)
-        command = replace(command, argv=(*command.argv, "--seed", str(seed), "--output", str(made_file(lock, folder))))
+        others = [text for path, text in texts.items() if path != lock.path]
+        patterns = catalogue.common_layers[lock.layer.shares].same_version
+        documents = (Document(path=seed, text=python_common.with_pins_of(texts[lock.path], others, patterns)),)
+        arguments = ("--seed", str(seed), "--output", str(unsplit_file(lock, folder)))
+        command = replace(command, argv=(*command.argv, *arguments))
     start = time.monotonic()
     execute(Plan(documents=documents, commands=(command,)), dry_run=dry_run)
     if not dry_run:
-        count = len(read(whole_text(lock, folder, made=True), lock.path))
+        count = len(read(full_text(lock, folder, unsplit=True), lock.path))
         progress.say(f"  {lock.path}: {count} packages, {time.monotonic() - start:.0f} s")
 
 
-def _findings(lock: LockFile, folder: Path) -> Findings:
-    return Findings(**json.loads(findings_file(lock, folder).read_text(encoding="utf-8")))
+def _read_findings(lock: LockFile, folder: Path) -> IndexFindings:
+    return IndexFindings(**json.loads(findings_file(lock, folder).read_text(encoding="utf-8")))
 
 
-def _part(unit: tuple[LockFile, ...], folder: Path, wholes: Mapping[str, str]) -> dict[str, str]:
-    """Write the shared lock and what each image has beside it; return package -> name of the shared lock."""
-    common = next((lock for lock in unit if lock.parts), None)
-    if common is None:
+def _split(unit: tuple[LockFile, ...], folder: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """Write the shared lock and the part of each image; return package -> name of the shared lock."""
+    shared = next((lock for lock in unit if lock.shared_by), None)
+    if shared is None:
         return {}
-    body, rest = python_common.part(wholes)
-    text = header(common, {}, {}) + body
-    write(Document(path=folder / common.path, text=text))
-    line = shares(common.path, text)
-    for path, own in rest.items():
-        write(Document(path=folder / path, text=python_common.saying(line, own)))
-    progress.say(f"  {common.path}: {len(read(body))} packages in common")
-    return dict.fromkeys((each.name for each in read(body)), Path(common.path).stem)
+    body, parts = python_common.split(texts)
+    text = header(shared, {}, {}) + body
+    write(Document(path=folder / shared.path, text=text))
+    line = shares_line(shared.path, text)
+    for path, part in parts.items():
+        write(Document(path=folder / path, text=python_common.with_shares_line(line, part)))
+    progress.say(f"  {shared.path}: {len(read(body))} packages in common")
+    return dict.fromkeys((package.name for package in read(body)), lock_name(shared.path))
 
 
-def _unlike(
-    unit: tuple[LockFile, ...], catalogue: Catalogue, wholes: Mapping[str, str], found: Mapping[str, Findings]
-) -> tuple[Unlike, ...]:
-    patterns = next((catalogue.common_layers[lock.layer.name].same_version for lock in unit if lock.parts), ())
+def _unshared(
+    unit: tuple[LockFile, ...],
+    catalogue: Catalogue,
+    texts: Mapping[str, str],
+    findings: Mapping[str, IndexFindings],
+) -> tuple[UnsharedPackage, ...]:
+    patterns = next((catalogue.common_layers[lock.layer.name].same_version for lock in unit if lock.shared_by), ())
     return tuple(
-        Unlike(
-            name=row.name,
-            found=tuple(
-                (Path(path).stem, version, "; ".join(_requirements(path, row.name, found)) or f"for {via}")
-                for path, version, via in row.found
+        UnsharedPackage(
+            name=difference.name,
+            versions=tuple(
+                (lock_name(path), version, "; ".join(_requirements(path, difference.name, findings)) or f"for {via}")
+                for path, version, via in difference.versions
             ),
         )
-        for row in python_common.differences(wholes, patterns)
+        for difference in python_common.differences(texts, patterns)
     )
 
 
-def _requirements(path: str, name: str, found: Mapping[str, Findings]) -> Iterable[str]:
-    return found[path].requirements.get(name, ()) if path in found else ()
+def _requirements(path: str, name: str, findings: Mapping[str, IndexFindings]) -> Iterable[str]:
+    return findings[path].requirements.get(name, ()) if path in findings else ()

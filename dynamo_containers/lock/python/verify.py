@@ -1,10 +1,11 @@
-"""Verification of a Python lock by uv, which shares no code with pip-compile."""
+"""Verification of Python locks with uv, which shares no code with pip-compile."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dynamo_containers import progress
@@ -17,184 +18,208 @@ from dynamo_containers.process import Command, Document, Plan, query, run, succe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from concurrent.futures import Executor, Future
 
     from dynamo_containers.facts.locks.python_lock import LockFile, Target
 
-AT_ONCE = 4
-"""Locks judged at the same time: uv mostly waits for the index."""
+PARALLEL_CHECKS = 4
+"""Locks verified in parallel: uv mostly waits for the index."""
 WITHOUT_DOWNLOADS = {"UV_PYTHON_DOWNLOADS": "never"}
-"""A target's Python need not be here, and uv would try for seconds to fetch one."""
+"""The target's Python need not be installed here, and uv would try for seconds to download one."""
 YANKED = re.compile(r'^warning: `(\S+==\S+)` is yanked(?: \(reason: "(.*)"\))?$', re.MULTILINE)
 
 
-def judges(lock: LockFile, folder: Path) -> tuple[Command, ...]:
-    """Return the commands by which uv, which shares no code with pip-compile, judges a lock for its target.
+def verify_commands(lock: LockFile, folder: Path, scratch: Path) -> tuple[Command, ...]:
+    """Return the commands by which uv verifies a lock for its targets.
 
-    uv resolves everything anew, downloads nothing and installs nothing: a package that is missing, or has no wheel for
-    the target, is an error. Its dry run does not compare hashes (uv 0.13.9); `restate` and `foreign_hashes` do. It uses
-    uv's own settings (UV_DEFAULT_INDEX, SSL_CERT_FILE), not pip's.
+    uv resolves everything again, downloads nothing and installs nothing: a package that is missing, or has no wheel for
+    the target, is an error. Its dry run does not compare hashes (uv 0.13.9); `hashes_command` and `foreign_hashes` do.
+    It uses uv's own settings (UV_DEFAULT_INDEX, SSL_CERT_FILE), not pip's.
     """
-    nothing = folder / ".build/empty-environment" / Path(lock.path).stem  # uv locks it: one for each that it judges
-    # The wheels of a base have dependencies that are in no lock of that environment, and what is shared is no whole.
-    alone = lock.layer.named_only or bool(lock.parts)
-    files = (*(lower.path for lower in lock.below if not (alone or lower.layer.named_only)), lock.path)
+    environment = scratch / "environment" / Path(lock.path).stem  # uv locks this folder, so each lock has its own
+    # The dependencies of named wheels are in no lock of that environment, and those of a shared lock in several.
+    without_dependencies = lock.layer.named_only or bool(lock.shared_by)
+    files = (
+        *(lower.path for lower in lock.below if not (without_dependencies or lower.layer.named_only)),
+        lock.path,
+    )
     shared = (lock.shared,) if lock.shared else ()
     return tuple(
         Command(
             argv=(
-                *("uv", "pip", "install", "--dry-run", "--target", str(nothing)),
-                *_uv_target(target),
+                *("uv", "pip", "install", "--dry-run", "--target", str(environment)),
+                *_target_options(target),
                 *("--require-hashes", "--only-binary", ":all:"),
-                *(word for name in lock.compiled for word in ("--no-binary", name)),
-                *(("--no-deps",) if alone else ()),
-                *_own_indexes(lock),
-                *(word for path in (*shared, *files) for word in ("-r", str(folder / path))),
+                *(option for name in lock.compiled for option in ("--no-binary", name)),
+                *(("--no-deps",) if without_dependencies else ()),
+                *_index_options(lock),
+                *(option for path in (*shared, *files) for option in ("-r", str(folder / path))),
             ),
             env=WITHOUT_DOWNLOADS,
             quiet=True,
-            title=f"judging {lock.path}",
-            hint=f"uv refuses {lock.path} for {target}. Renew it with: {COMMAND}",
+            title=f"verifying {lock.path}",
+            hint=f"uv refuses {lock.path} for {target}. Update it with: {COMMAND}",
         )
-        for target in _judged_for(lock)
+        for target in _verified_targets(lock)
     )
 
 
-def _own_indexes(lock: LockFile) -> tuple[str, ...]:
-    """Return the words by which uv also asks the indexes of their own that packages of a lock have.
+def _index_options(lock: LockFile) -> tuple[str, ...]:
+    """Return the options by which uv also queries the indexes that packages of a lock have of their own.
 
-    uv takes a package from the first index that has any release of it, and such an index has other packages too. What
-    is looked for is in the lock by hash, so any index may have it.
+    uv takes a package from the first index that has any release of it, and such an index has other packages too. The
+    lock pins files by hash, so any index may have them.
     """
     addresses = sorted({mirrors.here().address(url) for _, url in lock.indexes})
-    words = (word for address in addresses for word in ("--index", address))
-    return (*words, "--index-strategy", "unsafe-best-match") if addresses else ()
+    options = (option for address in addresses for option in ("--index", address))
+    return (*options, "--index-strategy", "unsafe-best-match") if addresses else ()
 
 
-def _uv_target(target: Target) -> tuple[str, ...]:
+def _target_options(target: Target) -> tuple[str, ...]:
     return ("--python-platform", target.uv_platform, "--python-version", target.python)
 
 
-def _judged_for(lock: LockFile) -> tuple[Target, ...]:
+def _verified_targets(lock: LockFile) -> tuple[Target, ...]:
     if lock.target != ANY_HOST:
         return (lock.target,)
     return tuple(replace(lock.target, platform=platform) for platform in Platform)
 
 
-def packs(locks: Mapping[LockFile, str]) -> tuple[tuple[Target, str, dict[str, str]], ...]:
-    """Return what the locks pin in as few sets as there can be.
+@dataclass(frozen=True, kw_only=True)
+class PinSet:
+    """Pins that one query can ask for: of one target and one index, no package in two versions."""
 
-    A set is for one target and one index ('' for the machine's own), and has no package in two versions.
-    """
-    made: list[tuple[Target, str, dict[str, str]]] = []
+    target: Target
+    index: str
+    """Address of the index; '' for the machine's own."""
+    pins: Mapping[str, str]
+    """Package -> version."""
+
+
+def pin_sets(locks: Mapping[LockFile, str]) -> tuple[PinSet, ...]:
+    """Return the pins of all locks (lock -> its text) in as few sets as possible."""
+    sets: list[tuple[Target, str, dict[str, str]]] = []
     for lock, text in locks.items():
-        own = dict(lock.indexes)
-        for pin in read(text, lock.path):
-            asked = lock.target, own.get(pin.name, "")
-            fits = (
-                pack for *place, pack in made if tuple(place) == asked and pack.get(pin.name) in (None, pin.version)
+        indexes = dict(lock.indexes)
+        for package in read(text, lock.path):
+            origin = lock.target, indexes.get(package.name, "")
+            fitting = (
+                pins
+                for *set_origin, pins in sets
+                if tuple(set_origin) == origin and pins.get(package.name) in (None, package.version)
             )
-            pack = next(fits, None)
-            if pack is None:
-                pack = {}
-                made.append((*asked, pack))
-            pack[pin.name] = pin.version
-    return tuple(made)
+            pins = next(fitting, None)
+            if pins is None:
+                pins = {}
+                sets.append((*origin, pins))
+            pins[package.name] = package.version
+    return tuple(PinSet(target=target, index=index, pins=pins) for target, index, pins in sets)
 
 
-def restate(target: Target, pins: Mapping[str, str], file: Path, index: str = "") -> Plan:
-    """Return the plan by which uv states, from an index, the hashes of pinned packages (on standard output)."""
-    text = "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
-    place = ("--default-index", mirrors.here().address(index)) if index else ()
+def hashes_command(pin_set: PinSet, file: Path) -> Plan:
+    """Return the plan by which uv writes the hashes of pinned packages to standard output, as the index states them."""
+    text = "".join(f"{name}=={version}\n" for name, version in sorted(pin_set.pins.items()))
+    index_options = ("--default-index", mirrors.here().address(pin_set.index)) if pin_set.index else ()
     argv = (
         *("uv", "pip", "compile", "--no-deps", "--generate-hashes", "--no-header"),
-        *("--no-annotate", *_uv_target(target), *place, str(file)),
+        *("--no-annotate", *_target_options(pin_set.target), *index_options, str(file)),
     )
     return Plan(documents=(Document(path=file, text=text),), commands=(Command(argv=argv, env=WITHOUT_DOWNLOADS),))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stated:
-    """What the index says of pinned packages, as uv reads it."""
+class IndexAnswer:
+    """Statements of the index about pinned packages, as uv reads them."""
 
     hashes: Mapping[tuple[str, str], frozenset[str]]
     """(name, version) -> the hashes of its files."""
     yanked: Mapping[str, str]
-    """`name==version` -> why it was taken back."""
+    """`name==version` -> why it was yanked."""
 
 
-def stated(restated: str, complaints: str) -> Stated:
-    """Read what uv wrote to its two outputs."""
-    return Stated(
-        hashes={(each.name, each.version): frozenset(each.hashes) for each in read(restated)},
-        yanked={pin: reason or "no reason given" for pin, reason in YANKED.findall(complaints)},
+def parse_answer(output: str, warnings: str) -> IndexAnswer:
+    """Parse the standard output and the standard error of uv."""
+    return IndexAnswer(
+        hashes={(package.name, package.version): frozenset(package.hashes) for package in read(output)},
+        yanked={pin: reason or "no reason given" for pin, reason in YANKED.findall(warnings)},
     )
 
 
-def foreign_hashes(text: str, known: Iterable[Stated]) -> tuple[str, ...]:
-    """Return the pins of a lock that have a hash which uv did not find on the index for that version."""
+def foreign_hashes(text: str, answers: Iterable[IndexAnswer]) -> tuple[str, ...]:
+    """Return the pins of a lock that have a hash which the index does not state for that version."""
     hashes: dict[tuple[str, str], frozenset[str]] = {}
-    for each in known:
-        hashes |= each.hashes
+    for answer in answers:
+        hashes |= answer.hashes
     return tuple(
-        f"{each.name}=={each.version}"
-        for each in read(text)
-        if not set(each.hashes) <= hashes.get((each.name, each.version), frozenset())
+        package.pin
+        for package in read(text)
+        if not set(package.hashes) <= hashes.get((package.name, package.version), frozenset())
     )
 
 
-def yanked(text: str, known: Iterable[Stated]) -> tuple[str, ...]:
-    """Return the pins of a lock that were taken back, as `name==version: reason`."""
+def yanked_pins(text: str, answers: Iterable[IndexAnswer]) -> tuple[str, ...]:
+    """Return the pins of a lock that were yanked, as `name==version: reason`."""
     reasons: dict[str, str] = {}
-    for each in known:
-        reasons |= each.yanked
-    pins = (f"{each.name}=={each.version}" for each in read(text))
-    return tuple(f"{pin}: {reasons[pin]}" for pin in pins if pin in reasons)
+    for answer in answers:
+        reasons |= answer.yanked
+    return tuple(f"{package.pin}: {reasons[package.pin]}" for package in read(text) if package.pin in reasons)
 
 
-def judge_all(every: Iterable[LockFile], folder: Path) -> None:
-    """Let uv judge some locks at a time, and say so in their order; stop at the first that it refuses.
+def verify_locks(locks: Iterable[LockFile], folder: Path) -> None:
+    """Verify locks with uv, a few in parallel; report them in order and stop at the first that uv refuses.
+
+    Nothing is written to the checkout.
 
     Raises:
         CommandFailedError: uv could not be run, or it refuses a lock.
-        CheckFailedError: a lock has a hash that the index does not know.
+        CheckFailedError: a lock has a hash that the index does not state.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    texts = {lock: (folder / lock.path).read_text(encoding="utf-8") for lock in every}
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        numbered = enumerate(packs(texts))
-        asked = [
-            (target, pool.submit(_state, target, pins, folder / f".build/lock/judged-{number}.in", index))
-            for number, (target, index, pins) in numbered
-        ]
+    texts = {lock: (folder / lock.path).read_text(encoding="utf-8") for lock in locks}
+    with (
+        TemporaryDirectory(prefix="verify-locks-") as scratch,
+        ThreadPoolExecutor(max_workers=PARALLEL_CHECKS) as pool,
+    ):
         try:
-            known = [(target, future.result()) for target, future in asked]
-            verdicts = [(lock, pool.submit(_accept, lock, folder)) for lock in texts]
-            for lock, verdict in verdicts:
-                verdict.result()
-                _report(lock, texts[lock], [each for target, each in known if target == lock.target])
+            _verify(texts, folder, Path(scratch), pool)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)  # they use the scratch folder
             raise
 
 
-def _state(target: Target, pins: Mapping[str, str], file: Path, index: str) -> Stated:
-    plan = restate(target, pins, file, index)
+def _verify(texts: Mapping[LockFile, str], folder: Path, scratch: Path, pool: Executor) -> None:
+    queries = [
+        (pin_set.target, pool.submit(_query_index, pin_set, scratch / f"pins-{number}.in"))
+        for number, pin_set in enumerate(pin_sets(texts))
+    ]
+    answers = [(target, future.result()) for target, future in queries]
+    verdicts: list[tuple[LockFile, Future[None]]] = [
+        (lock, pool.submit(_resolve, lock, folder, scratch)) for lock in texts
+    ]
+    for lock, verdict in verdicts:
+        verdict.result()
+        _report(lock, texts[lock], [answer for target, answer in answers if target == lock.target])
+
+
+def _query_index(pin_set: PinSet, file: Path) -> IndexAnswer:
+    plan = hashes_command(pin_set, file)
     write(plan.documents[0])
-    said = query(plan.commands[0], check=True)
-    return stated(said.stdout, said.stderr)
+    result = query(plan.commands[0], check=True)
+    return parse_answer(result.stdout, result.stderr)
 
 
-def _accept(lock: LockFile, folder: Path) -> None:
-    """Let uv resolve a lock, from the pages that it was just given where they are enough: it asks for each again."""
-    for command in judges(lock, folder):
+def _resolve(lock: LockFile, folder: Path, scratch: Path) -> None:
+    """Let uv resolve a lock: from its cache first, because it would request every page again."""
+    for command in verify_commands(lock, folder, scratch):
         if not succeeds(replace(command, argv=(*command.argv, "--offline"))):
             run(command)
 
 
-def _report(lock: LockFile, text: str, known: list[Stated]) -> None:
-    if foreign := foreign_hashes(text, known):
-        message = f"{lock.path}: the index does not know the hashes of {', '.join(foreign)}.\nRenew it with: {COMMAND}"
+def _report(lock: LockFile, text: str, answers: list[IndexAnswer]) -> None:
+    if foreign := foreign_hashes(text, answers):
+        pins = ", ".join(foreign)
+        message = f"{lock.path}: the index does not state the hashes of {pins}.\nUpdate it with: {COMMAND}"
         raise CheckFailedError(message)
-    lines = (f"Judged {lock.path}", *(f"{lock.path}: yanked: {each}" for each in yanked(text, known)))
-    progress.say("\n".join(lines))
+    yanked = (f"{lock.path}: yanked: {pin}" for pin in yanked_pins(text, answers))
+    progress.say("\n".join((f"Verified {lock.path}", *yanked)))

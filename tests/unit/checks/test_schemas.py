@@ -44,6 +44,7 @@ def answer(*line: str) -> bytes:
     ("line", "schema"),
     [
         pytest.param("lint", "lint", id="lint"),
+        pytest.param("lock --check", "lock-check", id="lock --check"),
         pytest.param("explain", "explain-list", id="explain"),
         pytest.param("explain vllm", "explain", id="explain an image"),
         pytest.param("diff constraints constraints", "diff", id="diff"),

@@ -129,9 +129,9 @@ def test_what_moved_in_several_locks_is_one_row_and_pins_are_named() -> None:
     assert image_diff.text(image_diff.of_locks(before, after)) == (
         "# v1 -> v2\n\n"
         "## Packages: 0 added, 0 removed, 1 moved\n\n"
-        "| package | from   | to     | download | locks                     |\n"
-        "| ------- | ------ | ------ | -------- | ------------------------- |\n"
-        "| torch   | 2.10.0 | 2.11.0 | +0.50 MB | vllm-debian-{amd64,arm64} |\n\n"
+        "| kind   | name  | from   | to     | download | locks                     |\n"
+        "| ------ | ----- | ------ | ------ | -------- | ------------------------- |\n"
+        "| python | torch | 2.10.0 | 2.11.0 | +0.50 MB | vllm-debian-{amd64,arm64} |\n\n"
         "## New locks\n\n"
         "constraints/new.txt\n\n"
         "## containers/pins.toml\n\n"
@@ -170,10 +170,10 @@ def test_all_locks_of_a_revision_are_compared_with_those_of_the_checkout(locked:
     assert diff_inputs.diff(locked, ("v1", "constraints")).text == (
         "# v1 -> constraints\n\n"
         "## Packages: 0 added, 0 removed, 2 moved\n\n"
-        "| package | from  | to    | download | locks               |\n"
-        "| ------- | ----- | ----- | -------- | ------------------- |\n"
-        "| bash    | 5.2   | 5.3   | +0.20 MB | os-debian-dev-amd64 |\n"
-        "| numpy   | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64   |"
+        "| kind   | name  | from  | to    | download | locks               |\n"
+        "| ------ | ----- | ----- | ----- | -------- | ------------------- |\n"
+        "| os     | bash  | 5.2   | 5.3   | +0.20 MB | os-debian-dev-amd64 |\n"
+        "| python | numpy | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64   |"
     )
 
 
@@ -181,7 +181,7 @@ def test_all_locks_of_a_revision_are_compared_with_those_of_the_checkout(locked:
 def test_a_single_lock_is_compared_with_itself_at_a_revision(locked: Path, one: str) -> None:
     text = diff_inputs.diff(locked, (one, "constraints/base-debian-amd64.txt")).text
     assert [line for line in text.splitlines() if line.startswith("| ")][2:] == [
-        "| numpy   | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64 |"
+        "| python | numpy | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64 |"
     ]
 
 

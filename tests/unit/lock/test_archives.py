@@ -66,7 +66,7 @@ def both(bases: Bases) -> Bases:
 def ask(
     catalogue: Catalogue, bases: Bases, old: Pins = NOTHING
 ) -> Outcome[tuple[str, str, Platform], Pin | ReleasePin]:
-    return lock_archives.refresh(catalogue.folder, [(bases, AMD)], old, seconds=1)
+    return lock_archives.pin_archives(catalogue.folder, [(bases, AMD)], old, seconds=1)
 
 
 def with_pin(pin: ReleasePin) -> Pins:

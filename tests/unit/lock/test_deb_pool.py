@@ -56,7 +56,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_pool_has_every_locked_package_by_archive_and_path(locked: Catalogue, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    assert lock_update.keep_pool(locked, str(kept)) == f"{kept} has every locked package: 2."
+    result = lock_update.keep_pool(locked, str(kept))
+    assert result.text == f"{kept} has every locked package: 2."
+    assert result.data == deb_pool.PoolCopy(folder=str(kept), packages=2)
     assert files(kept) == {"debian/pool/b/bash_1.deb": CONTENT, "debian/pool/e/etcd_3.deb": b"etcd"}
 
 
@@ -87,8 +89,10 @@ def test_what_nobody_has_any_more_is_named_and_the_rest_is_kept(
 ) -> None:
     del server.files[f"/debian/{BASH.path}"]
     with pytest.raises(LockError) as caught:
-        deb_pool.keep(locked, selection.os_locks(locked), tmp_path / "kept")
-    assert str(caught.value).startswith("No source has these any more: pool/b/bash_1.deb.\nThe other 1 packages are in")
+        deb_pool.copy_packages(locked, selection.os_locks(locked), tmp_path / "kept")
+    assert str(caught.value).startswith(
+        "No source has these packages any more: pool/b/bash_1.deb.\nThe other 1 packages are in"
+    )
     assert list(files(tmp_path / "kept")) == ["debian/pool/e/etcd_3.deb"]
 
 

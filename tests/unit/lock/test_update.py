@@ -1,25 +1,28 @@
-"""`invoke lock`: which kinds there are, what --check says, and when pins move."""
+"""`invoke lock`: when pins move, and what is reported."""
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from dynamo_containers.errors import LockError, UnreachableError, UsageError
-from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
+from dynamo_containers.errors import LockError
+from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks.kinds import LockKind
+from dynamo_containers.facts.locks.moves import Move
 from dynamo_containers.facts.pins import PINS_FILE, Pin, PinnedRoot, PinnedSource, Pins, ReleasePin, load_pins, render
-from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os.write import write_lock
+from dynamo_containers.lock.python.report import UnsharedPackage
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt
 from dynamo_containers.upstream.unreachable import Unreached
-from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,35 +41,6 @@ BASH = f"'{MIRRORS['debian']}/pool/bash_5.2.15-2_all.deb' bash_5.2.15-2_all.deb 
 ETCD = f"'{MIRRORS['debian']}/pool/etcd-server_3.5-4_all.deb' etcd-server_3.5-4_all.deb 5 SHA256:{'e' * 64}"
 NEWER = f"'{MIRRORS['debian']}/pool/etcd-server_3.5-5_all.deb' etcd-server_3.5-5_all.deb 5 SHA256:{'f' * 64}"
 THEN, NOW = 1700000000, 1800000000
-
-
-@pytest.mark.parametrize(
-    ("words", "meant"),
-    [
-        pytest.param([], ("archives", "os", "images", "python"), id="no word means all"),
-        pytest.param(["python", "os"], ("os", "python"), id="in the order of the stages"),
-        pytest.param(["os", "os"], ("os",), id="one twice"),
-    ],
-)
-def test_the_words_for_kinds_of_pin(words: list[str], meant: tuple[str, ...]) -> None:
-    assert selection.kinds(words) == meant
-
-
-def test_an_unknown_kind_names_the_valid_ones() -> None:
-    with pytest.raises(UsageError) as caught:
-        selection.kinds(["os", "pyhton"])
-    assert str(caught.value) == (
-        'unknown kind of pin "pyhton" (choose from: archives, os, images, python)\nDid you mean python?'
-    )
-
-
-def test_there_is_a_lock_of_os_packages_for_every_root_image_and_platform(catalogue: Catalogue) -> None:
-    assert [each.file for each in selection.os_locks(catalogue)] == [
-        "constraints/os-debian-builder-amd64.txt",
-        "constraints/os-debian-builder-arm64.txt",
-        "constraints/os-debian-runtime-amd64.txt",
-        "constraints/os-debian-runtime-arm64.txt",
-    ]
 
 
 def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
@@ -106,66 +80,12 @@ def test_this_project_s_own_pins_are_as_the_tool_writes_them() -> None:
     assert values == [line for line in render(load_catalogue().pins).splitlines() if not line.startswith("#")]
 
 
-def test_current_locks_are_said_to_be_so(own_checkout: Path) -> None:
-    catalogue = load_catalogue(own_checkout)
-    leave_locks_on_images(catalogue)
-    assert lock_check.check(catalogue, ["os", "images"]) == "Every lock fits what it is made from (os, images)."
-    part = selection.Part(images=["frontend", "vllm", "sglang"])
-    assert lock_check.check(catalogue, ["python"], part=part) == "Every lock fits what it is made from (python)."
-
-
-def test_a_lock_that_was_never_made_for_want_of_its_index_is_named_when_all_others_fit(own_checkout: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"constraints/trtllm-cuda-arm64\.txt +\S+ +not locked"):
-        lock_check.check(load_catalogue(own_checkout))
-    with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
-        file.write("one-more\n")
-    with pytest.raises(LockError, match=r"constraints/tools\.txt is stale"):
-        lock_check.check(load_catalogue(own_checkout))
-
-
-def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:
-    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    with (own_checkout / "requirements/tools.in").open("a", encoding="utf-8") as file:
-        file.write("one-more\n")
-    pins = own_checkout / PINS_FILE
-    pins.write_text(pins.read_text(encoding="utf-8").replace("[programs.debian.etcd.", "[programs.debian.etc."))
-    with pytest.raises(LockError) as caught:
-        lock_check.check(load_catalogue(own_checkout))
-    message = str(caught.value)
-    assert "constraints/tools.txt is stale" in message
-    assert "constraints/os-debian-runtime-arm64.txt is missing" in message
-    assert "containers/pins.toml has no programs.debian.etcd for linux/amd64" in message
-    assert message.count("invoke lock") == 4
-
-
-def test_the_check_of_one_kind_does_not_look_at_others(own_checkout: Path) -> None:
-    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    assert lock_check.check(load_catalogue(own_checkout), ["images"])
-
-
-def test_the_check_of_a_part_looks_at_the_locks_of_that_part(own_checkout: Path) -> None:
-    (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
-    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    catalogue = load_catalogue(own_checkout)
-    leave_locks_on_images(catalogue)
-    part = selection.Part(images=["frontend"], platforms=["linux/amd64"])
-    assert lock_check.check(catalogue, part=part)
-    assert lock_check.check(catalogue, ["os", "images"], part=selection.Part(bases=["cuda"]))
-    for kind, file in (("python", "frontend-debian-arm64"), ("os", "os-debian-runtime-arm64")):
-        with pytest.raises(LockError, match=rf"^constraints/{file}\.txt is missing"):
-            lock_check.check(catalogue, [kind], part=selection.Part(images=["frontend"]))
-
-
-def test_what_moved_is_printed_and_written_as_markdown(
-    own_checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    part = selection.Part(images=["frontend", "vllm"])
-    lock_update.publish(
-        lock_update.refresh(load_catalogue(own_checkout), ["python"], part=part), str(tmp_path / "report.md")
-    )
-    assert capsys.readouterr().out == "No Python package moved.\n"
+def test_the_changes_are_also_written_as_markdown(own_checkout: Path, tmp_path: Path) -> None:
+    selected = selection.select(["python"], images=["frontend", "vllm"])
+    result = lock_update.update(load_catalogue(own_checkout), selected, report=str(tmp_path / "report.md"))
+    assert (result.text, result.exit_code) == ("Nothing moved.", 0)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert text == "# What the locks moved\n\nNo Python package moved.\n"
+    assert text == "# Changes of the locks\n\nNothing moved.\n"
 
 
 @pytest.fixture
@@ -197,7 +117,7 @@ def locked(
     )
     pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
     (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
-    lock_update.refresh(catalogue, ["images"])
+    lock_update.update(catalogue, selection.select(["images"]))
     return catalogue
 
 
@@ -211,7 +131,7 @@ def test_root_images_are_pinned_by_their_digests(locked: Catalogue) -> None:
 
 def test_the_epoch_stays_when_nothing_moved(locked: Catalogue) -> None:
     before = (locked.folder / PINS_FILE).read_bytes()
-    lock_update.refresh(locked, ["archives", "os", "images"])
+    lock_update.update(locked, selection.select(["archives", "os", "images"]))
     assert (locked.folder / PINS_FILE).read_bytes() == before
     assert load_pins(locked.folder).epoch == THEN
 
@@ -219,7 +139,7 @@ def test_the_epoch_stays_when_nothing_moved(locked: Catalogue) -> None:
 @pytest.mark.parametrize("kind", ["archives", "os"])
 def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: FakeApt, kind: str) -> None:
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, [kind])
+    lock_update.update(locked, selection.select([kind]))
     pins = load_pins(locked.folder)
     assert pins.epoch == NOW
     version = "3.5-5" if kind == "archives" else "3.5-4"
@@ -229,19 +149,19 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
     pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, Pin)}
-    return pins | {os_lock.moment_of(each, catalogue.folder) for each in selection.os_locks(catalogue)}
+    return pins | {os_lock.locked_at(each, catalogue.folder) for each in selection.os_locks(catalogue)}
 
 
 def test_what_did_not_move_keeps_the_time_when_it_was_locked(locked: Catalogue) -> None:
     before = {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()}
-    lock_update.refresh(locked, ["archives", "os"])
+    lock_update.update(locked, selection.select(["archives", "os"]))
     assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
     assert moments(locked) == {"20231114T221320Z"}
 
 
 def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> None:
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, ["archives", "os"])
+    lock_update.update(locked, selection.select(["archives", "os"]))
     assert moments(locked) == {"20270115T080000Z"}
 
 
@@ -251,43 +171,29 @@ def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: C
     pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
     pins.write_text("".join(line for line in lines if not line.startswith("locked")), encoding="utf-8")
-    lock_update.refresh(locked, ["archives", "os"])
+    lock_update.update(locked, selection.select(["archives", "os"]))
     assert moments(locked) == {"20270115T080000Z"}
     assert load_pins(locked.folder).epoch == THEN
 
 
-def test_what_moved_is_reported_with_its_layers(locked: Catalogue, fake_apt: FakeApt) -> None:
+def test_what_moved_is_reported_with_its_locks(locked: Catalogue, fake_apt: FakeApt) -> None:
     fake_apt.would_install(BASH, NEWER)
-    report = lock_update.refresh(locked, ["archives", "os"])
-    os_layers = ", ".join(f"debian-{role}-{arch}" for role in ("builder", "runtime") for arch in ("amd64", "arm64"))
-    assert report.terminal.splitlines() == [
-        "kind     name         from   to     download  in",
-        "archive  etcd         3.5-4  3.5-5  0         debian-programs-amd64, debian-programs-arm64",
-        f"os       etcd-server  3.5-4  3.5-5  0         {os_layers}",
+    result = lock_update.update(locked, selection.select(["archives", "os"]))
+    assert result.text.splitlines() == [
+        "| kind     | name        | from  | to    | download | locks                                     |",
+        "| -------- | ----------- | ----- | ----- | -------- | ----------------------------------------- |",
+        "| archives | etcd        | 3.5-4 | 3.5-5 | 0        | debian-programs-{amd64,arm64}             |",
+        "| os       | etcd-server | 3.5-4 | 3.5-5 | 0        | os-debian-{builder,runtime}-{amd64,arm64} |",
         "",
-        "debian-builder-amd64: 0 to download",
-        "debian-builder-arm64: 0 to download",
-        "debian-programs-amd64: 0 to download",
-        "debian-programs-arm64: 0 to download",
-        "debian-runtime-amd64: 0 to download",
-        "debian-runtime-arm64: 0 to download",
+        "- debian-programs-{amd64,arm64}, os-debian-{builder,runtime}-{amd64,arm64}: 0 to download",
     ]
 
 
 def test_kinds_that_were_not_asked_for_stay(locked: Catalogue, fake_apt: FakeApt) -> None:
     before = {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()}
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, ["archives"])
+    lock_update.update(locked, selection.select(["archives"]))
     assert {path.name: path.read_bytes() for path in (locked.folder / "constraints").iterdir()} == before
-
-
-def test_the_platforms_of_bases_are_those_of_its_images_or_all_where_it_has_none(
-    catalogue: Catalogue,
-) -> None:
-    small = replace(catalogue, images={"small": catalogue.images["small"]})
-    assert selection.platforms(catalogue, "debian") == (Platform.AMD64, Platform.ARM64)
-    assert selection.platforms(small, "debian") == (Platform.AMD64,)
-    assert selection.platforms(replace(catalogue, images={}), "debian") == (Platform.AMD64, Platform.ARM64)
 
 
 def versions(catalogue: Catalogue) -> dict[Platform, str]:
@@ -300,22 +206,22 @@ def lock_files(catalogue: Catalogue) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "part",
-    [selection.Part(platforms=["linux/amd64"]), selection.Part(images=["small"])],
+    "options",
+    [{"platforms": ["linux/amd64"]}, {"images": ["small"]}],
     ids=["a platform", "an image that is made for it alone"],
 )
 def test_the_programs_of_other_platforms_keep_their_pins(
-    locked: Catalogue, fake_apt: FakeApt, part: selection.Part
+    locked: Catalogue, fake_apt: FakeApt, options: dict[str, list[str]]
 ) -> None:
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, ["archives"], part=part)
+    lock_update.update(locked, selection.select(["archives"], **options))
     assert versions(locked) == {Platform.AMD64: "3.5-5", Platform.ARM64: "3.5-4"}
 
 
 def test_the_os_packages_of_other_platforms_keep_their_locks(locked: Catalogue, fake_apt: FakeApt) -> None:
     before = lock_files(locked)
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, ["os"], part=selection.Part(platforms=["linux/arm64"]))
+    lock_update.update(locked, selection.select(["os"], platforms=["linux/arm64"]))
     moved = {name for name, text in lock_files(locked).items() if text != before[name]}
     assert moved == {"os-debian-builder-arm64.txt", "os-debian-runtime-arm64.txt"}
 
@@ -325,7 +231,7 @@ def test_what_moved_for_one_platform_makes_the_root_images_of_all_anew(
     locked: Catalogue, fake_apt: FakeApt, kind: str
 ) -> None:
     fake_apt.would_install(BASH, NEWER)
-    lock_update.refresh(locked, [kind], part=selection.Part(platforms=["linux/arm64"]))
+    lock_update.update(locked, selection.select([kind], platforms=["linux/arm64"]))
     pins = load_pins(locked.folder)
     assert pins.epoch == NOW
     assert {key: set(root.platforms) for key, root in pins.roots.items()} == {
@@ -336,7 +242,7 @@ def test_what_moved_for_one_platform_makes_the_root_images_of_all_anew(
 
 def test_a_root_image_of_one_platform_is_pinned_with_the_others(locked: Catalogue) -> None:
     before = (locked.folder / PINS_FILE).read_bytes()
-    lock_update.refresh(locked, ["images"], part=selection.Part(platforms=["linux/arm64"]))
+    lock_update.update(locked, selection.select(["images"], platforms=["linux/arm64"]))
     assert (locked.folder / PINS_FILE).read_bytes() == before
 
 
@@ -346,7 +252,7 @@ def test_a_stale_lock_of_the_rest_is_refused_before_anything_is_written(locked: 
     fake_apt.would_install(BASH, NEWER)
     for kind in ("os", "archives"):
         with pytest.raises(LockError, match=r"^constraints/os-debian-runtime-amd64\.txt is missing"):
-            lock_update.refresh(locked, [kind], part=selection.Part(platforms=["linux/arm64"]))
+            lock_update.update(locked, selection.select([kind], platforms=["linux/arm64"]))
     assert (lock_files(locked), (locked.folder / PINS_FILE).read_bytes()) == (before, pins)
 
 
@@ -357,10 +263,10 @@ def test_interrupted_root_images_are_not_pinned_at_all_and_the_next_run_makes_th
     with monkeypatch.context() as patch:
         patch.setattr(os_lock, "read", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            lock_update.refresh(locked, ["os", "archives"])
+            lock_update.update(locked, selection.select(["os", "archives"]))
     assert load_pins(locked.folder).epoch == NOW
     assert load_pins(locked.folder).roots == {}
-    lock_update.refresh(locked, ["images"])
+    lock_update.update(locked, selection.select(["images"]))
     assert set(load_pins(locked.folder).roots) == {("debian", "builder"), ("debian", "runtime")}
 
 
@@ -371,102 +277,57 @@ def interrupted(*_: object) -> None:
 def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locked: Catalogue) -> None:
     (fewer,) = (replace(each, programs={}, roots={"builder": each.roots["builder"]}) for each in locked.bases.values())
     catalogue = replace(locked, bases={"debian": fewer})
-    lock_update.refresh(catalogue, ["images"])
+    lock_update.update(catalogue, selection.select(["images"]))
     assert set(load_pins(locked.folder).roots) == {("debian", "builder")}
     assert load_pins(locked.folder).programs
-    lock_update.refresh(catalogue, ["archives"])
+    lock_update.update(catalogue, selection.select(["archives"]))
     assert load_pins(locked.folder).programs == {}
 
 
-@pytest.mark.parametrize(
-    ("part", "meant"),
-    [
-        pytest.param(selection.Part(), ["debian amd64", "debian arm64", "other amd64", "other arm64"], id="all"),
-        pytest.param(selection.Part(bases=["other"]), ["other amd64", "other arm64"], id="bases"),
-        pytest.param(selection.Part(platforms=["linux/arm64"]), ["debian arm64", "other arm64"], id="platform"),
-        pytest.param(selection.Part(images=["small"]), ["debian amd64"], id="image"),
-        pytest.param(selection.Part(images=["small", "base"]), ["debian amd64", "debian arm64"], id="images"),
-        pytest.param(selection.Part(images=["base"], platforms=["all"]), ["debian amd64", "debian arm64"], id="both"),
-    ],
+NO_CHANGES = lock_update.LockUpdate(
+    kinds=tuple(LockKind), moves=(), notes=(), unshared=(), unknown_sizes=(), unreachable=(), files=()
 )
-def test_the_bases_and_platforms_that_words_mean(catalogue: Catalogue, part: selection.Part, meant: list[str]) -> None:
-    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
-    assert sorted(f"{bases.name} {platform.arch}" for bases, platform in part.targets(more)) == meant
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        selection.Part(images=["small"], platforms=["linux/arm64"]),
-        selection.Part(images=["small"], bases=["other"]),
-    ],
-    ids=["another platform", "other bases"],
-)
-def test_words_that_no_image_fits_together_are_refused(catalogue: Catalogue, part: selection.Part) -> None:
-    more = replace(catalogue, bases={**catalogue.bases, "other": replace(catalogue.bases["debian"], name="other")})
-    with pytest.raises(UsageError, match="so there is nothing to lock"):
-        part.targets(more)
-
-
-def test_sources_that_were_never_locked_are_named_when_all_else_fits(own_checkout: Path) -> None:
-    catalogue = load_catalogue(own_checkout)
-    with pytest.raises(UnreachableError) as caught:
-        lock_check.check(catalogue, ["archives"])
-    assert caught.value.exit_code == 10
-    rows = [line.split()[0] for line in str(caught.value).splitlines() if "not locked" in line]
-    assert rows == ["sources.dynamo", "sources.nixl", "sources.ucx"]
-    assert lock_check.check(catalogue, ["archives"], part=selection.Part(bases=["debian"]))
-    (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
-    with pytest.raises(LockError):
-        lock_check.check(catalogue)
-
-
-def test_a_source_that_is_pinned_to_another_name_is_stale(own_checkout: Path) -> None:
-    with (own_checkout / PINS_FILE).open("a", encoding="utf-8") as file:
-        file.write(f'\n[sources.dynamo]\nref = "v1.4.1"\ncommit = "{"c" * 40}"\n')
-    with pytest.raises(LockError) as caught:
-        lock_check.check(load_catalogue(own_checkout), ["archives"])
-    assert str(caught.value) == (
-        "containers/pins.toml is stale: it has sources.dynamo of v1.4.1, and containers/images.toml names v1.4.2.\n"
-        "Pin it with: invoke lock --only archives"
-    )
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kind", "message"),
-    [
-        pytest.param(
-            'version = "3.5.21"',
-            'version = "3.5.22"',
-            "archives",
-            "programs.cuda.etcd for linux/arm64 of ",
-            id="version",
-        ),
-        pytest.param("13.0.2-runtime", "13.0.3-runtime", "images", "roots.cuda.runtime of nvcr.io", id="tag"),
-    ],
-)
-def test_a_pin_of_another_version_or_tag_than_the_data_names_is_stale(
-    own_checkout: Path, old: str, new: str, kind: str, message: str
-) -> None:
-    images = own_checkout / IMAGES_FILE
-    images.write_text(images.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    with pytest.raises(LockError) as caught:
-        lock_check.check(load_catalogue(own_checkout), [kind])
-    assert f"containers/pins.toml is stale: it has {message}" in str(caught.value)
-    assert f"invoke lock --only {kind}" in str(caught.value)
-
-
-def test_what_could_not_be_asked_ends_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_unreachable_inputs_end_the_report_with_exit_code_10() -> None:
     row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
-    report = lock_update.Report(terminal="Nothing moved.", markdown="Nothing moved.", unreachable=(row,))
-    with pytest.raises(UnreachableError) as caught:
-        lock_update.publish(report, str(tmp_path / "report.md"))
-    assert capsys.readouterr().out == "Nothing moved.\n"
-    assert (tmp_path / "report.md").is_file()
-    assert str(caught.value) == (
-        "Could not be asked, so what it pins was not refreshed:\n"
-        "  what              asked           stays       why\n"
-        "  roots.cuda.devel  nvcr.io/cuda:1  not locked  no such host\n"
-        "Everything else was done. Where these can be reached, run again: invoke lock\n"
-        "In a closed network, name mirrors of them: docs/how-to/mirrors.md"
+    result = lock_update.update_result(replace(NO_CHANGES, unreachable=(row,)))
+    assert result.exit_code == 10
+    assert result.text.startswith("Nothing moved.\n\n")
+    (line,) = [line for line in result.text.splitlines() if "roots.cuda.devel" in line]
+    assert line.split(maxsplit=3) == ["roots.cuda.devel", "nvcr.io/cuda:1", "not", "locked  no such host"]
+
+
+def test_the_data_of_an_update_are_valid_json() -> None:
+    move = Move(kind=LockKind.OS, name="bash", old=None, new="5.2", lock="os-debian-dev-amd64", size_change=None)
+    row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
+    unshared = UnsharedPackage(name="torch", versions=(("vllm-debian-amd64", "2.11.0", "vllm==1"),))
+    changes = replace(NO_CHANGES, moves=(move,), unreachable=(row,), unshared=(unshared,))
+    values = json.loads(lock_update.update_result(changes).json())
+    assert values["moves"] == [
+        {
+            "kind": "os",
+            "name": "bash",
+            "old": None,
+            "new": "5.2",
+            "lock": "os-debian-dev-amd64",
+            "size_change": None,
+        }
+    ]
+    assert values["kinds"] == ["archives", "os", "images", "python"]
+    assert values["unshared"] == [{"name": "torch", "versions": [["vllm-debian-amd64", "2.11.0", "vllm==1"]]}]
+    assert msgspec.json.schema(lock_update.LockUpdate)["$defs"]["LockUpdate"]["required"]
+
+
+def test_the_files_that_changed_are_in_the_data(locked: Catalogue, fake_apt: FakeApt) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    result = lock_update.update(locked, selection.select(["os"], platforms=["linux/arm64"]))
+    assert isinstance(result.data, lock_update.LockUpdate)
+    assert result.data.files == (
+        "constraints/os-debian-builder-arm64.txt",
+        "constraints/os-debian-runtime-arm64.txt",
+        "containers/pins.toml",
     )
+    again = lock_update.update(locked, selection.select(["os"], platforms=["linux/arm64"]))
+    assert isinstance(again.data, lock_update.LockUpdate)
+    assert again.data.files == ()

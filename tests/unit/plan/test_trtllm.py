@@ -112,7 +112,7 @@ def locked(catalogue: Catalogue) -> Catalogue:
     own = {"trtllm": ("tensorrt-llm", "mpi4py"), "trtllm-ci": ("pytest",), "trtllm-dev": ("mypy",)}
     for lock in python_lock.locks(catalogue):
         if lock.layer.name in own:
-            text = python_lock.header(lock, python_lock.texts_of(lock, catalogue.folder), {})
+            text = python_lock.header(lock, python_lock.read_texts(lock, catalogue.folder), {})
             pins = "".join(f"{name}==1.0 \\\n{HASH}    # via trtllm\n" for name in sorted(own[lock.layer.name]))
             (catalogue.folder / lock.path).write_text(text + pins, encoding="utf-8")
     return catalogue

@@ -42,8 +42,8 @@ def catalogue(own_checkout: Path) -> Catalogue:
     own = load_catalogue(own_checkout)
     leave_locks_on_images(own)
     for lock in python_lock.locks(own):
-        if python_lock.not_locked(lock, own.folder):
-            head = python_lock.header(lock, python_lock.texts_of(lock, own.folder), {})
+        if python_lock.never_locked(lock, own.folder):
+            head = python_lock.header(lock, python_lock.read_texts(lock, own.folder), {})
             (own.folder / lock.path).write_text(head + (PIN if lock.layer.name == "trtllm" else ""), encoding="utf-8")
     return own
 
@@ -138,13 +138,13 @@ def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
     said = str(caught.value)
     if image == "vllm" or stage is Stage.BACKEND:
         assert said == (
-            f"constraints/os-cuda-{role}-amd64.txt was never made: which packages are installed on "
+            f"constraints/os-cuda-{role}-amd64.txt does not exist. It pins the packages on "
             f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
-            "It takes the registry of that image and http://archive.ubuntu.com/ubuntu, or mirrors of both "
-            "(docs/how-to/mirrors.md).\n"
-            "Where they can be reached, run: invoke lock --only os --bases cuda"
+            "Create it with: invoke lock --only os --bases cuda\n"
+            "This needs access to the registry of that image and to http://archive.ubuntu.com/ubuntu, or to mirrors of "
+            "both (docs/how-to/mirrors.md)."
         )
-    assert "was never made" in said
+    assert "does not exist" in said
 
 
 # From sources
@@ -210,7 +210,7 @@ def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheel
     catalogue: Catalogue, checkouts: dict[str, str]
 ) -> None:
     (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
-    with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt was never made(?s:.*)invoke lock --only os --bases"):
+    with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt does not exist(?s:.*)invoke lock --only os --bases"):
         inputs.facts(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
     inputs.facts(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
 

@@ -67,7 +67,7 @@ def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) 
 def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
     with (own_checkout / "requirements/base.in").open("a", encoding="utf-8") as file:
         file.write("one-more==1\n")
-    with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nRenew .*: invoke lock"):
+    with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nUpdate .*: invoke lock"):
         inputs.facts(asked(own_checkout))
 
 

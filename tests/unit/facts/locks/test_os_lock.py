@@ -76,8 +76,8 @@ def test_a_lock_made_from_another_row_is_stale(lock: OsLock, root: Root) -> None
         os_lock.parse(with_root(lock, root), TEXT)
     assert str(caught.value) == (
         "constraints/os-debian-runtime-amd64.txt is stale: "
-        "containers/images.toml has changed bases.debian.roots.runtime since it was made.\n"
-        "Refresh it with: invoke lock --only os"
+        "bases.debian.roots.runtime of containers/images.toml changed since it was written.\n"
+        "Update it with: invoke lock --only os"
     )
 
 
@@ -106,8 +106,8 @@ def test_a_line_that_is_no_package_is_shown(lock: OsLock, line: str) -> None:
     with pytest.raises(LockError) as caught:
         os_lock.parse(lock, f"{TEXT}{line}\n")
     assert str(caught.value) == (
-        f"constraints/os-debian-runtime-amd64.txt has a line that is no package: {line!r}.\n"
-        "Refresh it with: invoke lock --only os"
+        f"constraints/os-debian-runtime-amd64.txt has a line that is not a package: {line!r}.\n"
+        "Update it with: invoke lock --only os"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_missing_lock_says_how_to_make_it(lock: OsLock, catalogue: Catalogue) 
     with pytest.raises(LockError) as caught:
         os_lock.read(lock, catalogue.folder)
     assert str(caught.value) == (
-        "constraints/os-debian-runtime-amd64.txt is missing.\nRefresh it with: invoke lock --only os"
+        "constraints/os-debian-runtime-amd64.txt is missing.\nUpdate it with: invoke lock --only os"
     )
 
 
@@ -129,15 +129,15 @@ def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, ca
     lines = (catalogue.folder / lock.file).read_text(encoding="utf-8").splitlines()
     assert lines[2] == "# locked: 20231114T221320Z"
     assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
-    assert os_lock.moment_of(lock, catalogue.folder) == "20231114T221320Z"
+    assert os_lock.locked_at(lock, catalogue.folder) == "20231114T221320Z"
 
 
 def test_what_a_new_lock_is_compared_with_is_what_can_be_read_of_the_old_one(
     lock: OsLock, catalogue: Catalogue
 ) -> None:
-    assert os_lock.known(lock, catalogue.folder) == ()
+    assert os_lock.read_valid_lines(lock, catalogue.folder) == ()
     process.write(process.Document(path=catalogue.folder / lock.file, text=f"{TEXT}<<<<<<< HEAD\n"))
-    assert os_lock.known(lock, catalogue.folder) == (BASH, LOGIN)
+    assert os_lock.read_valid_lines(lock, catalogue.folder) == (BASH, LOGIN)
 
 
 def test_drift_is_what_has_another_version_came_or_went() -> None:

@@ -22,7 +22,7 @@ SGLANG = (
 
 
 def part() -> tuple[str, dict[str, str]]:
-    return python_common.part({"vllm": VLLM, "sglang": SGLANG})
+    return python_common.split({"vllm": VLLM, "sglang": SGLANG})
 
 
 def test_a_package_with_one_version_and_one_set_of_files_moves_into_the_shared_lock() -> None:
@@ -40,7 +40,7 @@ def test_the_rest_keeps_its_head_and_what_pip_compile_says_at_the_end() -> None:
 def test_what_was_parted_is_put_together_again() -> None:
     common, rest = part()
     for name, lock in {"vllm": VLLM, "sglang": SGLANG}.items():
-        again = python_common.whole(common, rest[name])
+        again = python_common.join(common, rest[name])
         entries = python_common.parse(lock).entries
         assert {key: each.pin for key, each in python_common.parse(again).entries.items()} == {
             key: each.pin for key, each in entries.items()
@@ -53,7 +53,7 @@ def test_a_lock_that_is_parsed_and_written_is_the_same_file() -> None:
 
 
 def test_the_same_version_with_other_files_is_not_shared() -> None:
-    common, rest = python_common.part({"vllm": VLLM, "sglang": SGLANG.replace(TORCH, TORCH.replace(A, B))})
+    common, rest = python_common.split({"vllm": VLLM, "sglang": SGLANG.replace(TORCH, TORCH.replace(A, B))})
     assert not common
     assert all("torch==2.11.0" in lock for lock in rest.values())
 
@@ -63,23 +63,23 @@ def versions(lock: str) -> dict[str, str]:
 
 
 def test_a_start_has_an_images_own_pins_and_what_others_have_of_the_packages_to_be_alike() -> None:
-    seed = python_common.leaning(VLLM, [SGLANG], ["numba", "sglang"])
+    seed = python_common.with_pins_of(VLLM, [SGLANG], ["numba", "sglang"])
     assert versions(seed) == {"numba": "0.65.0", "sglang": "0.5.16", "torch": "2.11.0", "vllm": "0.26.0"}
 
 
 def test_an_image_without_a_lock_starts_from_those_of_the_others() -> None:
-    assert versions(python_common.leaning("", [VLLM], ["tor*"])) == {"torch": "2.11.0"}
+    assert versions(python_common.with_pins_of("", [VLLM], ["tor*"])) == {"torch": "2.11.0"}
 
 
 def test_what_must_be_alike_and_differs_is_found_with_who_requires_it() -> None:
     locks = {"vllm": VLLM, "sglang": SGLANG}
     assert python_common.differences(locks, ["torch", "num*"]) == (
-        Difference(name="numba", found=(("vllm", "0.65.0", "vllm"), ("sglang", "0.65.1", "sglang"))),
+        Difference(name="numba", versions=(("vllm", "0.65.0", "vllm"), ("sglang", "0.65.1", "sglang"))),
     )
     assert python_common.differences(locks, ["torch", "vllm"]) == ()
 
 
 def test_a_lock_says_once_what_it_shares() -> None:
-    once = python_common.saying("# shares common.txt: sha256:2", VLLM)
-    twice = python_common.saying("# shares common.txt: sha256:3", once)
+    once = python_common.with_shares_line("# shares common.txt: sha256:2", VLLM)
+    twice = python_common.with_shares_line("# shares common.txt: sha256:3", once)
     assert twice == VLLM.replace("sha256:1\n", "sha256:1\n# shares common.txt: sha256:3\n")

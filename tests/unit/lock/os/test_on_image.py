@@ -21,7 +21,7 @@ from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os import image_status
 from dynamo_containers.lock.os import on_image as os_on_image
 from dynamo_containers.lock.os import rpm as os_rpm
-from dynamo_containers.lock.os.image_status import Installed, Question
+from dynamo_containers.lock.os.image_status import ImageQuery, InstalledPackages
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt, deb_origins
 from tests.unit.conftest import leave_locks_on_images
@@ -61,8 +61,8 @@ def readable(own: Catalogue, monkeypatch: pytest.MonkeyPatch, here: None) -> Pat
     (own.folder / "installed").mkdir()
     status, keyring = own.folder / "installed/status", own.folder / "installed/keyring.gpg"
     status.touch()
-    monkeypatch.setattr(image_status, "read", lambda *_: Installed(status=status, keyring=keyring))
-    monkeypatch.setattr(os_rpm, "resolved", lambda _, locks, __: {each.file: () for each in locks})
+    monkeypatch.setattr(image_status, "read", lambda *_: InstalledPackages(status=status, keyring=keyring))
+    monkeypatch.setattr(os_rpm, "resolve", lambda _, locks, __: {each.file: () for each in locks})
     return status
 
 
@@ -77,7 +77,7 @@ def uri(name: str, platform: Platform = Platform.AMD64) -> str:
 
 
 def on_images(catalogue: Catalogue, *words: str) -> tuple[OsLock, ...]:
-    part = selection.Part(bases=["cuda"], platforms=words)
+    part = selection.LockSelection(bases=["cuda"], platforms=words)
     return tuple(each for each in part.os_locks(catalogue) if each.image and not each.repositories)
 
 
@@ -117,7 +117,7 @@ def test_the_image_and_its_packages_decide_the_lock(own: Catalogue) -> None:
 def test_the_archive_is_read_as_the_platform_has_it_signed_by_the_keys_in_the_image(
     own: Catalogue, readable: Path, platform: Platform
 ) -> None:
-    private = os_on_image.configured(own.folder, lock_of(own, platform=platform), image_status.read(*[None] * 3))  # type: ignore[arg-type]
+    private = os_on_image.configured_apt(own.folder, lock_of(own, platform=platform), image_status.read(*[None] * 3))  # type: ignore[arg-type]
     text = next(each.text for each in apt.configuration(private) if each.path.name == "sources.list")
     head = f"deb [arch={platform.arch} signed-by={readable.with_name('keyring.gpg')}] {ARCHIVE[platform]}"
     assert text.splitlines() == [
@@ -132,8 +132,8 @@ def test_the_archive_is_asked_at_a_mirror_that_the_machine_has_for_it(
 ) -> None:
     table = Mirrors(addresses={"http://archive.ubuntu.com/": "https://mirror.example/"})
     monkeypatch.setattr(mirrors, "here", lambda: table)
-    installed = Installed(status=readable, keyring=readable)
-    private = os_on_image.configured(own.folder, lock_of(own), installed)
+    installed = InstalledPackages(status=readable, keyring=readable)
+    private = os_on_image.configured_apt(own.folder, lock_of(own), installed)
     assert private.mirrors == {"ubuntu": "https://mirror.example/ubuntu"}
     (package,) = apt.parse_uris(
         uri("python3").replace("http://archive.ubuntu.com", "https://mirror.example"), private.mirrors
@@ -164,8 +164,8 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
 
 def test_an_image_is_read_by_digest_for_the_platform_and_nothing_else_may_be(own: Catalogue, tmp_path: Path) -> None:
     image = "nvcr.io/nvidia/cuda@sha256:" + "d" * 64
-    question = Question(step="os-installed", arguments={"KEYRING": "/keys.gpg"}, hint="Look")
-    plan = image_status.planned(
+    question = ImageQuery(target="os-installed", arguments={"KEYRING": "/keys.gpg"}, hint="Look")
+    plan = image_status.query_plan(
         own.folder, lock_of(own, platform=Platform.ARM64), image, question, tmp_path, {"A": "b"}, ("buildx",)
     )
     document, policy = (json.loads(each.text) for each in plan.documents)
@@ -192,28 +192,29 @@ def test_a_lock_has_what_the_image_lacks_and_a_set_what_the_lock_below_lacks(own
     fake_apt.would_install(uri("python3"))
     fake_apt.would_install_for("libnuma1", uri("python3"), uri("libc6"), uri("g++"))
     wanted = [lock_of(own), lock_of(own, "compiler")]
-    moved, missing = os_on_image.refresh(own.folder, wanted, own.pins)
+    moved, missing = os_on_image.update_locks(own.folder, wanted, own.pins)
     assert missing == ()
-    assert [(move.name, move.new, move.layer) for move in moved] == [
-        ("python3", "3.12.3-0", "cuda-runtime-amd64"),
-        ("g++", "13.2.0-7", "cuda-compiler-amd64"),
-        ("libc6", "2.39-1", "cuda-compiler-amd64"),  # of the image's own: what g++ needs is newer
+    assert [(move.name, move.new, move.lock) for move in moved] == [
+        ("python3", "3.12.3-0", "os-cuda-runtime-amd64"),
+        ("g++", "13.2.0-7", "os-cuda-compiler-amd64"),
+        ("libc6", "2.39-1", "os-cuda-compiler-amd64"),  # of the image's own: what g++ needs is newer
     ]
     for each, names in zip(wanted, (["python3"], ["g++", "libc6"]), strict=True):
         assert [package.name for package in os_lock.read(each, own.folder)] == names
-        assert os_lock.on(each, own.folder) == image_reference.digest(own.pins, each.bases, "runtime", Platform.AMD64)
+        assert os_lock.root_digest(each, own.folder) == image_reference.digest(
+            own.pins, each.bases, "runtime", Platform.AMD64
+        )
         os_conflicts.check_image(each, own.folder, own.pins)
 
 
 @pytest.mark.usefixtures("readable")
 def test_locking_again_changes_no_byte_and_leaves_the_epoch(own: Catalogue, fake_apt: FakeApt) -> None:
     fake_apt.would_install(uri("python3"))
-    part = selection.Part(bases=["cuda"], images=["frontend"], platforms=["linux/amd64"])
+    selected = selection.select(["os"], bases=["cuda"], images=["frontend"], platforms=["linux/amd64"])
     pins = (own.folder / PINS_FILE).read_bytes()
-    first = lock_update.refresh(own, ["os"], part=part)
-    assert "python3" in first.terminal
+    assert "python3" in lock_update.update(own, selected).text
     before = (own.folder / lock_of(own).file).read_bytes()
-    assert lock_update.refresh(own, ["os"], part=part).terminal == "Nothing moved."
+    assert lock_update.update(own, selected).text == "Nothing moved."
     assert (own.folder / lock_of(own).file).read_bytes() == before
     assert (own.folder / PINS_FILE).read_bytes() == pins
 
@@ -225,7 +226,7 @@ def refusing(name: str, why: Exception, monkeypatch: pytest.MonkeyPatch) -> None
     """Let reading the image of a root fail."""
     whole = image_status.read
 
-    def read(folder: Path, asked: OsLock, pins: object) -> Installed:
+    def read(folder: Path, asked: OsLock, pins: object) -> InstalledPackages:
         if asked.role == name:
             raise why
         return whole(folder, asked, pins)  # type: ignore[arg-type]
@@ -240,8 +241,8 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
     fake_apt.would_install(uri("python3"))
     refusing("runtime", UnreachableError("no such host"), monkeypatch)
     locks = (lock_of(own), lock_of(own, "dev"), lock_of(own, "devel"))
-    moved, missing = os_on_image.refresh(own.folder, locks, own.pins)
-    assert {move.layer for move in moved} == {"cuda-devel-amd64"}
+    moved, missing = os_on_image.update_locks(own.folder, locks, own.pins)
+    assert {move.lock for move in moved} == {"os-cuda-devel-amd64"}
     image = "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04, http://archive.ubuntu.com/ubuntu"
     assert [(row.what, row.asked, row.why, row.kept) for row in missing] == [
         (f"constraints/os-cuda-{name}-amd64.txt", image, "no such host", "not locked") for name in ("runtime", "dev")
@@ -252,7 +253,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
 @pytest.mark.usefixtures("readable")
 def test_an_image_that_is_not_pinned_is_said_and_what_to_run(own: Catalogue) -> None:
     pins = replace(own.pins, roots={})
-    _, (row,) = os_on_image.refresh(own.folder, [lock_of(own)], pins)
+    _, (row,) = os_on_image.update_locks(own.folder, [lock_of(own)], pins)
     assert row.why.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
 
 
@@ -275,7 +276,7 @@ def test_an_archive_out_of_reach_is_named_with_the_reason_and_nothing_is_written
         "The command ended with exit code 100:\n    E: Failed to fetch http://x  Could not connect\n    E: more",
         monkeypatch,
     )
-    moved, missing = os_on_image.refresh(own.folder, on_images(own, "linux/arm64"), own.pins)
+    moved, missing = os_on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins)
     assert moved == ()
     assert {row.kept for row in missing} == {"as it was"}
     assert {row.why for row in missing} == {
@@ -297,7 +298,7 @@ def test_an_archive_that_the_image_does_not_trust_is_no_archive_out_of_reach(
 ) -> None:
     failing(said, monkeypatch)
     with pytest.raises(DownloadError) as caught:
-        os_on_image.refresh(own.folder, [lock_of(own)], own.pins)
+        os_on_image.update_locks(own.folder, [lock_of(own)], own.pins)
     assert str(caught.value) == (
         "http://archive.ubuntu.com/ubuntu is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 "
         f"(/usr/share/keyrings/ubuntu-archive-keyring.gpg):\n{said}"
@@ -313,22 +314,23 @@ def test_a_lock_of_another_image_than_the_pinned_one_is_stale(own: Catalogue) ->
     with pytest.raises(LockError) as caught:
         os_conflicts.check_image(asked, own.folder, load_pins(own.folder))
     assert str(caught.value) == (
-        f"{asked.file} is stale: it was made on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 by {digest}, and that "
-        f"is pinned to sha256:{'0' * 64}.\nRefresh it with: invoke lock --only os --bases cuda"
+        f"{asked.file} is stale: it is based on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 with {digest}, but the "
+        f"pin is sha256:{'0' * 64}.\nUpdate it with: invoke lock --only os --bases cuda"
     )
-    with pytest.raises(LockError, match=r"os-cuda-mpi-arm64\.txt is stale"):
-        lock_check.check(load_catalogue(own.folder), ["os"])
+    result = lock_check.check(load_catalogue(own.folder), selection.select(["os"]))
+    assert result.exit_code == 4
+    assert "os-cuda-mpi-arm64.txt is stale" in result.text
 
 
 def test_the_check_names_what_was_never_made_with_what_it_takes(own: Catalogue) -> None:
-    with pytest.raises(UnreachableError) as caught:
-        lock_check.check(own, ["os"], part=selection.Part(bases=["cuda"], platforms=["linux/arm64"]))
-    rows = str(caught.value).splitlines()[3:-1]
+    result = lock_check.check(own, selection.select(["os"], bases=["cuda"], platforms=["linux/arm64"]))
+    assert result.exit_code == 10
+    rows = result.text.splitlines()[2:-1]
     assert [row.split()[0] for row in rows] == [
         f"constraints/os-cuda-{name}-arm64.txt"
         for name in ("compiler", "cxx", "dev", "devel", "mpi", "runtime", "rust")
     ]
-    builder = "quay.io/pypa/manylinux_2_28_aarch64:2026.08.15-1, https://repo.almalinux.org/almalinux "
+    builder = "quay.io/pypa/manylinux_2_28_aarch64:2026.08.15-1, https://repo.almalinux.org/almalinux"
     for row in rows:
         ubuntu = "nvcr.io/nvidia/cuda:13.0.2-" in row and "http://ports.ubuntu.com/ubuntu-ports" in row
         assert builder in row if "-cxx-" in row or "-rust-" in row else ubuntu

@@ -21,7 +21,7 @@ from dynamo_containers.lock import selection
 from dynamo_containers.lock.os import image_status
 from dynamo_containers.lock.os import on_image as os_on_image
 from dynamo_containers.lock.os import rpm as os_rpm
-from dynamo_containers.lock.os.image_status import Question
+from dynamo_containers.lock.os.image_status import ImageQuery
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import build_secrets, os_packages
@@ -73,15 +73,15 @@ def both(catalogue: Catalogue) -> tuple[OsLock, ...]:
     return lock_of(catalogue), lock_of(catalogue, "cxx")
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, str, Question]]:
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, str, ImageQuery]]:
     """Let the image's dnf answer so; return who was asked what."""
     asked = []
 
-    def ask(_: Path, lock: OsLock, image: str, question: Question, target: Path) -> None:
+    def run_query(_: Path, lock: OsLock, image: str, question: ImageQuery, target: Path) -> None:
         asked.append((lock, image, question))
-        (target / os_rpm.ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+        (target / os_rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
 
-    monkeypatch.setattr(image_status, "ask", ask)
+    monkeypatch.setattr(image_status, "run_query", run_query)
     return asked
 
 
@@ -137,7 +137,7 @@ def test_a_row_of_repositories_that_nobody_could_ask_is_refused_by_name(
 
 
 def test_dnf_is_told_the_repositories_of_the_platform_the_keys_and_all_sets(own: Catalogue) -> None:
-    assert os_rpm.wish(both(own), str.upper) == {
+    assert os_rpm.dnf_query(both(own), str.upper) == {
         "keyring": KEYS,
         "repositories": {
             f"8/{name}/aarch64/os": f"{ADDRESS}/8/{name}/aarch64/os".upper()
@@ -157,7 +157,7 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
     monkeypatch.setattr(mirrors, "here", lambda: table)
     ((_, _, question),) = (
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
-        os_on_image.refresh(own.folder, [lock_of(own)], own.pins),
+        os_on_image.update_locks(own.folder, [lock_of(own)], own.pins),
     )[0]
     told = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
     assert question.contexts == {"wish": str(own.folder / ".build/os-resolved/cuda-builder-arm64")}
@@ -169,11 +169,11 @@ def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_th
     own: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = answering(monkeypatch, {"sets": {each.file: [] for each in both(own)}})
-    os_rpm.resolved(own.folder, both(own), own.pins)
+    os_rpm.resolve(own.folder, both(own), own.pins)
     ((lock, image, question),) = asked  # once for all sets
     digest = own.pins.roots["cuda", "builder"].platforms[Platform.ARM64]
     assert image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
-    plan = image_status.planned(own.folder, lock, image, question, tmp_path, {}, ("buildx",))
+    plan = image_status.query_plan(own.folder, lock, image, question, tmp_path, {}, ("buildx",))
     document, policy = (json.loads(each.text) for each in plan.documents)
     target = document["target"]["default"]
     assert target["context"] == str(own.folder / "containers/os-resolved")
@@ -199,8 +199,8 @@ def test_a_foreign_image_is_asked_under_emulation(
     monkeypatch.setattr(engine, "emulate", lambda _, platforms: found.append(platforms))
     monkeypatch.setattr(process, "execute", lambda _: None)
     lock = lock_of(own, platform=platform)
-    question = Question(step="os-resolved", runs=True, hint="")
-    image_status.ask(own.folder, lock, image_status.named(lock, own.pins), question, own.folder)
+    question = ImageQuery(target="os-resolved", runs_binaries=True, hint="")
+    image_status.run_query(own.folder, lock, image_status.pinned_reference(lock, own.pins), question, own.folder)
     assert found == emulated
 
 
@@ -220,16 +220,18 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
 ) -> None:
     lock = lock_of(own)
     answering(monkeypatch, {"sets": {lock.file: [CLANG]}})
-    moved, missing = os_on_image.refresh(own.folder, [lock], own.pins)
-    assert (missing, [(move.name, move.new, move.layer) for move in moved]) == (
+    moved, missing = os_on_image.update_locks(own.folder, [lock], own.pins)
+    assert (missing, [(move.name, move.new, move.lock) for move in moved]) == (
         (),
-        [("clang-devel", "20.1.8-1.module_el8.10.0", "cuda-rust-arm64")],
+        [("clang-devel", "20.1.8-1.module_el8.10.0", "os-cuda-rust-arm64")],
     )
     assert os_lock.read(lock, own.folder) == (LOCKED,)
-    assert os_lock.on(lock, own.folder) == image_reference.digest(own.pins, lock.bases, "builder", Platform.ARM64)
+    assert os_lock.root_digest(lock, own.folder) == image_reference.digest(
+        own.pins, lock.bases, "builder", Platform.ARM64
+    )
     os_conflicts.check_image(lock, own.folder, load_pins(own.folder))
     before = (own.folder / lock.file).read_bytes()
-    assert os_on_image.refresh(own.folder, [lock], own.pins) == ((), ())
+    assert os_on_image.update_locks(own.folder, [lock], own.pins) == ((), ())
     assert (own.folder / lock.file).read_bytes() == before
 
 
@@ -253,8 +255,8 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
             "clang-develop",
             LockError,
             (
-                f"{ADDRESS} has no such packages for linux/arm64: clang-develop\n"
-                "They are named in containers/images.toml: bases.cuda.packages.rust, bases.cuda.packages.cxx."
+                f"{ADDRESS} does not have these packages for linux/arm64: clang-develop\n"
+                "They are in containers/images.toml: bases.cuda.packages.rust, bases.cuda.packages.cxx."
             ),
         ),
     ],
@@ -264,12 +266,12 @@ def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  
 ) -> None:
     answering(monkeypatch, {"fault": fault, "why": why})
     if error is None:
-        moved, missing = os_on_image.refresh(own.folder, both(own), own.pins)
+        moved, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
         assert moved == ()
         assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", said, "not locked")}
     else:
         with pytest.raises(error) as caught:
-            os_on_image.refresh(own.folder, both(own), own.pins)
+            os_on_image.update_locks(own.folder, both(own), own.pins)
         assert str(caught.value) == said
     assert not [each.file for each in both(own) if (own.folder / each.file).exists()]
 
@@ -277,12 +279,12 @@ def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  
 def test_without_a_registry_every_set_is_named_with_what_it_takes(
     own: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ask(*_: object) -> None:
+    def run_query(*_: object) -> None:
         message = "quay.io cannot be reached from here"
         raise UnreachableError(message)
 
-    monkeypatch.setattr(image_status, "ask", ask)
-    _, missing = os_on_image.refresh(own.folder, both(own), own.pins)
+    monkeypatch.setattr(image_status, "run_query", run_query)
+    _, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
     assert [(row.what, row.asked, row.why) for row in missing] == [
         (each.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for each in both(own)
     ]
@@ -292,10 +294,11 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
     with pytest.raises(LockError) as caught:
         os_lock.read(lock_of(own), own.folder)
     assert str(caught.value) == (
-        f"constraints/os-cuda-rust-arm64.txt was never made: which packages are installed on {IMAGE} "
+        f"constraints/os-cuda-rust-arm64.txt does not exist. It pins the packages on {IMAGE} "
         "(bases.cuda.packages.rust or bases.cuda.roots.builder in images.toml).\n"
-        f"It takes the registry of that image and {ADDRESS}, or mirrors of both (docs/how-to/mirrors.md).\n"
-        "Where they can be reached, run: invoke lock --only os --bases cuda"
+        "Create it with: invoke lock --only os --bases cuda\n"
+        f"This needs access to the registry of that image and to {ADDRESS}, or to mirrors of both "
+        "(docs/how-to/mirrors.md)."
     )
 
 
@@ -303,7 +306,7 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
 
 
 def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_asked(own: Catalogue) -> None:
-    asked = lock_of(own).asked
+    asked = lock_of(own).package_sources
     places = deb_origins.places(asked.deb_sources, own.folder)
     assert [deb_origins.url(place, LOCKED, "20261124T180000Z", asked.archives) for place in places] == [
         f"{ADDRESS}/{LOCKED.path}"

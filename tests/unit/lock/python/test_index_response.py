@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynamo_containers.lock.python.index_response import what_is_wrong
+from dynamo_containers.lock.python.index_response import page_fault
 
 JSON = "application/vnd.pypi.simple.v1+json"
 FILE = '<a href="/alpha-1.0-py3-none-any.whl">'
@@ -19,7 +19,7 @@ FILE = '<a href="/alpha-1.0-py3-none-any.whl">'
     ],
 )
 def test_a_whole_page_is_believed(content: str, kind: str) -> None:
-    assert not what_is_wrong(content.encode(), kind)
+    assert not page_fault(content.encode(), kind)
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_a_whole_page_is_believed(content: str, kind: str) -> None:
     ],
 )
 def test_what_is_no_whole_page_is_not(content: str, kind: str, complaint: str) -> None:
-    assert what_is_wrong(content.encode("latin-1"), kind).startswith(complaint)
+    assert page_fault(content.encode("latin-1"), kind).startswith(complaint)

@@ -33,7 +33,8 @@ from dynamo_containers.lock.python import schedule as python_schedule
 from dynamo_containers.lock.python import target as pip_target
 from dynamo_containers.lock.python import update as python_update
 from dynamo_containers.lock.python import verify as python_verify
-from dynamo_containers.lock.python.schedule import Wish
+from dynamo_containers.lock.python.schedule import UpgradeOptions
+from dynamo_containers.lock.python.verify import PinSet
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
 ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
 AMD = replace(ARM, platform=Platform.AMD64)
-WISH = Wish(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
+WISH = UpgradeOptions(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
     path="constraints/base-debian-arm64.txt",
     layer=Layer(name="base", image="base", named_only=True),
@@ -144,8 +145,8 @@ def backends(*platforms: Platform) -> tuple[Image, ...]:
 def test_what_backends_share_is_a_lock_of_its_own_below_their_other_forms() -> None:
     every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
     common = every["constraints/common-debian-arm64.txt"]
-    assert common.parts == ("constraints/vllm-debian-arm64.txt", "constraints/sglang-debian-arm64.txt")
-    assert {every[part].shared for part in common.parts} == {common.path}
+    assert common.shared_by == ("constraints/vllm-debian-arm64.txt", "constraints/sglang-debian-arm64.txt")
+    assert {every[part].shared for part in common.shared_by} == {common.path}
     assert [lower.path for lower in every["constraints/vllm-ci-debian-arm64.txt"].below] == [
         "constraints/base-debian-arm64.txt",
         "constraints/common-debian-arm64.txt",
@@ -171,7 +172,7 @@ def test_the_tools_of_a_builder_are_locked_for_the_glibc_that_it_has() -> None:
 
 def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
     every = python_lock.locks(catalogue(*backends(*Platform)))
-    chosen = python_schedule.chosen(every, images=["vllm"], platforms=[Platform.ARM64])
+    chosen = python_schedule.select_locks(every, images=["vllm"], platforms=[Platform.ARM64])
     names = [lock.layer.name for lock in chosen]
     assert names == ["base", "vllm", "sglang", "common", "vllm-ci", "vllm-dev"]
     groups = [python_schedule.units(wave) for wave in python_schedule.waves(chosen)]
@@ -184,20 +185,22 @@ def test_an_image_without_a_platform_has_no_lock_for_it() -> None:
 
 
 def test_a_layer_whose_lower_layer_has_no_lock_there_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r'"frontend" stands on constraints/base-debian-arm64\.txt'):
+    with pytest.raises(UsageError, match=r'"frontend" is based on constraints/base-debian-arm64\.txt'):
         python_lock.locks(catalogue(image("base", Platform.AMD64), image("frontend", *Platform)))
 
 
 def test_choosing_one_image_brings_the_locks_below_it_first() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    chosen = python_schedule.chosen(every, images=["frontend"], platforms=[Platform.ARM64])
+    chosen = python_schedule.select_locks(every, images=["frontend"], platforms=[Platform.ARM64])
     assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci", "frontend-dev"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
 
 def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
     every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert "constraints/tools.txt" in [lock.path for lock in python_schedule.chosen(every, platforms=[Platform.ARM64])]
+    assert "constraints/tools.txt" in [
+        lock.path for lock in python_schedule.select_locks(every, platforms=[Platform.ARM64])
+    ]
 
 
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
@@ -236,7 +239,7 @@ def test_reading_a_lock_gives_name_version_and_hashes() -> None:
     ],
 )
 def test_a_line_that_is_no_hashed_pin_is_refused_with_the_file_and_the_remedy(line: str) -> None:
-    with pytest.raises(LockError, match=r"constraints/x\.txt: .* is no `name==version`(.|\n)*invoke lock"):
+    with pytest.raises(LockError, match=r"constraints/x\.txt: .* is not `name==version`(.|\n)*invoke lock"):
         requirements.read(BODY + line + "\n", "constraints/x.txt")
 
 
@@ -268,18 +271,18 @@ def test_a_lock_opens_with_the_command_that_makes_it_its_target_and_its_inputs()
 
 
 def test_a_lock_is_current_right_after_it_was_made() -> None:
-    assert python_lock.why_stale(FRONTEND, whole(FRONTEND, TEXTS)) is None
+    assert python_lock.stale_reason_in(FRONTEND, whole(FRONTEND, TEXTS)) is None
 
 
 def test_a_missing_lock_is_named_with_what_to_run() -> None:
-    reason = python_lock.why_stale(FRONTEND, TEXTS)
-    assert reason == f"{FRONTEND.path} is missing.\nMake it with: invoke lock"
+    reason = python_lock.stale_reason_in(FRONTEND, TEXTS)
+    assert reason == f"{FRONTEND.path} is missing.\nCreate it with: invoke lock"
 
 
 @pytest.mark.parametrize("path", ["requirements/frontend.in", "requirements/constraints.in"])
 def test_a_lock_is_stale_when_what_it_was_made_from_changed(path: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    reason = python_lock.why_stale(FRONTEND, {**texts, path: texts[path] + "idna>=3.10\n"})
+    reason = python_lock.stale_reason_in(FRONTEND, {**texts, path: texts[path] + "idna>=3.10\n"})
     assert reason is not None
     assert reason.startswith(f"{FRONTEND.path} is stale: requirements/frontend.in or ")
     assert reason.endswith("invoke lock")
@@ -287,12 +290,12 @@ def test_a_lock_is_stale_when_what_it_was_made_from_changed(path: str) -> None:
 
 def test_a_lock_is_stale_when_a_hash_in_the_lock_below_changed() -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_lock.why_stale(FRONTEND, {**texts, BASE.path: texts[BASE.path].replace(A, B)}) is not None
+    assert python_lock.stale_reason_in(FRONTEND, {**texts, BASE.path: texts[BASE.path].replace(A, B)}) is not None
 
 
 def test_a_lock_is_stale_when_its_target_moved() -> None:
     moved = replace(FRONTEND, target=replace(ARM, python="3.12"))
-    assert python_lock.why_stale(moved, whole(FRONTEND, TEXTS)) is not None
+    assert python_lock.stale_reason_in(moved, whole(FRONTEND, TEXTS)) is not None
 
 
 def test_comments_and_empty_lines_make_no_lock_stale() -> None:
@@ -302,16 +305,16 @@ def test_comments_and_empty_lines_make_no_lock_stale() -> None:
         "requirements/frontend.in": "# why\n\nai-dynamo\n",
         BASE.path: "# new header\n" + texts[BASE.path],
     }
-    assert python_lock.why_stale(FRONTEND, remarked) is None
+    assert python_lock.stale_reason_in(FRONTEND, remarked) is None
 
 
 def test_a_lock_without_its_requirements_file_is_stale_and_names_that_file() -> None:
     texts = {path: text for path, text in whole(FRONTEND, TEXTS).items() if path != "requirements/frontend.in"}
-    assert "git checkout requirements/frontend.in" in str(python_lock.why_stale(FRONTEND, texts))
+    assert "git checkout requirements/frontend.in" in str(python_lock.stale_reason_in(FRONTEND, texts))
 
 
 def test_a_lock_edited_into_garbage_is_stale_although_its_inputs_line_fits() -> None:
-    assert "is no `name==version`" in str(python_lock.why_stale(FRONTEND, whole(FRONTEND, TEXTS, "aiohttp\n")))
+    assert "is not `name==version`" in str(python_lock.stale_reason_in(FRONTEND, whole(FRONTEND, TEXTS, "aiohttp\n")))
 
 
 def test_two_layers_of_one_image_that_pin_a_package_apart_are_named(tmp_path: Path) -> None:
@@ -326,16 +329,16 @@ def test_two_layers_of_one_image_that_pin_a_package_apart_are_named(tmp_path: Pa
 
 
 def test_staleness_is_read_from_a_folder(tmp_path: Path) -> None:
-    assert "requirements/frontend.in" in str(python_lock.stale(FRONTEND, tmp_path))
+    assert "requirements/frontend.in" in str(python_lock.stale_reason(FRONTEND, tmp_path))
     for path, text in whole(FRONTEND, TEXTS).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    assert python_lock.stale(FRONTEND, tmp_path) is None
+    assert python_lock.stale_reason(FRONTEND, tmp_path) is None
 
 
 def test_the_locks_of_this_project_are_current() -> None:
     every = python_lock.locks(load_catalogue())
-    reasons = [python_lock.stale(lock, ROOT) for lock in every if not python_lock.not_locked(lock, ROOT)]
+    reasons = [python_lock.stale_reason(lock, ROOT) for lock in every if not python_lock.never_locked(lock, ROOT)]
     assert [reason for reason in reasons if reason] == []
 
 
@@ -349,7 +352,7 @@ def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_m
 
 
 def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
-    command = python_schedule.plan(FRONTEND, tmp_path, replace(WISH, upgrade=["aiohttp"]))
+    command = python_schedule.compile_command(FRONTEND, tmp_path, replace(WISH, upgrade=["aiohttp"]))
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.lock.python.compile", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
@@ -362,27 +365,27 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
 @pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
 def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_schedule.to_upgrade(texts[FRONTEND.path], [wish, "torch"]) == (wish,)
-    assert python_schedule.to_upgrade(texts[BASE.path], [wish]) == ()
+    assert python_schedule.upgrades_in(texts[FRONTEND.path], [wish, "torch"]) == (wish,)
+    assert python_schedule.upgrades_in(texts[BASE.path], [wish]) == ()
 
 
 def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
     project = replace(catalogue(image("base", *Platform)), cooldown_days=3)
-    assert python_schedule.cooled(project, datetime(2026, 11, 20, 12, tzinfo=UTC)) == datetime(
+    assert python_schedule.cooldown_limit(project, datetime(2026, 11, 20, 12, tzinfo=UTC)) == datetime(
         2026, 11, 17, 12, tzinfo=UTC
     )
 
 
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
-    with pytest.raises(UsageError, match='"no-such-package" is in no lock'):
-        python_update.refresh(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
+    with pytest.raises(UsageError, match='No lock pins "no-such-package"'):
+        python_update.update_locks(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
     project = load_catalogue()
-    wanted = python_schedule.asked(project, ["frontend", "vllm", "sglang"])
-    python_update.refresh(project, wanted, WISH, dry_run=True)
+    wanted = python_schedule.select(project, ["frontend", "vllm", "sglang"])
+    python_update.update_locks(project, wanted, WISH, dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -390,7 +393,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_update.refresh(project, [BASE], WISH, dry_run=True)
+    python_update.update_locks(project, [BASE], WISH, dry_run=True)
     assert f"lock.python.compile --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -399,13 +402,13 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
-    with pytest.raises(UsageError, match=f"{BASE.path} is as it was. Edit requirements/base.in"):
-        python_update.refresh(project, [BASE], WISH)
+    with pytest.raises(UsageError, match=f"{BASE.path} was not changed. Edit requirements/base.in"):
+        python_update.update_locks(project, [BASE], WISH)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
 def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
-    (command,) = python_verify.judges(FRONTEND, tmp_path)
+    (command,) = python_verify.verify_commands(FRONTEND, tmp_path, tmp_path)
     words = " ".join(command.argv)
     assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in words
     assert words.endswith(f"-r {tmp_path / FRONTEND.path}")
@@ -414,9 +417,9 @@ def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(t
 
 def test_uv_judges_what_images_share_alone_and_each_image_with_it(tmp_path: Path) -> None:
     every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
-    (alone,) = python_verify.judges(every["constraints/common-debian-arm64.txt"], tmp_path)
+    (alone,) = python_verify.verify_commands(every["constraints/common-debian-arm64.txt"], tmp_path, tmp_path)
     assert "--no-deps" in alone.argv  # what depends on what differs is in the locks of the images
-    (whole,) = python_verify.judges(every["constraints/vllm-debian-arm64.txt"], tmp_path)
+    (whole,) = python_verify.verify_commands(every["constraints/vllm-debian-arm64.txt"], tmp_path, tmp_path)
     assert [word.rpartition("/")[2] for word in whole.argv if word.endswith(".txt")] == [
         "common-debian-arm64.txt",
         "vllm-debian-arm64.txt",
@@ -424,20 +427,19 @@ def test_uv_judges_what_images_share_alone_and_each_image_with_it(tmp_path: Path
 
 
 def test_uv_takes_an_archive_only_of_what_is_compiled_for_the_target(tmp_path: Path) -> None:
-    (command,) = python_verify.judges(replace(FRONTEND, compiled=("xatlas",)), tmp_path)
+    (command,) = python_verify.verify_commands(replace(FRONTEND, compiled=("xatlas",)), tmp_path, tmp_path)
     assert "--only-binary :all: --no-binary xatlas" in " ".join(command.argv)
 
 
 def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
     tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
-    platforms = [
-        command.argv[command.argv.index("--python-platform") + 1] for command in python_verify.judges(tools, tmp_path)
-    ]
+    commands = python_verify.verify_commands(tools, tmp_path, tmp_path)
+    platforms = [command.argv[command.argv.index("--python-platform") + 1] for command in commands]
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
 
 
-def said(text: str) -> python_verify.Stated:
-    return python_verify.stated(text, "")
+def said(text: str) -> python_verify.IndexAnswer:
+    return python_verify.parse_answer(text, "")
 
 
 def test_uv_is_asked_for_each_pin_of_a_target_once() -> None:
@@ -449,10 +451,10 @@ def test_uv_is_asked_for_each_pin_of_a_target_once() -> None:
         ci: pin.format("numpy", "1") + pin.format("aiohttp", "2"),
         foreign: pin.format("aiohttp", "1"),
     }
-    assert python_verify.packs(locks) == (
-        (ARM, "", {"aiohttp": "1", "numpy": "1"}),
-        (ARM, "", {"aiohttp": "2"}),
-        (AMD, "", {"aiohttp": "1"}),
+    assert python_verify.pin_sets(locks) == (
+        PinSet(target=ARM, index="", pins={"aiohttp": "1", "numpy": "1"}),
+        PinSet(target=ARM, index="", pins={"aiohttp": "2"}),
+        PinSet(target=AMD, index="", pins={"aiohttp": "1"}),
     )
 
 
@@ -504,7 +506,7 @@ def test_only_how_to_reach_the_index_is_taken_from_pips_configuration() -> None:
         ("pip.conf", {"install.index-url": "second", "install.find-links": "/wheels", "freeze.index-url": "other"}),
         (":env:", {":env:.find-links": "/wheels", ":env:.pre": "1", ":env:.no-binary": ":all:", ":env:.proxy": "p"}),
     ]
-    assert python_compile.kept_settings(settings) == {
+    assert python_compile.connection_variables(settings) == {
         "PIP_INDEX_URL": "second",
         "PIP_CERT": "ca.pem",
         "PIP_PROXY": "p",
@@ -513,7 +515,7 @@ def test_only_how_to_reach_the_index_is_taken_from_pips_configuration() -> None:
 
 def test_the_environment_wins_over_the_files_as_in_pip() -> None:
     settings = [("pip.conf", {"install.index-url": "file"}), (":env:", {":env:.index-url": "environment"})]
-    assert python_compile.kept_settings(settings) == {"PIP_INDEX_URL": "environment"}
+    assert python_compile.connection_variables(settings) == {"PIP_INDEX_URL": "environment"}
 
 
 def test_isolation_leaves_no_other_pip_variable_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -529,22 +531,22 @@ def test_isolation_leaves_no_other_pip_variable_behind(monkeypatch: pytest.Monke
 
 
 def test_what_pip_compile_left_out_is_read_from_the_end_of_its_file() -> None:
-    assert python_compile.left_out(BODY) == {"ai-dynamo"}
+    assert python_compile.excluded_packages(BODY) == {"ai-dynamo"}
 
 
 def test_an_unknown_lock_is_refused_with_the_ones_there_are() -> None:
-    with pytest.raises(UsageError, match=r"x\.txt is no lock of this project\.\nThere are: constraints/base"):
-        python_compile.named("constraints/x.txt", [BASE])
+    with pytest.raises(UsageError, match=r"unknown lock \"constraints/x\.txt\" \(choose from: constraints/base"):
+        python_compile.find_lock("constraints/x.txt", [BASE])
 
 
 def test_a_lock_cannot_be_made_without_the_lock_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LockError, match=r"is made from requirements/frontend\.in, which is missing"):
+    with pytest.raises(LockError, match=r"requirements/frontend\.in, an input of \S+, is missing"):
         python_compile.compile_lock(FRONTEND)
 
 
-# The internals of pip and pip-tools that all this stands on. When one fails after `invoke lock --upgrade pip-tools`,
-# read what took its place before changing repository.py, cooldown.py and index_response.py of lock/python.
+# Internals of pip and pip-tools that these modules use. When one fails after `invoke lock --upgrade pip-tools`,
+# read the new code before changing repository.py, cooldown.py and index_response.py of lock/python.
 
 
 @pytest.mark.parametrize(
