@@ -32,7 +32,7 @@ CATALOGUE = catalogue.load_catalogue()
 NATIVE = native_platform()
 # The default is what every machine can hold. Images with an inference engine need 50 GB and are tested by name.
 nox.options.sessions = [
-    *("lint", "typecheck", "unit", "test-lock-index"),
+    *("lint", "typecheck", "unit", "docs", "test-lock-index"),
     *(
         f"{row.session}({NATIVE.arch})"
         for row in smoke_tests.matrix(CATALOGUE)
