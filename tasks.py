@@ -86,8 +86,9 @@ task = partial(command_line.command, FLAGS)
 NO_CACHES = ("cache_from", "cache_to", "push")
 
 
-def _build_task(name: str, text: str, omitted: Sequence[str] = ("stage",)) -> Command:
-    """Make the task of a stage, or of all of them: they have the same flags, except for a few."""
+def _build_task(stage: catalogue.Stage | None, text: str, omitted: tuple[str, ...] = ("stage",)) -> Command:
+    """Make the task that builds a stage, or all of them: they have the same flags, except for a few."""
+    only = stage
 
     def build(  # noqa: PLR0913, PLR0917 - one for each flag
         c: Context,
@@ -104,55 +105,40 @@ def _build_task(name: str, text: str, omitted: Sequence[str] = ("stage",)) -> Co
         *,
         strict: bool = False,
     ) -> None:
-        from dynamo_containers.builds import run as build_run
-        from dynamo_containers.plan import all_stages, bake
+        from dynamo_containers.builds import commands
 
-        rows = catalogue.load_catalogue()
-        sources = {"dynamo": dynamo_source, "nixl": nixl_source, "ucx": ucx_source}
-        requests = (
-            all_stages.requests(
-                rows,
-                all_stages.stages(stage),
-                images=image,
-                platforms=platform,
-                bases=bases,
-                strict=strict,
-                sources=sources,
-            )
-            if name == "all"
-            else (
-                bake.request(
-                    rows,
-                    catalogue.Stage(name),
-                    images=image,
-                    platforms=platform,
-                    bases=bases,
-                    strict=strict,
-                    sources=sources,
-                ),
-            )
+        arguments = commands.BuildArguments(
+            images=image,
+            platforms=platform,
+            stages=stage,
+            bases=bases,
+            strict=strict,
+            sources={"dynamo": dynamo_source, "nixl": nixl_source, "ucx": ucx_source},
+            cache_from=cache_from,
+            cache_to=cache_to,
+            push=push,
         )
-        options = build_run.Wish(read=cache_from, write=cache_to, push=push)
-        build_run.perform(requests, options, dry_run=c.config.run.dry)
+        commands.build(catalogue.load_catalogue(), only, arguments, dry_run=c.config.run.dry)
 
     build.__doc__ = text
-    optional = [] if "cache_to" in omitted else ["cache_to"]
-    return task(name=name, omitted=tuple(omitted), optional=optional)(build)
+    optional = [name for name in ("cache_to",) if name not in omitted]
+    return task(name=only.value if only else "all", omitted=omitted, optional=optional)(build)
 
 
 build_base = _build_task(
-    "base", "Build the base image: Dynamo and NIXL as wheels, for every backend.", ("image", "stage")
+    catalogue.Stage.BASE, "Build the base image: Dynamo and NIXL as wheels, for every backend.", ("image", "stage")
 )
 build_backend = _build_task(
-    "backend", "Build the images for backend developers: what has no wheel is compiled, on the devel image."
+    catalogue.Stage.BACKEND,
+    "Build the images for backend developers: what has no wheel is compiled, on the devel image.",
 )
-build_runtime = _build_task("runtime", "Build the images for production.")
-build_ci = _build_task("ci", "Build the images for CI: test tools on exactly the runtime's bytes.")
+build_runtime = _build_task(catalogue.Stage.RUNTIME, "Build the images for production.")
+build_ci = _build_task(catalogue.Stage.CI, "Build the images for CI: test tools on exactly the runtime's bytes.")
 build_dev = _build_task(
-    "dev", "Build the images for daily work: toolchains, sudo and your own UID on top of the ci image."
+    catalogue.Stage.DEV, "Build the images for daily work: toolchains, sudo and your own UID on top of the ci image."
 )
 build_all = _build_task(
-    "all", "Build every stage of the images as one graph: base, backend, runtime, ci, dev.", NO_CACHES
+    None, "Build every stage of the images as one graph: base, backend, runtime, ci, dev.", NO_CACHES
 )
 
 
@@ -161,17 +147,10 @@ def accept_sizes(
     _: Context, image: Sequence[str] = (), platform: Sequence[str] = (), bases: str = "debian", stage: str = "runtime"
 ) -> None:
     """Accept the sizes of images that were built, and print them as rows of a budget."""
-    from dynamo_containers import engine
-    from dynamo_containers.inspect.sizes import check as size_check
-    from dynamo_containers.plan import bake
-    from dynamo_containers.prepare import inputs
+    from dynamo_containers.builds import commands
 
-    chosen = size_check.stage_of(stage)
-    request = bake.request(catalogue.load_catalogue(), chosen, images=image, platforms=platform, bases=bases)
-    facts = inputs.facts(request, dry_run=True)
-    environment = engine.environment(catalogue.ROOT)
-    text = bake.plan(request, facts, environment).documents[0].text
-    print(size_check.accept(request, facts, environment, text))
+    rows = catalogue.load_catalogue()
+    print(commands.accept_sizes(rows, images=image, platforms=platform, bases=bases, stage=stage))
 
 
 @task(name="up")
@@ -238,27 +217,9 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
 @task()
 def clean(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's name
     """Remove unnamed images, scratch files, caches unused for a week and files of old locks; nothing else."""
-    import time
+    from dynamo_containers.builds import commands
 
-    from dynamo_containers import engine, process, state
-    from dynamo_containers.builds import clean
-    from dynamo_containers.prepare import stale_files
-
-    environment = engine.environment(catalogue.ROOT)
-    plan = clean.plan(
-        environment,
-        engine.buildx(environment),
-        process.capture(process.Command(argv=clean.LIST, env=environment)).split(),
-        private=engine.private(catalogue.ROOT),
-        everything=all,
-    )
-    paths = (
-        *clean.scratch(catalogue.ROOT, time.time()),
-        *stale_files.paths(catalogue.load_catalogue(), time.time()),
-    )
-    clean.clean(catalogue.ROOT, paths, plan, dry_run=c.config.run.dry)
-    if all and not c.config.run.dry:
-        state.forget_builds(catalogue.ROOT)
+    commands.clean(catalogue.load_catalogue(), everything=all, dry_run=c.config.run.dry)
 
 
 @task(operands=("image",), as_json=True)
