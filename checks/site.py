@@ -22,6 +22,8 @@ LOADING = {
     "video": ("src", "poster"),
 }
 """Tag -> the attributes whose address a browser loads by itself."""
+MERMAID = "https://unpkg.com/mermaid"
+"""What the theme's own script loads where a page has a diagram of that kind."""
 ELSEWHERE = re.compile(r"(?:https?:)?//")
 STYLE = re.compile(r"(?:url\(|@import\s)\s*[\"']?((?:https?:)?//[^\"')\s;]+)")
 
@@ -35,6 +37,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take the addresses of one tag."""
+        classes = next((value or "" for name, value in attrs if name == "class"), "")
+        self.addresses += [MERMAID] if "mermaid" in classes.split() else []
         loaded = LOADING.get(tag, ())
         self.addresses += [value for name, value in attrs if name in loaded and value and ELSEWHERE.match(value)]
         self.addresses += [

@@ -29,6 +29,10 @@ def test_what_a_browser_loads_by_itself_is_seen() -> None:
     ]
 
 
+def test_a_diagram_that_the_theme_draws_with_a_script_from_a_network_is_seen() -> None:
+    assert site.loaded('<pre class="mermaid"><code>graph TD</code></pre>') == ["https://unpkg.com/mermaid"]
+
+
 def test_a_page_and_a_style_that_load_something_are_named(tmp_path: Path) -> None:
     (tmp_path / "how-to").mkdir()
     (tmp_path / "how-to/page.html").write_text('<img src="https://example.com/a.png">', encoding="utf-8")
