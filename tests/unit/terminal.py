@@ -94,7 +94,7 @@ class Session:
     screen: Screen
 
 
-def run(
+def run_python(
     code: str,
     *,
     columns: int = 80,
@@ -102,10 +102,29 @@ def run(
     interrupt_at: str = "",
     environment: dict[str, str] | None = None,
 ) -> Session:
-    """Run Python code whose standard error is a pseudoterminal.
+    """Run Python code with this library as `run` does."""
+    variables = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **(environment or {})}
+    return run(
+        (sys.executable, "-c", code),
+        columns=columns,
+        resized_to=resized_to,
+        interrupt_at=interrupt_at,
+        environment=variables,
+    )
+
+
+def run(
+    argv: tuple[str, ...],
+    *,
+    columns: int = 80,
+    resized_to: int = 0,
+    interrupt_at: str = "",
+    environment: dict[str, str] | None = None,
+) -> Session:
+    """Run a program whose standard streams are a pseudoterminal.
 
     Args:
-        code: the program.
+        argv: the program.
         columns: the width of the terminal.
         resized_to: the width after the first output; 0 for no change.
         interrupt_at: Ctrl-C is pressed when this is on the screen; '' for never.
@@ -115,9 +134,9 @@ def run(
     _resize(slave, columns)
     settings = termios.tcgetattr(slave)
     variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
-    variables |= {"PYTHONPATH": str(ROOT), "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **(environment or {})}
+    variables |= {"TERM": "xterm", **(environment or {})}
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True
+        argv, stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True
     ) as program:
         screen, output, frames = Screen(columns=columns), "", []
         for text in _pieces(master, program):
@@ -128,7 +147,7 @@ def run(
                 _resize(slave, resized_to)
                 screen.columns = resized_to
             if interrupt_at and any(interrupt_at in line for line in screen.lines):
-                program.send_signal(signal.SIGINT)
+                os.killpg(program.pid, signal.SIGINT)
                 interrupt_at = ""
         returncode = program.wait(SECONDS)
     assert termios.tcgetattr(slave) == settings

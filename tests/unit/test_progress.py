@@ -128,7 +128,7 @@ def test_a_size_is_told_in_kilobytes_or_megabytes(size: int, text: str) -> None:
 
 
 def test_a_terminal_shows_all_tasks_in_place_and_keeps_only_what_was_said() -> None:
-    session = terminal.run(PRELUDE + BOTH)
+    session = terminal.run_python(PRELUDE + BOTH)
     assert session.returncode == 0
     frame = next(frame for frame in session.frames if len(frame) == 2)
     title, bar, size, rate, left = re.split("  +", frame[1])
@@ -146,7 +146,7 @@ def test_a_terminal_shows_all_tasks_in_place_and_keeps_only_what_was_said() -> N
 
 
 def test_a_narrow_terminal_has_one_row_for_each_task() -> None:
-    session = terminal.run(PRELUDE + BOTH, columns=40)
+    session = terminal.run_python(PRELUDE + BOTH, columns=40)
     assert max(len(frame) for frame in session.frames) <= 3
     frame = next(frame for frame in session.frames if len(frame) == 2)
     assert frame[0] == "bootstrapping debian builder (lin…  0 s"
@@ -155,27 +155,27 @@ def test_a_narrow_terminal_has_one_row_for_each_task() -> None:
 
 
 def test_a_terminal_that_becomes_wider_or_narrower_is_followed() -> None:
-    wider = terminal.run(PRELUDE + BOTH, columns=40, resized_to=100)
+    wider = terminal.run_python(PRELUDE + BOTH, columns=40, resized_to=100)
     assert any("MB/s" in line for frame in wider.frames for line in frame)
-    narrower = terminal.run(PRELUDE + BOTH, columns=100, resized_to=60)
+    narrower = terminal.run_python(PRELUDE + BOTH, columns=100, resized_to=60)
     assert all(len(line) < 60 for line in narrower.screen.lines)
     assert narrower.screen.lines[-1] == wider.screen.lines[-1] == "the end"
 
 
 def test_without_color_the_bar_is_made_of_signs() -> None:
-    session = terminal.run(PRELUDE + DOWNLOAD, environment={"NO_COLOR": "1"})
+    session = terminal.run_python(PRELUDE + DOWNLOAD, environment={"NO_COLOR": "1"})
     assert not re.search(r"\x1b\[[\d;]*m", session.output)
     assert any(re.search(r"  #+-*  ", line) for frame in session.frames for line in frame)
 
 
 def test_a_terminal_without_unicode_is_given_none() -> None:
-    session = terminal.run(PRELUDE + BOTH, columns=40, environment={"PYTHONIOENCODING": "ascii"})
+    session = terminal.run_python(PRELUDE + BOTH, columns=40, environment={"PYTHONIOENCODING": "ascii"})
     assert session.returncode == 0
     assert session.output.isascii()
 
 
 def test_a_dumb_terminal_gets_the_lines_of_a_log() -> None:
-    session = terminal.run(PRELUDE + DOWNLOAD, environment={"TERM": "dumb"})
+    session = terminal.run_python(PRELUDE + DOWNLOAD, environment={"TERM": "dumb"})
     assert "\x1b" not in session.output
     assert "  fetching nats.tar.gz, 15 MB of 75 MB, " in session.output
     assert FETCHED.fullmatch(session.screen.lines[-1])
@@ -189,7 +189,7 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-    session = terminal.run(PRELUDE + code, interrupt_at="locking  0 s")
+    session = terminal.run_python(PRELUDE + code, interrupt_at="locking  0 s")
     assert session.returncode == 130
     assert session.screen.lines == []
     assert session.screen.cursor_visible
@@ -203,7 +203,7 @@ with progress.task("locking"):
     process.run(process.Command(argv=("sh", "-c", "echo begins; sleep 0.3; echo ends")))
     time.sleep(0.3)
 """
-    session = terminal.run(PRELUDE + code)
+    session = terminal.run_python(PRELUDE + code)
     assert session.screen.lines == ["begins", "ends"]
     assert not any(frame[-1:] == ("locking  0 s",) and frame[-2:-1] == ("begins",) for frame in session.frames)
 
@@ -215,7 +215,7 @@ with progress.task("locking"):
     print("Locking x", file=sys.stderr)
     time.sleep(0.3)
 """
-    session = terminal.run(PRELUDE + code)
+    session = terminal.run_python(PRELUDE + code)
     assert ("Locking x", "locking  0 s") in session.frames
     assert session.screen.lines == ["Locking x"]
 
@@ -225,7 +225,7 @@ def test_standard_output_is_left_alone(tmp_path: Path) -> None:
     code = (
         f"sys.stdout = open({str(result)!r}, 'w')\nwith progress.task('x'):\n    time.sleep(0.3)\n    print('a result')"
     )
-    session = terminal.run(PRELUDE + code)
+    session = terminal.run_python(PRELUDE + code)
     assert session.screen.lines == []
     assert result.read_text(encoding="utf-8") == "a result\n"
 
@@ -253,7 +253,7 @@ with progress.task("locking"):
     pass
 sys.exit("rich" in sys.modules)
 """
-    assert terminal.run(code).returncode == 0
+    assert terminal.run_python(code).returncode == 0
 
 
 def test_a_log_does_not_import_rich() -> None:
