@@ -54,7 +54,7 @@ FLAGS = {
     "lock.platform": "lock only for this platform: {platforms}; repeatable; default: all",
     "report": "write a Markdown report of what moved to this file",
     "check": "write nothing; report locks that are missing or stale",
-    "judge": "with --check: verify every Python lock with uv too, which needs the index",
+    "verify": "with --check: verify every Python lock with uv too, which needs the index",
     "keep-pool": "write no lock; copy every locked .deb into this folder",
     "all": "also images that have a name, and everything that the private engine keeps to build faster",
     "explain.image": "{images}; default: list the images",
@@ -198,7 +198,7 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     *,
     upgrade_all: bool = False,
     check: bool = False,
-    judge: bool = False,
+    verify: bool = False,
 ) -> Result:
     """Pin every input by content: OS packages, root images, archives, Python packages."""
     from dynamo_containers.lock import check as lock_check
@@ -210,7 +210,7 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
     if keep_pool is not None:
         return lock_update.keep_pool(rows, keep_pool)
     if check:
-        return lock_check.check(rows, selected, verify=judge)
+        return lock_check.check(rows, selected, verify=verify)
     return lock_update.update(rows, selected, upgrade, upgrade_all=upgrade_all, report=report)
 
 

@@ -41,7 +41,7 @@ LAYER = "builder"
 ROUNDS = 3
 CHECKS = 5
 OURS, BARE, HASHED = "invoke lock", "pip-compile", "pip-compile --generate-hashes"
-CHECK, JUDGE, ALL = "invoke lock --check", "invoke lock --check --judge", "all Python locks made anew"
+CHECK, JUDGE, ALL = "invoke lock --check", "invoke lock --check --verify", "all Python locks made anew"
 MOST_SECONDS = {CHECK: 2, JUDGE: 30, ALL: 480}
 MOST_BESIDE_BARE = 1.5
 LEAST_FASTER_THAN_HASHED = 4
@@ -142,7 +142,7 @@ def measure(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], list
     """Return the seconds of everything, and what is wrong beside them."""
     times = {
         CHECK: [seconds(in_folder(ROOT, "lock", "--check")) for _ in range(CHECKS)],
-        JUDGE: [seconds(in_folder(ROOT, "lock", "--check", "--judge"))],
+        JUDGE: [seconds(in_folder(ROOT, "lock", "--check", "--verify"))],
     }
     lock_times, difference = one_lock(scratch, quick=quick)
     times |= lock_times

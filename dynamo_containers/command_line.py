@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SHORT_FLAGS = {"image": "i", "platform": "p", "bases": "b", "stage": "s", "json": "j"}
 """Flag -> its short form, the same in every task; no other flag has one."""
+RENAMED = {"--judge": "--verify"}
+"""Flag of an earlier version -> what it is called now."""
 JSON_HELP = "print the answer as JSON (docs/reference/json.md)"
 
 
@@ -176,7 +178,8 @@ class _Reader:
         operands = [to_flag(operand) for operand in self.syntax.operands]
         flags = [name for name in self.syntax.flags if name.startswith("--") and name not in operands]
         kind = f"flag of `invoke {self.task}`" if self.task else "flag of invoke"
-        raise unknown_name(kind, flag, flags)
+        hint = f"{flag} is called {RENAMED[flag]} now." if flag in RENAMED else ""
+        raise unknown_name(kind, flag, flags, hint)
 
     def _check_repeated(self, flag: str, takes: Takes) -> None:
         name = self.syntax.names.get(flag, flag)

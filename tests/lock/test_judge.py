@@ -1,4 +1,4 @@
-"""uv, asked by `invoke lock --check --judge`: what it accepts, what it refuses, and what it says was taken back."""
+"""uv, asked by `invoke lock --check --verify`: what it accepts, what it refuses, and what it says was taken back."""
 
 from __future__ import annotations
 

@@ -52,6 +52,7 @@ def test_a_line_is_read_with_the_flag_of_each_name(line: str, read: str) -> None
         pytest.param(("build.ci", "--imgae", "x"), "\nDid you mean --image?", id="flag"),
         pytest.param(("report", "-i", "x"), 'unknown flag of `invoke report` "-i"', id="short flag"),
         pytest.param(("run", "-c", "sh"), 'unknown flag of `invoke run` "-c"', id="no automatic flag"),
+        pytest.param(("lock", "--judge"), "\n--judge is called --verify now.", id="flag of an earlier version"),
         pytest.param(("build.ci", "--image"), "--image needs a value, and the command ends after it", id="no value"),
         pytest.param(
             ("build.ci", "--image", "--platform", "x"),
