@@ -56,6 +56,15 @@ def test_every_decision_record_that_a_file_names_exists() -> None:
     assert missing == {}
 
 
+def test_the_index_of_decision_records_has_every_title() -> None:
+    index = text(ROOT / "docs/adr/index.md")
+    rows = set(re.findall(r"^\| \[(\d+)\]\(([\w.-]+)\) \| (.*) \|$", index, re.MULTILINE))
+    files = sorted((ROOT / "docs/adr").glob("0*.md"))
+    titles = {file.name: re.match(r"# (\d+)\. (.*)", text(file)) for file in files}
+    assert rows == {(title[1], name, title[2]) for name, title in titles.items() if title}
+    assert len(rows) == len(files)
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's titles, as GitHub and MkDocs make them."""
     titles = re.findall(r"^#+ (.*)$", FENCE.sub("", text(page)), re.MULTILINE)
