@@ -219,7 +219,7 @@ def clean(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's 
     """Remove unnamed images, scratch files, caches unused for a week and files of old locks; nothing else."""
     from dynamo_containers.builds import commands
 
-    commands.clean(catalogue.load_catalogue(), everything=all, dry_run=c.config.run.dry)
+    commands.clean(catalogue.load_catalogue(), with_caches=all, dry_run=c.config.run.dry)
 
 
 @task(operands=("image",), as_json=True)

@@ -92,8 +92,8 @@ def page(text: str) -> str:
 def code(text: str) -> str:
     """Return what a Python module says to people, each on the line where it stands; the other lines are empty."""
     lines = [""] * (text.count("\n") + 2)
-    for line, words in _strings(ast.parse(text)):
-        for number, part in enumerate(words.splitlines()):
+    for line, phrase in _strings(ast.parse(text)):
+        for number, part in enumerate(phrase.splitlines()):
             if line + number < len(lines):
                 lines[line + number] += f" {re.sub('`[^`]*`', 'X', part)}"
     return "\n".join(lines[1:])
@@ -132,8 +132,8 @@ def ours(name: str, text: str) -> Iterator[Finding]:
     for rule in RULES:
         for match in re.finditer(rule.pattern.replace(" ", " +"), text.replace("\n", " ")):
             line = bisect_right(starts, match.start())
-            found = " ".join(match[0].split())
-            yield Finding(file=name, line=line, text=found, better=f"better: {rule.better}", rule=rule.pattern)
+            phrase = " ".join(match[0].split())
+            yield Finding(file=name, line=line, text=phrase, better=f"better: {rule.better}", rule=rule.pattern)
 
 
 def proselint(pages: Mapping[str, str]) -> Iterator[Finding]:

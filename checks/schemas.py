@@ -39,8 +39,8 @@ def text(path: str) -> str:
     for kind in _classes(answer):
         for field, description in _descriptions(kind).items():
             definitions[kind.__name__]["properties"][field]["description"] = description
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
-    return json.dumps(whole, indent=2) + "\n"
+    schema_file = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
+    return json.dumps(schema_file, indent=2) + "\n"
 
 
 def _classes(kind: type) -> Iterator[type]:
@@ -65,8 +65,8 @@ def _descriptions(kind: type) -> Mapping[str, str]:
     pairs: dict[str, str] = {}
     for node, following in zip(body.body, body.body[1:], strict=False):
         match node, following:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                pairs[name] = " ".join(words.split())
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(docstring))):
+                pairs[name] = " ".join(docstring.split())
     return pairs
 
 

@@ -28,11 +28,11 @@ def python() -> list[str]:
 def _scripts() -> Iterator[tuple[str, str]]:
     """Yield path and interpreter of every file with a `#!` line."""
     top_level = (path for path in ROOT.iterdir() if path.is_file())
-    below = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file())
-    for path in sorted((*top_level, *below)):
+    nested = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file())
+    for path in sorted((*top_level, *nested)):
         name = path.relative_to(ROOT).as_posix()
         with path.open("rb") as file:
             line = file.readline(100)
         if line.startswith(b"#!") and not name.startswith(MISTAKEN_ON_PURPOSE):
-            words = line[2:].decode().split()
-            yield name, Path(words[1] if words[0].endswith("/env") else words[0]).name
+            arguments = line[2:].decode().split()
+            yield name, Path(arguments[1] if arguments[0].endswith("/env") else arguments[0]).name

@@ -41,11 +41,11 @@ JSON_HELP = "print the answer as JSON (docs/reference/json.md)"
 class Takes(Enum):
     """How many values a flag takes."""
 
-    NOTHING = "nothing"
-    ONE = "one"
-    SEVERAL = "several"
+    NO_VALUE = "no value"
+    ONE_VALUE = "one value"
+    VALUES = "values"
     """It is repeatable."""
-    PERHAPS_ONE = "perhaps one"
+    OPTIONAL_VALUE = "optional value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +84,10 @@ def syntaxes(tasks: Collection) -> dict[str, Syntax]:
 
 def _takes(argument: Argument) -> Takes:
     if not argument.takes_value:
-        return Takes.NOTHING
+        return Takes.NO_VALUE
     if argument.optional:
-        return Takes.PERHAPS_ONE
-    return Takes.SEVERAL if argument.kind is list else Takes.ONE
+        return Takes.OPTIONAL_VALUE
+    return Takes.VALUES if argument.kind is list else Takes.ONE_VALUE
 
 
 class _Reader:
@@ -138,7 +138,7 @@ class _Reader:
             flag, equals, value = self._split(argument, rest)
         takes = self._takes(flag)
         self._check_repeated(flag, takes)
-        if takes is Takes.NOTHING:
+        if takes is Takes.NO_VALUE:
             if equals:
                 message = f"{flag} of `invoke {self.task}` takes no value; remove ={value}"
                 raise UsageError(message)
@@ -146,7 +146,7 @@ class _Reader:
         elif equals or (rest and not rest[0].startswith("-") and flag in self.syntax.flags):
             self._check_value(flag, value := value if equals else rest.popleft())
             self.output.append(f"{flag}={value}")
-        elif takes is Takes.PERHAPS_ONE:
+        elif takes is Takes.OPTIONAL_VALUE:
             self.output.append(flag)
         else:
             raise _lacks_value(flag, rest)
@@ -154,7 +154,7 @@ class _Reader:
     def _split(self, argument: str, rest: deque[str]) -> tuple[str, str, str]:
         """Split `-ivllm` (a flag with its value) or `-jR` (two flags)."""
         flag, remainder = argument[:2], argument[2:]
-        if self._takes(flag) is not Takes.NOTHING:
+        if self._takes(flag) is not Takes.NO_VALUE:
             return flag, "=", remainder
         rest.appendleft(f"-{remainder}")
         return flag, "", ""
@@ -172,7 +172,7 @@ class _Reader:
         if flag in self.syntax.flags:
             return self.syntax.flags[flag]
         is_help = self.core.names.get(flag) == "--help"
-        if is_help or self.core.flags.get(flag) is Takes.NOTHING:  # invoke ignores its other flags after a task
+        if is_help or self.core.flags.get(flag) is Takes.NO_VALUE:  # invoke ignores its other flags after a task
             self.is_help = self.is_help or is_help
             return self.core.flags[flag]
         operands = [to_flag(operand) for operand in self.syntax.operands]
@@ -183,7 +183,7 @@ class _Reader:
 
     def _check_repeated(self, flag: str, takes: Takes) -> None:
         name = self.syntax.names.get(flag, flag)
-        if name in self.flags and takes in (Takes.ONE, Takes.PERHAPS_ONE):
+        if name in self.flags and takes in (Takes.ONE_VALUE, Takes.OPTIONAL_VALUE):
             message = f"{name} of `invoke {self.task}` is given twice, and it takes one value"
             raise UsageError(message)
         self.flags.add(name)
@@ -354,10 +354,10 @@ def _form(argument: Argument) -> str:
     """Return how a flag is written: `-i, --image=IMAGE`."""
     value = str(argument.names[0]).upper()
     suffix = {
-        Takes.NOTHING: "",
-        Takes.ONE: f"={value}",
-        Takes.SEVERAL: f"={value}",
-        Takes.PERHAPS_ONE: f"[={value}]",
+        Takes.NO_VALUE: "",
+        Takes.ONE_VALUE: f"={value}",
+        Takes.VALUES: f"={value}",
+        Takes.OPTIONAL_VALUE: f"[={value}]",
     }[_takes(argument)]
     return ", ".join(sorted(map(to_flag, argument.names), key=len)) + suffix
 

@@ -91,12 +91,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], hint: str = "") -
     names = list(choices)
     listed = f"choose from: {', '.join(names)}" if names else "none is defined"
     lines = [f'unknown {kind} "{name}" ({listed})']
-    if similar := _similar(name, names):
+    if similar := similar_name(name, names):
         lines.append(f"Did you mean {similar}?")
     return UsageError("\n".join([*lines, *([hint] if hint else [])]))
 
 
-def _similar(name: str, choices: list[str]) -> str:
+def similar_name(name: str, choices: Iterable[str]) -> str:
     """Return the choice that a mistyped name is closest to ('' for none); `arm64` is close to `linux/arm64`."""
     import difflib  # it takes milliseconds, and only a mistake needs it
 

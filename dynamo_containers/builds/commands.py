@@ -89,8 +89,8 @@ def accept_sizes(
     return size_check.accept(request, facts, environment, document.text)
 
 
-def clean(catalogue: Catalogue, *, everything: bool, dry_run: bool) -> None:
-    """Remove what builds of this checkout left behind; with `everything` also named images and every cache.
+def clean(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) -> None:
+    """Remove what builds of this checkout left behind; with `with_caches` also named images and every cache.
 
     Raises:
         NoEngineError: no engine answers.
@@ -106,9 +106,9 @@ def clean(catalogue: Catalogue, *, everything: bool, dry_run: bool) -> None:
         engine.buildx(environment),
         process.capture(process.Command(argv=clean_up.LIST, env=environment)).split(),
         private=engine.private(folder),
-        everything=everything,
+        everything=with_caches,
     )
     paths = (*clean_up.scratch(folder, now), *stale_files.paths(catalogue, now))
     clean_up.clean(folder, paths, plan, dry_run=dry_run)
-    if everything and not dry_run:
+    if with_caches and not dry_run:
         state.forget_builds(folder)

@@ -109,6 +109,10 @@ def _update(
     catalogue: Catalogue, selection: LockSelection, upgrade: Collection[str], *, upgrade_all: bool
 ) -> LockUpdate:
     python_locks = selection.python_locks(catalogue)  # a wrong option is refused before anything is written
+    if upgrade:
+        from dynamo_containers.lock.python import update as python_update
+
+        python_update.check_upgrades(python_locks, catalogue.folder, upgrade)
     _check_other_roots(catalogue, selection)
     remote = remote_pins.update(catalogue, selection, _pins(catalogue.folder), upgrade_all=upgrade_all)
     moves = _update_roots(catalogue, selection, remote.pins)

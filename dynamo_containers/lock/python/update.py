@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import progress
-from dynamo_containers.errors import UnreachableError, UsageError
+from dynamo_containers.errors import UnreachableError, UsageError, similar_name
 from dynamo_containers.facts.locks import python_common
 from dynamo_containers.facts.locks.download_sizes import lock_name
 from dynamo_containers.facts.locks.python_lock import header, read_texts, shares_line, stale_reason_in, unlocked_below
-from dynamo_containers.facts.locks.requirements import read, read_if_valid
+from dynamo_containers.facts.locks.requirements import package_name, read, read_if_valid
 from dynamo_containers.lock.python import sizes as python_sizes
 from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, yanked_warning
 from dynamo_containers.lock.python.schedule import compile_command, findings_file, units, upgrades_in, waves
@@ -64,7 +64,7 @@ def update_locks(
     from concurrent.futures import ThreadPoolExecutor
 
     locks = tuple(locks)
-    _check_upgrades(locks, catalogue.folder, options.upgrade)
+    check_upgrades(locks, catalogue.folder, options.upgrade)
     update = partial(_update_unit, catalogue=catalogue, options=options, dry_run=dry_run)
     updates: list[PythonUpdate] = []
     for wave in waves(locks):
@@ -81,11 +81,22 @@ def update_locks(
     )
 
 
-def _check_upgrades(locks: Iterable[LockFile], folder: Path, upgrade: Iterable[str]) -> None:
-    locks = tuple(locks)
+def check_upgrades(locks: Iterable[LockFile], folder: Path, upgrade: Iterable[str]) -> None:
+    """Refuse, before anything is written, an upgrade of a package that no lock pins.
+
+    Raises:
+        UsageError: with the package whose name is closest.
+    """
+    if not upgrade:
+        return
+    texts = (read_texts(lock, folder).get(lock.path, "") for lock in locks)
+    pinned = {package.name for text in texts for package in read_if_valid(text)}
     for requirement in upgrade:
-        if not any(upgrades_in(read_texts(lock, folder).get(lock.path, ""), (requirement,)) for lock in locks):
-            message = f'No lock pins "{requirement}", so it cannot be upgraded.\nThe locks are in: constraints'
+        name = package_name(requirement)
+        if name not in pinned:
+            similar = similar_name(name, pinned)
+            hint = f"Did you mean {similar}?" if similar else "The locks are in: constraints"
+            message = f'No lock pins "{requirement}", so it cannot be upgraded.\n{hint}'
             raise UsageError(message)
 
 

@@ -78,11 +78,11 @@ class CommandLine:
         with (self.checkout / file).open("a", encoding="utf-8") as content:
             content.write(text)
 
-    def invoke(self, *words: str) -> tuple[int, str, str]:
+    def invoke(self, *arguments: str) -> tuple[int, str, str]:
         """Run `invoke` in this process; return its exit code, output and complaints."""
         code: object = 0
         try:
-            program.run(["invoke", "--search-root", str(self.checkout), *words])
+            program.run(["invoke", "--search-root", str(self.checkout), *arguments])
         except SystemExit as end:
             code = end.code
         output, complaints = self.capture.readouterr()
@@ -90,12 +90,12 @@ class CommandLine:
         assert "Traceback" not in complaints
         return code, output, complaints
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `invoke` in a session of its own, as a terminal would, with the checkout's own library."""
         copytree(Path(process_module.__file__).parent, self.checkout / "dynamo_containers")
         return subprocess.Popen(
             # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
-            ("env", "--default-signal=INT", sys.executable, "-m", "invoke", *words),
+            ("env", "--default-signal=INT", sys.executable, "-m", "invoke", *arguments),
             cwd=self.checkout,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,23 +144,23 @@ def test_all_stages_are_built_one_by_one_and_in_one_go_once_nothing_changed(line
     def documents() -> list[str]:
         lines = line.started.read_text(encoding="utf-8").splitlines()
         line.started.unlink()
-        return [Path(each.split()[-1]).name for each in lines]
+        return [Path(command.split()[-1]).name for command in lines]
 
-    words = ("build.all", "--image", "frontend", "--stage", "base", "--stage", "runtime")
-    one_by_one = [f"bake-{which}-debian-{native_platform().arch}.json" for which in ("base-base", "runtime-frontend")]
-    assert line.invoke(*words)[0] == 0
+    arguments = ("build.all", "--image", "frontend", "--stage", "base", "--stage", "runtime")
+    one_by_one = [f"bake-{image}-debian-{native_platform().arch}.json" for image in ("base-base", "runtime-frontend")]
+    assert line.invoke(*arguments)[0] == 0
     assert documents() == one_by_one
-    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*arguments)[0] == 0
     assert documents() == one_by_one  # the engine was emptied
     version = f"1.4.2-debian-{native_platform().arch}"
     line.has(f"dynamo-base:{version}", f"dynamo-frontend:{version}")
-    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*arguments)[0] == 0
     assert documents() == [f"bake-base-runtime-base-frontend-debian-{native_platform().arch}.json"]
     report = report_of(line)
     assert report.asked.command == "invoke build.all --image frontend --stage base --stage runtime"
     assert report.asked.stage == "base, runtime"
     line.append("containers/os/entrypoint", "# one more\n")
-    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*arguments)[0] == 0
     assert documents() == one_by_one
 
 
@@ -221,7 +221,7 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         pytest.param(
             ("build.runtime", "--image", "fronted"),
@@ -259,6 +259,9 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
             id="image of a lock",
         ),
         pytest.param(
+            ("lock", "--upgrade", "ai-dynmo"), 'No lock pins "ai-dynmo", so it cannot be upgraded.\n', id="package"
+        ),
+        pytest.param(
             ("lock", "--check", "--bases", "cdua"),
             'unknown bases "cdua" (choose from: debian, cuda)\nDid you mean cuda?\n',
             id="bases of a lock",
@@ -276,9 +279,9 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
     ],
 )
 def test_an_unknown_word_is_one_message_and_exit_code_2(
-    line: CommandLine, words: tuple[str, ...], message: str
+    line: CommandLine, arguments: tuple[str, ...], message: str
 ) -> None:
-    code, output, complaints = line.invoke(*words)
+    code, output, complaints = line.invoke(*arguments)
     assert (code, output) == (2, "")
     assert complaints.startswith(f"error: {message}")
     assert complaints.count("\n") <= 2
@@ -293,20 +296,20 @@ def test_what_was_never_locked_is_exit_code_10(line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "reason"),
     [
         ("echo 'ERROR: dial tcp: connect: connection refused' >&2; exit 1", "dial tcp: connect: connection refused"),
         ("echo hello", "buildx answered something else than a manifest; is it 0.8 or newer?"),
     ],
     ids=["a registry that refuses", "another buildx"],
 )
-def test_who_cannot_be_asked_is_exit_code_10_and_leaves_the_pins(line: CommandLine, script: str, why: str) -> None:
+def test_who_cannot_be_asked_is_exit_code_10_and_leaves_the_pins(line: CommandLine, script: str, reason: str) -> None:
     line.buildx(f"#!/bin/sh\n{script}\n")
     before = (line.checkout / PINS_FILE).read_bytes()
     code, output, complaints = line.invoke("lock", "--only", "images", "--bases", "cuda")
     assert (code, complaints) == (10, "")
     assert output.startswith("Nothing moved.\n")
-    rows = [text.split() for text in output.splitlines() if text.endswith(why)]
+    rows = [text.split() for text in output.splitlines() if text.endswith(reason)]
     assert [row[0] for row in rows] == ["roots.cuda.builder", "roots.cuda.devel", "roots.cuda.runtime"]
     assert all(row[2:5] == ["the", "old", "pin"] for row in rows)
     assert (line.checkout / PINS_FILE).read_bytes() == before
@@ -337,11 +340,11 @@ def test_no_engine_is_exit_code_3(line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("build.base", "--platform", native_platform().value), ("lock", "--check")], ids=["build", "check"]
+    "arguments", [("build.base", "--platform", native_platform().value), ("lock", "--check")], ids=["build", "check"]
 )
-def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) -> None:
+def test_a_stale_lock_is_exit_code_4(line: CommandLine, arguments: tuple[str, ...]) -> None:
     line.append("requirements/base.in", "one-more==1\n")
-    code, output, complaints = line.invoke(*words)
+    code, output, complaints = line.invoke(*arguments)
     assert code == 4
     assert "constraints/base-debian-amd64.txt is stale" in output + complaints
     assert (output + complaints).endswith("Update it with: invoke lock\n")
@@ -349,12 +352,12 @@ def test_a_stale_lock_is_exit_code_4(line: CommandLine, words: tuple[str, ...]) 
 
 
 def test_a_pool_of_a_stale_lock_is_exit_code_4_and_no_folder_is_exit_code_2(line: CommandLine) -> None:
-    kept = line.checkout.parent / "kept"
+    pool = line.checkout.parent / "kept"
     (line.checkout / "constraints/os-debian-builder-amd64.txt").unlink()
-    code, _, complaints = line.invoke("lock", "--keep-pool", str(kept))
+    code, _, complaints = line.invoke("lock", "--keep-pool", str(pool))
     assert code == 4
     assert complaints.startswith("error: constraints/os-debian-builder-amd64.txt is missing.\n")
-    assert not kept.exists()
+    assert not pool.exists()
     code, _, complaints = line.invoke("lock", "--keep-pool", "")
     assert (code, complaints.splitlines()[0]) == (2, "error: --keep-pool of `invoke lock` has an empty value")
 
@@ -369,48 +372,48 @@ def test_no_room_for_the_build_is_exit_code_6(line: CommandLine) -> None:
 
 
 def test_what_was_built_here_before_needs_no_room_and_no_sizes(line: CommandLine) -> None:
-    words = ("build.base", "--platform", native_platform().value)
-    assert line.invoke(*words)[0] == 0
+    arguments = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*arguments)[0] == 0
     (line.checkout / "constraints/sizes.toml").unlink()
     line.buildx(CACHE.format("6.02GB"))
     leave_free(line.monkeypatch, 10**6)
-    assert line.invoke(*words)[0] == 0
+    assert line.invoke(*arguments)[0] == 0
 
 
 def test_what_the_engine_s_owner_has_pruned_needs_room_again(line: CommandLine) -> None:
-    words = ("build.base", "--platform", native_platform().value)
-    assert line.invoke(*words)[0] == 0
+    arguments = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*arguments)[0] == 0
     leave_free(line.monkeypatch, 10**6)
     for script in (CACHE.format("12.3MB"), "#!/bin/sh\nexit 1\n"):
         line.buildx(script)
-        code, _, complaints = line.invoke(*words)
+        code, _, complaints = line.invoke(*arguments)
         assert code == 6
         assert "by its locks this build writes about 2." in complaints
 
 
 def test_an_engine_is_not_asked_where_the_disk_holds_the_build_anew(line: CommandLine) -> None:
-    words = ("build.base", "--platform", native_platform().value)
-    assert line.invoke(*words)[0] == 0
-    assert line.invoke(*words)[0] == 0
-    assert [each.split()[0] for each in line.started.read_text(encoding="utf-8").splitlines()] == ["bake", "bake"]
+    arguments = ("build.base", "--platform", native_platform().value)
+    assert line.invoke(*arguments)[0] == 0
+    assert line.invoke(*arguments)[0] == 0
+    assert [command.split()[0] for command in line.started.read_text(encoding="utf-8").splitlines()] == ["bake", "bake"]
 
 
 def test_another_build_needs_no_room_for_what_it_shares_while_the_engine_has_it(line: CommandLine) -> None:
-    words = ("--image", "frontend", "--platform", native_platform().value)
-    assert line.invoke("build.runtime", *words)[0] == 0
+    arguments = ("--image", "frontend", "--platform", native_platform().value)
+    assert line.invoke("build.runtime", *arguments)[0] == 0
     leave_free(line.monkeypatch, 10**9)
     line.buildx(CACHE.format("12.3MB"))
-    assert line.invoke("build.ci", *words)[0] == 6
+    assert line.invoke("build.ci", *arguments)[0] == 6
     line.buildx(CACHE.format("6.02GB"))
-    assert line.invoke("build.ci", *words)[0] == 0
+    assert line.invoke("build.ci", *arguments)[0] == 0
 
 
 def test_a_build_that_failed_is_asked_for_room_again(line: CommandLine) -> None:
-    words = ("build.base", "--platform", native_platform().value)
+    arguments = ("build.base", "--platform", native_platform().value)
     line.buildx("#!/bin/sh\nexit 17\n")
-    assert line.invoke(*words)[0] == 7
+    assert line.invoke(*arguments)[0] == 7
     leave_free(line.monkeypatch, 10**6)
-    assert line.invoke(*words)[0] == 6
+    assert line.invoke(*arguments)[0] == 6
 
 
 def test_an_engine_that_dies_in_the_middle_is_exit_code_3(line: CommandLine) -> None:
@@ -439,11 +442,11 @@ UNTIL_TOLD = (
 )
 
 
-def beside(line: CommandLine, *words: str) -> subprocess.Popen[str]:
+def beside(line: CommandLine, *arguments: str) -> subprocess.Popen[str]:
     """Start another `invoke` in the checkout, when the first build is at work."""
     while not line.started.exists():
         time.sleep(0.01)
-    argv = (sys.executable, "-m", "invoke", *words, "--platform", native_platform().value)
+    argv = (sys.executable, "-m", "invoke", *arguments, "--platform", native_platform().value)
     return subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True)
 
 
@@ -454,14 +457,14 @@ def go_on(line: CommandLine) -> None:
 @pytest.mark.cli
 def test_two_builds_of_the_same_at_once_the_second_waits_and_says_so(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
-    with line.start("build.base", "--platform", native_platform().value) as one, beside(line, "build.base") as other:
+    with line.start("build.base", "--platform", native_platform().value) as first, beside(line, "build.base") as other:
         assert other.stderr is not None
-        said = other.stderr.readline()
+        message = other.stderr.readline()
         go_on(line)
-        one.communicate(timeout=60)
+        first.communicate(timeout=60)
         other.communicate(timeout=60)
-    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
-    assert (one.returncode, other.returncode) == (0, 0)
+    assert message == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert (first.returncode, other.returncode) == (0, 0)
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
@@ -470,16 +473,16 @@ def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) 
     line.buildx(UNTIL_TOLD)
     copy2(Path(process_module.__file__).parents[1] / "noxfile.py", line.checkout)
     session = f"smoke-base({native_platform().arch})"
-    with line.start("build.base", "--platform", native_platform().value) as one:
+    with line.start("build.base", "--platform", native_platform().value) as first:
         while not line.started.exists():
             time.sleep(0.01)
         argv = (sys.executable, "-m", "nox", "-s", session)
         with subprocess.Popen(argv, cwd=line.checkout, stderr=subprocess.PIPE, text=True) as other:
-            said = next(each for each in other.stderr or () if each.startswith(("Waiting for", "+ ")))
+            message = next(text for text in other.stderr or () if text.startswith(("Waiting for", "+ ")))
             go_on(line)
-            one.communicate(timeout=60)
+            first.communicate(timeout=60)
             other.communicate(timeout=60)
-    assert said == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
+    assert message == f"Waiting for another build of base-base-debian-{native_platform().arch}\n"
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "end", "begin", "end"]
 
 
@@ -487,14 +490,14 @@ def test_the_build_of_a_smoke_session_waits_for_the_same_one(line: CommandLine) 
 def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLine) -> None:
     line.buildx(UNTIL_TOLD)
     with (
-        line.start("build.base", "--platform", native_platform().value) as one,
+        line.start("build.base", "--platform", native_platform().value) as first,
         beside(line, "build.runtime", "--image", "frontend") as other,
     ):
         while line.started.read_text(encoding="utf-8").split() != ["begin", "begin"] and other.poll() is None:
             time.sleep(0.01)
         go_on(line)
-        complaints = one.communicate(timeout=60)[1] + other.communicate(timeout=60)[1]
-    assert (one.returncode, other.returncode) == (0, 0), complaints
+        complaints = first.communicate(timeout=60)[1] + other.communicate(timeout=60)[1]
+    assert (first.returncode, other.returncode) == (0, 0), complaints
     assert line.started.read_text(encoding="utf-8").split() == ["begin", "begin", "end", "end"]
     assert "Waiting" not in complaints
 
@@ -518,12 +521,12 @@ def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(lin
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("words", [("explain",), ("engine.environment",)], ids=["explain", "environment"])
+@pytest.mark.parametrize("arguments", [("explain",), ("engine.environment",)], ids=["explain", "environment"])
 @pytest.mark.cli
 def test_a_task_whose_reader_has_gone_ends_quietly_by_the_signal_that_ends_any_unix_tool(
-    line: CommandLine, words: tuple[str, ...]
+    line: CommandLine, arguments: tuple[str, ...]
 ) -> None:
-    with line.start(*words) as process:
+    with line.start(*arguments) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -545,9 +548,9 @@ def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
 
 
 def report_of(line: CommandLine) -> record.Report:
-    found = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
-    assert found is not None
-    return found
+    report = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
+    assert report is not None
+    return report
 
 
 def test_a_build_leaves_a_report(line: CommandLine) -> None:
@@ -558,8 +561,8 @@ for word in "$@"; do
 done
 """
     )
-    made = {"base": {"buildx.build.ref": "default/default/x1", "containerimage.digest": "sha256:12"}}
-    line.monkeypatch.setenv("METADATA", json.dumps(made))
+    metadata = {"base": {"buildx.build.ref": "default/default/x1", "containerimage.digest": "sha256:12"}}
+    line.monkeypatch.setenv("METADATA", json.dumps(metadata))
     assert line.invoke("build.base", "--strict")[0] == 0
     report = report_of(line)
     assert (report.outcome, report.failure) == ("done", None)
@@ -573,7 +576,7 @@ done
         "base-rest": ("base-runtime", "tools"),
         "base": ("base-rest", "tools"),
     }
-    assert [(each.tag.partition(":")[0], each.digest) for each in report.images] == [("dynamo-base", "sha256:12")]
+    assert [(image.tag.partition(":")[0], image.digest) for image in report.images] == [("dynamo-base", "sha256:12")]
     assert report.seconds > 0
     assert len(store.read(line.checkout)) == 1
 
@@ -612,8 +615,8 @@ done
 
 def test_the_report_of_a_build_with_a_cache_says_so_in_the_line_to_paste(line: CommandLine) -> None:
     line.buildx("#!/bin/sh\nexit 17\n")
-    words = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")
-    line.invoke(*words)
+    arguments = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")
+    line.invoke(*arguments)
     command = report_of(line).asked.command
     assert command == "invoke build.base --cache-from '/srv/a cache' --cache-to /srv/cache"
 
@@ -686,8 +689,8 @@ def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:
 @pytest.mark.cli
 def test_what_was_compiled_of_the_library_is_kept_as_python_was_started(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    for told, kept in (({"PYTHONDONTWRITEBYTECODE": "1"}, False), ({}, True)):
-        words = (sys.executable, "-m", "invoke", "--list")
-        prefixed = {**environment, **told, "PYTHONPYCACHEPREFIX": str(tmp_path)}
-        subprocess.run(words, check=True, capture_output=True, cwd=catalogue.ROOT, env=prefixed)
-        assert any(tmp_path.rglob("dynamo_containers/facts/catalogue.*.pyc")) is kept
+    for variables, is_compiled in (({"PYTHONDONTWRITEBYTECODE": "1"}, False), ({}, True)):
+        arguments = (sys.executable, "-m", "invoke", "--list")
+        prefixed = {**environment, **variables, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+        subprocess.run(arguments, check=True, capture_output=True, cwd=catalogue.ROOT, env=prefixed)
+        assert any(tmp_path.rglob("dynamo_containers/facts/catalogue.*.pyc")) is is_compiled
