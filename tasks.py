@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 
-from dynamo_containers import command_line
+from dynamo_containers import invoke_program
 from dynamo_containers.facts import catalogue
 from dynamo_containers.platforms import ALL_PLATFORMS, Platform, native_platform, parse_platforms
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from dynamo_containers.command_line import Command
+    from dynamo_containers.invoke_program import Command
     from dynamo_containers.result import Result
 
 WHEELS_FROM = "`wheels` (from the index), `git` (the pinned commit), URL#COMMIT, or the folder of a checkout"
 FLAGS = {
-    "image": "image to build: {images}; repeatable; default: every image with this stage",
-    "platform": "{platforms}; repeatable; default: {native}, this machine's own",
+    "image": "image to build: {image}; repeatable; default: every image with this stage",
+    "platform": "{platform}; repeatable; default: {native}, this machine's own",
     "bases": "set of root images to build on: {bases}; default: debian",
-    "stage": "stage of the image: {stages}; default: runtime, or the highest that the image has",
+    "stage": "stage of the image: {stage}; default: runtime, or the highest that the image has",
     "strict": "fail on drift; let BuildKit reject unpinned inputs (cuda bases: always)",
     "dynamo-source": f"where the wheels of Dynamo come from: {WHEELS_FROM}; default: images.toml, else wheels",
     "nixl-source": f"where the wheels of NIXL come from, and UCX with it: {WHEELS_FROM}; default: as above",
@@ -42,24 +42,24 @@ FLAGS = {
     "cache-from": "build cache to read: HOST/NAME, a folder, or `none`; repeatable; default: the rows of caches.toml",
     "cache-to": "build cache to write: HOST/NAME or a folder; without a value: the rows of caches.toml; default: none",
     "push": "registry to push to (HOST[:PORT][/PATH]): each platform by digest, then one tag for all; default: none",
-    "all.stage": "stage to build: {stages}; repeatable; default: every stage that the images have",
+    "all.stage": "stage to build: {stage}; repeatable; default: every stage that the images have",
     "accept-sizes.stage": "stage whose sizes are accepted: runtime or base; default: runtime",
-    "up.platform": "also run this platform, emulated where it is foreign: {platforms}; repeatable; default: {native}",
+    "up.platform": "also run this platform, emulated where it is foreign: {platform}; repeatable; default: {native}",
     "purge": "remove the private engine's images, caches and binaries too",
     "only": "kind of pin: archives (with sources), os, images or python; repeatable; default: every kind",
     "upgrade": "move this Python package to its newest release that fits: NAME or NAME==VERSION; repeatable",
     "upgrade-all": "move every Python package, and every tag of images and sources that moved upstream",
-    "lock.image": "lock only what this image needs: {images}; repeatable; default: every image",
+    "lock.image": "lock only what this image needs: {image}; repeatable; default: every image",
     "lock.bases": "lock only for these bases: {bases}; repeatable; default: every set of bases",
-    "lock.platform": "lock only for this platform: {platforms}; repeatable; default: all",
+    "lock.platform": "lock only for this platform: {platform}; repeatable; default: all",
     "report": "write a Markdown report of what moved to this file",
     "check": "write nothing; report locks that are missing or stale",
     "verify": "with --check: verify every Python lock with uv too, which needs the index",
     "keep-pool": "write no lock; copy every locked .deb into this folder",
     "all": "also images that have a name, and everything that the private engine keeps to build faster",
-    "explain.image": "{images}; default: list the images",
-    "run.image": "{images}; default: frontend",
-    "run.stage": "stage of the image: {stages}; default: the highest that is built",
+    "explain.image": "{image}; default: list the images",
+    "run.image": "{image}; default: frontend",
+    "run.stage": "stage of the image: {stage}; default: the highest that is built",
     "command": "command line to run; default: a shell to type in",
     "source": "folder to mount at /workspace; default: for dev, the folder that this checkout is in; else none",
     "gpu": "make every GPU available in the container",
@@ -69,20 +69,20 @@ FLAGS = {
 """Flag -> its help; `task.flag` where it means something else in that task."""
 
 
-def _choices() -> dict[str, str]:
-    """Return what the names in braces of help texts stand for."""
+def _choices() -> dict[str, list[str]]:
+    """Return flag -> the names to choose from."""
     rows = catalogue.load_catalogue()
     return {
-        "images": ", ".join(rows.images),
-        "stages": ", ".join(stage.value for stage in catalogue.Stage),
-        "bases": ", ".join(rows.bases),
-        "platforms": ", ".join([*(platform.value for platform in Platform), ALL_PLATFORMS]),
-        "native": native_platform().value,
+        "image": list(rows.images),
+        "stage": [stage.value for stage in catalogue.Stage],
+        "bases": list(rows.bases),
+        "platform": [*(platform.value for platform in Platform), ALL_PLATFORMS],
+        "native": [native_platform().value],
     }
 
 
-command_line.install(_choices)
-task = partial(command_line.command, FLAGS)
+invoke_program.install(_choices)
+task = partial(invoke_program.command, FLAGS)
 NO_CACHES = ("cache_from", "cache_to", "push")
 
 

@@ -9,14 +9,14 @@ import pytest
 from invoke.main import program
 
 import tasks
-from dynamo_containers import command_line
+from dynamo_containers import command_line, invoke_program
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import ROOT
 
 
 def normalize(*line: str) -> list[str]:
     core = command_line.syntax(program.initial_context.args.values())
-    return command_line.normalize(line, command_line.syntaxes(tasks.namespace), core)
+    return command_line.normalize(line, invoke_program.syntaxes(tasks.namespace), core)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_short_flags_are_few_and_mean_the_same_in_every_task() -> None:
         for argument in tasks.namespace[task].get_arguments()
         for name in argument.names[1:]
     }
-    assert short <= set(command_line.SHORT_FLAGS.items())
+    assert short <= set(invoke_program.SHORT_FLAGS.items())
 
 
 def invoke(*line: str) -> tuple[int, str, str]:
@@ -108,6 +108,8 @@ def invoke(*line: str) -> tuple[int, str, str]:
         pytest.param("build.runtime --push=", "has an empty value", id="empty value"),
         pytest.param("build.runtime vllm", "Did you mean --image vllm?", id="name"),
         pytest.param("lint buidl.ci", "Did you mean build.ci?", id="second task, so the first does not run"),
+        pytest.param("lint build.ci --image vlm", "Did you mean vllm?", id="name of the second task"),
+        pytest.param("lint explain vllm -p arm64", "Did you mean linux/arm64?", id="platform of the second task"),
         pytest.param("--lst", "unknown flag of invoke", id="flag of invoke itself"),
         pytest.param("--help expalin", "Did you mean explain?", id="help"),
         pytest.param("--list buidl", "Did you mean build?", id="group"),

@@ -11,7 +11,7 @@ import pytest
 
 import noxfile  # noqa: F401 - it registers the sessions
 import tasks
-from dynamo_containers import command_line
+from dynamo_containers import command_line, invoke_program
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import ROOT
 
@@ -62,7 +62,7 @@ def invoke_error(words: list[str]) -> str:
     if words[0] == "-R":
         words = words[1:]
     try:
-        command_line.normalize(words, command_line.syntaxes(tasks.namespace), command_line.syntax(()))
+        command_line.normalize(words, invoke_program.syntaxes(tasks.namespace), command_line.syntax(()))
     except UsageError as error:
         return str(error)
     return ""
