@@ -1,6 +1,6 @@
-"""How long do Python locks take beside plain pip-compile? Run by `nox -s "bench(lock)"`; `-- --quick` for a part of it.
+"""Duration of Python locks compared with plain pip-compile: `nox -s "bench(lock)"`; `-- --quick` measures a part.
 
-One lock of some 247 packages, for this machine's own platform, is made anew in turn by us, by plain pip-compile without
+One lock of some 247 packages, for this machine's own platform, is compiled from scratch by us, by plain pip-compile without
 hashes and, once, with them. All use the same interpreter, index, settings, day of cooldown and HTTP cache. The cache is
 what is warm: an uncounted round fills it, as far as the index lets its answers be kept (some let nothing be kept: then
 all ask for everything again). The two locks with hashes must also be the same, byte for byte.
@@ -40,16 +40,16 @@ LAYER = "builder"
 """One that stands on no other and is locked whole: its lock is what pip-compile writes."""
 ROUNDS = 3
 CHECKS = 5
-OURS, BARE, HASHED = "invoke lock", "pip-compile", "pip-compile --generate-hashes"
-CHECK, JUDGE, ALL = "invoke lock --check", "invoke lock --check --verify", "all Python locks made anew"
-MOST_SECONDS = {CHECK: 2, JUDGE: 30, ALL: 480}
-MOST_BESIDE_BARE = 1.5
+INVOKE_LOCK, BARE, HASHED = "invoke lock", "pip-compile", "pip-compile --generate-hashes"
+CHECK, VERIFY, ALL_LOCKS = "invoke lock --check", "invoke lock --check --verify", "all Python locks from scratch"
+MOST_SECONDS = {CHECK: 2, VERIFY: 30, ALL_LOCKS: 480}
+MAX_RATIO_TO_BARE = 1.5
 LEAST_FASTER_THAN_HASHED = 4
 HASHED_BYTES = 55 * 10**9
-"""What pip-compile --generate-hashes leaves in its cache: files of every platform (measured 47 GB)."""
+"""Size of the cache of pip-compile --generate-hashes: files of every platform (measured 47 GB)."""
 RESULTS = ROOT / ".build" / "bench-lock.json"
 ENTER = 'cd "$0" && exec "$@"'
-# 10: all went well, and an index or a repository could not be reached from here (docs/errors.md).
+# 10: an index or a repository could not be reached from here, everything else succeeded (docs/errors.md).
 ENTER_CLOSED_NETWORK = 'cd "$0" && { "$@" || [ $? -eq 10 ]; }'
 
 
@@ -61,22 +61,24 @@ def like_this_machine(folder: Path) -> LockFile:
     for key, value in here.items():
         text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.MULTILINE)
     file.write_text(text, encoding="utf-8")
-    every = python_lock.locks(load_catalogue(folder))
-    return next(lock for lock in every if lock.layer.name == LAYER and lock.target.platform == native_platform())
+    locks = python_lock.locks(load_catalogue(folder))
+    return next(lock for lock in locks if lock.layer.name == LAYER and lock.target.platform == native_platform())
 
 
 def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashes: bool = True) -> process.Command:
-    """Return the plain pip-compile with the flags, the index and the day of ours."""
+    """Return the command of plain pip-compile with our flags, index and cooldown."""
     configuration = Configuration(isolated=False)
     configuration.load()
     env = {name: "" for name in os.environ if name.startswith("PIP_")}  # to pip, an empty one is none
     env |= {**pip_compile.connection_variables(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
-    words = pip_compile.arguments(lock, output, (), (), upgrade_all=False)
-    words += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
+    arguments = pip_compile.arguments(lock, output, (), (), upgrade_all=False)
+    arguments += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
     if not hashes:
-        words.remove("--generate-hashes")
+        arguments.remove("--generate-hashes")
     return process.Command(
-        argv=("sh", "-c", ENTER, str(folder), sys.executable, "-m", "piptools", "compile", *words), env=env, quiet=True
+        argv=("sh", "-c", ENTER, str(folder), sys.executable, "-m", "piptools", "compile", *arguments),
+        env=env,
+        quiet=True,
     )
 
 
@@ -89,13 +91,13 @@ def seconds(command: process.Command) -> float:
     """Return how long a command takes, whole process, from outside."""
     start = time.perf_counter()
     process.execute(process.Plan(commands=(command,)))
-    took = time.perf_counter() - start
-    print(f"  {took:.1f} s", file=sys.stderr, flush=True)
-    return took
+    duration = time.perf_counter() - start
+    print(f"  {duration:.1f} s", file=sys.stderr, flush=True)
+    return duration
 
 
 def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str]:
-    """Time the making of one lock; return the seconds, and what differs between ours and the plain one."""
+    """Measure one lock; return the seconds, and the difference between our lock and the plain one."""
     folder = scratch / "one"
     for part in ("requirements", "containers", "constraints"):
         (folder / part).mkdir(parents=True)
@@ -105,32 +107,38 @@ def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str
     for path in lock.inputs:
         (folder / path).write_text(f"{REQUIREMENT}\n" if path == lock.layer.requirements else "", encoding="utf-8")
     before = python_schedule.cooldown_limit(load_catalogue(), datetime.now(UTC))
-    made, written = folder / lock.path, scratch / "plain.txt"
+    lock_file, plain_file = folder / lock.path, scratch / "plain.txt"
     commands = {
-        OURS: python_schedule.compile_command(lock, folder, python_schedule.UpgradeOptions(uploaded_before=before)),
-        BARE: plain(lock, folder, written, before, hashes=False),
-        HASHED: plain(lock, folder, written, before),
+        INVOKE_LOCK: python_schedule.compile_command(
+            lock, folder, python_schedule.UpgradeOptions(uploaded_before=before)
+        ),
+        BARE: plain(lock, folder, plain_file, before, hashes=False),
+        HASHED: plain(lock, folder, plain_file, before),
     }
     cache = {"PIP_TOOLS_CACHE_DIR": str(scratch / "cache")}
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(ROUNDS + 1):
-        for name in commands if number == ROUNDS and not quick else (OURS, BARE):
-            (made if name == OURS else written).unlink(missing_ok=True)
-            took = seconds(replace(commands[name], env={**commands[name].env, **cache}))
-            times[name] += [took] if number else []
-    ours = made.read_text(encoding="utf-8")
-    print(f"{ours.count('==')} packages", file=sys.stderr)
-    same = quick or body(ours) == written.read_text(encoding="utf-8")
-    return {name: taken for name, taken in times.items() if taken}, "" if same else f"{made} differs from {written}"
+        for name in commands if number == ROUNDS and not quick else (INVOKE_LOCK, BARE):
+            (lock_file if name == INVOKE_LOCK else plain_file).unlink(missing_ok=True)
+            duration = seconds(replace(commands[name], env={**commands[name].env, **cache}))
+            times[name] += [duration] if number else []
+    lock_text = lock_file.read_text(encoding="utf-8")
+    print(f"{lock_text.count('==')} packages", file=sys.stderr)
+    same = quick or body(lock_text) == plain_file.read_text(encoding="utf-8")
+    return {
+        name: durations for name, durations in times.items() if durations
+    }, "" if same else f"{lock_file} differs from {plain_file}"
 
 
-def in_folder(folder: Path, *words: str) -> process.Command:
+def in_folder(folder: Path, *arguments: str) -> process.Command:
     """Return an invoke of a checkout."""
-    return process.Command(argv=("sh", "-c", ENTER_CLOSED_NETWORK, str(folder), sys.executable, "-m", "invoke", *words))
+    return process.Command(
+        argv=("sh", "-c", ENTER_CLOSED_NETWORK, str(folder), sys.executable, "-m", "invoke", *arguments)
+    )
 
 
 def all_locks(scratch: Path) -> float:
-    """Make every Python lock in a copy of this checkout that has none; return the seconds."""
+    """Create every Python lock in a copy of this checkout without locks; return the seconds."""
     folder = scratch / "all"
     copytree(ROOT, folder, ignore=ignore_patterns(".git", ".build", ".venv", "__pycache__", ".*_cache"))
     for lock in python_lock.locks(load_catalogue(folder)):
@@ -139,31 +147,31 @@ def all_locks(scratch: Path) -> float:
 
 
 def measure(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], list[str]]:
-    """Return the seconds of everything, and what is wrong beside them."""
+    """Return all seconds, and other faults."""
     times = {
         CHECK: [seconds(in_folder(ROOT, "lock", "--check")) for _ in range(CHECKS)],
-        JUDGE: [seconds(in_folder(ROOT, "lock", "--check", "--verify"))],
+        VERIFY: [seconds(in_folder(ROOT, "lock", "--check", "--verify"))],
     }
     lock_times, difference = one_lock(scratch, quick=quick)
     times |= lock_times
     if not quick:
-        times[ALL] = [all_locks(scratch)]
+        times[ALL_LOCKS] = [all_locks(scratch)]
     return times, [difference] if difference else []
 
 
 def report(times: dict[str, list[float]]) -> list[str]:
-    """Print a table of medians and ratios; return what is over its limit."""
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
-    for name, taken in times.items():
+    """Print a table of medians and ratios; return the limits that are exceeded."""
+    medians = {name: statistics.median(durations) for name, durations in times.items()}
+    for name, durations in times.items():
         limit = f"  limit {MOST_SECONDS[name]}" if name in MOST_SECONDS else ""
-        print(f"  {name:<32} {medians[name]:7.2f} s  (median of {len(taken)}){limit}")
-    beside = statistics.median(ours / bare for ours, bare in zip(times[OURS], times[BARE], strict=True))
-    print(f"  {OURS} / {BARE}, pair by pair: {beside:.2f}  limit {MOST_BESIDE_BARE}")
+        print(f"  {name:<32} {medians[name]:7.2f} s  (median of {len(durations)}){limit}")
+    ratio = statistics.median(seconds / bare for seconds, bare in zip(times[INVOKE_LOCK], times[BARE], strict=True))
+    print(f"  {INVOKE_LOCK} / {BARE}, pair by pair: {ratio:.2f}  limit {MAX_RATIO_TO_BARE}")
     slow = [f"{name}: {medians[name]:.1f} s" for name, most in MOST_SECONDS.items() if medians.get(name, 0) > most]
-    slow += [f"{beside:.2f} x pip-compile without hashes"] if beside > MOST_BESIDE_BARE else []
+    slow += [f"{ratio:.2f} x pip-compile without hashes"] if ratio > MAX_RATIO_TO_BARE else []
     if HASHED in times:
-        faster = medians[HASHED] / medians[OURS]
-        print(f"  {HASHED} / {OURS}: {faster:.1f}  at least {LEAST_FASTER_THAN_HASHED}")
+        faster = medians[HASHED] / medians[INVOKE_LOCK]
+        print(f"  {HASHED} / {INVOKE_LOCK}: {faster:.1f}  at least {LEAST_FASTER_THAN_HASHED}")
         slow += [f"only {faster:.1f} x faster than with hashes"] if faster < LEAST_FASTER_THAN_HASHED else []
     return slow
 
@@ -178,14 +186,14 @@ def main() -> int:
         print(f"Not measured: {HASHED} downloads {HASHED_BYTES / 1e9:.0f} GB. Try: -- --quick", file=sys.stderr)
         return 3
     with TemporaryDirectory(prefix="bench-lock-", dir=RESULTS.parent) as scratch:
-        times, wrong = measure(Path(scratch), quick=quick)
+        times, faults = measure(Path(scratch), quick=quick)
     print(f"{REQUIREMENT}, this machine's platform, and the locks of this checkout")
-    wrong += report(times)
-    process.write(process.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": wrong}, indent=2) + "\n"))
+    faults += report(times)
+    process.write(process.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": faults}, indent=2) + "\n"))
     print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
-    for each in wrong:
-        print(f"over its limit, or wrong: {each}", file=sys.stderr)
-    return 1 if wrong else 0
+    for fault in faults:
+        print(f"over its limit, or wrong: {fault}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = AN
     """Return the smallest wheel there can be."""
     lines = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
-        *(f"Requires-Dist: {each}" for each in requires),
+        *(f"Requires-Dist: {requirement}" for requirement in requires),
     ]
     info = f"{name}-{version}.dist-info"
     content = BytesIO()
@@ -74,7 +74,7 @@ class Index:
     files: dict[str, bytes] = field(default_factory=dict)
     pages: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     instead: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def add(
         self,
@@ -118,7 +118,7 @@ def serve(index: Index) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            index.asked.append(self.path)
+            index.requests.append(self.path)
             name = self.path.strip("/").rpartition("/")[2]
             if name in index.instead:
                 index.instead[name](self)
@@ -142,19 +142,19 @@ def serve(index: Index) -> ThreadingHTTPServer:
     return server
 
 
-def interrupted(index: Index, name: str, *words: str) -> tuple[int, str]:
+def interrupted(index: Index, name: str, *arguments: str) -> tuple[int, str]:
     """Run a module of ours and press Ctrl-C when it asks for a package's page; return its exit code and complaints."""
-    asked, over = threading.Event(), threading.Event()
+    requested, over = threading.Event(), threading.Event()
 
     def wait(_: BaseHTTPRequestHandler) -> None:
-        asked.set()
+        requested.set()
         over.wait(10)
 
     index.instead[name] = wait
     # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
-    argv = ("env", "--default-signal=INT", sys.executable, "-m", *words)
+    argv = ("env", "--default-signal=INT", sys.executable, "-m", *arguments)
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        assert asked.wait(10)
+        assert requested.wait(10)
         running.send_signal(signal.SIGINT)
         _, complaints = running.communicate(timeout=10)
     over.set()
@@ -164,13 +164,13 @@ def interrupted(index: Index, name: str, *words: str) -> tuple[int, str]:
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
     """Serve an empty index, the only one that pip knows, with a cache of its own."""
-    made = Index()
-    server = serve(made)
-    monkeypatch.setenv("PIP_INDEX_URL", made.address)
+    served = Index()
+    server = serve(served)
+    monkeypatch.setenv("PIP_INDEX_URL", served.address)
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "1")
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setenv("PIP_TOOLS_CACHE_DIR", str(tmp_path / "cache"))
-    yield made
+    yield served
     server.shutdown()
     server.server_close()
 
@@ -178,9 +178,9 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
 @pytest.fixture
 def other() -> Iterator[Index]:
     """Serve a second index."""
-    made = Index()
-    server = serve(made)
-    yield made
+    served = Index()
+    server = serve(served)
+    yield served
     server.shutdown()
     server.server_close()
 
@@ -204,8 +204,8 @@ class Project:
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
         """Do what `invoke lock --only python` does for this lock, on a certain day."""
         before = python_schedule.cooldown_limit(self.catalogue, NOW)
-        wish = python_schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        return python_update.update_locks(self.catalogue, [self.lock], wish).moves
+        options = python_schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
+        return python_update.update_locks(self.catalogue, [self.lock], options).moves
 
     def exempt(self, name: str, reason: str) -> None:
         """Take this package's releases at once."""
@@ -230,7 +230,7 @@ def project(tmp_path: Path) -> Project:
     (folder / IMAGES_FILE).write_bytes((ROOT / IMAGES_FILE).read_bytes())
     (folder / "requirements/constraints.in").touch()
     catalogue = load_catalogue(folder)
-    (lock,) = (each for each in python_lock.locks(catalogue) if each.layer.name == "tools")
+    (lock,) = (lock for lock in python_lock.locks(catalogue) if lock.layer.name == "tools")
     return Project(catalogue=catalogue, lock=lock)
 
 
@@ -259,9 +259,9 @@ class Backends:
         catalogue = load_catalogue(self.folder)
         before = python_schedule.cooldown_limit(catalogue, NOW)
         layers = ("base", "first", "second", "common", *also)
-        wanted = [lock for lock in python_lock.locks(catalogue) if lock.layer.name in layers]
+        locks = [lock for lock in python_lock.locks(catalogue) if lock.layer.name in layers]
         return python_update.update_locks(
-            catalogue, wanted, python_schedule.UpgradeOptions(upgrade=upgrade, uploaded_before=before)
+            catalogue, locks, python_schedule.UpgradeOptions(upgrade=upgrade, uploaded_before=before)
         )
 
     def pins(self, layer: str) -> list[str]:
@@ -271,9 +271,9 @@ class Backends:
 
     def stale(self) -> list[str]:
         """Return the locks that are there and that `invoke lock --check` finds fault with."""
-        every = python_lock.locks(load_catalogue(self.folder))
-        made = (lock for lock in every if (self.folder / lock.path).is_file())
-        return [lock.path for lock in made if python_lock.stale_reason(lock, self.folder)]
+        locks = python_lock.locks(load_catalogue(self.folder))
+        existing = (lock for lock in locks if (self.folder / lock.path).is_file())
+        return [lock.path for lock in existing if python_lock.stale_reason(lock, self.folder)]
 
 
 @pytest.fixture
@@ -295,12 +295,12 @@ roots = {}
 programs = {}
 """
     (folder / IMAGES_FILE).write_text(head + bases, encoding="utf-8")
-    made = Backends(folder=folder)
-    made.image("base", stages='"base"')
+    checkout = Backends(folder=folder)
+    checkout.image("base", stages='"base"')
     for name in ("first", "second"):
-        made.image(name, more='common-layer = "common"')
+        checkout.image(name, more='common-layer = "common"')
     for name in ("tools", "base", "builder", "constraints", "first", "second", "ci", "dev"):
-        made.require(name)
+        checkout.require(name)
     index.add("dynamo", "1.0")
-    made.require("base", "dynamo")
-    return made
+    checkout.require("base", "dynamo")
+    return checkout

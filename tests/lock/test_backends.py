@@ -129,8 +129,8 @@ def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
     assert backends.make(also=("trtllm",)).unreachable == ()
     assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]
     assert digest in (backends.folder / "constraints/trtllm-debian-amd64.txt").read_text(encoding="utf-8")
-    assert {path for path in index.asked if "tensorrt" in path} == set()
-    assert {path for path in other.asked if "torch" in path} == set()
+    assert {path for path in index.requests if "tensorrt" in path} == set()
+    assert {path for path in other.requests if "torch" in path} == set()
 
 
 def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_others_are_made(

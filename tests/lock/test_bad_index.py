@@ -40,7 +40,7 @@ def test_a_package_that_the_index_does_not_have_is_named(index: Index, project: 
     project.require("no-such-package>=3")
     with pytest.raises(LockError, match="No matching distribution found for no-such-package>=3"):
         project.make()
-    assert index.asked == ["/simple/no-such-package/"]
+    assert index.requests == ["/simple/no-such-package/"]
 
 
 def test_a_file_that_is_not_what_its_index_says_is_refused(index: Index, project: Project) -> None:
@@ -73,7 +73,7 @@ def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
         project.make()
     assert caught.match(f"no usable page for alpha: {index.address}alpha/\\n(.|\\n)*{complaint}")
     assert "No matching distribution" not in str(caught.value)
-    assert index.asked.count("/simple/alpha/") == times
+    assert index.requests.count("/simple/alpha/") == times
 
 
 def test_a_page_that_comes_whole_the_second_time_is_taken(index: Index, project: Project) -> None:
@@ -122,15 +122,15 @@ def test_a_second_index_in_pips_settings_is_never_asked(
     server.shutdown()
     server.server_close()
     assert project.pins() == ["alpha==1.0"]
-    assert other.asked == []
+    assert other.requests == []
 
 
 def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, project: Project) -> None:
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)
-    words = ("dynamo_containers.lock.python.compile", "--folder", str(project.catalogue.folder), project.lock.path)
-    code, complaints = interrupted(index, "alpha", *words)
+    arguments = ("dynamo_containers.lock.python.compile", "--folder", str(project.catalogue.folder), project.lock.path)
+    code, complaints = interrupted(index, "alpha", *arguments)
     assert code == INTERRUPTED
     assert "Traceback" not in complaints
     assert [path.name for path in project.path.parent.iterdir()] == ["tools.txt"]

@@ -32,14 +32,14 @@ class Repository:
     def address(self) -> str:
         return self.folder.as_uri()
 
-    def git(self, *words: str) -> str:
+    def git(self, *arguments: str) -> str:
         identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.invalid", "-c", "tag.gpgSign=false")
-        argv = ("git", "-C", str(self.folder), *identity, *words)
+        argv = ("git", "-C", str(self.folder), *identity, *arguments)
         return process.capture(Command(argv=argv, env={"GIT_CONFIG_GLOBAL": "/dev/null"})).strip()
 
-    def commit(self, words: str) -> str:
+    def commit(self, content: str) -> str:
         """Make a commit, and return it."""
-        self.git("commit", "--quiet", "--allow-empty", "--message", words)
+        self.git("commit", "--quiet", "--allow-empty", "--message", content)
         return self.git("rev-parse", "HEAD")
 
 
@@ -47,9 +47,9 @@ class Repository:
 def repository(tmp_path: Path) -> Repository:
     folder = tmp_path / "repository"
     folder.mkdir()
-    made = Repository(folder=folder)
-    made.git("init", "--quiet", "--initial-branch=main")
-    return made
+    repository = Repository(folder=folder)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    return repository
 
 
 def ask(
@@ -64,9 +64,9 @@ def test_a_tag_is_pinned_to_the_commit_that_it_points_at(repository: Repository)
     commit = repository.commit("one")
     repository.git("tag", "--annotate", "--message", "a release", "v1")
     assert repository.git("rev-parse", "v1") != commit
-    made = ask(repository.address, "v1")
-    assert made.pins == {"dynamo": PinnedSource(ref="v1", commit=commit)}
-    assert made.said == (f"sources.dynamo: v1 of {repository.address} is pinned to {commit}",)
+    outcome = ask(repository.address, "v1")
+    assert outcome.pins == {"dynamo": PinnedSource(ref="v1", commit=commit)}
+    assert outcome.said == (f"sources.dynamo: v1 of {repository.address} is pinned to {commit}",)
 
 
 def test_a_tag_without_words_and_a_branch_are_their_commits(repository: Repository) -> None:
@@ -89,9 +89,9 @@ def test_a_tag_is_taken_before_a_branch_of_its_name_and_no_longer_name_is(reposi
 def test_a_name_that_moved_on_is_said_and_taken_only_with_an_upgrade(repository: Repository) -> None:
     pin = PinnedSource(ref="main", commit=repository.commit("one"))
     newer = repository.commit("two")
-    made = ask(repository.address, "main", pin)
-    assert made.pins == {"dynamo": pin}
-    assert made.said == (
+    outcome = ask(repository.address, "main", pin)
+    assert outcome.pins == {"dynamo": pin}
+    assert outcome.said == (
         f"{repository.address}: main is now {newer}; take it with: invoke lock --only archives --upgrade-all",
     )
     assert ask(repository.address, "main", pin, upgrade_all=True).pins["dynamo"].commit == newer
@@ -114,11 +114,11 @@ def test_no_such_name_and_no_such_repository_are_errors(repository: Repository, 
 
 def test_a_server_that_refuses_leaves_the_old_pin() -> None:
     pin = PinnedSource(ref="v1", commit="c" * 40)
-    for old, kept in ((pin, "the old pin cccccccccccc of v1"), (None, "not locked")):
-        made = ask("http://127.0.0.1:1/dynamo", "v2", old)
-        assert made.pins == ({"dynamo": old} if old else {})
-        (row,) = made.unreachable
-        assert (row.what, row.asked, row.kept) == ("sources.dynamo", "http://127.0.0.1:1/dynamo", kept)
+    for old, old_text in ((pin, "the old pin cccccccccccc of v1"), (None, "not locked")):
+        outcome = ask("http://127.0.0.1:1/dynamo", "v2", old)
+        assert outcome.pins == ({"dynamo": old} if old else {})
+        (row,) = outcome.unreachable
+        assert (row.what, row.asked, row.kept) == ("sources.dynamo", "http://127.0.0.1:1/dynamo", old_text)
         assert row.why.startswith("unable to access 'http://127.0.0.1:1/dynamo/': ")
 
 
@@ -140,12 +140,12 @@ def test_a_server_that_says_nothing_is_left_with_all_that_git_started(monkeypatc
 
 def asking(address: str) -> list[str]:
     """Return the processes whose command line names an address."""
-    found = []
+    processes = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
-                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:  # it ended while we looked
                 continue
-            found += [folder.name] if address in words else []
-    return found
+            processes += [folder.name] if address in arguments else []
+    return processes

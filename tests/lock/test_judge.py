@@ -47,10 +47,10 @@ def lock(index: Index, project: Project) -> LockFile:
 def others(lock: LockFile, project: Project, count: int) -> list[LockFile]:
     """Return more locks like this one."""
     text = project.path.read_text(encoding="utf-8")
-    made = [replace(lock, path=f"constraints/other-{number}.txt") for number in range(count)]
-    for each in made:
-        (project.catalogue.folder / each.path).write_text(text, encoding="utf-8")
-    return made
+    copies = [replace(lock, path=f"constraints/other-{number}.txt") for number in range(count)]
+    for copy in copies:
+        (project.catalogue.folder / copy.path).write_text(text, encoding="utf-8")
+    return copies
 
 
 def test_locks_are_judged_together_and_reported_in_their_order(
@@ -84,7 +84,8 @@ def test_a_hash_that_the_index_does_not_have_ends_the_judging_with_the_locks_own
 ) -> None:
     more = others(lock, project, 12)
     bad = project.catalogue.folder / more[1].path
-    (right,) = (each.hashes[0] for each in requirements.read(bad.read_text(encoding="utf-8")) if each.name == "beta")
+    packages = requirements.read(bad.read_text(encoding="utf-8"))
+    (right,) = (package.hashes[0] for package in packages if package.name == "beta")
     bad.write_text(bad.read_text(encoding="utf-8").replace(right, FOREIGN), encoding="utf-8")
     capfd.readouterr()
     with pytest.raises(CheckFailedError, match=f"{more[1].path}: the index does not know the hashes of beta==1.0"):
@@ -121,18 +122,18 @@ def own(index: Index, other: Index, backends: Backends, mirrored: str) -> LockFi
     backends.image("trtllm", more='indexes = ["nvidia"]')
     backends.require("trtllm", "tensorrt_llm")
     assert backends.make(also=("trtllm",)).unreachable == ()
-    every = python_lock.locks(load_catalogue(backends.folder))
-    return next(each for each in every if each.path == "constraints/trtllm-debian-amd64.txt")
+    locks = python_lock.locks(load_catalogue(backends.folder))
+    return next(lock for lock in locks if lock.path == "constraints/trtllm-debian-amd64.txt")
 
 
 def test_a_package_with_an_index_of_its_own_is_judged_there_and_at_its_mirror(
     own: LockFile, other: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
-    other.asked.clear()
+    other.requests.clear()
     python_verify.verify_locks([own], backends.folder)
     assert capfd.readouterr().err.splitlines() == ["Judged constraints/trtllm-debian-amd64.txt"]
-    assert any("tensorrt-llm" in path for path in other.asked)
+    assert any("tensorrt-llm" in path for path in other.requests)
 
 
 def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
@@ -141,7 +142,7 @@ def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
     foreign = index.add("tensorrt-llm", "1.3.0", tag="py2-none-any")  # another file of that name and version
     file = backends.folder / own.path
     text = file.read_text(encoding="utf-8")
-    (right,) = (each.hashes[0] for each in requirements.read(text) if each.name == "tensorrt-llm")
+    (right,) = (package.hashes[0] for package in requirements.read(text) if package.name == "tensorrt-llm")
     file.write_text(text.replace(right, f"sha256:{foreign}"), encoding="utf-8")
     with pytest.raises(CheckFailedError, match=r"the index does not know the hashes of tensorrt-llm==1\.3\.0"):
         python_verify.verify_locks([own], backends.folder)

@@ -47,12 +47,12 @@ def versions(folder: Path, image: oci_layout.RootImage) -> dict[str, str]:
     store = oci_layout.layout(folder)
     manifest = json.loads(oci_layout.blob(store, image.digest).read_text(encoding="utf-8"))
     with tarfile.open(oci_layout.blob(store, manifest["layers"][0]["digest"])) as tree:
-        name = next(each for each in tree.getnames() if each.endswith("var/lib/dpkg/status"))
+        name = next(member for member in tree.getnames() if member.endswith("var/lib/dpkg/status"))
         status = tree.extractfile(name)
         assert status
         stanzas = status.read().decode().strip().split("\n\n")
-    fields = [dict(line.split(": ", 1) for line in each.splitlines() if ": " in line) for each in stanzas]
-    return {each["Package"]: each["Version"] for each in fields}
+    fields = [dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line) for stanza in stanzas]
+    return {stanza["Package"]: stanza["Version"] for stanza in fields}
 
 
 def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorded(
@@ -65,7 +65,7 @@ def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorde
     assert row.used[0].isdigit()
     installed = versions(tmp_path, image)
     assert installed["tzdata"] == row.used
-    assert {name: installed.get(name, "") for name in [each.name for each in image.drift]} == {
-        each.name: each.used for each in image.drift
+    assert {name: installed.get(name, "") for name in [drift.name for drift in image.drift]} == {
+        drift.name: drift.used for drift in image.drift
     }
     assert root_images.cached(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image

@@ -91,9 +91,9 @@ class Registry:
         self._send("PUT", f"{place}&digest={digest_of(content)}", content, kind)
         return {"digest": digest_of(content), "size": len(content)}
 
-    def push(self, name: str, tag: str, platform: Platform, words: str) -> dict[str, object]:
+    def push(self, name: str, tag: str, platform: Platform, content: str) -> dict[str, object]:
         """Put an image of one platform there; return its descriptor."""
-        config = json.dumps({"os": "linux", "architecture": platform.arch, "author": words}).encode()
+        config = json.dumps({"os": "linux", "architecture": platform.arch, "author": content}).encode()
         manifest = json.dumps(
             {
                 "schemaVersion": 2,
@@ -106,9 +106,9 @@ class Registry:
         of = {"os": "linux", "architecture": platform.arch}
         return {"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest), "platform": of}
 
-    def push_index(self, name: str, tag: str, words: str, platforms: tuple[Platform, ...] = BOTH) -> str:
+    def push_index(self, name: str, tag: str, content: str, platforms: tuple[Platform, ...] = BOTH) -> str:
         """Put an image of several platforms there; return the digest of its index."""
-        manifests = [self.push(name, f"{platform.arch}-{words}", platform, words) for platform in platforms]
+        manifests = [self.push(name, f"{platform.arch}-{content}", platform, content) for platform in platforms]
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
         self._send("PUT", f"http://{self.address}/v2/{name}/manifests/{tag}", index, INDEX)
         return digest_of(index)
@@ -190,11 +190,11 @@ def pinned(client: Client, image: str) -> PinnedRoot:
 def test_a_tag_is_pinned_by_its_index_and_the_manifest_of_each_platform(client: Client, registry: Registry) -> None:
     image = f"{registry.address}/first:1"
     index = registry.push_index("first", "1", "one")
-    manifests = {each: str(registry.push("first", each.arch, each, "one")["digest"]) for each in BOTH}
-    made = ask(client, image)
-    assert made.pins == {("cuda", "runtime"): PinnedRoot(image=image, index=index, platforms=manifests)}
-    assert made.said == (f"roots.cuda.runtime: {image} is pinned to {index}",)
-    assert made.unreachable == ()
+    manifests = {platform: str(registry.push("first", platform.arch, platform, "one")["digest"]) for platform in BOTH}
+    outcome = ask(client, image)
+    assert outcome.pins == {("cuda", "runtime"): PinnedRoot(image=image, index=index, platforms=manifests)}
+    assert outcome.said == (f"roots.cuda.runtime: {image} is pinned to {index}",)
+    assert outcome.unreachable == ()
 
 
 def test_a_platform_with_a_repository_of_its_own_is_pinned_by_its_image(client: Client, registry: Registry) -> None:
@@ -211,17 +211,17 @@ def test_an_unchanged_tag_moves_nothing_and_says_nothing(client: Client, registr
     registry.push_index("same", "1", "one")
     pin = pinned(client, image)
     for upgrade_all in (False, True):
-        made = ask(client, image, pin, upgrade_all=upgrade_all)
-        assert (made.pins["cuda", "runtime"], made.said, made.unreachable) == (pin, (), ())
+        outcome = ask(client, image, pin, upgrade_all=upgrade_all)
+        assert (outcome.pins["cuda", "runtime"], outcome.said, outcome.unreachable) == (pin, (), ())
 
 
 def test_manifests_that_were_not_known_are_added_to_an_index_that_stays(client: Client, registry: Registry) -> None:
     image = f"{registry.address}/bare:1"
     index = registry.push_index("bare", "1", "one")
-    made = ask(client, image, PinnedRoot(image=image, index=index, platforms={}))
-    assert set(made.pins["cuda", "runtime"].platforms) == set(BOTH)
-    assert made.pins["cuda", "runtime"].index == index
-    assert made.said == ()
+    outcome = ask(client, image, PinnedRoot(image=image, index=index, platforms={}))
+    assert set(outcome.pins["cuda", "runtime"].platforms) == set(BOTH)
+    assert outcome.pins["cuda", "runtime"].index == index
+    assert outcome.said == ()
 
 
 def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(client: Client, registry: Registry) -> None:
@@ -229,12 +229,12 @@ def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(client: Cli
     registry.push_index("moved", "1", "one")
     pin = pinned(client, image)
     newer = registry.push_index("moved", "1", "two")
-    made = ask(client, image, pin)
-    assert made.pins["cuda", "runtime"] == pin
-    assert made.said == (f"{image}: the tag is now {newer}; take it with: invoke lock --only images --upgrade-all",)
-    taken = ask(client, image, pin, upgrade_all=True)
-    assert taken.pins["cuda", "runtime"].index == newer
-    assert taken.said == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
+    outcome = ask(client, image, pin)
+    assert outcome.pins["cuda", "runtime"] == pin
+    assert outcome.said == (f"{image}: the tag is now {newer}; take it with: invoke lock --only images --upgrade-all",)
+    upgraded = ask(client, image, pin, upgrade_all=True)
+    assert upgraded.pins["cuda", "runtime"].index == newer
+    assert upgraded.said == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
 
 
 def test_another_tag_in_the_data_is_taken_without_an_upgrade(client: Client, registry: Registry) -> None:
@@ -305,25 +305,25 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
 ) -> None:
     assert "is pinned to sha256:" in lock_update.update(project, IMAGES_ONLY).text
     pins = load_pins(project.folder)
-    nobody = f"127.0.0.1:{free_port()}"
+    closed = f"127.0.0.1:{free_port()}"
     moved = PinnedRoot(
-        image=f"{nobody}/cuda:13-runtime",
+        image=f"{closed}/cuda:13-runtime",
         index=pins.roots["cuda", "runtime"].index,
         platforms=pins.roots["cuda", "runtime"].platforms,
     )
     text = render(Pins(epoch=pins.epoch, programs={}, roots={("cuda", "runtime"): moved}))
     (project.folder / PINS_FILE).write_text(text, encoding="utf-8")
-    result = lock_update.update(checkout(project.folder, nobody), IMAGES_ONLY)
+    result = lock_update.update(checkout(project.folder, closed), IMAGES_ONLY)
     assert (project.folder / PINS_FILE).read_text(encoding="utf-8") == text
     assert result.exit_code == 10
     (line,) = [line for line in result.text.splitlines() if "roots.cuda.runtime" in line]
-    assert f"the old pin {moved.index[:19]} of {nobody}/cuda:13-runtime" in line
+    assert f"the old pin {moved.index[:19]} of {closed}/cuda:13-runtime" in line
     assert line.endswith("connection refused")
 
 
 def test_what_was_never_pinned_and_cannot_be_asked_is_not_locked(tmp_path: Path) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    (row,) = unreachable(lock_update.update(checkout(tmp_path / "checkout", nobody), IMAGES_ONLY))
+    closed = f"127.0.0.1:{free_port()}"
+    (row,) = unreachable(lock_update.update(checkout(tmp_path / "checkout", closed), IMAGES_ONLY))
     assert (row.what, row.kept) == ("roots.cuda.runtime", "not locked")
     assert load_pins(tmp_path / "checkout").roots == {}
 
@@ -335,9 +335,9 @@ def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: Client)
         image = f"127.0.0.1:{silent.getsockname()[1]}/cuda:1"
         start = time.monotonic()
         rows = [row(image), row(image.replace("cuda", "other"))]
-        made = lock_images.pin_images(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
+        outcome = lock_images.pin_images(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
     assert time.monotonic() - start < 5
-    assert [(each.why, each.kept) for each in made.unreachable] == [("no answer within 1 s", "not locked")] * 2
+    assert [(row.why, row.kept) for row in outcome.unreachable] == [("no answer within 1 s", "not locked")] * 2
 
 
 def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
@@ -389,8 +389,8 @@ def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row
 def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used(
     project: Catalogue, registry: Registry
 ) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    assert unreachable(lock_update.update(with_engine(project, nobody, way="wheels"), IMAGES_ONLY)) == ()
+    closed = f"127.0.0.1:{free_port()}"
+    assert unreachable(lock_update.update(with_engine(project, closed, way="wheels"), IMAGES_ONLY)) == ()
     registry.push_index("engine", "1", "one")
     lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     lock_update.update(with_engine(project, registry.address, way="wheels"), IMAGES_ONLY)
@@ -400,12 +400,12 @@ def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used
 def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_pin(
     project: Catalogue, registry: Registry
 ) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    (row,) = unreachable(lock_update.update(with_engine(project, nobody), IMAGES_ONLY))
-    assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{nobody}/engine:1", "not locked")
+    closed = f"127.0.0.1:{free_port()}"
+    (row,) = unreachable(lock_update.update(with_engine(project, closed), IMAGES_ONLY))
+    assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{closed}/engine:1", "not locked")
     registry.push_index("engine", "1", "one")
     lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     before = load_pins(project.folder).roots["engine-image", "engine"]
-    (row,) = unreachable(lock_update.update(with_engine(project, nobody), IMAGES_ONLY))
+    (row,) = unreachable(lock_update.update(with_engine(project, closed), IMAGES_ONLY))
     assert row.kept.startswith(f"the old pin {before.index[:19]}")
     assert load_pins(project.folder).roots["engine-image", "engine"] == before

@@ -62,8 +62,8 @@ def fill(index: Index) -> None:
 
 def ours(lock: LockFile, folder: Path, before: datetime) -> str:
     """Return the body of the lock that we make."""
-    wish = python_schedule.UpgradeOptions(uploaded_before=before)
-    process.execute(process.Plan(commands=(python_schedule.compile_command(lock, folder, wish),)))
+    options = python_schedule.UpgradeOptions(uploaded_before=before)
+    process.execute(process.Plan(commands=(python_schedule.compile_command(lock, folder, options),)))
     return locks.body((folder / lock.path).read_text(encoding="utf-8"))
 
 
@@ -74,14 +74,14 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
     folder, before = project.catalogue.folder, python_schedule.cooldown_limit(project.catalogue, NOW)
     lock = locks.like_this_machine(folder)
     (folder / lock.layer.requirements).write_text("app\n", encoding="utf-8")
-    made = ours(lock, folder, before)
+    lock_text = ours(lock, folder, before)
     foreign = f"/files/lib_native-1.1-{CPYTHON}-{CPYTHON}-win_amd64.whl"
-    assert foreign not in index.asked
+    assert foreign not in index.requests
     process.run(locks.plain(lock, folder, tmp_path / "plain.txt", before))
-    assert made == (tmp_path / "plain.txt").read_text(encoding="utf-8")
-    assert foreign in index.asked  # plain pip-compile reads the file: its hashes do not come from what the index says
+    assert lock_text == (tmp_path / "plain.txt").read_text(encoding="utf-8")
+    assert foreign in index.requests  # plain pip-compile reads the file to hash it
     machine = native_platform().machine.replace("_", "-")
-    assert re.findall(r"^\S+==\S+", made, re.MULTILINE) == [
+    assert re.findall(r"^\S+==\S+", lock_text, re.MULTILINE) == [
         "app==1.0",
         "lib-native==1.1",
         f"only-{machine}==3.1",
@@ -89,4 +89,4 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
         "speed==1.0.post1",
     ]
     # Eight wheels and the source archive, one wheel more with a build number, one whose version is spelt apart.
-    assert made.partition("lib-native==")[2].partition("# via")[0].count("--hash=") == 11
+    assert lock_text.partition("lib-native==")[2].partition("# via")[0].count("--hash=") == 11

@@ -66,14 +66,14 @@ def test_a_current_lock_that_has_no_sizes_is_not_made_again_and_only_pages_are_a
     folder = project.catalogue.folder
     sizes, before = (folder / SIZES_FILE).read_bytes(), project.path.stat().st_mtime_ns
     forget(folder)
-    index.asked.clear()
+    index.requests.clear()
     project.make()
     assert (folder / SIZES_FILE).read_bytes() == sizes
     assert project.path.stat().st_mtime_ns == before
-    assert sorted(index.asked) == ["/simple/alpha/", "/simple/beta/"]
-    index.asked.clear()
+    assert sorted(index.requests) == ["/simple/alpha/", "/simple/beta/"]
+    index.requests.clear()
     project.make()
-    assert index.asked == []
+    assert index.requests == []
 
 
 def test_only_what_is_missing_is_asked_for(index: Index, project: Project) -> None:
@@ -83,11 +83,11 @@ def test_only_what_is_missing_is_asked_for(index: Index, project: Project) -> No
     project.make()
     file = project.catalogue.folder / SIZES_FILE
     file.write_text('[tools]\n"alpha==1.0" = 7\n"beta==0.9" = 8\n', encoding="utf-8")
-    index.asked.clear()
+    index.requests.clear()
     project.make()
     size = wheel_size(index, "beta-1.0-py3-none-any")
     assert read(project.catalogue.folder) == {"tools": {"alpha==1.0": 7, "beta==1.0": size}}
-    assert index.asked == ["/simple/beta/"]
+    assert index.requests == ["/simple/beta/"]
 
 
 def test_a_better_file_that_came_after_the_lock_does_not_count(index: Index, project: Project) -> None:
@@ -132,10 +132,10 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
             "| alpha==1.0 | first-debian-amd64 |"
         )
         assert list(read(backends.folder)["first-debian-amd64"]) == ["beta==1.0"]
-        index.asked.clear()
-    every = python_lock.locks(load_catalogue(backends.folder))
-    assert download_sizes.faults([lock for lock in every if lock.layer.name == "first"], backends.folder) == ()
-    assert index.asked == []
+        index.requests.clear()
+    locks = python_lock.locks(load_catalogue(backends.folder))
+    assert download_sizes.faults([lock for lock in locks if lock.layer.name == "first"], backends.folder) == ()
+    assert index.requests == []
 
 
 def test_packages_keep_their_size_when_they_move_to_the_shared_lock_and_back(index: Index, backends: Backends) -> None:
@@ -183,10 +183,10 @@ def test_a_page_is_asked_for_once_for_all_locks_and_a_wheel_of_the_base_is_the_o
     before = read(backends.folder)
     assert before["base-debian-amd64"] == {"dynamo==1.0": wheel_size(index, f"dynamo-1.0-{X86}")}
     forget(backends.folder)
-    index.asked.clear()
+    index.requests.clear()
     backends.make(also=("tools",))
     assert read(backends.folder) == before
-    assert sorted(index.asked) == ["/simple/dynamo/", "/simple/numba/"]
+    assert sorted(index.requests) == ["/simple/dynamo/", "/simple/numba/"]
 
 
 def test_a_narrowed_run_leaves_the_tables_of_other_locks_and_drops_those_of_locks_that_are_gone(
@@ -199,10 +199,10 @@ def test_a_narrowed_run_leaves_the_tables_of_other_locks_and_drops_those_of_lock
     with (backends.folder / SIZES_FILE).open("a", encoding="utf-8") as file:
         file.write('[second-dev-debian-amd64]\n"kept==1.0" = 1\n[third-debian-amd64]\n"gone==1.0" = 1\n')
     backends.make()
-    found = read(backends.folder)
-    assert found["first-ci-debian-amd64"] == {"numba==0.65.0": numba}
-    assert found["second-dev-debian-amd64"] == {"kept==1.0": 1}
-    assert "third-debian-amd64" not in found
+    sizes = read(backends.folder)
+    assert sizes["first-ci-debian-amd64"] == {"numba==0.65.0": numba}
+    assert sizes["second-dev-debian-amd64"] == {"kept==1.0": 1}
+    assert "third-debian-amd64" not in sizes
 
 
 def test_a_file_that_is_half_of_a_merge_is_made_anew(index: Index, project: Project) -> None:
@@ -226,7 +226,7 @@ def test_an_index_that_does_not_answer_leaves_the_file_as_it_was(index: Index, p
     with pytest.raises(DownloadError, match=r"unusable page for alpha(.|\n)*sizes\.toml was not changed"):
         project.make()
     assert file.read_bytes() == b"# as it was\n"
-    assert sorted(each.name for each in file.parent.iterdir()) == ["sizes.toml", "tools.txt"]
+    assert sorted(file.name for file in file.parent.iterdir()) == ["sizes.toml", "tools.txt"]
 
 
 def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_others_are_stated(
@@ -246,10 +246,10 @@ def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_
     server.server_close()
     (row,) = backends.make(also=("trtllm",)).unreachable
     assert (row.what, row.kept) == ("sizes of constraints/trtllm-debian-amd64.txt", "left out")
-    found = load(backends.folder)
-    assert found.stated["first-debian-amd64"] == {"torch==2.11.0": wheel_size(index, "torch-2.11.0-py3-none-any")}
-    assert found.stated["trtllm-debian-amd64"] == {}
-    assert found.unstated == {}
+    sizes = load(backends.folder)
+    assert sizes.stated["first-debian-amd64"] == {"torch==2.11.0": wheel_size(index, "torch-2.11.0-py3-none-any")}
+    assert sizes.stated["trtllm-debian-amd64"] == {}
+    assert sizes.unstated == {}
 
 
 def test_an_interrupted_question_leaves_no_answer(index: Index, project: Project, tmp_path: Path) -> None:
@@ -258,8 +258,8 @@ def test_an_interrupted_question_leaves_no_answer(index: Index, project: Project
     project.make()
     questions, answers = tmp_path / "questions.json", tmp_path / "answers.json"
     questions.write_text(json.dumps({project.lock.path: ["alpha==1.0"]}), encoding="utf-8")
-    words = ("--folder", str(project.catalogue.folder), str(questions), "--answers", str(answers))
-    code, complaints = interrupted(index, "alpha", "dynamo_containers.lock.python.size_query", *words)
+    arguments = ("--folder", str(project.catalogue.folder), str(questions), "--answers", str(answers))
+    code, complaints = interrupted(index, "alpha", "dynamo_containers.lock.python.size_query", *arguments)
     assert code == INTERRUPTED
     assert "Traceback" not in complaints
     assert not answers.exists()

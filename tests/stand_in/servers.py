@@ -104,7 +104,7 @@ def _other(made: StandIn, words: list[str]) -> tuple[int, bytes]:
         made.rpms.append(path.removeprefix("almalinux/"))
         file = made.repositories / path.removeprefix("almalinux/")
         return (200, file.read_bytes()) if file.is_file() else (404, b"no such file")
-    made.nvidia.asked.append(words[-1])
+    made.nvidia.requests.append(words[-1])
     return 404, b"no such page"
 
 
@@ -116,11 +116,11 @@ def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
                     made.machine.append(name)
                     self._answer(302, b"", location=made.moved.get(name, f"{real}/{name}/"))
                 case ["nvidia", "simple", name] if name in made.nvidia.pages:
-                    made.nvidia.asked.append(name)
+                    made.nvidia.requests.append(name)
                     page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.nvidia.pages[name]}
                     self._answer(200, json.dumps(page).encode(), JSON)
                 case ["nvidia", "files", name] if name in made.nvidia.files:
-                    made.nvidia.asked.append(name)
+                    made.nvidia.requests.append(name)
                     self._answer(200, made.nvidia.files[name])
                 case ["releases", *_, name] if name in made.releases:
                     made.archives.append(self.path.removeprefix("/releases/"))

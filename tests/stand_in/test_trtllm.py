@@ -80,7 +80,7 @@ def test_nothing_is_compiled_so_the_backend_s_wheelhouse_is_empty(project: Proje
 @pytest.mark.usefixtures("tags")
 def test_only_the_index_of_its_own_was_asked_for_the_engine_and_for_nothing_else(server: StandIn) -> None:
     file = f"tensorrt_llm-1.3.0-{projects.tag()}.whl"
-    assert {name.removesuffix(".metadata") for name in server.nvidia.asked} == {"tensorrt-llm", file}
+    assert {name.removesuffix(".metadata") for name in server.nvidia.requests} == {"tensorrt-llm", file}
     assert {"ai-dynamo", "uv", "pytest"} <= set(server.machine)
     assert "tensorrt-llm" not in server.machine
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
-NOTHING = "Nothing moved."
+NO_MOVES = "Nothing moved."
 HEAD = ("kind", "name", "from", "to", "download", "locks")
 ABSENT = "-"
 TARGET = re.compile(r"(?P<layer>.+)-(?P<bases>[^-]+)-(?P<arch>[^-]+)")
@@ -78,7 +78,7 @@ def report(moves: Iterable[Move]) -> str:
     """Return the table of moves, and the change in download size of each lock."""
     moves = tuple(moves)
     if not moves:
-        return NOTHING
+        return NO_MOVES
     totals = "\n".join(f"- {line}" for line in download_totals(moves))
     return f"{moves_table(moves)}\n\n{totals}"
 
@@ -104,9 +104,9 @@ def download_totals(moves: Iterable[Move]) -> tuple[str, ...]:
 
 
 def _total(changes: Collection[int | None]) -> str:
-    known = [change for change in changes if change is not None]
-    unknown = len(changes) - len(known)
-    return megabytes(sum(known)) + (f" and {unknown} of unknown size" if unknown else "")
+    sizes = [change for change in changes if change is not None]
+    unknown = len(changes) - len(sizes)
+    return megabytes(sum(sizes)) + (f" and {unknown} of unknown size" if unknown else "")
 
 
 def compact(locks: Iterable[str]) -> tuple[str, ...]:

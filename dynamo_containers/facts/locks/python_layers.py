@@ -77,19 +77,19 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     others = tuple(
         image for image in images if Stage.BASE not in image.stages and (image not in published or image.common_layer)
     )
-    below = tuple(image.name for image in bases)
+    base_layers = tuple(image.name for image in bases)
     return (
         TOOLS,
         *(layer for image in bases for layer in _base(image)),
-        *(Layer(name=image.name, image=image.name, on=below, shares=image.common_layer) for image in others),
-        *(Layer(name=name, image=None, shared=True, on=below) for name in catalogue.common_layers),
+        *(Layer(name=image.name, image=image.name, on=base_layers, shares=image.common_layer) for image in others),
+        *(Layer(name=name, image=None, shared=True, on=base_layers) for name in catalogue.common_layers),
         *(
             Layer(name=backend_layer(image), image=image.name, root=DEVEL)
             for image in others
             if image.compile_from_source
         ),
-        *(layer for image in others for layer in _upper(image, below)),
-        *(layer for image in published for layer in _on_engine_image(image, below)),
+        *(layer for image in others for layer in _upper(image, base_layers)),
+        *(layer for image in published for layer in _on_engine_image(image, base_layers)),
     )
 
 
@@ -102,20 +102,26 @@ def _base(image: Image) -> tuple[Layer, ...]:
     )
 
 
-def _upper(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+def _upper(image: Image, base_layers: tuple[str, ...]) -> tuple[Layer, ...]:
     """Return the layers of an image's ci and dev stages."""
     ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
-    on = (*below, image.name)
+    on = (*base_layers, image.name)
     return (
         Layer(name=ci, image=image.name, requirements_name="ci", on=on, over_shared=image.common_layer),
         Layer(name=dev, image=image.name, requirements_name="dev", on=(*on, ci), over_shared=image.common_layer),
     )
 
 
-def _on_engine_image(image: Image, below: tuple[str, ...]) -> tuple[Layer, ...]:
+def _on_engine_image(image: Image, base_layers: tuple[str, ...]) -> tuple[Layer, ...]:
     """Return the layers that are added to the published image of an engine."""
     name, ci = engine_layer(image), ci_layer(image)
     return (
-        Layer(name=name, image=image.name, requirements_name=ENGINE_IMAGE, on=below, on_engine_image=True),
-        Layer(name=ci, image=image.name, requirements_name=Stage.CI.value, on=(*below, name), on_engine_image=True),
+        Layer(name=name, image=image.name, requirements_name=ENGINE_IMAGE, on=base_layers, on_engine_image=True),
+        Layer(
+            name=ci,
+            image=image.name,
+            requirements_name=Stage.CI.value,
+            on=(*base_layers, name),
+            on_engine_image=True,
+        ),
     )

@@ -62,7 +62,7 @@ class LockFile:
     path: str
     layer: Layer
     target: Target
-    below: tuple[LockFile, ...]
+    lower: tuple[LockFile, ...]
     """Locks of the layers below, lowest first."""
     shared: str = ""
     """Path of the lock with the packages that its image shares with others; this lock has the rest ('' for none)."""
@@ -80,7 +80,7 @@ class LockFile:
         """Return the files that decide the content of the lock."""
         if self.shared_by:
             return ()
-        return (self.layer.requirements, COMMON_CONSTRAINTS, *(lower.path for lower in self.below))
+        return (self.layer.requirements, COMMON_CONSTRAINTS, *(lower.path for lower in self.lower))
 
 
 def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
@@ -98,15 +98,15 @@ def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
 
 
 def _lock(catalogue: Catalogue, layer: Layer, target: Target, lower_locks: Mapping[str, LockFile]) -> LockFile:
-    below = [_lower(lower_locks, layer, _path(lower, target)) for lower in layer.on]
+    lower = [_lower(lower_locks, layer, _path(lower, target)) for lower in layer.on]
     shared = _path(layer.shares, target) if _is_shared(catalogue, layer.shares, target) else ""
     if layer.over_shared and _is_shared(catalogue, layer.over_shared, target):
-        below.insert(1, lower_locks[_path(layer.over_shared, target)])
+        lower.insert(1, lower_locks[_path(layer.over_shared, target)])
     return LockFile(
         path=_path(layer.name, target),
         layer=layer,
         target=target,
-        below=tuple(below),
+        lower=tuple(lower),
         shared=shared,
         shared_by=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target))
         if layer.shared
@@ -265,7 +265,7 @@ def disagreements(locks: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
 
 
 def _stack(lock: LockFile, folder: Path) -> dict[str, str]:
-    paths = (*(lower.path for lower in lock.below), *((lock.shared,) if lock.shared else ()), lock.path)
+    paths = (*(lower.path for lower in lock.lower), *((lock.shared,) if lock.shared else ()), lock.path)
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).is_file()}
 
 
@@ -276,7 +276,7 @@ def never_locked(lock: LockFile, folder: Path) -> bool:
 
 def unlocked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
     """Return the locks below a lock that do not exist yet for that reason."""
-    return tuple(lower.path for lower in lock.below if never_locked(lower, folder))
+    return tuple(lower.path for lower in lock.lower if never_locked(lower, folder))
 
 
 def read_texts(lock: LockFile, folder: Path) -> dict[str, str]:

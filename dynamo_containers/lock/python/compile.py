@@ -132,9 +132,9 @@ def compile_lock(
     if seed:
         texts[lock.path] = seed.read_text(encoding="utf-8")
     cooldown = cooldown or Cooldown(uploaded_before="")
-    below = {lower.path: requirements.read(texts[lower.path], lower.path) for lower in lock.below}
-    names = sorted({package.name for packages in below.values() for package in packages})
-    for path in (lock.path, *below):
+    lower_pins = {lower.path: requirements.read(texts[lower.path], lower.path) for lower in lock.lower}
+    names = sorted({package.name for packages in lower_pins.values() for package in packages})
+    for path in (lock.path, *lower_pins):
         cooldown.allow_locked(texts.get(path, ""))
     with TemporaryDirectory() as folder:
         output = Path(folder, "lock.txt")
@@ -154,7 +154,7 @@ def compile_lock(
         yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason},
         requirements=repository.requirements(),
     )
-    return python_lock.header(lock, texts, _provided(below, excluded_packages(body))) + body, findings
+    return python_lock.header(lock, texts, _provided(lower_pins, excluded_packages(body))) + body, findings
 
 
 def _read_inputs(lock: LockFile) -> dict[str, str]:
@@ -196,9 +196,9 @@ def _show_conflicts() -> None:
 
 
 def _provided(
-    below: Mapping[str, tuple[LockedPackage, ...]], names: frozenset[str]
+    lower_pins: Mapping[str, tuple[LockedPackage, ...]], names: frozenset[str]
 ) -> dict[str, tuple[LockedPackage, ...]]:
-    return {path: tuple(pin for pin in packages if pin.name in names) for path, packages in below.items()}
+    return {path: tuple(pin for pin in packages if pin.name in names) for path, packages in lower_pins.items()}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -95,7 +95,7 @@ def select_locks(
             and (not bases or for_any_host or lock.target.bases in bases)
             and (not platforms or for_any_host or lock.target.platform in platforms)
         ):
-            selected |= dict.fromkeys((*lock.below, lock))
+            selected |= dict.fromkeys((*lock.lower, lock))
     # A shared lock follows from the locks of all images that share it.
     shared = {lock.shared for lock in selected} | {lock.path for lock in selected if lock.shared_by}
     return tuple(lock for lock in locks if lock in selected or ({lock.path, lock.shared} - {""}) & shared)
@@ -108,7 +108,7 @@ def waves(locks: Iterable[LockFile]) -> tuple[tuple[LockFile, ...], ...]:
 
 
 def _depth(lock: LockFile) -> int:
-    return 1 + max((_depth(lower) for lower in lock.below), default=0)
+    return 1 + max((_depth(lower) for lower in lock.lower), default=0)
 
 
 def units(wave: Iterable[LockFile]) -> tuple[tuple[LockFile, ...], ...]:

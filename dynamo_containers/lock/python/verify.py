@@ -40,7 +40,7 @@ def verify_commands(lock: LockFile, folder: Path, scratch: Path) -> tuple[Comman
     # The dependencies of named wheels are in no lock of that environment, and those of a shared lock in several.
     without_dependencies = lock.layer.named_only or bool(lock.shared_by)
     files = (
-        *(lower.path for lower in lock.below if not (without_dependencies or lower.layer.named_only)),
+        *(lower.path for lower in lock.lower if not (without_dependencies or lower.layer.named_only)),
         lock.path,
     )
     shared = (lock.shared,) if lock.shared else ()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AMD, KEY = Platform.AMD64, ("debian", "etcd", Platform.AMD64)
 PATH = "/v3.5.21/etcd-linux-amd64.tar.gz"
-NOTHING = Pins(epoch=1, programs={}, roots={})
+NO_PINS = Pins(epoch=1, programs={}, roots={})
 
 
 def archive(*names: str) -> bytes:
@@ -43,14 +43,14 @@ def archive(*names: str) -> bytes:
     return content.getvalue()
 
 
-WHOLE = archive("etcd-3.5.21/etcd", "etcd-3.5.21/etcdctl", "etcd-3.5.21/README.md")
-PIN = ReleasePin(version="3.5.21", url="", sha256=hashlib.sha256(WHOLE).hexdigest(), size=len(WHOLE))
+COMPLETE = archive("etcd-3.5.21/etcd", "etcd-3.5.21/etcdctl", "etcd-3.5.21/README.md")
+PIN = ReleasePin(version="3.5.21", url="", sha256=hashlib.sha256(COMPLETE).hexdigest(), size=len(COMPLETE))
 
 
 @pytest.fixture
 def bases(catalogue: Catalogue, server: Server) -> Bases:
     """Return bases that take one program out of a release archive."""
-    server.files[PATH] = WHOLE
+    server.files[PATH] = COMPLETE
     url = f"{server.address}/v{{version}}/etcd-linux-{{arch}}.tar.gz"
     row = Release(url=url, version="3.5.21", files={"etcd-{version}/etcd": "/usr/local/bin/etcd"})
     return replace(catalogue.bases["debian"], programs={"etcd": row}, strict=True)
@@ -64,20 +64,20 @@ def both(bases: Bases) -> Bases:
 
 
 def ask(
-    catalogue: Catalogue, bases: Bases, old: Pins = NOTHING
+    catalogue: Catalogue, bases: Bases, old: Pins = NO_PINS
 ) -> Outcome[tuple[str, str, Platform], Pin | ReleasePin]:
     return lock_archives.pin_archives(catalogue.folder, [(bases, AMD)], old, seconds=1)
 
 
 def with_pin(pin: ReleasePin) -> Pins:
-    return replace(NOTHING, programs={KEY: pin})
+    return replace(NO_PINS, programs={KEY: pin})
 
 
 def test_an_archive_is_pinned_by_what_its_address_gives(catalogue: Catalogue, bases: Bases, server: Server) -> None:
     pin = replace(PIN, url=f"{server.address}{PATH}")
-    made = ask(catalogue, bases)
-    assert made.pins == {KEY: pin}
-    assert made.said == (f"programs.debian.etcd for linux/amd64: {pin.url} is pinned to sha256:{pin.sha256}",)
+    outcome = ask(catalogue, bases)
+    assert outcome.pins == {KEY: pin}
+    assert outcome.said == (f"programs.debian.etcd for linux/amd64: {pin.url} is pinned to sha256:{pin.sha256}",)
 
 
 def test_an_archive_of_two_programs_is_fetched_once(catalogue: Catalogue, bases: Bases, server: Server) -> None:
@@ -89,8 +89,8 @@ def test_what_is_pinned_is_not_fetched_and_its_address_gives_others_the_same_pin
     catalogue: Catalogue, bases: Bases, server: Server
 ) -> None:
     pin = replace(PIN, url=f"{server.address}{PATH}", sha256="0" * 64)
-    made = ask(catalogue, both(bases), with_pin(pin))
-    assert set(made.pins.values()) == {pin}
+    outcome = ask(catalogue, both(bases), with_pin(pin))
+    assert set(outcome.pins.values()) == {pin}
     assert server.asked == []
 
 
@@ -103,9 +103,9 @@ def test_a_server_that_refuses_leaves_the_old_pin(catalogue: Catalogue, bases: B
     row = replace(bases.released["etcd"], url="http://127.0.0.1:1/v{version}/etcd.tar.gz")
     nowhere = replace(bases, programs={"etcd": row})
     old = replace(PIN, version="3.5.20", url="http://127.0.0.1:1/v3.5.20/etcd.tar.gz", sha256="a" * 64)
-    made = ask(catalogue, nowhere, with_pin(old))
-    assert made.pins == {KEY: old}
-    (missing,) = made.unreachable
+    outcome = ask(catalogue, nowhere, with_pin(old))
+    assert outcome.pins == {KEY: old}
+    (missing,) = outcome.unreachable
     assert missing.what == "programs.debian.etcd for linux/amd64"
     assert missing.asked == "http://127.0.0.1:1/v3.5.21/etcd.tar.gz"
     assert missing.kept == "the old pin sha256:aaaaaaaaaaaa of 3.5.20"
@@ -125,9 +125,9 @@ def test_a_server_that_says_nothing_is_left_after_some_seconds(catalogue: Catalo
 
 def test_a_connection_that_ends_early_pins_nothing(catalogue: Catalogue, bases: Bases, server: Server) -> None:
     server.deaths[PATH] = 1
-    made = ask(catalogue, bases)
-    assert made.pins == {}
-    assert made.unreachable[0].why.startswith("the connection ended after ")
+    outcome = ask(catalogue, bases)
+    assert outcome.pins == {}
+    assert outcome.unreachable[0].why.startswith("the connection ended after ")
 
 
 def test_no_such_archive_is_an_error_that_names_the_row(catalogue: Catalogue, bases: Bases, server: Server) -> None:
@@ -148,7 +148,7 @@ def test_an_archive_that_lacks_the_file_names_it(catalogue: Catalogue, bases: Ba
 
 @pytest.mark.parametrize(
     "content",
-    [b"<html>please log in</html>", gzip.compress(b"no tar"), WHOLE[: len(WHOLE) // 2]],
+    [b"<html>please log in</html>", gzip.compress(b"no tar"), COMPLETE[: len(COMPLETE) // 2]],
     ids=["a login page", "no tar", "half of one"],
 )
 def test_what_is_no_archive_is_not_pinned(catalogue: Catalogue, bases: Bases, server: Server, content: bytes) -> None:
@@ -161,10 +161,10 @@ def test_only_the_named_files_are_taken_out_of_an_archive(catalogue: Catalogue, 
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}", size=0))
     assert programs.ensure(catalogue.folder, bases, pins, AMD) == ()
     tree = programs.folder_of(catalogue.folder, bases, pins) / "amd64"
-    found = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
-    assert found == [tree / "usr/local/bin/etcd"]
-    assert found[0].read_text(encoding="utf-8") == "etcd-3.5.21/etcd"
-    assert found[0].stat().st_mode & 0o777 == 0o755
+    files = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
+    assert files == [tree / "usr/local/bin/etcd"]
+    assert files[0].read_text(encoding="utf-8") == "etcd-3.5.21/etcd"
+    assert files[0].stat().st_mode & 0o777 == 0o755
     programs.ensure(catalogue.folder, bases, pins, AMD)
     assert server.asked == [PATH]
 

@@ -43,8 +43,8 @@ def locked(catalogue: Catalogue, server: Server, fake_apt: FakeApt) -> Catalogue
     """Return a checkout whose every lock is of one package, which the mirror has."""
     fake_apt.sources(f"{server.address}/debian")
     server.files |= {f"/debian/{BASH.path}": CONTENT, f"/debian/{ETCD.path}": b"etcd"}
-    for each in selection.os_locks(catalogue):
-        write_lock(each, catalogue.folder, (BASH,))
+    for lock in selection.os_locks(catalogue):
+        write_lock(lock, catalogue.folder, (BASH,))
     pins = Pins(epoch=1, programs={("debian", "etcd", platform): ETCD for platform in Platform}, roots={})
     (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     return catalogue
@@ -55,20 +55,20 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_pool_has_every_locked_package_by_archive_and_path(locked: Catalogue, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    result = lock_update.keep_pool(locked, str(kept))
-    assert result.text == f"{kept} has every locked package: 2."
-    assert result.data == deb_pool.PoolCopy(folder=str(kept), packages=2)
-    assert files(kept) == {"debian/pool/b/bash_1.deb": CONTENT, "debian/pool/e/etcd_3.deb": b"etcd"}
+    pool = tmp_path / "kept"
+    result = lock_update.keep_pool(locked, str(pool))
+    assert result.text == f"{pool} has every locked package: 2."
+    assert result.data == deb_pool.PoolCopy(folder=str(pool), packages=2)
+    assert files(pool) == {"debian/pool/b/bash_1.deb": CONTENT, "debian/pool/e/etcd_3.deb": b"etcd"}
 
 
 def test_keeping_again_changes_nothing_and_mends_what_is_damaged(locked: Catalogue, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    lock_update.keep_pool(locked, str(kept))
-    bash, etcd = kept / "debian/pool/b/bash_1.deb", kept / "debian/pool/e/etcd_3.deb"
+    pool = tmp_path / "kept"
+    lock_update.keep_pool(locked, str(pool))
+    bash, etcd = pool / "debian/pool/b/bash_1.deb", pool / "debian/pool/e/etcd_3.deb"
     bash.write_bytes(b"half of")
     before = etcd.stat().st_mtime_ns
-    lock_update.keep_pool(locked, str(kept))
+    lock_update.keep_pool(locked, str(pool))
     assert bash.read_bytes() == CONTENT
     assert etcd.stat().st_mtime_ns == before
 

@@ -101,12 +101,12 @@ def locked(
     fake_apt.would_install(BASH, ETCD)
     packages = apt.parse_uris(f"{BASH}\n{ETCD}\n", MIRRORS)
     digests = {}
-    for number, each in enumerate(selection.os_locks(catalogue)):
-        write_lock(each, catalogue.folder, packages, "20231114T221320Z")
-        digests[each.role, each.platform] = f"sha256:{number:064}"
+    for number, lock in enumerate(selection.os_locks(catalogue)):
+        write_lock(lock, catalogue.folder, packages, "20231114T221320Z")
+        digests[lock.role, lock.platform] = f"sha256:{number:064}"
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
             for epoch in (THEN, NOW):
-                leave_root_image(catalogue.folder, each, listed, epoch, digests[each.role, each.platform])
+                leave_root_image(catalogue.folder, lock, listed, epoch, digests[lock.role, lock.platform])
     pin = Pin(
         version="3.5-4",
         archive="debian",
@@ -115,7 +115,7 @@ def locked(
         sha256="e" * 64,
         locked="20231114T221320Z",
     )
-    pins = Pins(epoch=THEN, programs={("debian", "etcd", each): pin for each in Platform}, roots={})
+    pins = Pins(epoch=THEN, programs={("debian", "etcd", platform): pin for platform in Platform}, roots={})
     (catalogue.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
     lock_update.update(catalogue, selection.select(["images"]))
     return catalogue
@@ -149,7 +149,7 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
     pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, Pin)}
-    return pins | {os_lock.locked_at(each, catalogue.folder) for each in selection.os_locks(catalogue)}
+    return pins | {os_lock.locked_at(lock, catalogue.folder) for lock in selection.os_locks(catalogue)}
 
 
 def test_what_did_not_move_keeps_the_time_when_it_was_locked(locked: Catalogue) -> None:
@@ -166,8 +166,8 @@ def test_what_moved_states_the_time(locked: Catalogue, fake_apt: FakeApt) -> Non
 
 
 def test_locks_that_never_stated_a_time_get_one_and_nothing_else_moves(locked: Catalogue) -> None:
-    for each in selection.os_locks(locked):
-        write_lock(each, locked.folder, os_lock.read(each, locked.folder))
+    for lock in selection.os_locks(locked):
+        write_lock(lock, locked.folder, os_lock.read(lock, locked.folder))
     pins = locked.folder / PINS_FILE
     lines = pins.read_text(encoding="utf-8").splitlines(keepends=True)
     pins.write_text("".join(line for line in lines if not line.startswith("locked")), encoding="utf-8")
@@ -275,7 +275,8 @@ def interrupted(*_: object) -> None:
 
 
 def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locked: Catalogue) -> None:
-    (fewer,) = (replace(each, programs={}, roots={"builder": each.roots["builder"]}) for each in locked.bases.values())
+    debian = locked.bases["debian"]
+    fewer = replace(debian, programs={}, roots={"builder": debian.roots["builder"]})
     catalogue = replace(locked, bases={"debian": fewer})
     lock_update.update(catalogue, selection.select(["images"]))
     assert set(load_pins(locked.folder).roots) == {("debian", "builder")}

@@ -78,10 +78,10 @@ def test_bases_that_name_no_major_are_not_judged(own: Catalogue) -> None:
 
 
 def test_this_project_s_own_locks_have_one_exemption_and_need_it(own: Catalogue) -> None:
-    every = python_lock.locks(own)
-    assert cuda_variant.faults_of(own, every, own.folder) == ()
+    locks = python_lock.locks(own)
+    assert cuda_variant.faults_of(own, locks, own.folder) == ()
     assert list(own.cuda_exempt) == ["nvidia-cutlass-dsl-libs-cu12"]
-    without = cuda_variant.faults_of(replace(own, cuda_exempt={}), every, own.folder)
+    without = cuda_variant.faults_of(replace(own, cuda_exempt={}), locks, own.folder)
     assert [fault.split(" pins ")[0] for fault in without] == [
         "constraints/common-debian-amd64.txt",
         "constraints/common-cuda-amd64.txt",

@@ -82,9 +82,9 @@ def test_a_lock_made_from_another_row_is_stale(lock: OsLock, root: Root) -> None
 
 
 def test_the_order_of_packages_in_the_row_does_not_matter(lock: OsLock) -> None:
-    one = with_root(lock, Root(suite="bookworm", packages=("a", "b")))
+    changed = with_root(lock, Root(suite="bookworm", packages=("a", "b")))
     other = with_root(lock, Root(suite="bookworm", packages=("b", "a")))
-    assert one.inputs == other.inputs
+    assert changed.inputs == other.inputs
 
 
 def test_a_lock_for_another_platform_is_stale(lock: OsLock) -> None:

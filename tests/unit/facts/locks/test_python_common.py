@@ -42,8 +42,8 @@ def test_what_was_parted_is_put_together_again() -> None:
     for name, lock in {"vllm": VLLM, "sglang": SGLANG}.items():
         again = python_common.join(common, rest[name])
         entries = python_common.parse(lock).entries
-        assert {key: each.pin for key, each in python_common.parse(again).entries.items()} == {
-            key: each.pin for key, each in entries.items()
+        assert {key: entry.pin for key, entry in python_common.parse(again).entries.items()} == {
+            key: entry.pin for key, entry in entries.items()
         }
 
 
@@ -59,7 +59,7 @@ def test_the_same_version_with_other_files_is_not_shared() -> None:
 
 
 def versions(lock: str) -> dict[str, str]:
-    return {name: each.version for name, each in python_common.parse(lock).entries.items()}
+    return {name: entry.version for name, entry in python_common.parse(lock).entries.items()}
 
 
 def test_a_start_has_an_images_own_pins_and_what_others_have_of_the_packages_to_be_alike() -> None:

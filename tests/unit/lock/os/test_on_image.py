@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.unit.conftest import FakeApt
 
 ARCHIVE = {Platform.AMD64: "http://archive.ubuntu.com/ubuntu", Platform.ARM64: "http://ports.ubuntu.com/ubuntu-ports"}
-ASKED = {
+PACKAGES = {
     "python3": ("python3_3.12.3-0_{arch}.deb", "a" * 64),
     "g++": ("g++_13.2.0-7_{arch}.deb", "b" * 64),
     "libc6": ("libc6_2.39-1_{arch}.deb", "c" * 64),
@@ -62,7 +62,7 @@ def readable(own: Catalogue, monkeypatch: pytest.MonkeyPatch, here: None) -> Pat
     status, keyring = own.folder / "installed/status", own.folder / "installed/keyring.gpg"
     status.touch()
     monkeypatch.setattr(image_status, "read", lambda *_: InstalledPackages(status=status, keyring=keyring))
-    monkeypatch.setattr(os_rpm, "resolve", lambda _, locks, __: {each.file: () for each in locks})
+    monkeypatch.setattr(os_rpm, "resolve", lambda _, locks, __: {lock.file: () for lock in locks})
     return status
 
 
@@ -71,22 +71,22 @@ def lock_of(catalogue: Catalogue, name: str = "runtime", platform: Platform = Pl
 
 
 def uri(name: str, platform: Platform = Platform.AMD64) -> str:
-    file, digest = ASKED[name]
+    file, digest = PACKAGES[name]
     file = file.format(arch=platform.arch)
     return f"'{ARCHIVE[platform]}/pool/main/{file}' {file} 1000 SHA256:{digest}"
 
 
-def on_images(catalogue: Catalogue, *words: str) -> tuple[OsLock, ...]:
-    part = selection.LockSelection(bases=["cuda"], platforms=words)
-    return tuple(each for each in part.os_locks(catalogue) if each.image and not each.repositories)
+def on_images(catalogue: Catalogue, *platforms: str) -> tuple[OsLock, ...]:
+    part = selection.LockSelection(bases=["cuda"], platforms=platforms)
+    return tuple(lock for lock in part.os_locks(catalogue) if lock.image and not lock.repositories)
 
 
 # What there is
 
 
 def test_every_root_image_and_set_of_the_cuda_bases_has_a_lock_for_each_platform(own: Catalogue) -> None:
-    assert sorted(each.name for each in on_images(own, "linux/arm64")) == ["compiler", "dev", "devel", "mpi", "runtime"]
-    assert {each.file for each in on_images(own, "all") if each.name == "devel"} == {
+    assert sorted(lock.name for lock in on_images(own, "linux/arm64")) == ["compiler", "dev", "devel", "mpi", "runtime"]
+    assert {lock.file for lock in on_images(own, "all") if lock.name == "devel"} == {
         "constraints/os-cuda-devel-amd64.txt",
         "constraints/os-cuda-devel-arm64.txt",
     }
@@ -99,7 +99,7 @@ def test_the_cuda_bases_have_every_set_of_the_debian_ones_that_goes_on_a_runtime
 
 
 def test_the_image_and_its_packages_decide_the_lock(own: Catalogue) -> None:
-    asked = lock_of(own)
+    lock = lock_of(own)
     root = own.bases["cuda"].extended["runtime"]
     for other in (
         replace(root, image="nvcr.io/nvidia/cuda:14"),
@@ -107,7 +107,7 @@ def test_the_image_and_its_packages_decide_the_lock(own: Catalogue) -> None:
         replace(root, suite="next"),
     ):
         bases = replace(own.bases["cuda"], roots={**own.bases["cuda"].roots, "runtime": other})
-        assert replace(asked, bases=bases).inputs != asked.inputs
+        assert replace(lock, bases=bases).inputs != lock.inputs
 
 
 # How apt is asked
@@ -118,7 +118,7 @@ def test_the_archive_is_read_as_the_platform_has_it_signed_by_the_keys_in_the_im
     own: Catalogue, readable: Path, platform: Platform
 ) -> None:
     private = os_on_image.configured_apt(own.folder, lock_of(own, platform=platform), image_status.read(*[None] * 3))  # type: ignore[arg-type]
-    text = next(each.text for each in apt.configuration(private) if each.path.name == "sources.list")
+    text = next(file.text for file in apt.configuration(private) if file.path.name == "sources.list")
     head = f"deb [arch={platform.arch} signed-by={readable.with_name('keyring.gpg')}] {ARCHIVE[platform]}"
     assert text.splitlines() == [
         f"{head} {suite} main universe" for suite in ("noble", "noble-updates", "noble-security")
@@ -168,7 +168,7 @@ def test_an_image_is_read_by_digest_for_the_platform_and_nothing_else_may_be(own
     plan = image_status.query_plan(
         own.folder, lock_of(own, platform=Platform.ARM64), image, question, tmp_path, {"A": "b"}, ("buildx",)
     )
-    document, policy = (json.loads(each.text) for each in plan.documents)
+    document, policy = (json.loads(document.text) for document in plan.documents)
     target = document["target"]["default"]
     assert target["contexts"] == {"root": f"docker-image://{image}"}
     assert target["platforms"] == ["linux/arm64"]
@@ -191,20 +191,20 @@ def test_an_image_is_read_by_digest_for_the_platform_and_nothing_else_may_be(own
 def test_a_lock_has_what_the_image_lacks_and_a_set_what_the_lock_below_lacks(own: Catalogue, fake_apt: FakeApt) -> None:
     fake_apt.would_install(uri("python3"))
     fake_apt.would_install_for("libnuma1", uri("python3"), uri("libc6"), uri("g++"))
-    wanted = [lock_of(own), lock_of(own, "compiler")]
-    moved, missing = os_on_image.update_locks(own.folder, wanted, own.pins)
+    locks = [lock_of(own), lock_of(own, "compiler")]
+    moved, missing = os_on_image.update_locks(own.folder, locks, own.pins)
     assert missing == ()
     assert [(move.name, move.new, move.lock) for move in moved] == [
         ("python3", "3.12.3-0", "os-cuda-runtime-amd64"),
         ("g++", "13.2.0-7", "os-cuda-compiler-amd64"),
         ("libc6", "2.39-1", "os-cuda-compiler-amd64"),  # of the image's own: what g++ needs is newer
     ]
-    for each, names in zip(wanted, (["python3"], ["g++", "libc6"]), strict=True):
-        assert [package.name for package in os_lock.read(each, own.folder)] == names
-        assert os_lock.root_digest(each, own.folder) == image_reference.digest(
-            own.pins, each.bases, "runtime", Platform.AMD64
+    for lock, names in zip(locks, (["python3"], ["g++", "libc6"]), strict=True):
+        assert [package.name for package in os_lock.read(lock, own.folder)] == names
+        assert os_lock.root_digest(lock, own.folder) == image_reference.digest(
+            own.pins, lock.bases, "runtime", Platform.AMD64
         )
-        os_conflicts.check_image(each, own.folder, own.pins)
+        os_conflicts.check_image(lock, own.folder, own.pins)
 
 
 @pytest.mark.usefixtures("readable")
@@ -222,14 +222,14 @@ def test_locking_again_changes_no_byte_and_leaves_the_epoch(own: Catalogue, fake
 # Who could not be asked, and who is not believed
 
 
-def refusing(name: str, why: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def refusing(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reading the image of a root fail."""
-    whole = image_status.read
+    read_image = image_status.read
 
-    def read(folder: Path, asked: OsLock, pins: object) -> InstalledPackages:
-        if asked.role == name:
-            raise why
-        return whole(folder, asked, pins)  # type: ignore[arg-type]
+    def read(folder: Path, lock: OsLock, pins: object) -> InstalledPackages:
+        if lock.role == name:
+            raise error
+        return read_image(folder, lock, pins)  # type: ignore[arg-type]
 
     monkeypatch.setattr(image_status, "read", read)
 
@@ -247,7 +247,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
     assert [(row.what, row.asked, row.why, row.kept) for row in missing] == [
         (f"constraints/os-cuda-{name}-amd64.txt", image, "no such host", "not locked") for name in ("runtime", "dev")
     ]
-    assert [each.name for each in locks if (own.folder / each.file).exists()] == ["devel"]
+    assert [lock.name for lock in locks if (own.folder / lock.file).exists()] == ["devel"]
 
 
 @pytest.mark.usefixtures("readable")
@@ -257,11 +257,11 @@ def test_an_image_that_is_not_pinned_is_said_and_what_to_run(own: Catalogue) -> 
     assert row.why.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
 
 
-def failing(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def failing(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let apt say something else than lists."""
 
     def update(_: apt.Apt) -> None:
-        raise CommandFailedError(said)
+        raise CommandFailedError(output)
 
     monkeypatch.setattr(apt, "update", update)
 
@@ -287,21 +287,21 @@ def test_an_archive_out_of_reach_is_named_with_the_reason_and_nothing_is_written
 
 @pytest.mark.usefixtures("readable")
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         "W: GPG error: http://x noble InRelease: the public key is not available: NO_PUBKEY 1",
         "E: The repository 'http://x noble InRelease' is not signed.",
     ],
 )
 def test_an_archive_that_the_image_does_not_trust_is_no_archive_out_of_reach(
-    own: Catalogue, monkeypatch: pytest.MonkeyPatch, said: str
+    own: Catalogue, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    failing(said, monkeypatch)
+    failing(output, monkeypatch)
     with pytest.raises(DownloadError) as caught:
         os_on_image.update_locks(own.folder, [lock_of(own)], own.pins)
     assert str(caught.value) == (
         "http://archive.ubuntu.com/ubuntu is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 "
-        f"(/usr/share/keyrings/ubuntu-archive-keyring.gpg):\n{said}"
+        f"(/usr/share/keyrings/ubuntu-archive-keyring.gpg):\n{output}"
     )
 
 
@@ -310,11 +310,11 @@ def test_a_lock_of_another_image_than_the_pinned_one_is_stale(own: Catalogue) ->
     pins = own.folder / PINS_FILE
     digest = own.pins.roots["cuda", "runtime"].index
     pins.write_text(pins.read_text(encoding="utf-8").replace(digest, f"sha256:{'0' * 64}"), encoding="utf-8")
-    asked = lock_of(own, "mpi", Platform.ARM64)
+    lock = lock_of(own, "mpi", Platform.ARM64)
     with pytest.raises(LockError) as caught:
-        os_conflicts.check_image(asked, own.folder, load_pins(own.folder))
+        os_conflicts.check_image(lock, own.folder, load_pins(own.folder))
     assert str(caught.value) == (
-        f"{asked.file} is stale: it is based on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 with {digest}, but the "
+        f"{lock.file} is stale: it is based on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 with {digest}, but the "
         f"pin is sha256:{'0' * 64}.\nUpdate it with: invoke lock --only os --bases cuda"
     )
     result = lock_check.check(load_catalogue(own.folder), selection.select(["os"]))

@@ -75,28 +75,28 @@ def both(catalogue: Catalogue) -> tuple[OsLock, ...]:
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, str, ImageQuery]]:
     """Let the image's dnf answer so; return who was asked what."""
-    asked = []
+    queries = []
 
     def run_query(_: Path, lock: OsLock, image: str, question: ImageQuery, target: Path) -> None:
-        asked.append((lock, image, question))
+        queries.append((lock, image, question))
         (target / os_rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
 
     monkeypatch.setattr(image_status, "run_query", run_query)
-    return asked
+    return queries
 
 
 # What there is
 
 
 def test_each_set_on_the_builder_has_a_lock_for_each_platform(own: Catalogue) -> None:
-    files = {each.file for each in selection.os_locks(own) if each.repositories}
+    files = {lock.file for lock in selection.os_locks(own) if lock.repositories}
     assert files == {
         f"constraints/os-cuda-{name}-{arch}.txt" for name in ("cxx", "rust") for arch in ("amd64", "arm64")
     }
 
 
 def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) -> None:
-    asked, bases = lock_of(own), own.bases["cuda"]
+    lock, bases = lock_of(own), own.bases["cuda"]
     root = bases.pulled["builder"]
     assert root.repositories is not None
     others = (
@@ -106,14 +106,14 @@ def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) 
     )
     for other in others:
         moved = replace(bases, roots={**bases.roots, "builder": other})
-        assert replace(asked, bases=moved).inputs != asked.inputs
+        assert replace(lock, bases=moved).inputs != lock.inputs
     more = replace(bases.packages["rust"], packages=("cargo",))
-    assert replace(asked, bases=replace(bases, packages={**bases.packages, "rust": more})).inputs != asked.inputs
-    assert lock_of(own, "cxx").inputs != asked.inputs
+    assert replace(lock, bases=replace(bases, packages={**bases.packages, "rust": more})).inputs != lock.inputs
+    assert lock_of(own, "cxx").inputs != lock.inputs
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (f'address = "{ADDRESS}"', 'address = "repo.almalinux.org"', "builder.repositories.address"),
         ('"8/BaseOS/{machine}/os"', '"8/BaseOS/x86_64/os"', "a path with {machine} in it"),
@@ -122,7 +122,7 @@ def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) 
     ],
 )
 def test_a_row_of_repositories_that_nobody_could_ask_is_refused_by_name(
-    own: Catalogue, old: str, new: str, said: str
+    own: Catalogue, old: str, new: str, message: str
 ) -> None:
     file = own.folder / IMAGES_FILE
     text = file.read_text(encoding="utf-8")
@@ -130,7 +130,7 @@ def test_a_row_of_repositories_that_nobody_could_ask_is_refused_by_name(
     file.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
         load_catalogue(own.folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 # What dnf is asked
@@ -159,22 +159,22 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
         os_on_image.update_locks(own.folder, [lock_of(own)], own.pins),
     )[0]
-    told = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
+    dnf_query = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
     assert question.contexts == {"wish": str(own.folder / ".build/os-resolved/cuda-builder-arm64")}
-    assert told["repositories"]["8/BaseOS/aarch64/os"] == "https://mirror.example/alma/8/BaseOS/aarch64/os"
+    assert dnf_query["repositories"]["8/BaseOS/aarch64/os"] == "https://mirror.example/alma/8/BaseOS/aarch64/os"
     assert "mirror.example" not in (own.folder / lock_of(own).file).read_text(encoding="utf-8")
 
 
 def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_the_machine(
     own: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = answering(monkeypatch, {"sets": {each.file: [] for each in both(own)}})
+    queries = answering(monkeypatch, {"sets": {lock.file: [] for lock in both(own)}})
     os_rpm.resolve(own.folder, both(own), own.pins)
-    ((lock, image, question),) = asked  # once for all sets
+    ((lock, image, question),) = queries  # once for all sets
     digest = own.pins.roots["cuda", "builder"].platforms[Platform.ARM64]
     assert image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
     plan = image_status.query_plan(own.folder, lock, image, question, tmp_path, {}, ("buildx",))
-    document, policy = (json.loads(each.text) for each in plan.documents)
+    document, policy = (json.loads(file.text) for file in plan.documents)
     target = document["target"]["default"]
     assert target["context"] == str(own.folder / "containers/os-resolved")
     assert target["no-cache"]
@@ -190,18 +190,18 @@ def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_th
 def test_a_foreign_image_is_asked_under_emulation(
     own: Catalogue, monkeypatch: pytest.MonkeyPatch, platform: Platform, emulated: list[tuple[Platform, ...]]
 ) -> None:
-    found: list[tuple[Platform, ...]] = []
+    emulated_platforms: list[tuple[Platform, ...]] = []
     monkeypatch.setattr(image_status, "native_platform", lambda: Platform.AMD64)
     monkeypatch.setattr(registry, "look", lambda *_: "there")
     monkeypatch.setattr(engine, "client_buildx", lambda _: ("buildx",))
     monkeypatch.setattr(engine, "environment", lambda _: {})
     monkeypatch.setattr(engine, "buildx", lambda _: ("buildx",))
-    monkeypatch.setattr(engine, "emulate", lambda _, platforms: found.append(platforms))
+    monkeypatch.setattr(engine, "emulate", lambda _, platforms: emulated_platforms.append(platforms))
     monkeypatch.setattr(process, "execute", lambda _: None)
     lock = lock_of(own, platform=platform)
     question = ImageQuery(target="os-resolved", runs_binaries=True, hint="")
     image_status.run_query(own.folder, lock, image_status.pinned_reference(lock, own.pins), question, own.folder)
-    assert found == emulated
+    assert emulated_platforms == emulated
 
 
 def test_what_asks_dnf_keeps_to_the_syntax_of_the_python_that_almalinux_8_has_it_for(own: Catalogue) -> None:
@@ -236,7 +236,7 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
 
 
 @pytest.mark.parametrize(
-    ("fault", "why", "error", "said"),
+    ("fault", "reason", "error", "message"),
     [
         (
             "unreachable",
@@ -262,18 +262,23 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
     ],
 )
 def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  # noqa: PLR0913, PLR0917 - a table
-    own: Catalogue, monkeypatch: pytest.MonkeyPatch, fault: str, why: str, error: type[FatalError] | None, said: str
+    own: Catalogue,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    reason: str,
+    error: type[FatalError] | None,
+    message: str,
 ) -> None:
-    answering(monkeypatch, {"fault": fault, "why": why})
+    answering(monkeypatch, {"fault": fault, "why": reason})
     if error is None:
         moved, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
         assert moved == ()
-        assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", said, "not locked")}
+        assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", message, "not locked")}
     else:
         with pytest.raises(error) as caught:
             os_on_image.update_locks(own.folder, both(own), own.pins)
-        assert str(caught.value) == said
-    assert not [each.file for each in both(own) if (own.folder / each.file).exists()]
+        assert str(caught.value) == message
+    assert not [lock.file for lock in both(own) if (own.folder / lock.file).exists()]
 
 
 def test_without_a_registry_every_set_is_named_with_what_it_takes(
@@ -286,7 +291,7 @@ def test_without_a_registry_every_set_is_named_with_what_it_takes(
     monkeypatch.setattr(image_status, "run_query", run_query)
     _, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
     assert [(row.what, row.asked, row.why) for row in missing] == [
-        (each.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for each in both(own)
+        (lock.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for lock in both(own)
     ]
 
 
@@ -306,12 +311,12 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
 
 
 def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_asked(own: Catalogue) -> None:
-    asked = lock_of(own).package_sources
-    places = deb_origins.places(asked.deb_sources, own.folder)
-    assert [deb_origins.url(place, LOCKED, "20261124T180000Z", asked.archives) for place in places] == [
+    bases = lock_of(own).package_sources
+    places = deb_origins.places(bases.deb_sources, own.folder)
+    assert [deb_origins.url(place, LOCKED, "20261124T180000Z", bases.archives) for place in places] == [
         f"{ADDRESS}/{LOCKED.path}"
     ]
-    assert deb_origins.who_lacks(asked.deb_sources) == "The mirror no longer has"
+    assert deb_origins.who_lacks(bases.deb_sources) == "The mirror no longer has"
 
 
 def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_renewed_by_name(own: Catalogue) -> None:
@@ -322,5 +327,5 @@ def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_ren
     write_lock(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
     assert os_packages.ensure(own.folder, lock.bases, "rust", Platform.ARM64) == ()
     folder = os_packages.folder_of(own.folder, lock.bases, "rust") / "arm64"
-    assert sorted(each.name for each in folder.iterdir()) == ["clang-devel.rpm", "drift"]
+    assert sorted(file.name for file in folder.iterdir()) == ["clang-devel.rpm", "drift"]
     assert (folder / "clang-devel.rpm").read_bytes() == b"an RPM"

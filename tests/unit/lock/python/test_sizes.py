@@ -111,9 +111,9 @@ def test_what_locks_download_together_counts_a_file_once_and_names_what_is_unkno
 
 def test_what_this_project_locks_for_vllm_has_a_known_total() -> None:
     paths = [f"constraints/{layer}-debian-amd64.txt" for layer in ("base", "common", "vllm")]
-    found = total({path: (ROOT / path).read_text(encoding="utf-8") for path in paths}, read(ROOT))
-    assert found.unknown == ()
-    assert 1e9 < found.size < 20e9
+    download = total({path: (ROOT / path).read_text(encoding="utf-8") for path in paths}, read(ROOT))
+    assert download.unknown == ()
+    assert 1e9 < download.size < 20e9
 
 
 # What `invoke lock --check` says

@@ -46,18 +46,18 @@ A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
 ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
 AMD = replace(ARM, platform=Platform.AMD64)
-WISH = UpgradeOptions(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
+OPTIONS = UpgradeOptions(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
     path="constraints/base-debian-arm64.txt",
     layer=Layer(name="base", image="base", named_only=True),
     target=ARM,
-    below=(),
+    lower=(),
 )
 FRONTEND = LockFile(
     path="constraints/frontend-debian-arm64.txt",
     layer=Layer(name="frontend", image="frontend", on=("base",)),
     target=ARM,
-    below=(BASE,),
+    lower=(BASE,),
 )
 TEXTS = {
     "requirements/constraints.in": "# nothing\n",
@@ -93,12 +93,12 @@ def catalogue(*images: Image) -> Catalogue:
     real = load_catalogue()
     debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
     alike = {"common": CommonLayer(same_version=())}
-    return replace(real, bases={"debian": debian}, images={each.name: each for each in images}, common_layers=alike)
+    return replace(real, bases={"debian": debian}, images={image.name: image for image in images}, common_layers=alike)
 
 
 def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, str]:
     """Add the lock, current and complete, to the texts it is made from."""
-    pins = {lower.path: requirements.read(texts[lower.path]) for lower in lock.below}
+    pins = {lower.path: requirements.read(texts[lower.path]) for lower in lock.lower}
     return {**texts, lock.path: python_lock.header(lock, texts, pins) + body}
 
 
@@ -107,8 +107,8 @@ def whole(lock: LockFile, texts: dict[str, str], body: str = BODY) -> dict[str, 
 
 def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_first() -> None:
     both = (Platform.AMD64, Platform.ARM64)
-    every = python_lock.locks(catalogue(image("base", *both), image("frontend", *both)))
-    assert [lock.path for lock in every] == [
+    locks = python_lock.locks(catalogue(image("base", *both), image("frontend", *both)))
+    assert [lock.path for lock in locks] == [
         "constraints/tools.txt",
         "constraints/base-debian-amd64.txt",
         "constraints/base-debian-arm64.txt",
@@ -125,12 +125,12 @@ def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_firs
         "constraints/frontend-dev-debian-amd64.txt",
         "constraints/frontend-dev-debian-arm64.txt",
     ]
-    assert [lower.path for lower in every[-1].below] == [
+    assert [lower.path for lower in locks[-1].lower] == [
         "constraints/base-debian-arm64.txt",
         "constraints/frontend-debian-arm64.txt",
         "constraints/frontend-ci-debian-arm64.txt",
     ]
-    assert [lock.inputs[0] for lock in every[-3:]] == [
+    assert [lock.inputs[0] for lock in locks[-3:]] == [
         "requirements/ci.in",
         "requirements/dev.in",
         "requirements/dev.in",
@@ -143,11 +143,11 @@ def backends(*platforms: Platform) -> tuple[Image, ...]:
 
 
 def test_what_backends_share_is_a_lock_of_its_own_below_their_other_forms() -> None:
-    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
-    common = every["constraints/common-debian-arm64.txt"]
+    locks = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
+    common = locks["constraints/common-debian-arm64.txt"]
     assert common.shared_by == ("constraints/vllm-debian-arm64.txt", "constraints/sglang-debian-arm64.txt")
-    assert {every[part].shared for part in common.shared_by} == {common.path}
-    assert [lower.path for lower in every["constraints/vllm-ci-debian-arm64.txt"].below] == [
+    assert {locks[part].shared for part in common.shared_by} == {common.path}
+    assert [lower.path for lower in locks["constraints/vllm-ci-debian-arm64.txt"].lower] == [
         "constraints/base-debian-arm64.txt",
         "constraints/common-debian-arm64.txt",
         "constraints/vllm-debian-arm64.txt",
@@ -155,24 +155,24 @@ def test_what_backends_share_is_a_lock_of_its_own_below_their_other_forms() -> N
 
 
 def test_where_only_one_backend_exists_there_is_nothing_to_share() -> None:
-    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(Platform.AMD64)))}
-    assert "constraints/common-debian-amd64.txt" in every
-    assert "constraints/common-debian-arm64.txt" not in every
-    assert not every["constraints/vllm-debian-arm64.txt"].shared
-    below = [lower.path for lower in every["constraints/vllm-ci-debian-arm64.txt"].below]
-    assert below == ["constraints/base-debian-arm64.txt", "constraints/vllm-debian-arm64.txt"]
+    locks = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(Platform.AMD64)))}
+    assert "constraints/common-debian-amd64.txt" in locks
+    assert "constraints/common-debian-arm64.txt" not in locks
+    assert not locks["constraints/vllm-debian-arm64.txt"].shared
+    lower_paths = [lower.path for lower in locks["constraints/vllm-ci-debian-arm64.txt"].lower]
+    assert lower_paths == ["constraints/base-debian-arm64.txt", "constraints/vllm-debian-arm64.txt"]
 
 
 def test_the_tools_of_a_builder_are_locked_for_the_glibc_that_it_has() -> None:
-    every = {lock.path: lock for lock in python_lock.locks(load_catalogue())}
-    assert every["constraints/builder-cuda-arm64.txt"].target.glibc == "2.28"
-    assert every["constraints/base-cuda-arm64.txt"].target.glibc == "2.39"
-    assert every["constraints/builder-debian-arm64.txt"].target.glibc == "2.36"
+    locks = {lock.path: lock for lock in python_lock.locks(load_catalogue())}
+    assert locks["constraints/builder-cuda-arm64.txt"].target.glibc == "2.28"
+    assert locks["constraints/base-cuda-arm64.txt"].target.glibc == "2.39"
+    assert locks["constraints/builder-debian-arm64.txt"].target.glibc == "2.36"
 
 
 def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
-    every = python_lock.locks(catalogue(*backends(*Platform)))
-    chosen = python_schedule.select_locks(every, images=["vllm"], platforms=[Platform.ARM64])
+    locks = python_lock.locks(catalogue(*backends(*Platform)))
+    chosen = python_schedule.select_locks(locks, images=["vllm"], platforms=[Platform.ARM64])
     names = [lock.layer.name for lock in chosen]
     assert names == ["base", "vllm", "sglang", "common", "vllm-ci", "vllm-dev"]
     groups = [python_schedule.units(wave) for wave in python_schedule.waves(chosen)]
@@ -180,8 +180,8 @@ def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
 
 
 def test_an_image_without_a_platform_has_no_lock_for_it() -> None:
-    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", Platform.AMD64)))
-    assert "constraints/frontend-debian-arm64.txt" not in [lock.path for lock in every]
+    locks = python_lock.locks(catalogue(image("base", *Platform), image("frontend", Platform.AMD64)))
+    assert "constraints/frontend-debian-arm64.txt" not in [lock.path for lock in locks]
 
 
 def test_a_layer_whose_lower_layer_has_no_lock_there_is_refused_by_name() -> None:
@@ -190,22 +190,22 @@ def test_a_layer_whose_lower_layer_has_no_lock_there_is_refused_by_name() -> Non
 
 
 def test_choosing_one_image_brings_the_locks_below_it_first() -> None:
-    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    chosen = python_schedule.select_locks(every, images=["frontend"], platforms=[Platform.ARM64])
+    locks = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    chosen = python_schedule.select_locks(locks, images=["frontend"], platforms=[Platform.ARM64])
     assert [lock.layer.name for lock in chosen] == ["base", "frontend", "frontend-ci", "frontend-dev"]
     assert {lock.target.platform for lock in chosen} == {Platform.ARM64}
 
 
 def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
-    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    locks = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
     assert "constraints/tools.txt" in [
-        lock.path for lock in python_schedule.select_locks(every, platforms=[Platform.ARM64])
+        lock.path for lock in python_schedule.select_locks(locks, platforms=[Platform.ARM64])
     ]
 
 
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
-    every = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
-    assert [sorted({lock.layer.name for lock in wave}) for wave in python_schedule.waves(every)] == [
+    locks = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
+    assert [sorted({lock.layer.name for lock in wave}) for wave in python_schedule.waves(locks)] == [
         ["base", "builder", "compile", "compile-nixl", "tools"],
         ["frontend"],
         ["frontend-ci"],
@@ -337,22 +337,23 @@ def test_staleness_is_read_from_a_folder(tmp_path: Path) -> None:
 
 
 def test_the_locks_of_this_project_are_current() -> None:
-    every = python_lock.locks(load_catalogue())
-    reasons = [python_lock.stale_reason(lock, ROOT) for lock in every if not python_lock.never_locked(lock, ROOT)]
+    locks = python_lock.locks(load_catalogue())
+    reasons = [python_lock.stale_reason(lock, ROOT) for lock in locks if not python_lock.never_locked(lock, ROOT)]
     assert [reason for reason in reasons if reason] == []
 
 
 def test_no_lock_of_this_project_names_an_index_or_a_place_on_the_machine_that_made_it() -> None:
     for path in (ROOT / "constraints").glob("*.txt"):
         text = path.read_text(encoding="utf-8")
-        assert [word for word in ("://", "--index", "--find-links", "--trusted-host", " /") if word in text] == []
+        patterns = ("://", "--index", "--find-links", "--trusted-host", " /")
+        assert [pattern for pattern in patterns if pattern in text] == []
 
 
 # What makes a lock
 
 
 def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) -> None:
-    command = python_schedule.compile_command(FRONTEND, tmp_path, replace(WISH, upgrade=["aiohttp"]))
+    command = python_schedule.compile_command(FRONTEND, tmp_path, replace(OPTIONS, upgrade=["aiohttp"]))
     assert command.argv[1:] == (
         *("-m", "dynamo_containers.lock.python.compile", "--folder", str(tmp_path), FRONTEND.path),
         *("--upgrade", "aiohttp"),
@@ -362,11 +363,11 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
     assert command.env == {"PYTHONPATH": str(tmp_path)}
 
 
-@pytest.mark.parametrize("wish", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
-def test_an_upgrade_concerns_the_locks_that_pin_the_package(wish: str) -> None:
+@pytest.mark.parametrize("requirement", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
+def test_an_upgrade_concerns_the_locks_that_pin_the_package(requirement: str) -> None:
     texts = whole(FRONTEND, TEXTS)
-    assert python_schedule.upgrades_in(texts[FRONTEND.path], [wish, "torch"]) == (wish,)
-    assert python_schedule.upgrades_in(texts[BASE.path], [wish]) == ()
+    assert python_schedule.upgrades_in(texts[FRONTEND.path], [requirement, "torch"]) == (requirement,)
+    assert python_schedule.upgrades_in(texts[BASE.path], [requirement]) == ()
 
 
 def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
@@ -379,13 +380,13 @@ def test_a_release_must_be_as_old_as_the_cooldown_says() -> None:
 def test_upgrading_a_package_that_is_in_no_lock_is_refused_before_anything_runs() -> None:
     both = catalogue(image("base", *Platform), image("frontend", *Platform))
     with pytest.raises(UsageError, match='No lock pins "no-such-package"'):
-        python_update.update_locks(both, python_lock.locks(both), replace(WISH, upgrade=["no-such-package"]))
+        python_update.update_locks(both, python_lock.locks(both), replace(OPTIONS, upgrade=["no-such-package"]))
 
 
 def test_current_locks_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
     project = load_catalogue()
-    wanted = python_schedule.select(project, ["frontend", "vllm", "sglang"])
-    python_update.update_locks(project, wanted, WISH, dry_run=True)
+    locks = python_schedule.select(project, ["frontend", "vllm", "sglang"])
+    python_update.update_locks(project, locks, OPTIONS, dry_run=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -393,7 +394,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
-    python_update.update_locks(project, [BASE], WISH, dry_run=True)
+    python_update.update_locks(project, [BASE], OPTIONS, dry_run=True)
     assert f"lock.python.compile --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -403,24 +404,24 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     (tmp_path / "constraints").mkdir()
     (tmp_path / BASE.path).write_text("as it was", encoding="utf-8")
     with pytest.raises(UsageError, match=f"{BASE.path} was not changed. Edit requirements/base.in"):
-        python_update.update_locks(project, [BASE], WISH)
+        python_update.update_locks(project, [BASE], OPTIONS)
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
 def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
     (command,) = python_verify.verify_commands(FRONTEND, tmp_path, tmp_path)
-    words = " ".join(command.argv)
-    assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in words
-    assert words.endswith(f"-r {tmp_path / FRONTEND.path}")
-    assert BASE.path not in words  # its wheels have dependencies that are in no lock of this environment
+    line = " ".join(command.argv)
+    assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in line
+    assert line.endswith(f"-r {tmp_path / FRONTEND.path}")
+    assert BASE.path not in line  # its wheels have dependencies that are in no lock of this environment
 
 
 def test_uv_judges_what_images_share_alone_and_each_image_with_it(tmp_path: Path) -> None:
-    every = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
-    (alone,) = python_verify.verify_commands(every["constraints/common-debian-arm64.txt"], tmp_path, tmp_path)
+    locks = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
+    (alone,) = python_verify.verify_commands(locks["constraints/common-debian-arm64.txt"], tmp_path, tmp_path)
     assert "--no-deps" in alone.argv  # what depends on what differs is in the locks of the images
-    (whole,) = python_verify.verify_commands(every["constraints/vllm-debian-arm64.txt"], tmp_path, tmp_path)
-    assert [word.rpartition("/")[2] for word in whole.argv if word.endswith(".txt")] == [
+    (image_command,) = python_verify.verify_commands(locks["constraints/vllm-debian-arm64.txt"], tmp_path, tmp_path)
+    assert [argument.rpartition("/")[2] for argument in image_command.argv if argument.endswith(".txt")] == [
         "common-debian-arm64.txt",
         "vllm-debian-arm64.txt",
     ]
@@ -432,7 +433,7 @@ def test_uv_takes_an_archive_only_of_what_is_compiled_for_the_target(tmp_path: P
 
 
 def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
-    tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, below=())
+    tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, lower=())
     commands = python_verify.verify_commands(tools, tmp_path, tmp_path)
     platforms = [command.argv[command.argv.index("--python-platform") + 1] for command in commands]
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
@@ -495,8 +496,8 @@ def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> Non
 
 def test_the_wheel_tags_are_the_targets_and_not_the_machines() -> None:
     tags = {str(tag) for tag in pip_target.target_python(replace(ARM, python="3.12")).get_sorted_tags()}
-    wanted = {"cp312-cp312-manylinux_2_36_aarch64", "cp310-abi3-manylinux_2_28_aarch64", "py3-none-any"}
-    assert wanted <= tags
+    expected_tags = {"cp312-cp312-manylinux_2_36_aarch64", "cp310-abi3-manylinux_2_28_aarch64", "py3-none-any"}
+    assert expected_tags <= tags
     assert not [tag for tag in tags if "x86_64" in tag or "manylinux_2_37" in tag or tag.startswith("cp313")]
 
 
@@ -524,10 +525,10 @@ def test_isolation_leaves_no_other_pip_variable_behind(monkeypatch: pytest.Monke
     hostile = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_FIND_LINKS": "/wheels", "PIP_PRE": "1"}
     monkeypatch.setattr(os, "environ", before | hostile)
     python_compile.isolate()
-    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    assert kept.pop("PIP_INDEX_URL") == "file:///one"
-    assert kept.pop("PIP_CONFIG_FILE") == os.devnull
-    assert {name for name in kept if "LINKS" in name or "EXTRA" in name or "PRE" in name} == set()
+    variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    assert variables.pop("PIP_INDEX_URL") == "file:///one"
+    assert variables.pop("PIP_CONFIG_FILE") == os.devnull
+    assert {name for name in variables if "LINKS" in name or "EXTRA" in name or "PRE" in name} == set()
 
 
 def test_what_pip_compile_left_out_is_read_from_the_end_of_its_file() -> None:
@@ -595,8 +596,8 @@ def test_the_repository_still_keeps_its_parts_where_they_are_replaced() -> None:
     source = inspect.getsource(PyPIRepository)
     parts = ("self._command", "self._options", "self._session", "self._finder")
     assert [part for part in parts if f"{part} = " not in source and f"{part}: " not in source] == []
-    found = inspect.getsource(PackageFinder.__init__)
-    assert [part for part in ("self._all_candidates", "self._best_candidates") if f"{part}: " not in found] == []
+    source = inspect.getsource(PackageFinder.__init__)
+    assert [part for part in ("self._all_candidates", "self._best_candidates") if f"{part}: " not in source] == []
     assert "self.command.make_resolver(" in inspect.getsource(BacktrackingResolver)
 
 
