@@ -71,7 +71,7 @@ def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
     project.require("alpha")
     with pytest.raises(DownloadError) as caught:
         project.make()
-    assert caught.match(f"no usable page for alpha: {index.address}alpha/\\n(.|\\n)*{complaint}")
+    assert caught.match(f"unusable page for alpha: {index.address}alpha/\\n(.|\\n)*{complaint}")
     assert "No matching distribution" not in str(caught.value)
     assert index.requests.count("/simple/alpha/") == times
 

@@ -92,7 +92,7 @@ def test_a_name_that_moved_on_is_said_and_taken_only_with_an_upgrade(repository:
     outcome = ask(repository.address, "main", pin)
     assert outcome.pins == {"dynamo": pin}
     assert outcome.said == (
-        f"{repository.address}: main is now {newer}; take it with: invoke lock --only archives --upgrade-all",
+        f"{repository.address}: main is now {newer}; upgrade with: invoke lock --only archives --upgrade-all",
     )
     assert ask(repository.address, "main", pin, upgrade_all=True).pins["dynamo"].commit == newer
     other = PinnedSource(ref="v1", commit=pin.commit)
@@ -106,9 +106,9 @@ def test_a_name_that_did_not_move_says_nothing(repository: Repository) -> None:
 
 def test_no_such_name_and_no_such_repository_are_errors(repository: Repository, tmp_path: Path) -> None:
     repository.commit("one")
-    with pytest.raises(LockError, match=r"^sources\.dynamo: file://.*/repository has no tag or branch v9\."):
+    with pytest.raises(LockError, match=r"^sources\.dynamo: file://.*/repository does not have a tag or branch v9\."):
         ask(repository.address, "v9")
-    with pytest.raises(LockError, match=r"^sources\.dynamo: there is no repository file://.*/nothing\."):
+    with pytest.raises(LockError, match=r"^sources\.dynamo: the repository file://.*/nothing does not exist\."):
         ask((tmp_path / "nothing").as_uri(), "v1")
 
 

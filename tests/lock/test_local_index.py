@@ -61,7 +61,7 @@ def test_a_requirement_that_only_a_young_release_meets_says_so(index: Index, pro
     index.add("alpha", "1.0")
     index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
     project.require("alpha>=2")
-    with pytest.raises(LockError, match=r"came before 2026-11-13T00:00:00\+00:00: alpha==2\.0\.(.|\n)*exempt"):
+    with pytest.raises(LockError, match=r"an upload before 2026-11-13T00:00:00\+00:00: alpha==2\.0\.(.|\n)*exempt"):
         project.make()
 
 

@@ -231,7 +231,7 @@ def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(client: Cli
     newer = registry.push_index("moved", "1", "two")
     outcome = ask(client, image, pin)
     assert outcome.pins["cuda", "runtime"] == pin
-    assert outcome.said == (f"{image}: the tag is now {newer}; take it with: invoke lock --only images --upgrade-all",)
+    assert outcome.said == (f"{image}: the tag is now {newer}; upgrade with: invoke lock --only images --upgrade-all",)
     upgraded = ask(client, image, pin, upgrade_all=True)
     assert upgraded.pins["cuda", "runtime"].index == newer
     assert upgraded.said == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
@@ -255,7 +255,7 @@ def test_a_pinned_digest_that_the_registry_deleted_is_an_error_until_an_upgrade(
     with pytest.raises(LockError) as caught:
         ask(client, image, pin)
     assert str(caught.value).startswith(
-        f"roots.cuda.runtime: the registry says that there is no {registry.address}/gone@{pin.index}.\n"
+        f"roots.cuda.runtime: the registry does not have {registry.address}/gone@{pin.index}.\n"
     )
     assert ask(client, image, pin, upgrade_all=True).pins["cuda", "runtime"].index == newer
 
@@ -266,14 +266,14 @@ def test_no_such_tag_or_repository_is_an_error_that_names_the_row(
 ) -> None:
     registry.push_index("first", "1", "one")
     image = f"{registry.address}/{name}"
-    with pytest.raises(LockError, match=f"^roots.cuda.runtime: the registry says that there is no {image}"):
+    with pytest.raises(LockError, match=f"^roots.cuda.runtime: the registry does not have {image}"):
         ask(client, image)
 
 
 def test_an_image_without_a_platform_that_is_needed_is_an_error(client: Client, registry: Registry) -> None:
     image = f"{registry.address}/half:1"
     registry.push_index("half", "1", "one", (Platform.AMD64,))
-    with pytest.raises(LockError, match="is not for linux/arm64: it has linux/amd64"):
+    with pytest.raises(LockError, match="is not available for linux/arm64: it has linux/amd64"):
         ask(client, image)
 
 

@@ -60,8 +60,8 @@ def test_locks_are_judged_together_and_reported_in_their_order(
     capfd.readouterr()
     python_verify.verify_locks([*more, lock], project.catalogue.folder)
     assert capfd.readouterr().err.splitlines() == [
-        *(f"Judged constraints/other-{number}.txt" for number in range(6)),
-        "Judged constraints/tools.txt",
+        *(f"Verified constraints/other-{number}.txt" for number in range(6)),
+        "Verified constraints/tools.txt",
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_rea
     capfd.readouterr()
     python_verify.verify_locks([lock], project.catalogue.folder)
     assert capfd.readouterr().err.splitlines() == [
-        "Judged constraints/tools.txt",
+        "Verified constraints/tools.txt",
         "constraints/tools.txt: yanked: alpha==1.0: loses data",
         "constraints/tools.txt: yanked: beta==1.0: no reason given",
     ]
@@ -88,9 +88,9 @@ def test_a_hash_that_the_index_does_not_have_ends_the_judging_with_the_locks_own
     (right,) = (package.hashes[0] for package in packages if package.name == "beta")
     bad.write_text(bad.read_text(encoding="utf-8").replace(right, FOREIGN), encoding="utf-8")
     capfd.readouterr()
-    with pytest.raises(CheckFailedError, match=f"{more[1].path}: the index does not know the hashes of beta==1.0"):
+    with pytest.raises(CheckFailedError, match=f"{more[1].path}: the index does not state the hashes of beta==1.0"):
         python_verify.verify_locks(more, project.catalogue.folder)
-    assert capfd.readouterr().err.splitlines() == [f"Judged {more[0].path}"]
+    assert capfd.readouterr().err.splitlines() == [f"Verified {more[0].path}"]
 
 
 def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, project: Project) -> None:
@@ -132,7 +132,7 @@ def test_a_package_with_an_index_of_its_own_is_judged_there_and_at_its_mirror(
     capfd.readouterr()
     other.requests.clear()
     python_verify.verify_locks([own], backends.folder)
-    assert capfd.readouterr().err.splitlines() == ["Judged constraints/trtllm-debian-amd64.txt"]
+    assert capfd.readouterr().err.splitlines() == ["Verified constraints/trtllm-debian-amd64.txt"]
     assert any("tensorrt-llm" in path for path in other.requests)
 
 
@@ -144,5 +144,5 @@ def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
     text = file.read_text(encoding="utf-8")
     (right,) = (package.hashes[0] for package in requirements.read(text) if package.name == "tensorrt-llm")
     file.write_text(text.replace(right, f"sha256:{foreign}"), encoding="utf-8")
-    with pytest.raises(CheckFailedError, match=r"the index does not know the hashes of tensorrt-llm==1\.3\.0"):
+    with pytest.raises(CheckFailedError, match=r"the index does not state the hashes of tensorrt-llm==1\.3\.0"):
         python_verify.verify_locks([own], backends.folder)
