@@ -1,9 +1,9 @@
 """Duration of Python locks compared with plain pip-compile: `nox -s "bench(lock)"`; `-- --quick` measures a part.
 
 One lock of some 247 packages, for this machine's own platform, is compiled from scratch by us, by plain pip-compile
-without hashes and, once, with them. All use the same interpreter, index, settings, day of cooldown and HTTP cache. The cache is
-what is warm: an uncounted round fills it, as far as the index lets its answers be kept (some let nothing be kept: then
-all ask for everything again). The two locks with hashes must also be the same, byte for byte.
+without hashes and, once, with them. All use the same interpreter, index, settings, cooldown and HTTP cache. A round
+that does not count fills the cache, as far as the index allows: some indexes forbid caching, then all query everything
+again. The two locks with hashes must be equal, byte for byte.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def others(lock: LockFile, project: Project, count: int) -> list[LockFile]:
     return copies
 
 
-def test_locks_are_judged_together_and_reported_in_their_order(
+def test_locks_are_verified_together_and_reported_in_their_order(
     lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more = others(lock, project, 6)
@@ -79,7 +79,7 @@ def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_rea
     ]
 
 
-def test_a_hash_that_the_index_does_not_have_ends_the_judging_with_the_locks_own_message(
+def test_a_hash_that_the_index_does_not_have_ends_the_verification_with_the_locks_own_message(
     lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more = others(lock, project, 12)
@@ -126,7 +126,7 @@ def own(index: Index, other: Index, backends: Backends, mirrored: str) -> LockFi
     return next(lock for lock in locks if lock.path == "constraints/trtllm-debian-amd64.txt")
 
 
-def test_a_package_with_an_index_of_its_own_is_judged_there_and_at_its_mirror(
+def test_a_package_with_an_index_of_its_own_is_verified_there_and_at_its_mirror(
     own: LockFile, other: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()

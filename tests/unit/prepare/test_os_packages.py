@@ -24,7 +24,7 @@ from dynamo_containers.facts.pins import PINS_FILE, Pins, load_pins, render
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
-from dynamo_containers.lock.os import debian as os_debian
+from dynamo_containers.lock.os import debian
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan import bake
 from dynamo_containers.plan import target as plan_target
@@ -153,7 +153,7 @@ def test_a_set_does_not_change_what_its_root_image_is_locked_from(catalogue: Cat
 
 @pytest.mark.usefixtures("mirror")
 def test_the_lock_of_a_set_is_what_the_root_image_lacks(stacked: Catalogue, compiler: OsLock) -> None:
-    moved = os_debian.update_locks(stacked.folder, selection.os_locks(stacked))
+    moved = debian.update_locks(stacked.folder, selection.os_locks(stacked))
     assert os_lock.read(compiler.root_lock, stacked.folder) == (LIBC,)
     assert os_lock.read(compiler, stacked.folder) == (GPP,)
     assert [each.lock for each in moved if each.name == "g++"] == [
@@ -167,7 +167,7 @@ def test_a_set_that_would_move_a_package_of_its_root_image_is_refused_before_any
 ) -> None:
     offer(server, fake_apt, root=LIBC, above=(NEW_LIBC, GPP))
     with pytest.raises(LockError) as caught:
-        os_debian.update_locks(stacked.folder, selection.os_locks(stacked))
+        debian.update_locks(stacked.folder, selection.os_locks(stacked))
     assert str(caught.value) == (
         "constraints/os-debian-compiler-amd64.txt would move packages of its root image "
         "(constraints/os-debian-runtime-amd64.txt): libc6 2.36-9 -> 2.36-10.\n"

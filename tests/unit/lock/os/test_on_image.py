@@ -18,9 +18,7 @@ from dynamo_containers.facts.pins import PINS_FILE, load_pins
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
-from dynamo_containers.lock.os import image_status
-from dynamo_containers.lock.os import on_image as os_on_image
-from dynamo_containers.lock.os import rpm as os_rpm
+from dynamo_containers.lock.os import image_status, on_image, rpm
 from dynamo_containers.lock.os.image_status import ImageQuery, InstalledPackages
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt, deb_origins
@@ -62,7 +60,7 @@ def readable(own: Catalogue, monkeypatch: pytest.MonkeyPatch, here: None) -> Pat
     status, keyring = own.folder / "installed/status", own.folder / "installed/keyring.gpg"
     status.touch()
     monkeypatch.setattr(image_status, "read", lambda *_: InstalledPackages(status=status, keyring=keyring))
-    monkeypatch.setattr(os_rpm, "resolve", lambda _, locks, __: {lock.file: () for lock in locks})
+    monkeypatch.setattr(rpm, "resolve", lambda _, locks, __: {lock.file: () for lock in locks})
     return status
 
 
@@ -117,7 +115,7 @@ def test_the_image_and_its_packages_decide_the_lock(own: Catalogue) -> None:
 def test_the_archive_is_read_as_the_platform_has_it_signed_by_the_keys_in_the_image(
     own: Catalogue, readable: Path, platform: Platform
 ) -> None:
-    private = os_on_image.configured_apt(own.folder, lock_of(own, platform=platform), image_status.read(*[None] * 3))  # type: ignore[arg-type]
+    private = on_image.configured_apt(own.folder, lock_of(own, platform=platform), image_status.read(*[None] * 3))  # type: ignore[arg-type]
     text = next(file.text for file in apt.configuration(private) if file.path.name == "sources.list")
     head = f"deb [arch={platform.arch} signed-by={readable.with_name('keyring.gpg')}] {ARCHIVE[platform]}"
     assert text.splitlines() == [
@@ -133,7 +131,7 @@ def test_the_archive_is_asked_at_a_mirror_that_the_machine_has_for_it(
     table = Mirrors(addresses={"http://archive.ubuntu.com/": "https://mirror.example/"})
     monkeypatch.setattr(mirrors, "here", lambda: table)
     installed = InstalledPackages(status=readable, keyring=readable)
-    private = os_on_image.configured_apt(own.folder, lock_of(own), installed)
+    private = on_image.configured_apt(own.folder, lock_of(own), installed)
     assert private.mirrors == {"ubuntu": "https://mirror.example/ubuntu"}
     (package,) = apt.parse_uris(
         uri("python3").replace("http://archive.ubuntu.com", "https://mirror.example"), private.mirrors
@@ -192,7 +190,7 @@ def test_a_lock_has_what_the_image_lacks_and_a_set_what_the_lock_below_lacks(own
     fake_apt.would_install(uri("python3"))
     fake_apt.would_install_for("libnuma1", uri("python3"), uri("libc6"), uri("g++"))
     locks = [lock_of(own), lock_of(own, "compiler")]
-    moved, missing = os_on_image.update_locks(own.folder, locks, own.pins)
+    moved, missing = on_image.update_locks(own.folder, locks, own.pins)
     assert missing == ()
     assert [(move.name, move.new, move.lock) for move in moved] == [
         ("python3", "3.12.3-0", "os-cuda-runtime-amd64"),
@@ -241,7 +239,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
     fake_apt.would_install(uri("python3"))
     refusing("runtime", UnreachableError("no such host"), monkeypatch)
     locks = (lock_of(own), lock_of(own, "dev"), lock_of(own, "devel"))
-    moved, missing = os_on_image.update_locks(own.folder, locks, own.pins)
+    moved, missing = on_image.update_locks(own.folder, locks, own.pins)
     assert {move.lock for move in moved} == {"os-cuda-devel-amd64"}
     image = "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04, http://archive.ubuntu.com/ubuntu"
     assert [(row.what, row.asked, row.why, row.kept) for row in missing] == [
@@ -253,7 +251,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
 @pytest.mark.usefixtures("readable")
 def test_an_image_that_is_not_pinned_is_said_and_what_to_run(own: Catalogue) -> None:
     pins = replace(own.pins, roots={})
-    _, (row,) = os_on_image.update_locks(own.folder, [lock_of(own)], pins)
+    _, (row,) = on_image.update_locks(own.folder, [lock_of(own)], pins)
     assert row.why.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
 
 
@@ -276,7 +274,7 @@ def test_an_archive_out_of_reach_is_named_with_the_reason_and_nothing_is_written
         "The command ended with exit code 100:\n    E: Failed to fetch http://x  Could not connect\n    E: more",
         monkeypatch,
     )
-    moved, missing = os_on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins)
+    moved, missing = on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins)
     assert moved == ()
     assert {row.kept for row in missing} == {"as it was"}
     assert {row.why for row in missing} == {
@@ -298,7 +296,7 @@ def test_an_archive_that_the_image_does_not_trust_is_no_archive_out_of_reach(
 ) -> None:
     failing(output, monkeypatch)
     with pytest.raises(DownloadError) as caught:
-        os_on_image.update_locks(own.folder, [lock_of(own)], own.pins)
+        on_image.update_locks(own.folder, [lock_of(own)], own.pins)
     assert str(caught.value) == (
         "http://archive.ubuntu.com/ubuntu is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 "
         f"(/usr/share/keyrings/ubuntu-archive-keyring.gpg):\n{output}"

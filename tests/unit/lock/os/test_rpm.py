@@ -18,9 +18,7 @@ from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.facts.pins import load_pins
 from dynamo_containers.lock import selection
-from dynamo_containers.lock.os import image_status
-from dynamo_containers.lock.os import on_image as os_on_image
-from dynamo_containers.lock.os import rpm as os_rpm
+from dynamo_containers.lock.os import image_status, on_image, rpm
 from dynamo_containers.lock.os.image_status import ImageQuery
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
@@ -79,7 +77,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> lis
 
     def run_query(_: Path, lock: OsLock, image: str, question: ImageQuery, target: Path) -> None:
         queries.append((lock, image, question))
-        (target / os_rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
+        (target / rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
 
     monkeypatch.setattr(image_status, "run_query", run_query)
     return queries
@@ -137,7 +135,7 @@ def test_a_row_of_repositories_that_nobody_could_ask_is_refused_by_name(
 
 
 def test_dnf_is_told_the_repositories_of_the_platform_the_keys_and_all_sets(own: Catalogue) -> None:
-    assert os_rpm.dnf_query(both(own), str.upper) == {
+    assert rpm.dnf_query(both(own), str.upper) == {
         "keyring": KEYS,
         "repositories": {
             f"8/{name}/aarch64/os": f"{ADDRESS}/8/{name}/aarch64/os".upper()
@@ -157,7 +155,7 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
     monkeypatch.setattr(mirrors, "here", lambda: table)
     ((_, _, question),) = (
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
-        os_on_image.update_locks(own.folder, [lock_of(own)], own.pins),
+        on_image.update_locks(own.folder, [lock_of(own)], own.pins),
     )[0]
     dnf_query = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
     assert question.contexts == {"wish": str(own.folder / ".build/os-resolved/cuda-builder-arm64")}
@@ -169,7 +167,7 @@ def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_th
     own: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     queries = answering(monkeypatch, {"sets": {lock.file: [] for lock in both(own)}})
-    os_rpm.resolve(own.folder, both(own), own.pins)
+    rpm.resolve(own.folder, both(own), own.pins)
     ((lock, image, question),) = queries  # once for all sets
     digest = own.pins.roots["cuda", "builder"].platforms[Platform.ARM64]
     assert image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
@@ -220,7 +218,7 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
 ) -> None:
     lock = lock_of(own)
     answering(monkeypatch, {"sets": {lock.file: [CLANG]}})
-    moved, missing = os_on_image.update_locks(own.folder, [lock], own.pins)
+    moved, missing = on_image.update_locks(own.folder, [lock], own.pins)
     assert (missing, [(move.name, move.new, move.lock) for move in moved]) == (
         (),
         [("clang-devel", "20.1.8-1.module_el8.10.0", "os-cuda-rust-arm64")],
@@ -231,7 +229,7 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
     )
     os_conflicts.check_image(lock, own.folder, load_pins(own.folder))
     before = (own.folder / lock.file).read_bytes()
-    assert os_on_image.update_locks(own.folder, [lock], own.pins) == ((), ())
+    assert on_image.update_locks(own.folder, [lock], own.pins) == ((), ())
     assert (own.folder / lock.file).read_bytes() == before
 
 
@@ -271,12 +269,12 @@ def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  
 ) -> None:
     answering(monkeypatch, {"fault": fault, "why": reason})
     if error is None:
-        moved, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
+        moved, missing = on_image.update_locks(own.folder, both(own), own.pins)
         assert moved == ()
         assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", message, "not locked")}
     else:
         with pytest.raises(error) as caught:
-            os_on_image.update_locks(own.folder, both(own), own.pins)
+            on_image.update_locks(own.folder, both(own), own.pins)
         assert str(caught.value) == message
     assert not [lock.file for lock in both(own) if (own.folder / lock.file).exists()]
 
@@ -289,7 +287,7 @@ def test_without_a_registry_every_set_is_named_with_what_it_takes(
         raise UnreachableError(message)
 
     monkeypatch.setattr(image_status, "run_query", run_query)
-    _, missing = os_on_image.update_locks(own.folder, both(own), own.pins)
+    _, missing = on_image.update_locks(own.folder, both(own), own.pins)
     assert [(row.what, row.asked, row.why) for row in missing] == [
         (lock.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for lock in both(own)
     ]

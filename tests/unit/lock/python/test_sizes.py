@@ -13,7 +13,7 @@ from dynamo_containers.facts.locks import download_sizes, python_lock
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE, Sizes, Total, load, missing, read, render, total
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
-from dynamo_containers.lock.python import sizes as python_sizes_
+from dynamo_containers.lock.python import sizes as sizes_update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +173,7 @@ def test_sizes_of_other_locks_stay_and_those_of_locks_that_are_gone_vanish() -> 
         stated={"mine": {"a==1": 1}, "other": {"a==1": 2}, "gone": {"a==1": 3}},
         unstated={"mine": ("b==1",), "other": ("c==1",), "gone": ("d==1",)},
     )
-    assert python_sizes_.merge(old, {"mine": {"a==2": 4, "e==1": None}}, ["mine", "other"]) == Sizes(
+    assert sizes_update.merge(old, {"mine": {"a==2": 4, "e==1": None}}, ["mine", "other"]) == Sizes(
         stated={"mine": {"a==2": 4}, "other": {"a==1": 2}}, unstated={"mine": ("e==1",), "other": ("c==1",)}
     )
 
@@ -182,8 +182,8 @@ def test_nothing_is_asked_or_written_when_the_sizes_are_those_of_the_locks(own_c
     catalogue = load_catalogue(own_checkout)
     file = own_checkout / SIZES_FILE
     before = file.read_bytes(), file.stat().st_mtime_ns
-    update = python_sizes_.update_sizes(catalogue, python_lock.locks(catalogue), {})
-    assert update == python_sizes_.SizesUpdate()
+    update = sizes_update.update_sizes(catalogue, python_lock.locks(catalogue), {})
+    assert update == sizes_update.SizesUpdate()
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
     assert not (own_checkout / ".build/lock").exists()
 

@@ -408,7 +408,7 @@ def test_a_lock_that_cannot_be_made_stays_as_it_was_and_says_what_to_edit(tmp_pa
     assert (tmp_path / BASE.path).read_text(encoding="utf-8") == "as it was"
 
 
-def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(tmp_path: Path) -> None:
+def test_uv_verifies_a_lock_for_its_target_together_with_the_locks_below_that_are_complete(tmp_path: Path) -> None:
     (command,) = python_verify.verify_commands(FRONTEND, tmp_path, tmp_path)
     line = " ".join(command.argv)
     assert "--python-platform aarch64-manylinux_2_36 --python-version 3.11 --require-hashes" in line
@@ -416,7 +416,7 @@ def test_uv_judges_for_the_target_together_with_the_locks_below_that_are_whole(t
     assert BASE.path not in line  # its wheels have dependencies that are in no lock of this environment
 
 
-def test_uv_judges_what_images_share_alone_and_each_image_with_it(tmp_path: Path) -> None:
+def test_uv_verifies_a_shared_lock_alone_and_each_image_with_it(tmp_path: Path) -> None:
     locks = {lock.path: lock for lock in python_lock.locks(catalogue(*backends(*Platform)))}
     (alone,) = python_verify.verify_commands(locks["constraints/common-debian-arm64.txt"], tmp_path, tmp_path)
     assert "--no-deps" in alone.argv  # what depends on what differs is in the locks of the images
@@ -432,7 +432,7 @@ def test_uv_takes_an_archive_only_of_what_is_compiled_for_the_target(tmp_path: P
     assert "--only-binary :all: --no-binary xatlas" in " ".join(command.argv)
 
 
-def test_uv_judges_the_tools_for_both_platforms(tmp_path: Path) -> None:
+def test_uv_verifies_the_tools_for_both_platforms(tmp_path: Path) -> None:
     tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, lower=())
     commands = python_verify.verify_commands(tools, tmp_path, tmp_path)
     platforms = [command.argv[command.argv.index("--python-platform") + 1] for command in commands]
