@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamo_containers.builds.run import Wish
-    from dynamo_containers.inspect.report.recorder import Note
+    from dynamo_containers.inspect.report.recorder import Recorder
     from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.plan.distributed import Part, Work
     from dynamo_containers.platforms import Platform
@@ -62,7 +62,9 @@ class Ways:
         """Return what the engine in use builds."""
         return self.builders.get("", ())
 
-    def perform(self, facts: Facts, environment: Mapping[str, str], noting: Note, *, dry_run: bool) -> Document | None:
+    def perform(
+        self, facts: Facts, environment: Mapping[str, str], noting: Recorder, *, dry_run: bool
+    ) -> Document | None:
         """Build; see `perform`."""
         wider = Wider(request=self.request, facts=facts, environment=environment, registry=self.registry)
         return perform(wider, self.caches, self.builders, noting, dry_run=dry_run)
@@ -84,7 +86,7 @@ def ways(request: Request, wish: Wish, variables: Mapping[str, str]) -> Ways | N
 
 
 def perform(
-    wider: Wider, wished: Caches, named: Mapping[str, tuple[Platform, ...]], noting: Note, *, dry_run: bool
+    wider: Wider, wished: Caches, named: Mapping[str, tuple[Platform, ...]], noting: Recorder, *, dry_run: bool
 ) -> Document | None:
     """Build; return the bake document of what is in the engine's own store, None where nothing is.
 
@@ -108,10 +110,12 @@ def perform(
             process.write(record)
     if wider.registry:
         _merge(wider, works, dry_run=dry_run)
+        if not dry_run:
+            noting.pushed(wider.request, wider.facts.version, wider.registry)
     return None if wider.registry or shares[0].builder else _noted(works[0])
 
 
-def _planned(wider: Wider, every: list[Wide], noting: Note) -> list[Work]:
+def _planned(wider: Wider, every: list[Wide], noting: Recorder) -> list[Work]:
     """Return what each machine does, with its documents written and the machines noted."""
     works = [_work(wider, wide) for wide in every]
     for document in (each for work in works for each in work.documents):
@@ -196,7 +200,7 @@ def _copy_sources(work: Work, *, dry_run: bool) -> None:
     process.execute(Plan(commands=(work.copying.command,)), dry_run=dry_run)
 
 
-def _built(wider: Wider, every: list[Wide], works: list[Work], noting: Note, *, dry_run: bool) -> list[Work]:
+def _built(wider: Wider, every: list[Wide], works: list[Work], noting: Recorder, *, dry_run: bool) -> list[Work]:
     """Let every machine build; return the works that were done: other ones where a cache was at fault."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     try:

@@ -54,7 +54,7 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
         environment = engine.environment(requests[0].catalogue.folder)
         found = [inputs.found(request, each) for request, each in zip(requests, known, strict=True)]
     except FatalError:
-        with recorder.noted(*requests, dry_run=dry_run):
+        with recorder.recording(*requests, dry_run=dry_run):
             raise
     stated = [(request, each.facts) for request, each in zip(requests, known, strict=True)]
     # What has to be made or fetched first may come out otherwise than it did.

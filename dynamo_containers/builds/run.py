@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.builds.distributed import Ways
     from dynamo_containers.builds.preflight import Seen
-    from dynamo_containers.inspect.report.recorder import Note
+    from dynamo_containers.inspect.report.recorder import Recorder
     from dynamo_containers.plan.all_stages import Part
     from dynamo_containers.plan.bake import Request
     from dynamo_containers.prepare.inputs import Known
@@ -68,14 +68,14 @@ def perform(requests: Sequence[Request], wish: Wish, *, dry_run: bool) -> None:
         for request in requests:
             perform((request,), wish, dry_run=dry_run)
         return
-    with recorder.noted(*requests, words=wish.words, dry_run=dry_run, began=began) as noting:
+    with recorder.recording(*requests, options=wish.words, dry_run=dry_run, started=began) as noting:
         if seen and seen.is_up_to_date and not dry_run:
             _leave(seen, noting)
         else:
             _perform(requests, wish, noting, seen, dry_run=dry_run)
 
 
-def _perform(requests: Sequence[Request], wish: Wish, noting: Note, seen: Seen | None, *, dry_run: bool) -> None:
+def _perform(requests: Sequence[Request], wish: Wish, noting: Recorder, seen: Seen | None, *, dry_run: bool) -> None:
     first = requests[0]
     folder = first.catalogue.folder
     environment = seen.environment if seen else engine.environment(folder)
@@ -99,7 +99,7 @@ def _perform(requests: Sequence[Request], wish: Wish, noting: Note, seen: Seen |
         _check_sizes(parts, environment, document, made)
 
 
-def _leave(seen: Seen, noting: Note) -> None:
+def _leave(seen: Seen, noting: Recorder) -> None:
     """Say that images are up to date; their sizes may still be over a budget that changed.
 
     Raises:
@@ -170,7 +170,7 @@ def build_prepared(part: Part, environment: Mapping[str, str], *, dry_run: bool)
         FatalError: any of the foreseen failures.
     """
     request, facts = part
-    with recorder.noted(request, dry_run=dry_run) as noting:
+    with recorder.recording(request, dry_run=dry_run) as noting:
         with _at_work((request,), dry_run=dry_run):
             _ordinary((part,), environment, noting, dry_run=dry_run)
         if not dry_run:
@@ -201,7 +201,7 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def _ordinary(parts: Sequence[Part], environment: Mapping[str, str], noting: Note, *, dry_run: bool) -> Document:
+def _ordinary(parts: Sequence[Part], environment: Mapping[str, str], noting: Recorder, *, dry_run: bool) -> Document:
     """Build stages as one bake graph on the engine in use; return the bake document.
 
     Raises:

@@ -87,11 +87,11 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
             rf"^error: {NAME} is over its budget:\n"
             r"  compressed-mb +\d+ over +1\n"
             r"By layer, compressed: none grew\.\n"
-            r"What grew by package and file, unpacked \(against the last accepted sizes\):\n"
-            r" +-500\.0 MB  python jax \(gone\)\n"
+            r"Growth by package and file, uncompressed \(compared with the accepted sizes\):\n"
+            r" +-500\.0 MB  python jax \(removed\)\n"
             r" +\+\d+\.\d MB  python numpy \(1\.0 -> \d+\.\d MB\)\n"
-            r"Find out why; if it must be so, raise images\.NAME\.budget in containers/images\.toml\. "
-            r"The images are kept\.\n",
+            r"Find the reason, or raise images\.NAME\.budget in containers/images\.toml\. "
+            r"The images were kept\.\n",
             over.stderr,
             re.MULTILINE,
         ), over.stderr[-4000:]
@@ -105,8 +105,8 @@ def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(cop
     request = build_request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=[NATIVE.value])
     facts, frontend = inputs.stated(request), catalogue.images["frontend"]
     lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(ROOT)
-    known = size_measure.beside(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
-    assert known.said == "its image in the engine"
+    known = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
+    assert known.source == "its image in the engine"
     assert len(known.layers) == 12
-    drifted = size_measure.beside(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), environment)
-    assert (drifted.layers, drifted.said) == (frozenset(), NOWHERE)
+    drifted = size_measure.other_backend(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), environment)
+    assert (drifted.layers, drifted.source) == (frozenset(), NOWHERE)

@@ -31,7 +31,7 @@ from tests.stand_in.servers import registry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.inspect.report.record import Report
+    from dynamo_containers.inspect.report.record import BuildReport
 
 pytestmark = pytest.mark.engine
 
@@ -92,7 +92,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(one=one, node=node, registry=running.address)
 
 
-def last_report(site: Site) -> Report:
+def last_report(site: Site) -> BuildReport:
     found = record.read((site.one.folder / store.LAST).read_text(encoding="utf-8"))
     assert found is not None
     return found
@@ -129,12 +129,12 @@ def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Sit
 def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
     """Of the build before."""
     report = last_report(site)
-    assert [(each.name, each.platforms, each.unknown) for each in report.machines] == [
+    assert [(node.name, node.platforms, node.unknown_reason) for node in report.nodes] == [
         ("the engine of this machine", (NATIVE.value,), ""),
         (f"the builder {NODE}", (FOREIGN.value,), ""),
     ]
     for machine, platform in (("the engine of this machine", NATIVE), (f"the builder {NODE}", FOREIGN)):
-        steps = {step.name: step for step in report.steps or () if step.machine == machine}
+        steps = {target.name: target for target in report.targets or () if target.node == machine}
         assert set(steps) == set(report.graph)
         assert {step.platform for step in steps.values()} == {platform.value}
         assert {step.state for step in steps.values()} <= {DONE, CACHED}
@@ -182,7 +182,7 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     report = last_report(site)
     assert report.failure is not None
     assert f"The builder {NODE} does not answer any more" in report.failure.message
-    known = {machine.name: machine.unknown for machine in report.machines}
+    known = {node.name: node.unknown_reason for node in report.nodes}
     assert known["the engine of this machine"] == ""
     assert known[f"the builder {NODE}"] != ""
-    assert {step.machine for step in report.steps or ()} == {"the engine of this machine"}
+    assert {target.node for target in report.targets or ()} == {"the engine of this machine"}

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = Path("usr/lib/chromium/chromium")
-"""Where Debian's package has it; the script /usr/bin/chromium looks for it at that place of the host alone."""
+"""Its path in Debian's package; the script /usr/bin/chromium only works on the host itself."""
 SECONDS = 60
 AS_3_AND_4 = (
-    "import os, sys; one, other = map(os.dup, map(int, sys.argv[1:3]));"
-    "os.dup2(one, 3); os.dup2(other, 4); os.set_inheritable(3, True); os.set_inheritable(4, True);"
+    "import os, sys; first, second = map(os.dup, map(int, sys.argv[1:3]));"
+    "os.dup2(first, 3); os.dup2(second, 4); os.set_inheritable(3, True); os.set_inheritable(4, True);"
     "os.execvp(sys.argv[3], sys.argv[3:])"
 )
-"""It reads calls from descriptor 3 and answers on 4; a shell names none above 9."""
+"""Chromium reads calls from descriptor 3 and answers on 4; a shell has no descriptors above 9."""
 SILENT = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
@@ -38,21 +38,25 @@ def program() -> tuple[str, dict[str, str]]:
     """Return Debian's Chromium, unpacked where the host has none, and the variables under which it runs."""
     if which("chromium"):
         return "chromium", dict(os.environ)
-    found = {**os.environ, **host_tools.environment(ROOT, ("chromium",))}
-    root = next(Path(each).parents[1] for each in found["PATH"].split(os.pathsep) if (Path(each) / "chromium").exists())
-    # libpulse looks for a part of it at that place of the host alone, as its RUNPATH says.
+    environment = {**os.environ, **host_tools.environment(ROOT, ("chromium",))}
+    root = next(
+        Path(folder).parents[1]
+        for folder in environment["PATH"].split(os.pathsep)
+        if (Path(folder) / "chromium").exists()
+    )
+    # The RUNPATH of libpulse only names a folder of the host.
     private = [str(folder) for folder in root.glob("usr/lib/*/pulseaudio")]
-    found["LD_LIBRARY_PATH"] = os.pathsep.join([found["LD_LIBRARY_PATH"], *private])
-    return str(root / PROGRAM), found
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join([environment["LD_LIBRARY_PATH"], *private])
+    return str(root / PROGRAM), environment
 
 
 class Page:
-    """A page that is open, and what it asked for and complained of."""
+    """An open page with its requests and errors."""
 
     def __init__(self, to: int, answers: int) -> None:
         self._to, self._answers = to, os.fdopen(answers, "rb", closefd=False)
         self._number, self._session = 0, ""
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.complaints: list[str] = []
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
@@ -73,15 +77,15 @@ class Page:
         while (byte := self._answers.read(1)) != b"\0":
             assert byte, "the browser has gone"
             text += byte
-        said: dict[str, Any] = json.loads(text)
-        if said.get("method") == "Network.requestWillBeSent":
-            self.asked.append(said["params"]["request"]["url"])
-        if said.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
-            self.complaints.append(json.dumps(said["params"]))
-        return said
+        message: dict[str, Any] = json.loads(text)
+        if message.get("method") == "Network.requestWillBeSent":
+            self.requests.append(message["params"]["request"]["url"])
+        if message.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
+            self.complaints.append(json.dumps(message["params"]))
+        return message
 
     def wait(self, event: str) -> None:
-        """Read what the browser says until it says this."""
+        """Read messages of the browser until an event."""
         while self._next().get("method") != event:
             pass
 
@@ -97,27 +101,27 @@ class Page:
         self.wait("Page.loadEventFired")
 
     def look(self, width: int, height: int, scheme: str) -> None:
-        """Be a screen of this size that prefers `light` or `dark`."""
+        """Emulate a screen of a size that prefers `light` or `dark`."""
         mobile = width < 600
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def value(self, expression: str) -> object:
-        """Return what an expression is on the page."""
-        found: object = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-        return found
+        """Return the value of an expression on the page."""
+        result: object = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        return result
 
     def screenshot(self, file: Path) -> bytes:
         """Write the whole page as a picture."""
-        said = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        picture = base64.b64decode(said["data"])
+        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        picture = base64.b64decode(answer["data"])
         file.write_bytes(picture)
         return picture
 
 
 @contextmanager
 def opened(address: str) -> Iterator[Page]:
-    """Open an address in a Chromium whose network namespace has nothing, not even loopback."""
+    """Open an address in a Chromium whose network namespace is empty, without loopback."""
     name, environment = program()
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
     with TemporaryDirectory() as profile:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamo_containers.inspect.report.record import Report
+    from dynamo_containers.inspect.report.record import BuildReport
 
 pytestmark = pytest.mark.engine
 
@@ -28,8 +28,8 @@ REPOSITORY = "report-base"
 PICTURES = ROOT / ".build/report-test"
 MINUTES = 15
 FETCHED = ("base-nixl", "base-runtime", "base-rest")
-WORDS = "<b>this wheelhouse</b> is bad"
-BROKEN = f'#!/usr/bin/env python3\nimport sys\n\nprint("{WORDS}")\nsys.exit(3)\n'
+TEXT = "<b>this wheelhouse</b> is bad"
+BROKEN = f'#!/usr/bin/env python3\nimport sys\n\nprint("{TEXT}")\nsys.exit(3)\n'
 SCREENS = [(1200, 900), (360, 800)]
 SCHEMES = ["light", "dark"]
 
@@ -38,20 +38,20 @@ SCHEMES = ["light", "dark"]
 class Built:
     """Four builds of a copy of this checkout, the last one bad, and the page of them."""
 
-    good: Report
-    kept: Report
+    good: BuildReport
+    no_op: BuildReport
     """The second build, which found the image up to date."""
-    again: Report
-    """The third build, which left every step to the engine, and that found everything done."""
-    bad: Report
+    cached: BuildReport
+    """The third build, whose targets the engine had in its cache."""
+    bad: BuildReport
     page: Path
 
 
-def invoke(copy: Path, *words: str) -> process.CompletedCommand:
-    return process.query(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *arguments: str) -> process.CompletedCommand:
+    return process.query(copied.invoke(copy, *arguments), seconds=60 * MINUTES)
 
 
-def last(copy: Path) -> Report:
+def last(copy: Path) -> BuildReport:
     report = record.read((copy / store.LAST).read_text(encoding="utf-8"))
     assert report is not None
     return report
@@ -68,7 +68,7 @@ def built() -> Iterator[Built]:
     assert first.returncode == 0, first.stderr[-4000:]
     good = last(copy)
     assert invoke(copy, "build.base").returncode == 0
-    kept = last(copy)
+    no_op = last(copy)
     shutil.rmtree(copy / up_to_date.FOLDER)
     assert invoke(copy, "build.base").returncode == 0
     (copy / "containers/fetched/check-wheels").write_text(BROKEN, encoding="utf-8")
@@ -78,9 +78,9 @@ def built() -> Iterator[Built]:
     shown = invoke(copy, "report")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == f"{copy / store.PAGE}\n"
-    known = {report.name: report for report in store.read(copy)}
-    again = next(report for name, report in known.items() if name not in {good.name, kept.name, bad.name})
-    yield Built(good=known[good.name], kept=known[kept.name], again=again, bad=bad, page=copy / store.PAGE)
+    reports = {report.name: report for report in store.read(copy)}
+    cached = next(report for name, report in reports.items() if name not in {good.name, no_op.name, bad.name})
+    yield Built(good=reports[good.name], no_op=reports[no_op.name], cached=cached, bad=bad, page=copy / store.PAGE)
     environment = engine.environment(ROOT)
     argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)
     tags = process.capture(process.Command(argv=argv, env=environment)).split()
@@ -95,13 +95,14 @@ def page(built: Built) -> Iterator[browser.Page]:
         yield opened
 
 
-def test_a_build_says_which_steps_it_did_and_what_its_image_weighs(built: Built) -> None:
+def test_a_build_records_its_targets_and_the_size_of_its_image(built: Built) -> None:
     assert built.good.outcome == DONE
-    steps = built.good.steps or ()
-    assert [step.name for step in steps] == ["builder", "tools", *FETCHED, "base"]
-    assert {step.state for step in steps} <= {DONE, CACHED}
-    for step in steps[2:-1]:
-        fetched = [each.name.partition("]")[0] for each in step.instructions if each.name.startswith("[fetched ")]
+    targets = built.good.targets or ()
+    assert [target.name for target in targets] == ["builder", "tools", *FETCHED, "base"]
+    assert {target.state for target in targets} <= {DONE, CACHED}
+    for target in targets[2:-1]:
+        lines = (line.name for line in target.instructions)
+        fetched = [line.partition("]")[0] for line in lines if line.startswith("[fetched ")]
         assert fetched == ["[fetched 1/3", "[fetched 2/3"]
     (image,) = built.good.images
     assert image.size is not None
@@ -109,39 +110,39 @@ def test_a_build_says_which_steps_it_did_and_what_its_image_weighs(built: Built)
     assert image.tag.startswith(f"{REPOSITORY}:")
 
 
-def test_a_build_of_an_image_that_is_up_to_date_asks_for_no_step_and_says_what_the_image_is(built: Built) -> None:
-    assert (built.kept.outcome, built.kept.records) == (DONE, {})
-    assert [step.name for step in built.kept.steps or ()] == [step.name for step in built.good.steps or ()]
-    assert {step.state for step in built.kept.steps or ()} == {CACHED}
-    assert built.kept.images == built.good.images
+def test_a_build_of_an_image_that_is_up_to_date_runs_no_target_and_records_the_image(built: Built) -> None:
+    assert (built.no_op.outcome, built.no_op.records) == (DONE, {})
+    assert [target.name for target in built.no_op.targets or ()] == [target.name for target in built.good.targets or ()]
+    assert {target.state for target in built.no_op.targets or ()} == {CACHED}
+    assert built.no_op.images == built.good.images
 
 
-def test_a_build_that_changes_nothing_is_all_cached_and_is_not_asked_while_it_runs(built: Built) -> None:
-    assert built.again.seconds < len(built.again.records)
-    assert {step.state for step in built.again.steps or ()} == {CACHED}
-    assert built.again.images == built.good.images
+def test_a_build_without_changes_is_all_cached_and_is_not_queried_while_it_runs(built: Built) -> None:
+    assert built.cached.seconds < len(built.cached.records)
+    assert {target.state for target in built.cached.targets or ()} == {CACHED}
+    assert built.cached.images == built.good.images
 
 
-def test_a_failed_build_says_which_step_failed_and_with_which_words(built: Built) -> None:
+def test_a_failed_build_records_the_failed_target_and_its_error(built: Built) -> None:
     assert built.bad.failure is not None
     assert (built.bad.outcome, built.bad.failure.phase, built.bad.failure.exit_code) == (FAILED, "building", 7)
-    step = built.bad.failed_step
-    assert step is not None
-    assert step.name in FETCHED
-    assert WORDS in step.log
-    (line,) = (each for each in step.instructions if each.state == FAILED)
+    target = built.bad.failed_target
+    assert target is not None
+    assert target.name in FETCHED
+    assert TEXT in target.log
+    (line,) = (line for line in target.instructions if line.state == FAILED)
     assert line.error.endswith("exit code: 3")
-    assert WAITING in {each.state for each in step.instructions}
+    assert WAITING in {line.state for line in target.instructions}
 
 
-def test_the_page_asks_for_nothing_and_complains_of_nothing(built: Built, page: browser.Page) -> None:
-    assert (page.asked, page.complaints) == ([built.page.as_uri()], [])
+def test_the_page_requests_nothing_and_has_no_errors(built: Built, page: browser.Page) -> None:
+    assert (page.requests, page.complaints) == ([built.page.as_uri()], [])
 
 
-def test_the_page_says_what_failed_without_a_click_and_without_a_script(page: browser.Page) -> None:
+def test_the_page_shows_the_failure_without_a_click_and_without_a_script(page: browser.Page) -> None:
     text = str(page.value("document.body.innerText"))
-    assert "It failed while building, in the step base-" in text
-    assert WORDS in text
+    assert "Failed while building, in the target base-" in text
+    assert TEXT in text
     assert page.value("document.scripts.length") == 0
 
 
@@ -162,34 +163,34 @@ def test_the_page_fits_its_screen(page: browser.Page, width: int, height: int, s
 
 
 OVER = """(() => {
-  const shown = [...document.querySelectorAll('.card, .build, .panel, .steps li, .failure, .facts div')]
+  const shown = [...document.querySelectorAll('.card, .build, .panel, .targets li, .failure, .facts div')]
     .filter(e => e.checkVisibility());
   const over = [];
-  for (const one of shown) for (const other of shown) {
-    if (one === other || one.contains(other) || other.contains(one)) continue;
-    const a = one.getBoundingClientRect(), b = other.getBoundingClientRect();
+  for (const first of shown) for (const other of shown) {
+    if (first === other || first.contains(other) || other.contains(first)) continue;
+    const a = first.getBoundingClientRect(), b = other.getBoundingClientRect();
     const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
     const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (x > 1 && y > 1) over.push([one.className, other.className]);
+    if (x > 1 && y > 1) over.push([first.className, other.className]);
   }
   return JSON.stringify(over);
 })()"""
-"""Which parts of the page lie over each other."""
+"""Parts of the page that overlap."""
 CUT = """(() => {
   const right = e => e.getBBox().x + e.getBBox().width;
   const cut = [...document.querySelectorAll('.graph text')].filter(e => right(e) > right(e.parentNode.children[1]));
   return JSON.stringify(cut.map(e => e.textContent));
 })()"""
-"""Which words of the graph do not fit into their boxes."""
+"""Texts of the graph that do not fit into their boxes."""
 
 
 @pytest.mark.parametrize(("width", "height"), SCREENS, ids=["screen", "telephone"])
-def test_nothing_lies_over_another_and_words_fit_into_their_boxes(page: browser.Page, width: int, height: int) -> None:
+def test_no_parts_overlap_and_texts_fit_into_their_boxes(page: browser.Page, width: int, height: int) -> None:
     page.look(width, height, "light")
     assert (page.value(OVER), page.value(CUT)) == ("[]", "[]")
 
 
-def test_what_opens_or_scrolls_is_reached_by_the_keyboard_and_has_a_name(page: browser.Page) -> None:
+def test_the_keyboard_reaches_everything_that_opens_or_scrolls_and_it_has_a_name(page: browser.Page) -> None:
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     roles = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
     assert [role for role, name in roles if role in {"image", "region", "link"} and not name] == []

@@ -1,8 +1,8 @@
-"""Bytes of an image by package and file; run inside the image by its own Python, prints JSON.
+"""Bytes of an image by package and file, printed as JSON by the image's own Python.
 
-Nothing but the standard library is there. What wheels installed stands in their RECORD
-(https://packaging.python.org/en/latest/specifications/recording-installed-packages/), what dpkg installed in the lists
-of /var/lib/dpkg/info. A file that neither names has its own line, or with small ones that of its folder.
+Only the standard library is available. The RECORD of a wheel lists its files
+(https://packaging.python.org/en/latest/specifications/recording-installed-packages/), /var/lib/dpkg/info those of an OS
+package. Other large files have a line each, other small files a line for their folder.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ def contents(root: str, mounted: Collection[str] = ()) -> dict[str, int]:
     """Return `python NAME`, `os NAME` or `file PATH` (from `root`, a folder with a star) -> the bytes of its files.
 
     Args:
-        root: the folder to look at, without a slash at its end: '' is the whole image.
-        mounted: paths that are not the image's own.
+        root: the folder, without a slash at its end; '' is the whole image.
+        mounted: mounted paths, which are not part of the image.
     """
     files = dict(_files(root, mounted))
     owners = _owners(root, files)
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for path, size in files.items():
         owner = owners.get(path) or owners.get(_source(path)) or f"file {_shown(path.removeprefix(root), size)}"
-        found[owner] = found.get(owner, 0) + size
-    return found
+        sizes[owner] = sizes.get(owner, 0) + size
+    return sizes
 
 
 def _files(root: str, mounted: Collection[str]) -> Iterator[tuple[str, int]]:
-    """Yield (path, bytes) of every file of the image; one of several names counts once."""
+    """Yield (path, bytes) of every file of the image; hard links count once."""
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(root or "/"):
         place = folder.rstrip("/")
         folders[:] = [name for name in folders if f"{place}/{name}" not in mounted]
         for path in (f"{place}/{name}" for name in names if f"{place}/{name}" not in mounted):
-            said = os.lstat(path)
-            key = (said.st_dev, said.st_ino)
-            if stat.S_ISREG(said.st_mode) and (said.st_nlink == 1 or key not in seen):
+            status = os.lstat(path)
+            key = (status.st_dev, status.st_ino)
+            if stat.S_ISREG(status.st_mode) and (status.st_nlink == 1 or key not in seen):
                 seen.add(key)
-                yield path, said.st_size
+                yield path, status.st_size
 
 
 def _owners(root: str, files: Collection[str]) -> dict[str, str]:
     owners: dict[str, str] = {}
-    # Of a path that two packages have, the last one's file stays, by name (containers/bin/clashes).
+    # Where two packages have a path, the file of the last one by name stays (containers/bin/clashes).
     for path in sorted(path for path in files if path.endswith(("/RECORD", ".list"))):
         folder, _, name = path.rpartition("/")
         if name == "RECORD" and (match := DIST_INFO.fullmatch(folder.rpartition("/")[2])):
@@ -79,7 +79,7 @@ def _recorded(record: str) -> Iterator[str]:
 
 
 def _listed(root: str, file: str) -> Iterator[str]:
-    """Yield what a package of Debian has, where it really is: /lib is a link to /usr/lib."""
+    """Yield the real paths of the files of a Debian package: /lib is a link to /usr/lib."""
     with open(file, encoding="utf-8") as lines:  # noqa: PTH123
         for line in lines:
             folder, _, name = line.rstrip("\n").rpartition("/")
@@ -92,7 +92,7 @@ def _real(folder: str) -> str:
 
 
 def _source(path: str) -> str:
-    """Return the module that byte code was compiled from: no RECORD has what is compiled after an installation."""
+    """Return the module of compiled byte code: no RECORD lists byte code that is compiled after the installation."""
     match = BYTE_CODE.fullmatch(path)
     return f"{match['folder']}/{match['module']}.py" if match else ""
 
@@ -102,7 +102,7 @@ def _shown(path: str, size: int) -> str:
 
 
 def _mounted() -> frozenset[str]:
-    """Return what the engine mounts into a container (proc_pid_mountinfo(5): the fifth field)."""
+    """Return the paths that the engine mounts into a container (proc_pid_mountinfo(5): the fifth field)."""
     with open("/proc/self/mountinfo", encoding="utf-8") as lines:  # noqa: PTH123
         return frozenset(line.split()[4] for line in lines)
 

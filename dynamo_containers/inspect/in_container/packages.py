@@ -1,8 +1,8 @@
-"""Packages of the image in which this runs, printed as JSON.
+"""Packages of an image, printed as JSON by the image's own Python.
 
 `{"Python": {name: version}, "OS": {...}, "wheelhouse": {...}}`: the distributions of the Python that runs it
 (https://packaging.python.org/en/latest/specifications/recording-installed-packages/), dpkg's own list, and the wheels
-of the base and backend stages. Understood by every Python from 3.8 on: the published image of an engine brings its own.
+of the base and backend stages. It needs Python 3.8 or newer: published engine images have their own Python.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ STATUS = Path("/var/lib/dpkg/status")
 WHEELHOUSE = Path("/opt/dynamo/wheelhouse")
 
 
-def found(status: Path, wheelhouse: Path) -> dict[str, dict[str, str]]:
+def packages(status: Path, wheelhouse: Path) -> dict[str, dict[str, str]]:
     """Return the packages by kind."""
-    named = ((each.metadata["Name"], each.version) for each in importlib.metadata.distributions())
+    distributions = ((row.metadata["Name"], row.version) for row in importlib.metadata.distributions())
     wheels = (file.name.split("-")[:2] for file in wheelhouse.glob("**/*.whl"))
     return {
-        "Python": {_normal(name): version for name, version in named if name},
+        "Python": {_normal(name): version for name, version in distributions if name},
         "OS": _installed(status.read_text(encoding="utf-8")) if status.is_file() else {},
         "wheelhouse": {_normal(name): version for name, version in wheels},
     }
@@ -32,9 +32,10 @@ def _normal(name: str) -> str:
 
 
 def _installed(text: str) -> dict[str, str]:
-    rows = (dict(re.findall(r"^(Package|Version|Status): (.*)$", each, re.MULTILINE)) for each in text.split("\n\n"))
+    fields = re.compile(r"^(Package|Version|Status): (.*)$", re.MULTILINE)
+    rows = (dict(fields.findall(paragraph)) for paragraph in text.split("\n\n"))
     return {row["Package"]: row["Version"] for row in rows if row.get("Status", "").endswith(" ok installed")}
 
 
 if __name__ == "__main__":
-    print(json.dumps(found(STATUS, WHEELHOUSE)))
+    print(json.dumps(packages(STATUS, WHEELHOUSE)))

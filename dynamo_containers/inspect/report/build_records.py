@@ -1,4 +1,4 @@
-"""BuildKit's records of the machines that a build called."""
+"""BuildKit's records of the machines of a build."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 def records(machines: Sequence[Machine], state: Path, since: float, *, done: bool) -> tuple[dict[str, str], ...]:
-    """Return record -> step for each machine: by bake's metadata, or what began there where it wrote none.
+    """Return record -> target for each machine: from bake's metadata, otherwise what started there.
 
     Args:
-        machines: those that were called.
+        machines: the machines of the build.
         state: where buildx keeps its state.
-        since: when they were, in seconds since 1970.
-        done: whether every call ended well.
+        since: the start of their calls, in seconds since 1970.
+        done: whether every call succeeded.
     """
-    found: dict[int, dict[str, str]] = {}
-    taken: set[str] = set()
-    # What began on a builder with a name is told from what did on the engine in use, whose name nobody said.
-    for place in sorted(range(len(machines)), key=lambda each: machines[each].place == EVERYWHERE):
-        found[place] = {}
-        for call in machines[place].calls:
-            found[place] |= _of(machines[place], call, state, since, taken, done=done)
-            taken |= set(found[place])
-    return tuple(found[place] for place in range(len(machines)))
+    records: dict[int, dict[str, str]] = {}
+    assigned: set[str] = set()
+    # Builders with a name come first: the name of the engine in use is unknown, so it gets the remaining records.
+    for index in sorted(range(len(machines)), key=lambda index: machines[index].place == EVERYWHERE):
+        records[index] = {}
+        for call in machines[index].calls:
+            records[index] |= _call_records(machines[index], call, state, since, assigned, done=done)
+            assigned |= set(records[index])
+    return tuple(records[index] for index in range(len(machines)))
 
 
-def _of(  # noqa: PLR0913 - what a record is found by
-    machine: Machine, call: Call, state: Path, since: float, taken: set[str], *, done: bool
+def _call_records(  # noqa: PLR0913 - a record is identified by all of them
+    machine: Machine, call: Call, state: Path, since: float, assigned: set[str], *, done: bool
 ) -> dict[str, str]:
     if done and call.metadata.is_file():
         return build_refs.of_metadata(json.loads(call.metadata.read_bytes()))
     contexts = {name: row["context"] for name, row in machine.targets.items()}
     begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.wanted, place=machine.place)
-    return build_refs.begun(state, begun, taken)
+    return build_refs.begun(state, begun, assigned)

@@ -1,7 +1,7 @@
 """HTML page of the reports; it needs no network, font or script.
 
-What is drawn is computed here; page.html says where it stands, page.css how it looks. Jinja escapes whatever a report
-says: names, errors and logs come from everywhere.
+This module computes the numbers, page.html has the structure, page.css the look. Jinja escapes all text of a report:
+names, errors and logs can contain anything.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dynamo_containers.inspect.report.graph_layout import Line
-    from dynamo_containers.inspect.report.record import Instruction, Report, Step
+    from dynamo_containers.inspect.report.record import BuildReport, RecordedInstruction, RecordedTarget
     from dynamo_containers.inspect.report.treemap import Tile
-    from dynamo_containers.inspect.report.trends import Measured, Pair, Point
+    from dynamo_containers.inspect.report.trends import MeasuredImage, Pair, Point
     from dynamo_containers.inspect.sizes.manifest import ImageSize
 
 FOLDER = Path(__file__).parent
 WORST = (FAILED, CANCELED, WAITING, DONE, CACHED)
-"""Of the states of a step on several platforms, which one is shown."""
+"""States from the worst on: of a target with several platforms the worst one is shown."""
 SHOWN_PAIRS = 6
 SHOWN_BUILDS = 12
-"""How many builds are shown with their steps; older ones are a line in a table."""
+"""How many builds are shown with their targets; older ones are a row of a table."""
 NAME_WIDTH = 23
-"""How many letters of a step's name fit into its box."""
-OF_SCRIPT = re.compile(r'process "(?P<words>.*)" did not complete successfully: (?P<how>.*)', re.DOTALL)
-"""How BuildKit says that a RUN failed."""
+"""How many letters of a target's name fit into its box."""
+OF_SCRIPT = re.compile(r'process "(?P<script>.*)" did not complete successfully: (?P<reason>.*)', re.DOTALL)
+"""BuildKit's message about a RUN that failed."""
 MINUTE = 60
 HEADROOM = 1.12
-"""How much higher than the highest number a chart is."""
+"""Height of a chart, compared with its highest number."""
 
 
-def page(reports: Sequence[Report], now: float) -> str:
-    """Return the page of some reports, from the oldest on, at a moment in seconds since 1970."""
+def page(reports: Sequence[BuildReport], now: float) -> str:
+    """Return the page of some reports, sorted from the oldest on; `now` is in seconds since 1970."""
     newest = tuple(reversed(reports))
     measured = trends.last(reports)
     pairs = trends.pairs(measured)
@@ -64,9 +64,9 @@ def page(reports: Sequence[Report], now: float) -> str:
     return environment.get_template("page.html").render(
         written=now,
         reports=newest,
-        builds=[_build(report, place) for place, report in enumerate(newest[:SHOWN_BUILDS])],
+        builds=[_build(report, index) for index, report in enumerate(newest[:SHOWN_BUILDS])],
         older=newest[SHOWN_BUILDS:],
-        images=[_image(each, trends.shared_with(name, pairs)) for name, each in measured.items()],
+        images=[_image(image, trends.shared_with(name, pairs)) for name, image in measured.items()],
         pairs=[_pair(pair) for pair in pairs[:SHOWN_PAIRS]],
         more_pairs=pairs[SHOWN_PAIRS:],
         charts=[_chart(name, points, measured[name]) for name, points in trends.history(reports).items()],
@@ -74,8 +74,8 @@ def page(reports: Sequence[Report], now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    if seconds < 10:  # noqa: PLR2004 - a second digit says something
+    """Return a duration in readable units."""
+    if seconds < 10:  # noqa: PLR2004 - the second digit matters
         return f"{seconds:.1f} s"
     if round(seconds) < MINUTE:
         return f"{seconds:.0f} s"
@@ -86,82 +86,83 @@ def duration(seconds: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Return a moment, in UTC: the page may be read elsewhere."""
+    """Return a moment in UTC: the page may be read in another time zone."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "-"
+def _percent(part: float, total: float) -> str:
+    return f"{100 * part / total:.0f} %" if total else "-"
 
 
-def _build(report: Report, place: int) -> dict[str, Any]:
-    steps = report.steps or ()
-    counts = {state: sum(step.state == state for step in steps) for state in WORST}
+def _build(report: BuildReport, index: int) -> dict[str, Any]:
+    targets = report.targets or ()
+    counts = {state: sum(target.state == state for target in targets) for state in WORST}
     return {
-        "id": f"build-{place}",
+        "id": f"build-{index}",
         "report": report,
-        "steps": [_step(step, report) for step in steps],
+        "targets": [_target(target, report) for target in targets],
         "counts": {state: count for state, count in counts.items() if count},
-        "graph": _graph(report) if steps else None,
-        "failed": report.failed_step,
-        "errors": [_error(line) for step in steps for line in step.instructions if line.error],
+        "graph": _graph(report) if targets else None,
+        "failed": report.failed_target,
+        "errors": [_error(line) for target in targets for line in target.instructions if line.error],
         "packed": sum(image.size.packed for image in report.images if image.size),
     }
 
 
-def _error(line: Instruction) -> dict[str, str]:
-    """Return what is said of a line that failed: of a script that ended badly, how, and its words apart."""
-    found = OF_SCRIPT.fullmatch(line.error)
-    if not found:
+def _error(line: RecordedInstruction) -> dict[str, str]:
+    """Return the error of an instruction that failed; of a RUN the reason and the script are apart."""
+    match = OF_SCRIPT.fullmatch(line.error)
+    if not match:
         return {"name": line.name, "error": line.error, "script": ""}
     try:
-        script = json.loads(f'"{found["words"]}"')  # Go quotes as JSON does, but for what no script has
+        script = json.loads(f'"{match["script"]}"')  # Go quotes nearly as JSON does
     except ValueError:
-        script = found["words"]
-    return {"name": line.name, "error": found["how"], "script": str(script).removeprefix("/bin/sh -c ")}
+        script = match["script"]
+    return {"name": line.name, "error": match["reason"], "script": str(script).removeprefix("/bin/sh -c ")}
 
 
-def _step(step: Step, report: Report) -> dict[str, Any]:
-    whole = max([report.seconds, *(end for _, end in step.spans)]) or 1
+def _target(target: RecordedTarget, report: BuildReport) -> dict[str, Any]:
+    total = max([report.seconds, *(end for _, end in target.spans)]) or 1
     bars = [
-        {"left": round(100 * max(0, start) / whole, 3), "width": round(100 * (end - max(0, start)) / whole, 3)}
-        for start, end in step.spans
+        {"left": round(100 * max(0, start) / total, 3), "width": round(100 * (end - max(0, start)) / total, 3)}
+        for start, end in target.spans
     ]
-    return {"step": step, "bars": bars, "needs": report.graph.get(step.name, ())}
+    return {"target": target, "bars": bars, "needs": report.graph.get(target.name, ())}
 
 
-def _graph(report: Report) -> dict[str, Any]:
-    rows: dict[str, list[Step]] = {name: [] for name in report.graph}
-    for step in report.steps or ():
-        rows.setdefault(step.name, []).append(step)
-    laid = graph_layout.layout(report.graph)
-    boxes = [{"box": box, **_box(box.name, rows[box.name])} for box in laid.boxes]
-    paths = [{"line": line, "path": _path(line)} for line in laid.lines]
-    return {"layout": laid, "boxes": boxes, "paths": paths, "width": graph_layout.WIDTH, "height": graph_layout.HEIGHT}
+def _graph(report: BuildReport) -> dict[str, Any]:
+    rows: dict[str, list[RecordedTarget]] = {name: [] for name in report.graph}
+    for target in report.targets or ():
+        rows.setdefault(target.name, []).append(target)
+    layout = graph_layout.layout(report.graph)
+    boxes = [{"box": box, **_box(box.name, rows[box.name])} for box in layout.boxes]
+    paths = [{"line": line, "path": _path(line)} for line in layout.lines]
+    size = {"width": graph_layout.WIDTH, "height": graph_layout.HEIGHT}
+    return {"layout": layout, "boxes": boxes, "paths": paths, **size}
 
 
-def _box(name: str, steps: Sequence[Step]) -> dict[str, Any]:
-    state = next((each for each in WORST if any(step.state == each for step in steps)), WAITING)
-    longest = max((step.seconds for step in steps), default=0.0)
-    said = duration(longest) if state == DONE else state
+def _box(name: str, targets: Sequence[RecordedTarget]) -> dict[str, Any]:
+    state = next((state for state in WORST if any(target.state == state for target in targets)), WAITING)
+    longest = max((target.seconds for target in targets), default=0.0)
+    caption = duration(longest) if state == DONE else state
     if state == FAILED:
-        said = f"failed after {duration(longest)}"
-    more = f" · {len(steps)} platforms" if len(steps) > 1 else ""
+        caption = f"failed after {duration(longest)}"
+    platforms = f" · {len(targets)} platforms" if len(targets) > 1 else ""
     short = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-    return {"state": state, "short": short, "said": f"{said}{more}"}
+    return {"state": state, "short": short, "caption": f"{caption}{platforms}"}
 
 
 def _path(line: Line) -> str:
-    """Return the way of a line as an SVG path: straight past a row, and a curve from row to row."""
+    """Return a line as an SVG path: straight past a row, and a curve from row to row."""
     (left, top), *rest = line.points
-    words = [f"M{left:g} {top:g}"]
+    commands = [f"M{left:g} {top:g}"]
     for before, (x, y) in zip(line.points, rest, strict=False):
         half = (before[1] + y) / 2
-        words.append(f"L{x:g} {y:g}" if before[0] == x else f"C{before[0]:g} {half:g} {x:g} {half:g} {x:g} {y:g}")
-    return "".join(words)
+        commands.append(f"L{x:g} {y:g}" if before[0] == x else f"C{before[0]:g} {half:g} {x:g} {half:g} {x:g} {y:g}")
+    return "".join(commands)
 
 
-def _image(measured: Measured, shared: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _image(measured: MeasuredImage, shared: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     size, image = measured.size, measured.image
     numbers = sizes_budget.numbers(size)
     sizes = [layer.packed for layer in size.layers]
@@ -169,20 +170,19 @@ def _image(measured: Measured, shared: Mapping[str, Sequence[str]]) -> dict[str,
     return {
         "image": image,
         "size": size,
-        "below": measured.below,
         "tiles": [_tile(size, shared, wide, tall) for wide, tall in zip(*maps, strict=True)],
         "layers": [{"layer": layer, "shared": shared.get(layer.content, ())} for layer in size.layers],
         "any_shared": bool(shared),
         "budget": [
             {
                 "key": key,
-                "found": numbers[key],
-                "most": most,
-                "over": numbers[key] > most,
-                "width": min(100, round(100 * numbers[key] / most, 1)) if most else 100,
+                "number": numbers[key],
+                "limit": limit,
+                "over": numbers[key] > limit,
+                "width": min(100, round(100 * numbers[key] / limit, 1)) if limit else 100,
             }
-            for key, most in image.budget.items()
-            if numbers.get(key)  # nothing is no number: what a registry does not know
+            for key, limit in image.budget.items()
+            if numbers.get(key)  # 0: a registry does not know it
         ],
     }
 
@@ -199,25 +199,25 @@ def _tile(size: ImageSize, shared: Mapping[str, Sequence[str]], wide: Tile, tall
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    whole = pair.both + pair.only_one + pair.only_other or 1
-    parts = {"one": pair.only_one, "both": pair.both, "other": pair.only_other}
-    return {"pair": pair, "widths": {name: round(100 * size / whole, 3) for name, size in parts.items()}}
+    total = pair.both + pair.only_first + pair.only_second or 1
+    parts = {"first": pair.only_first, "both": pair.both, "second": pair.only_second}
+    return {"pair": pair, "widths": {name: round(100 * size / total, 3) for name, size in parts.items()}}
 
 
-def _chart(name: str, points: Sequence[Point], measured: Measured) -> dict[str, Any]:
+def _chart(name: str, points: Sequence[Point], measured: MeasuredImage) -> dict[str, Any]:
     budget = measured.image.budget.get("compressed-mb", 0) * sizes_budget.MB
     highest = max(budget, *(point.packed for point in points)) * HEADROOM or 1
     first, last = points[0].moment, points[-1].moment
 
-    def place(point: Point) -> dict[str, Any]:
+    def position(point: Point) -> dict[str, Any]:
         left = 100 * (point.moment - first) / (last - first) if last > first else 50.0
         return {"point": point, "left": round(left, 2), "top": round(100 - 100 * point.packed / highest, 2)}
 
-    placed = [place(point) for point in points]
+    dots = [position(point) for point in points]
     return {
         "name": name,
-        "points": placed,
-        "line": " ".join(f"{each['left']:g},{each['top']:g}" for each in placed),
+        "points": dots,
+        "line": " ".join(f"{dot['left']:g},{dot['top']:g}" for dot in dots),
         "budget": budget,
         "budget_top": round(100 - 100 * budget / highest, 2),
         "last": points[-1].packed,

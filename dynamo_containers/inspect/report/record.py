@@ -3,54 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types of the fields
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynamo_containers.inspect.sizes import manifest
+from dynamo_containers.inspect.sizes.manifest import ImageSize  # noqa: TC001 - as above
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dynamo_containers.inspect.sizes.manifest import ImageSize
-
-FORMAT = 1
-"""Of the files; a report of another format is left alone by this version."""
+FORMAT = 2
+"""Format of the files; this version ignores reports of another format."""
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 """How a build ended."""
 PREPARING, BUILDING, MEASURING = "preparing", "building", "measuring"
-"""Where it was when it ended otherwise: roots and downloads, the engine, budgets."""
+"""Phase of a build that did not succeed: root images and downloads, the engine, budgets."""
 CACHED, CANCELED, WAITING = "cached", "canceled", "waiting"
-"""How a step ended, besides DONE and FAILED: taken from the cache, given up because another failed, never begun."""
+"""State of a target besides DONE and FAILED: taken from the cache, stopped because another failed, never started."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What was asked for."""
+class RequestedBuild:
+    """Request of a build."""
 
     command: str
-    """The line to paste for the same again."""
+    """The command that repeats the build."""
     stage: str
     images: tuple[str, ...]
     bases: str
     platforms: tuple[str, ...]
     revision: str = ""
-    """The commit of the checkout, with `-dirty` when it has changes; '' where the build failed before it was asked."""
+    """The commit of the checkout, with `-dirty` when it has changes; '' where the build failed before it was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a build did not end well."""
+    """Reason why a build did not succeed."""
 
     phase: str
-    """PREPARING, BUILDING or MEASURING."""
+    """`preparing`, `building` or `measuring`."""
     message: str
     exit_code: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instruction:
-    """One line of a Dockerfile, as BuildKit did it."""
+class RecordedInstruction:
+    """A line of a Dockerfile, as BuildKit ran it."""
 
     name: str
     state: str
@@ -59,120 +56,125 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """One of the machines that built, where that was not the engine in use alone, or not as one graph."""
+class RecordedNode:
+    """A machine that took part in a distributed build."""
 
     name: str
     platforms: tuple[str, ...]
-    """What it built for."""
+    """The platforms that it built for."""
     variables: Mapping[str, str]
-    """What a call of docker must have in its environment to find it from here; nothing for the engine in use."""
-    joined: bool
-    """Whether its steps were stages of one Dockerfile."""
+    """The environment variables by which docker finds it from here; none for the engine in use."""
+    merged: bool
+    """Whether its targets were stages of a single Dockerfile."""
     records: tuple[str, ...] = ()
-    """Which of the records are its own."""
-    unknown: str = ""
-    """Why its steps are not known, where that is so."""
+    """BuildKit's records of its targets."""
+    unknown_reason: str = ""
+    """Why its targets are unknown; empty where they are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step of the graph on one platform."""
+class RecordedTarget:
+    """A target of the build graph on one platform."""
 
     name: str
     platform: str
     state: str
     seconds: float
-    """How long the engine worked on it; what waits, or comes out of the cache, takes none."""
+    """How long the engine worked on it; waiting and cached instructions take no time."""
     spans: tuple[tuple[float, float], ...]
-    """When that was, from and to, in seconds since the build began."""
-    instructions: tuple[Instruction, ...]
+    """When that was: start and end, in seconds since the build started."""
+    instructions: tuple[RecordedInstruction, ...]
     log: tuple[str, ...] = ()
-    """The tail of what the failed instruction wrote."""
-    machine: str = ""
-    """The machine that did it; '' in an ordinary build."""
+    """The last lines that the failed instruction printed."""
+    node: str = ""
+    """The node that built it; '' in an ordinary build."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image that the build made or found made."""
+class RecordedImage:
+    """An image of a build, new or up to date."""
 
     name: str
-    """Image, stage, bases and architecture: what its sizes are kept under."""
+    """Image, stage, bases and architecture: the key of its sizes."""
     stage: str
     tag: str
     digest: str
-    trees: tuple[str, ...]
-    """The steps that put a `/tree` on it, from below: they give layers their names (image_size.measured)."""
+    package_targets: tuple[str, ...]
+    """The targets that copy a `/tree` into it, from the lowest on: layers are named after them."""
     budget: Mapping[str, int] = field(default_factory=dict)
-    """What it may weigh, as images.toml said then."""
+    """Its limits in images.toml at that time."""
     size: ImageSize | None = None
-    """None where it was not measured."""
-    unmeasured: str = ""
-    """Why it was not, where that is known."""
+    """Null where it was not measured."""
+    unmeasured_reason: str = ""
+    """Why it was not measured, as far as it is known."""
     pushed: str = ""
-    """Where its manifest is in a registry; '' for one that is in the store of the engine in use."""
+    """Registry, repository and digest of its manifest; '' where it is in the store of the engine in use."""
+    pushed_tag: str = ""
+    """The tag that was pushed, over all platforms; '' where nothing was pushed."""
+    pushed_digest: str = ""
+    """The digest of the index that the pushed tag names; '' where nothing was pushed, or no registry told it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """One build."""
+class BuildReport:
+    """Report of one build."""
 
     name: str
-    """When it began, and by which process: sorts by time."""
-    asked: Asked
+    """Its start and its process: names sort by time."""
+    request: RequestedBuild
     started: float
     """In seconds since 1970."""
     seconds: float = 0.0
     outcome: str = INTERRUPTED
+    """`done`, `failed` or `interrupted`."""
     failure: Failure | None = None
     graph: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Step -> the steps that it needs."""
+    """Target -> the targets that it needs."""
     records: Mapping[str, str] = field(default_factory=dict)
-    """BuildKit's name of the record of a step (BUILDER/NODE/ID) -> that step."""
-    machines: tuple[Machine, ...] = ()
-    """Those that built; none in an ordinary build."""
-    steps: tuple[Step, ...] | None = None
-    """None where the engine was not asked, or not asked in time."""
-    unknown: str = ""
-    """Why there are no steps, where that is known."""
-    images: tuple[Image, ...] = ()
+    """BuildKit's record of a target (BUILDER/NODE/ID) -> that target."""
+    nodes: tuple[RecordedNode, ...] = ()
+    """The machines of a distributed build; none in an ordinary build."""
+    targets: tuple[RecordedTarget, ...] | None = None
+    """Null where the engine was not queried, or too late."""
+    unknown_reason: str = ""
+    """Why there are no targets, as far as it is known."""
+    images: tuple[RecordedImage, ...] = ()
 
     @property
-    def failed_step(self) -> Step | None:
-        """Return the step that failed, None where none did or none is known."""
-        return next((step for step in self.steps or () if step.state == FAILED), None)
+    def failed_target(self) -> RecordedTarget | None:
+        """Return the target that failed, None where none did or none is known."""
+        return next((target for target in self.targets or () if target.state == FAILED), None)
 
 
-def text(report: Report) -> str:
+def text(report: BuildReport) -> str:
     """Return the JSON of a report."""
     return json.dumps({"format": FORMAT, **asdict(report)}, indent=1, ensure_ascii=False) + "\n"
 
 
-def read(content: str) -> Report | None:
-    """Return the report that a text is, None for one of another format.
+def read(content: str) -> BuildReport | None:
+    """Return the report in a text, None for a report of another format.
 
     Raises:
-        ValueError: it is no report.
+        ValueError: it is not a report.
     """
     try:
         row = json.loads(content)
         return _report(row) if row.pop("format") == FORMAT else None
     except (KeyError, TypeError, AttributeError) as error:
-        message = f"no report of a build: {error}"
+        message = f"not a report of a build: {error}"
         raise ValueError(message) from None
 
 
-def _report(row: Mapping[str, Any]) -> Report:
-    steps = row["steps"]
+def _report(row: Mapping[str, Any]) -> BuildReport:
+    targets = row["targets"]
     return replace(
-        Report(**row),
-        asked=Asked(**_tuples(row["asked"], "images", "platforms")),
+        BuildReport(**row),
+        request=RequestedBuild(**_tuples(row["request"], "images", "platforms")),
         failure=Failure(**row["failure"]) if row["failure"] else None,
         graph={name: tuple(needed) for name, needed in row["graph"].items()},
-        steps=None if steps is None else tuple(_step(each) for each in steps),
-        machines=tuple(Machine(**_tuples(each, "platforms", "records")) for each in row.get("machines", ())),
-        images=tuple(_image({"stage": row["asked"]["stage"], **each}) for each in row["images"]),
+        targets=None if targets is None else tuple(map(_target, targets)),
+        nodes=tuple(RecordedNode(**_tuples(node, "platforms", "records")) for node in row["nodes"]),
+        images=tuple(map(_image, row["images"])),
     )
 
 
@@ -180,13 +182,12 @@ def _tuples(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: tuple(value) if key in keys else value for key, value in row.items()}
 
 
-def _step(row: Mapping[str, Any]) -> Step:
-    instructions = tuple(Instruction(**each) for each in row["instructions"])
+def _target(row: Mapping[str, Any]) -> RecordedTarget:
+    instructions = tuple(RecordedInstruction(**instruction) for instruction in row["instructions"])
     spans = tuple((start, end) for start, end in row["spans"])
-    return Step(**{**_tuples(row, "log"), "instructions": instructions, "spans": spans})
+    return RecordedTarget(**{**_tuples(row, "log"), "instructions": instructions, "spans": spans})
 
 
-def _image(row: Mapping[str, Any]) -> Image:
-    return Image(
-        **{**_tuples(row, "trees"), "size": manifest.from_rows(row["size"]["layers"]) if row["size"] else None}
-    )
+def _image(row: Mapping[str, Any]) -> RecordedImage:
+    size = manifest.from_rows(row["size"]["layers"]) if row["size"] else None
+    return RecordedImage(**{**_tuples(row, "package_targets"), "size": size})

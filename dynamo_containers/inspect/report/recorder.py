@@ -1,6 +1,6 @@
 """Recorder of a running build: its report is written however the build ends.
 
-A build that was quick asks the engine nothing: it keeps the names of BuildKit's records, and who reads the report asks
+A quick build does not query the engine: it keeps the names of BuildKit's records, and `invoke report` queries them
 (docs/adr/0017).
 """
 
@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import progress
 from dynamo_containers.engine import build_refs
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
 from dynamo_containers.facts.catalogue import InstallFrom
-from dynamo_containers.inspect.report import build_records, record, redact, store
-from dynamo_containers.inspect.report.record import BUILDING, DONE, FAILED, MEASURING, PREPARING, Asked, Failure, Report
+from dynamo_containers.inspect.report import build_records, pushed_tags, record, redact, store
+from dynamo_containers.inspect.report.pushed_tags import PushedTag
+from dynamo_containers.inspect.report.record import (
+    BUILDING,
+    DONE,
+    FAILED,
+    MEASURING,
+    PREPARING,
+    BuildReport,
+    Failure,
+    RecordedImage,
+    RecordedNode,
+    RecordedTarget,
+    RequestedBuild,
+)
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
@@ -38,85 +51,96 @@ if TYPE_CHECKING:
 BUG = 1
 """The exit code of a traceback."""
 SECONDS_PER_RECORD = 1.0
-"""What a build must have taken for each of BuildKit's records to have them asked for at once: that takes a tenth."""
+"""A build that took this long for each of BuildKit's records queries them at once: that adds a tenth."""
 
 
 @contextmanager
-def noted(*requests: Request, words: Sequence[str] = (), dry_run: bool, began: float | None = None) -> Iterator[Note]:
-    """Write down what a build does, and how it ends; a dry run builds nothing and leaves no report.
+def recording(
+    *requests: Request, options: Sequence[str] = (), dry_run: bool, started: float | None = None
+) -> Iterator[Recorder]:
+    """Record a build and its outcome; a dry run leaves no report.
 
     Args:
-        requests: what is built.
-        words: what the command line says beside that.
+        requests: the stages to build.
+        options: further options of the command line.
         dry_run: whether nothing is built.
-        began: when that was, by `time.perf_counter`; None for now.
+        started: the start of the build by `time.perf_counter`; None for now.
     """
-    note = Note(requests, words, began)
+    recorder = Recorder(requests, options, started)
     try:
-        yield note
+        yield recorder
     except BaseException as error:
-        note.failed(error)
+        recorder.fail(error)
         raise
     else:
-        note.done()
+        recorder.succeed()
     finally:
         if not dry_run:
-            note.write()
+            recorder.write()
 
 
-class Note:
-    """The report of a build that runs."""
+class Recorder:
+    """Recorder of one build."""
 
-    def __init__(self, requests: tuple[Request, ...], words: Sequence[str] = (), began: float | None = None) -> None:
-        """Begin the report of a build of several stages of images, or of one."""
+    def __init__(
+        self, requests: tuple[Request, ...], options: Sequence[str] = (), started: float | None = None
+    ) -> None:
+        """Start the report of a build of one or several stages."""
         self._catalogue = requests[0].catalogue
-        self._began = time.perf_counter() if began is None else began
+        self._started = time.perf_counter() if started is None else started
         now = time.time()
         self._phase = PREPARING
-        self._at: float | None = None
-        self._ended = False
+        self._calls_started: float | None = None
+        self._images_exist = False
         self._machines: tuple[Machine, ...] = ()
         self._environment: Mapping[str, str] = {}
-        self.report = Report(
+        self._pushed: dict[str, PushedTag] = {}
+        self.report = BuildReport(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
-            asked=_asked(requests, words),
+            request=_request(requests, options),
             started=now,
         )
 
     def building(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
-        """Say that machines begin; `environment` is what docker needs to find the engine in use."""
-        self._phase, self._at = BUILDING, time.time()
+        """Record that machines start to build; `environment` lets docker find the engine in use."""
+        self._phase, self._calls_started = BUILDING, time.time()
         self._environment, self._machines = environment, machines
-        asked = replace(self.report.asked, revision=facts.revision)
-        self.report = replace(self.report, asked=asked, graph=graph_of(machines[0].targets))
+        request = replace(self.report.request, revision=facts.revision)
+        self.report = replace(self.report, request=request, graph=graph_of(machines[0].targets))
 
     def up_to_date(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
-        """Say that all images are there, so that no machine is asked for anything: every step is as good as cached."""
+        """Record that all images are up to date, so that nothing is built: every target counts as cached."""
         self.building(facts, environment, machines)
         self.measuring()
-        self._at = None
-        platforms, targets = self.report.asked.platforms, machines[0].targets
+        self._calls_started = None
+        platforms, graph = self.report.request.platforms, machines[0].targets
         tops = (top for machine in machines for top in machine.tops.values())
-        order = dict.fromkeys(step for top in tops for step in needed(targets, top))
-        steps = (
-            record.Step(name=name, platform=platform, state=record.CACHED, seconds=0.0, spans=(), instructions=())
-            for name in order
+        names = dict.fromkeys(name for top in tops for name in needed(graph, top))
+        targets = (
+            RecordedTarget(name=name, platform=platform, state=record.CACHED, seconds=0.0, spans=(), instructions=())
+            for name in names
             for platform in platforms
         )
-        self.report = replace(self.report, steps=tuple(steps))
+        self.report = replace(self.report, targets=tuple(targets))
 
     def measuring(self) -> None:
-        """Say that the images are made."""
-        self._phase, self._ended = MEASURING, True
+        """Record that the images exist."""
+        self._phase, self._images_exist = MEASURING, True
 
-    def done(self) -> None:
-        """Say that the build ended well."""
+    def pushed(self, request: Request, version: str, registry: str) -> None:
+        """Record the digest of each tag that was pushed into a registry."""
+        for image in request.images:
+            tag = bake.tag(image, request.stage, request.bases, request.platforms, version)
+            self._pushed[image.name] = pushed_tags.read(f"{registry}/{tag}", self._environment)
+
+    def succeed(self) -> None:
+        """Record that the build succeeded."""
         self.report = replace(self.report, outcome=DONE)
 
-    def failed(self, error: BaseException) -> None:
-        """Say why the build did not end well."""
+    def fail(self, error: BaseException) -> None:
+        """Record why the build did not succeed."""
         if isinstance(error, KeyboardInterrupt):
-            failure = Failure(phase=self._phase, message="It was interrupted.", exit_code=BY_CTRL_C)
+            failure = Failure(phase=self._phase, message="Interrupted.", exit_code=BY_CTRL_C)
             self.report = replace(self.report, outcome=record.INTERRUPTED, failure=failure)
             return
         foreseen = isinstance(error, FatalError)
@@ -126,83 +150,84 @@ class Note:
         self.report = replace(self.report, outcome=FAILED, failure=failure)
 
     def write(self) -> None:
-        """Write the report; where that cannot be done, say so, and let the build be what it is."""
+        """Write the report; a failure to write is printed and does not fail the build."""
         folder = self._catalogue.folder
-        self.report = replace(self.report, seconds=round(time.perf_counter() - self._began, 3))
+        self.report = replace(self.report, seconds=round(time.perf_counter() - self._started, 3))
         try:
-            self._learn_records()
+            self._add_records()
             self.report = replace(self.report, images=tuple(self._images()))
-            if self._is_worth_asking():
-                from dynamo_containers.inspect.report import backfill  # a no-op has no need of it
+            if self._is_worth_a_query():
+                from dynamo_containers.inspect.report import backfill  # a no-op does not need it
 
-                self.report = backfill.with_steps(self.report, self._environment)
+                self.report = backfill.with_targets(self.report, self._environment)
             store.keep(folder, self.report, self._catalogue.reports_kept)
         except (NoSpaceError, OSError, ValueError) as error:
-            print(f"No report of this build was written: {error}", file=sys.stderr, flush=True)
+            progress.say(f"No report of this build was written: {error}")
 
-    def _is_worth_asking(self) -> bool:
-        """Say whether asking for the steps is little beside what the build took, or tells why it failed."""
-        broke = self.report.outcome == FAILED and self._phase == BUILDING
+    def _is_worth_a_query(self) -> bool:
+        """Return whether querying the targets is quick compared with the build, or explains its failure."""
+        stopped = self.report.outcome == FAILED and self._phase == BUILDING
         return bool(self.report.records) and (
-            broke or self.report.seconds >= SECONDS_PER_RECORD * len(self.report.records)
+            stopped or self.report.seconds >= SECONDS_PER_RECORD * len(self.report.records)
         )
 
-    def _learn_records(self) -> None:
-        if self._at is None:
+    def _add_records(self) -> None:
+        if self._calls_started is None:
             return
         state = build_refs.state_folder(self._environment)
-        found = build_records.records(self._machines, state, self._at, done=self._ended)
-        records = {ref: step for each in found for ref, step in each.items()}
-        machines = tuple(_machine(*each) for each in zip(self._machines, found, strict=True) if each[0].name)
-        self.report = replace(self.report, records=records, machines=machines)
+        rows = build_records.records(self._machines, state, self._calls_started, done=self._images_exist)
+        nodes = (_node(machine, records) for machine, records in zip(self._machines, rows, strict=True) if machine.name)
+        records = {ref: target for row in rows for ref, target in row.items()}
+        self.report = replace(self.report, records=records, nodes=tuple(nodes))
 
-    def _images(self) -> Iterator[record.Image]:
-        for machine in self._machines if self._ended else ():
-            made = machine.made()
-            yield from (_image(image, machine.request, machine, made) for image in machine.request.images if made)
+    def _images(self) -> Iterator[RecordedImage]:
+        for machine in self._machines if self._images_exist else ():
+            metadata = machine.made()
+            for image in machine.request.images if metadata else ():
+                pushed = self._pushed.get(image.name, PushedTag(tag="", digest=""))
+                recorded = _image(image, machine.request, machine, metadata)
+                yield replace(recorded, pushed_tag=pushed.tag, pushed_digest=pushed.digest)
 
 
-def _machine(machine: Machine, records: Mapping[str, str]) -> record.Machine:
-    return record.Machine(
+def _node(machine: Machine, records: Mapping[str, str]) -> RecordedNode:
+    return RecordedNode(
         name=machine.name,
         platforms=tuple(platform.value for platform in machine.platforms),
         variables=machine.variables,
-        joined=machine.joined,
+        merged=machine.joined,
         records=tuple(records),
     )
 
 
-def _image(image: Image, request: Request, machine: Machine, made: Mapping[str, Any]) -> record.Image:
+def _image(image: Image, request: Request, machine: Machine, metadata: Mapping[str, Any]) -> RecordedImage:
     tag = machine.tags[image.name]
     target = machine.tops[image.name]
-    digest = str(made.get(target, {}).get(bake.DIGEST, ""))
-    return record.Image(
+    digest = str(metadata.get(target, {}).get(bake.DIGEST, ""))
+    return RecordedImage(
         name=size_measure.key(request, image),
         stage=request.stage.value,
         tag=tag,
         digest=digest,
-        trees=tuple(step for step, _ in size_measure.steps_of(machine.targets, target)),
+        package_targets=tuple(name for name, _ in size_measure.package_targets(machine.targets, target)),
         budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
         size=size_cache.recall(request.catalogue.folder, digest),
-        unmeasured=_why_not(request, image),
+        unmeasured_reason=_unmeasured_reason(request, image),
         pushed=f"{machine.pushed[image.name]}@{digest}" if machine.pushed else "",
     )
 
 
-def _why_not(request: Request, image: Image) -> str:
+def _unmeasured_reason(request: Request, image: Image) -> str:
     if len(request.platforms) > 1:
-        return "an image of several platforms is measured when one of them is built alone"
-    return (
-        "whose engine publishes an image writes its history as it likes"
-        if image.install_from is InstallFrom.IMAGE
-        else ""
-    )
+        return "images of several platforms are only measured in a build of one platform"
+    if image.install_from is InstallFrom.IMAGE:
+        return "the history of a published engine image does not match its layers"
+    return ""
 
 
-def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:
+def _request(requests: Sequence[Request], options: Sequence[str]) -> RequestedBuild:
     first = requests[0]
-    return Asked(
-        command=redact.text(" ".join([_command(requests), *map(shlex.quote, words)])),
+    return RequestedBuild(
+        command=redact.text(" ".join([_command(requests), *map(shlex.quote, options)])),
         stage=", ".join(request.stage.value for request in requests),
         images=tuple(dict.fromkeys(image.name for request in requests for image in request.images)),
         bases=first.bases.name,
@@ -211,7 +236,7 @@ def _asked(requests: Sequence[Request], words: Sequence[str]) -> Asked:
 
 
 def _command(requests: Sequence[Request]) -> str:
-    """Return the command that builds the same on this machine, without options that have their default."""
+    """Return the shortest command that repeats the build on this machine."""
     first = requests[0]
     line = container.build_line(*requests).removesuffix(f" --bases {bake.DEFAULT_BASES}")
     if first.platforms == (native_platform(),):
@@ -222,10 +247,9 @@ def _command(requests: Sequence[Request]) -> str:
 
 
 def graph_of(targets: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return step -> the steps that it needs, given the targets of a bake document."""
+    """Return target -> the targets that it needs, given the targets of a bake document."""
+    contexts = {name: target["contexts"].values() for name, target in targets.items()}
     return {
-        name: tuple(
-            dict.fromkeys(each.removeprefix(TARGET) for each in row["contexts"].values() if each.startswith(TARGET))
-        )
-        for name, row in targets.items()
+        name: tuple(dict.fromkeys(value.removeprefix(TARGET) for value in values if value.startswith(TARGET)))
+        for name, values in contexts.items()
     }

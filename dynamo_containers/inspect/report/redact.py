@@ -6,9 +6,9 @@ import re
 
 LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?=\n)|[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""What colours a terminal and moves its cursor; a page has no use for it."""
+"""Control characters of a terminal: colours and cursor moves."""
 
 
-def text(words: str) -> str:
+def text(content: str) -> str:
     """Return a text without logins and without control characters."""
-    return LOGIN.sub("***@", COLOUR.sub("", words))
+    return LOGIN.sub("***@", COLOUR.sub("", content))

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
 from dynamo_containers.errors import UsageError
 from dynamo_containers.inspect.report import backfill, store
 from dynamo_containers.inspect.report import html as report_html
+from dynamo_containers.inspect.report.record import BuildReport  # noqa: TC001 - msgspec resolves the types of the fields
+from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def show(folder: Path) -> Path:
-    """Write the page of the last builds of a checkout, and return where it is.
+@dataclass(frozen=True, kw_only=True)
+class BuildHistory:
+    """Answer of `invoke report`."""
+
+    page: str
+    """The path of the HTML page."""
+    builds: tuple[BuildReport, ...]
+    """The recorded builds, from the oldest on; .build/report.json has the last one in the same form."""
+
+
+def show(folder: Path) -> Result:
+    """Write the page of the last builds of a checkout, and return its path and the builds.
 
     Raises:
         UsageError: nothing was built yet.
     """
     reports = store.read(folder)
     if not reports:
-        message = (
-            f"There is no report of a build below {store.FOLDER}, so there is nothing to show.\n"
-            "Build something: invoke build.base"
-        )
+        message = f"There are no reports of builds below {store.FOLDER}.\nBuild something first: invoke build.base"
         raise UsageError(message)
     path = folder / store.PAGE
-    process.write(process.Document(path=path, text=report_html.page(backfill.of(folder, reports), time.time())))
-    return path
+    builds = backfill.complete(folder, reports)
+    process.write(process.Document(path=path, text=report_html.page(builds, time.time())))
+    return Result(text=str(path), data=BuildHistory(page=str(path), builds=builds))

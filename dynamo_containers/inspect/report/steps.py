@@ -1,4 +1,4 @@
-"""Steps of a build with times, from BuildKit's records."""
+"""Targets of a build with times, from BuildKit's records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.engine import history
 from dynamo_containers.inspect.report import redact
-from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING, Instruction, Step
+from dynamo_containers.inspect.report.record import (
+    CACHED,
+    CANCELED,
+    DONE,
+    FAILED,
+    WAITING,
+    RecordedInstruction,
+    RecordedTarget,
+)
 from dynamo_containers.plan.merged_dockerfile import SEPARATOR
 from dynamo_containers.process import SHOWN_LINES
 
@@ -20,79 +28,80 @@ if TYPE_CHECKING:
     Vertexes = Mapping[str, Vertex]
 
 OF_DOCKERFILE = re.compile(
-    r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?P<stage>\S+ +)?(?P<number>\d+)/\d+)\] (?P<words>.*)", re.DOTALL
+    r"\[(?:(?P<platform>linux/[\w/]+)\S* )?(?P<place>(?P<stage>\S+ +)?(?P<number>\d+)/\d+)\] (?P<instruction>.*)",
+    re.DOTALL,
 )
-"""How BuildKit names what a line of a Dockerfile does; with the platform where several are built."""
+"""BuildKit's name of an instruction of a Dockerfile; it has the platform where several are built."""
 OF_CONTEXT = re.compile(r"\[context (?P<name>[^\s\]]+)\] ")
-"""How it names what it does to have a named context."""
+"""BuildKit's name of the work for a named context."""
 MOUNT = re.compile(r"--mount=\S+\s+")
 WIDTH = 120
 SHORTEST = 0.1
-"""Seconds below which what is no line of a Dockerfile, such as the sending of a folder, is not listed."""
+"""Seconds below which other work than instructions, such as sending a folder, is not listed."""
 
 
-def steps(
+def targets(
     graph: Mapping[str, Sequence[str]],
     records: Mapping[str, Sequence[Vertexes]],
     platforms: Sequence[str],
-    began: float,
+    started: float,
     *,
     done: bool,
-) -> tuple[Step, ...]:
-    """Return the steps of a build, each after those that it needs.
+) -> tuple[RecordedTarget, ...]:
+    """Return the targets of a build, each after those that it needs.
 
     Args:
-        graph: step -> the steps that it needs.
-        records: step -> the records of its target, one for each node of the builder.
-        platforms: what was built for.
-        began: when the build began, in seconds since 1970.
-        done: whether it ended well: then what was never begun was not needed.
+        graph: target -> the targets that it needs.
+        records: target -> its records, one for each node of the builder.
+        platforms: the platforms of the build.
+        started: the start of the build, in seconds since 1970.
+        done: whether it succeeded: then nothing that did not start was needed.
     """
-    every = history.merged(each for some in records.values() for each in some)
-    said = {step: {digest for each in some for digest in each} for step, some in records.items()}
-    found: list[Step] = []
+    merged = history.merged(vertexes for rows in records.values() for vertexes in rows)
+    digests = {target: {digest for vertexes in rows for digest in vertexes} for target, rows in records.items()}
+    recorded: list[RecordedTarget] = []
     for name in in_order(graph):
-        below = {digest for needed in graph[name] for digest in said.get(needed, ())}
-        own = [every[digest] for digest in every if digest in said.get(name, ()) and digest not in below]
+        lower = {digest for needed in graph[name] for digest in digests.get(needed, ())}
+        own = [vertex for digest, vertex in merged.items() if digest in digests.get(name, ()) and digest not in lower]
         rows = _by_platform(own, platforms[0] if len(platforms) == 1 else "")
-        found += [_step(name, platform, vertexes, began, done=done) for platform, vertexes in rows.items()]
-    return tuple(found)
+        recorded += [_target(name, platform, vertexes, started, done=done) for platform, vertexes in rows.items()]
+    return tuple(recorded)
 
 
-def parted(graph: Mapping[str, Sequence[str]], target: str, vertexes: Vertexes) -> Mapping[str, Vertexes]:
-    """Return step -> what it did, of a record in which the steps are stages of one Dockerfile.
+def by_stage(graph: Mapping[str, Sequence[str]], target: str, vertexes: Vertexes) -> Mapping[str, Vertexes]:
+    """Return target -> its work, of a record in which the targets are stages of a single Dockerfile.
 
-    What is no line of a stage, such as the sending of folders, is the target's own.
+    Work that belongs to no stage, such as sending folders, is that of the target itself.
     """
-    found: dict[str, dict[str, Vertex]] = {}
+    parts: dict[str, dict[str, Vertex]] = {}
     for digest, vertex in vertexes.items():
         line, context = OF_DOCKERFILE.match(vertex.name), OF_CONTEXT.match(vertex.name)
         place = (line["stage"] or "").strip() if line else context["name"] if context else ""
-        step, _, stage = place.partition(SEPARATOR)
-        if step not in graph:
-            step, stage = target, ""
-        name = vertex.name.replace(f"{step}{SEPARATOR}", "", 1) if stage else vertex.name
-        found.setdefault(step, {})[digest] = replace(vertex, name=name)
-    return found
+        owner, _, stage = place.partition(SEPARATOR)
+        if owner not in graph:
+            owner, stage = target, ""
+        name = vertex.name.replace(f"{owner}{SEPARATOR}", "", 1) if stage else vertex.name
+        parts.setdefault(owner, {})[digest] = replace(vertex, name=name)
+    return parts
 
 
 def in_order(graph: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the steps of a graph, each after those that it needs."""
-    found: dict[str, None] = {}
+    """Return the targets of a graph, each after those that it needs."""
+    order: dict[str, None] = {}
 
     def add(name: str) -> None:
         for needed in graph.get(name, ()):
-            if needed not in found:
+            if needed not in order:
                 add(needed)
-        found[name] = None
+        order[name] = None
 
     for name in sorted(graph):
         add(name)
-    return tuple(name for name in found if name in graph)
+    return tuple(name for name in order if name in graph)
 
 
 def _by_platform(vertexes: Iterable[Vertex], otherwise: str) -> dict[str, list[Vertex]]:
-    """Return platform -> what was done for it; what names none was done for all of them."""
+    """Return platform -> the work for it; work without a platform counts for each."""
     rows: dict[str, list[Vertex]] = {}
     for vertex in vertexes:
         line = OF_DOCKERFILE.match(vertex.name)
@@ -101,14 +110,14 @@ def _by_platform(vertexes: Iterable[Vertex], otherwise: str) -> dict[str, list[V
     return {name: [*common, *rows[name]] for name in sorted(rows)} or {otherwise: common}
 
 
-def _step(name: str, platform: str, vertexes: Sequence[Vertex], began: float, *, done: bool) -> Step:
-    spans = _spans([vertex for vertex in vertexes if not vertex.cached], began)
+def _target(name: str, platform: str, vertexes: Sequence[Vertex], started: float, *, done: bool) -> RecordedTarget:
+    spans = _spans([vertex for vertex in vertexes if not vertex.cached], started)
     failed = next((vertex for vertex in vertexes if _state(vertex, done=done) == FAILED), None)
     log = redact.text(failed.log).splitlines()[-SHOWN_LINES:] if failed else ()
-    return Step(
+    return RecordedTarget(
         name=name,
         platform=platform,
-        state=_state_of(vertexes, done=done),
+        state=_state_of_target(vertexes, done=done),
         seconds=round(sum(end - start for start, end in spans), 3),
         spans=spans,
         instructions=tuple(_instruction(vertex, done=done) for vertex in _listed(vertexes)),
@@ -116,8 +125,8 @@ def _step(name: str, platform: str, vertexes: Sequence[Vertex], began: float, *,
     )
 
 
-def _state_of(vertexes: Sequence[Vertex], *, done: bool) -> str:
-    """Return the state of a step: a line of its Dockerfile counts, and what else failed."""
+def _state_of_target(vertexes: Sequence[Vertex], *, done: bool) -> str:
+    """Return the state of a target: its instructions count, and other work that failed."""
     states = [_state(vertex, done=done) for vertex in vertexes]
     lines = [_state(vertex, done=done) for vertex in vertexes if OF_DOCKERFILE.match(vertex.name)]
     if FAILED in states:
@@ -140,12 +149,15 @@ def _state(vertex: Vertex, *, done: bool) -> str:
 
 
 def _listed(vertexes: Sequence[Vertex]) -> list[Vertex]:
-    """Return what is worth a line, in the order of time; the lines of one stage stay together and in their own."""
-    begun: dict[str, float] = {}
+    """Return the work that gets a line, by time; the instructions of a stage stay together and in their order."""
+    starts: dict[str, float] = {}
     for vertex in vertexes:
         stage = _stage(vertex)
-        begun[stage] = min(begun.get(stage, float("inf")), float("inf") if vertex.started is None else vertex.started)
-    return sorted(filter(_is_listed, vertexes), key=lambda each: (begun[_stage(each)], _stage(each), _number(each)))
+        start = float("inf") if vertex.started is None else vertex.started
+        starts[stage] = min(starts.get(stage, float("inf")), start)
+    return sorted(
+        filter(_is_listed, vertexes), key=lambda vertex: (starts[_stage(vertex)], _stage(vertex), _number(vertex))
+    )
 
 
 def _stage(vertex: Vertex) -> str:
@@ -168,11 +180,11 @@ def _seconds(vertex: Vertex) -> float:
     return max(0.0, vertex.completed - vertex.started)
 
 
-def _instruction(vertex: Vertex, *, done: bool) -> Instruction:
+def _instruction(vertex: Vertex, *, done: bool) -> RecordedInstruction:
     line = OF_DOCKERFILE.match(vertex.name)
-    words = f"[{line['place']}] {MOUNT.sub('', line['words'])}" if line else vertex.name
-    short = " ".join(redact.text(words).split())
-    return Instruction(
+    text = f"[{line['place']}] {MOUNT.sub('', line['instruction'])}" if line else vertex.name
+    short = " ".join(redact.text(text).split())
+    return RecordedInstruction(
         name=short if len(short) <= WIDTH else f"{short[: WIDTH - 1]}…",
         state=_state(vertex, done=done),
         seconds=round(_seconds(vertex), 3),
@@ -180,17 +192,17 @@ def _instruction(vertex: Vertex, *, done: bool) -> Instruction:
     )
 
 
-def _spans(vertexes: Iterable[Vertex], began: float) -> tuple[tuple[float, float], ...]:
-    """Return when any of these was worked on, in seconds since the build began; what overlaps is one span."""
+def _spans(vertexes: Iterable[Vertex], started: float) -> tuple[tuple[float, float], ...]:
+    """Return (start, end) of work, in seconds since the build started; what overlaps is a single span."""
     times = sorted(
-        (vertex.started - began, max(vertex.started, vertex.completed) - began)
+        (vertex.started - started, max(vertex.started, vertex.completed) - started)
         for vertex in vertexes
         if vertex.started is not None and vertex.completed is not None
     )
-    found: list[tuple[float, float]] = []
+    spans: list[tuple[float, float]] = []
     for start, end in times:
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
         else:
-            found.append((start, end))
-    return tuple((round(start, 3), round(end, 3)) for start, end in found)
+            spans.append((start, end))
+    return tuple((round(start, 3), round(end, 3)) for start, end in spans)

@@ -1,7 +1,7 @@
 """Store of reports: one file each below .build/reports, the last one at .build/report.json.
 
-Each is written beside its place and renamed, under a name of its own: two builds at once have a report each, and
-.build/report.json is that of the one that ended last.
+Each file is written under another name and renamed. Two builds at once have a report each, and .build/report.json is
+that of the build that ended last.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dynamo_containers.inspect.report import record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.inspect.report.record import Report
+    from dynamo_containers.inspect.report.record import BuildReport
 
 FOLDER = ".build/reports"
 LAST = ".build/report.json"
 PAGE = ".build/report.html"
 
 
-def keep(folder: Path, report: Report, count: int) -> None:
-    """Keep a report as the last one of a checkout, and no more than `count` of them in all.
+def keep(folder: Path, report: BuildReport, count: int) -> None:
+    """Write a report as the last one of a checkout, and delete all but the last `count` of them.
 
     Raises:
         NoSpaceError: the disk is full.
@@ -32,26 +32,26 @@ def keep(folder: Path, report: Report, count: int) -> None:
     for path in (_file(folder, report), folder / LAST):
         process.write(process.Document(path=path, text=text))
     for old in files(folder)[:-count]:
-        old.unlink(missing_ok=True)  # another build may have been quicker
+        old.unlink(missing_ok=True)  # another build may have deleted it
 
 
-def renew(folder: Path, report: Report) -> None:
-    """Write a report down again, of which more is known now.
+def renew(folder: Path, report: BuildReport) -> None:
+    """Write a report again that has more details now.
 
     Raises:
         NoSpaceError: the disk is full.
     """
-    place = _file(folder, report)
-    if not place.is_file():
-        return  # it is no longer one of the last
+    path = _file(folder, report)
+    if not path.is_file():
+        return  # it was deleted as an old one
     text = record.text(report)
-    process.write(process.Document(path=place, text=text))
+    process.write(process.Document(path=path, text=text))
     last = folder / LAST
     if last.is_file() and f'"name": "{report.name}"' in last.read_text(encoding="utf-8"):
         process.write(process.Document(path=last, text=text))
 
 
-def _file(folder: Path, report: Report) -> Path:
+def _file(folder: Path, report: BuildReport) -> Path:
     return folder / FOLDER / f"{report.name}.json"
 
 
@@ -60,16 +60,16 @@ def files(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("[0-9]*.json"))
 
 
-def read(folder: Path) -> tuple[Report, ...]:
-    """Return the reports that there are, from the oldest on; what is no report is named and left alone."""
-    found = []
+def read(folder: Path) -> tuple[BuildReport, ...]:
+    """Return the reports of a checkout, from the oldest on; a file that is not a report is named and ignored."""
+    reports = []
     for file in files(folder):
         try:
             report = record.read(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            continue  # a build that ended meanwhile removed the oldest
+            continue  # a build that ended meanwhile deleted the oldest
         except ValueError as error:
-            print(f"{file.relative_to(folder)} is left out: {error}", file=sys.stderr, flush=True)
+            print(f"{file.relative_to(folder)} is ignored: {error}", file=sys.stderr, flush=True)
             continue
-        found += [report] if report else []
-    return tuple(found)
+        reports += [report] if report else []
+    return tuple(reports)

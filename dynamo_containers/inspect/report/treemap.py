@@ -10,17 +10,17 @@ import squarify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WHOLE = 100.0
+SIDE = 100.0
 SCREEN, TELEPHONE = 3.2, 0.85
-"""How much wider than high a map is drawn: by that tiles are kept square (page.css)."""
+"""Width of a map divided by its height (page.css), so that tiles are nearly square."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A rectangle; in hundredths of the width and the height of the map."""
+    """A rectangle, in hundredths of the width and the height of the map."""
 
     index: int
-    """The place of its size in what was asked for."""
+    """The index of its size in the arguments."""
     left: float
     top: float
     width: float
@@ -28,12 +28,12 @@ class Tile:
 
 
 def tiles(sizes: Sequence[int], ratio: float) -> tuple[Tile, ...]:
-    """Return a rectangle for each size that is more than nothing, the largest first, on a map of some form."""
+    """Return a rectangle for each size above 0, the largest first, on a map with a ratio of width to height."""
     order = sorted((index for index, size in enumerate(sizes) if size > 0), key=lambda index: (-sizes[index], index))
     if not order:
         return ()
-    areas = squarify.normalize_sizes([sizes[index] for index in order], WHOLE * ratio, WHOLE)
-    rows = squarify.squarify(areas, 0, 0, WHOLE * ratio, WHOLE)
+    areas = squarify.normalize_sizes([sizes[index] for index in order], SIDE * ratio, SIDE)
+    rows = squarify.squarify(areas, 0, 0, SIDE * ratio, SIDE)
     return tuple(
         Tile(index=index, left=row["x"] / ratio, top=row["y"], width=row["dx"] / ratio, height=row["dy"])
         for index, row in zip(order, rows, strict=True)

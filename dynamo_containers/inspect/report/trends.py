@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dynamo_containers.inspect.report.record import Image, Report
-    from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
+    from dynamo_containers.inspect.report.record import BuildReport, RecordedImage
+    from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 
 
 LEAST = 10**6
-"""Compressed bytes below which nobody calls two images related: an empty folder is the same layer in all."""
+"""Compressed bytes that two images must share to be compared: an empty folder is the same layer in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """What an image weighed, from a moment on."""
+    """Size of an image from a moment on."""
 
     moment: float
     """In seconds since 1970."""
@@ -29,40 +29,41 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two images of which some layers are the same."""
+    """Two images that share layers."""
 
-    one: str
-    other: str
-    shared: tuple[Layer, ...]
-    only_one: int
+    first: str
+    second: str
+    shared: tuple[MeasuredLayer, ...]
+    only_first: int
     """Compressed bytes."""
-    only_other: int
+    only_second: int
+    """Compressed bytes."""
 
     @property
     def both(self) -> int:
-        """Return the compressed bytes of what is the same."""
+        """Return the compressed bytes of the layers that both have."""
         return sum(layer.packed for layer in self.shared)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """An image as it was measured last."""
+class MeasuredImage:
+    """An image at its last measurement."""
 
-    image: Image
+    image: RecordedImage
     size: ImageSize
     stage: str
-    below: str
-    """Bases and platform: images that differ in them share nothing."""
+    bases: str
+    """Bases and platforms: images that differ in them share nothing."""
 
 
-def last(reports: Iterable[Report]) -> dict[str, Measured]:
-    """Return name -> the image as it was measured last; the reports come from the oldest on."""
+def last(reports: Iterable[BuildReport]) -> dict[str, MeasuredImage]:
+    """Return name -> the image at its last measurement; the reports are sorted from the oldest on."""
     return {
-        image.name: Measured(
+        image.name: MeasuredImage(
             image=image,
             size=image.size,
             stage=image.stage,
-            below=f"{report.asked.bases} {' '.join(report.asked.platforms)}",
+            bases=f"{report.request.bases} {' '.join(report.request.platforms)}",
         )
         for report in reports
         for image in report.images
@@ -70,48 +71,50 @@ def last(reports: Iterable[Report]) -> dict[str, Measured]:
     }
 
 
-def history(reports: Iterable[Report]) -> dict[str, tuple[Point, ...]]:
-    """Return name -> what the image weighed over time; builds that made the same bytes again are one point."""
-    found: dict[str, list[tuple[str, Point]]] = {}
+def history(reports: Iterable[BuildReport]) -> dict[str, tuple[Point, ...]]:
+    """Return name -> sizes of the image over time; builds with the same bytes are a single point."""
+    rows: dict[str, list[tuple[str, Point]]] = {}
     for report in reports:
         for image in report.images:
-            points = found.setdefault(image.name, [])
+            points = rows.setdefault(image.name, [])
             if image.size and not (points and points[-1][0] == image.digest):
-                point = Point(moment=report.started, packed=image.size.packed, revision=report.asked.revision)
+                point = Point(moment=report.started, packed=image.size.packed, revision=report.request.revision)
                 points.append((image.digest, point))
-    return {name: tuple(point for _, point in points) for name, points in found.items() if points}
+    return {name: tuple(point for _, point in points) for name, points in rows.items() if points}
 
 
-def pairs(images: Mapping[str, Measured]) -> tuple[Pair, ...]:
-    """Return the pairs that share layers: those of one stage first, and those with most in common."""
-    every = combinations(images.values(), 2)
-    found = [(one.stage != other.stage, _pair(one, other)) for one, other in every if one.below == other.below]
-    kept = [(unlike, pair) for unlike, pair in found if pair.both >= LEAST]
-    return tuple(pair for _, pair in sorted(kept, key=lambda each: (each[0], -each[1].both)))
+def pairs(images: Mapping[str, MeasuredImage]) -> tuple[Pair, ...]:
+    """Return the pairs that share layers: pairs of one stage first, then by shared bytes."""
+    rows = [
+        (first.stage != second.stage, _pair(first, second))
+        for first, second in combinations(images.values(), 2)
+        if first.bases == second.bases
+    ]
+    related = [(differ, pair) for differ, pair in rows if pair.both >= LEAST]
+    return tuple(pair for _, pair in sorted(related, key=lambda row: (row[0], -row[1].both)))
 
 
-def _pair(one: Measured, other: Measured) -> Pair:
-    mine, theirs = one.size, other.size
-    contents, others = {layer.content for layer in mine.layers}, {layer.content for layer in theirs.layers}
+def _pair(first: MeasuredImage, second: MeasuredImage) -> Pair:
+    first_contents, second_contents = ({layer.content for layer in image.size.layers} for image in (first, second))
     return Pair(
-        one=one.image.name,
-        other=other.image.name,
-        shared=tuple(layer for layer in mine.layers if layer.content in others),
-        only_one=_packed(layer for layer in mine.layers if layer.content not in others),
-        only_other=_packed(layer for layer in theirs.layers if layer.content not in contents),
+        first=first.image.name,
+        second=second.image.name,
+        shared=tuple(layer for layer in first.size.layers if layer.content in second_contents),
+        only_first=_packed(layer for layer in first.size.layers if layer.content not in second_contents),
+        only_second=_packed(layer for layer in second.size.layers if layer.content not in first_contents),
     )
 
 
-def _packed(layers: Iterable[Layer]) -> int:
+def _packed(layers: Iterable[MeasuredLayer]) -> int:
     return sum(layer.packed for layer in layers)
 
 
 def shared_with(name: str, pairs: Sequence[Pair]) -> dict[str, tuple[str, ...]]:
     """Return content digest of a layer of an image -> the other images that have it."""
-    found: dict[str, tuple[str, ...]] = {}
+    shared: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
-        if name in {pair.one, pair.other}:
-            other = pair.other if name == pair.one else pair.one
+        if name in {pair.first, pair.second}:
+            other = pair.second if name == pair.first else pair.first
             for layer in pair.shared:
-                found[layer.content] = (*found.get(layer.content, ()), other)
-    return found
+                shared[layer.content] = (*shared.get(layer.content, ()), other)
+    return shared

@@ -22,20 +22,20 @@ MADE_FROM, DIGESTS, LAYERS, CONTENTS = "made-from", "digests", "layers", "conten
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """One image as it was accepted; of an image that never was, all is empty."""
+    """Accepted sizes of an image; empty for an image that was never accepted."""
 
     layers: Mapping[str, int] = field(default_factory=dict)
     """Layer -> compressed bytes."""
     made_from: str = ""
-    """Its labels `ai.dynamo.lock` and, where it has one, `ai.dynamo.drift`; '' where that was not noted."""
+    """Its labels `ai.dynamo.lock` and, where it has one, `ai.dynamo.drift`; '' where they were not recorded."""
     digests: tuple[str, ...] = ()
-    """Of its layers before they were compressed, from below: what a pull of another image finds there."""
+    """Digests of its uncompressed layers, from the lowest on: a pull of another image can reuse them."""
     contents: Mapping[str, int] = field(default_factory=dict)
-    """`KIND NAME` of a package or file -> unpacked bytes, as `image_contents.folded` gives them."""
+    """`KIND NAME` of a package or file -> unpacked bytes, the result of `contents.folded`."""
 
 
 def read(folder: Path) -> dict[str, Accepted]:
-    """Return image (`vllm-runtime-debian-amd64`) -> what was accepted; nothing where there is no file.
+    """Return image (`vllm-runtime-debian-amd64`) -> its accepted sizes; nothing where there is no file.
 
     Raises:
         UsageError: the file breaks its rules.
@@ -61,14 +61,14 @@ def _sizes(row: Table) -> dict[str, int]:
 
 
 def document(folder: Path, accepted: Mapping[str, Accepted]) -> Document:
-    """Return the file that says this."""
-    tables = (_table(name, each) for name, each in sorted(accepted.items()))
+    """Return the file with these accepted sizes."""
+    tables = (_table(name, sizes) for name, sizes in sorted(accepted.items()))
     return Document(path=folder / FILE, text="".join((HEAD, *tables)))
 
 
 def _table(name: str, accepted: Accepted) -> str:
     made_from = f"{MADE_FROM} = {_quoted(accepted.made_from)}\n" if accepted.made_from else ""
-    digests = "".join(f"    {_quoted(each)},\n" for each in accepted.digests)
+    digests = "".join(f"    {_quoted(digest)},\n" for digest in accepted.digests)
     listed = f"{DIGESTS} = [\n{digests}]\n" if digests else ""
     contents = dict(sorted(accepted.contents.items()))
     return "".join(

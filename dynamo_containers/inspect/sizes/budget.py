@@ -1,4 +1,4 @@
-"""Verdict on a budget: what is over, and which layers grew."""
+"""Comparison of an image with its budget: the limits that it exceeds, and the layers that grew."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MB = 10**6
 
 
 def numbers(image: ImageSize, *, bump: int | None = None, second: int | None = None) -> dict[str, int]:
-    """Return what a budget limits, in its units, rounded up; without what was not measured.
+    """Return the numbers that a budget limits, in its units and rounded up, as far as they were measured.
 
     Args:
         image: the size of the image.
         bump: the bytes to pull after a new version of Dynamo.
-        second: the bytes to pull where the other backend's image is there.
+        second: the bytes to pull where the other backend's image exists.
     """
-    found = {
+    measured = {
         "compressed-mb": _mb(image.packed),
         "uncompressed-mb": _mb(image.unpacked),
         "largest-layer-mb": _mb(image.largest.packed),
         LAYERS: len(image.layers),
     }
-    return found | {key: _mb(size) for key, size in ((SECOND, second), (BUMP, bump)) if size is not None}
+    return measured | {key: _mb(size) for key, size in ((SECOND, second), (BUMP, bump)) if size is not None}
 
 
 def _mb(size: int) -> int:
@@ -37,48 +37,48 @@ def _mb(size: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Over:
-    """One number that is over its budget."""
+class Excess:
+    """A number that is over its limit."""
 
     key: str
-    found: int
-    allowed: int
+    number: int
+    limit: int
 
 
-def over(budget: Mapping[str, int], found: Mapping[str, int]) -> tuple[Over, ...]:
-    """Return what is over; a number that was not measured is not here, see `unmeasured`."""
-    rows = ((key, found[key], allowed) for key, allowed in budget.items() if key in found)
-    return tuple(Over(key=key, found=size, allowed=allowed) for key, size, allowed in rows if size > allowed)
+def over(budget: Mapping[str, int], measured: Mapping[str, int]) -> tuple[Excess, ...]:
+    """Return the measured numbers that are over their limits; `unmeasured` has the others."""
+    rows = ((key, measured[key], limit) for key, limit in budget.items() if key in measured)
+    return tuple(Excess(key=key, number=number, limit=limit) for key, number, limit in rows if number > limit)
 
 
-def unmeasured(budget: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the keys of a budget that were not compared."""
-    return tuple(key for key in budget if key not in found)
+def unmeasured(budget: Mapping[str, int], measured: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the keys of a budget that were not measured."""
+    return tuple(key for key in budget if key not in measured)
 
 
 def layers_of(image: ImageSize) -> dict[str, int]:
-    """Return name -> compressed bytes; layers of one name together."""
-    found: dict[str, int] = {}
+    """Return name -> compressed bytes; layers of the same name are added up."""
+    sizes: dict[str, int] = {}
     for layer in image.layers:
-        found[layer.name] = found.get(layer.name, 0) + layer.packed
-    return found
+        sizes[layer.name] = sizes.get(layer.name, 0) + layer.packed
+    return sizes
 
 
-def table(rows: tuple[Over, ...], image: ImageSize, accepted: Mapping[str, int]) -> str:
-    """Return what is over its budget, and which layers grew since the numbers that were accepted last.
+def table(rows: tuple[Excess, ...], image: ImageSize, accepted: Mapping[str, int]) -> str:
+    """Return the numbers over their limits, and the layers that grew since sizes were accepted.
 
     Args:
-        rows: as `over` gives them.
-        image: what was measured.
-        accepted: layer -> compressed bytes; empty where none were accepted.
+        rows: the result of `over`.
+        image: the measured image.
+        accepted: layer -> accepted compressed bytes; empty where none were accepted.
     """
-    found = layers_of(image)
-    head = [f"  {row.key:<18} {row.found:>8} over {row.allowed:>8}" for row in rows]
-    grown = {name: size - accepted.get(name, 0) for name, size in found.items() if size > accepted.get(name, 0)}
-    said = "against the last accepted numbers" if accepted else "no numbers were accepted yet: all layers"
+    sizes = layers_of(image)
+    head = [f"  {row.key:<18} {row.number:>8} over {row.limit:>8}" for row in rows]
+    grown = {name: size - accepted.get(name, 0) for name, size in sizes.items() if size > accepted.get(name, 0)}
+    comparison = "compared with the accepted sizes" if accepted else "no accepted sizes: all layers"
     lines = [
-        f"  {grown[name] / MB:>+9.1f} MB  {name} ({accepted.get(name, 0) / MB:.1f} -> {found[name] / MB:.1f} MB)"
-        for name in sorted(grown, key=lambda each: -grown[each])
+        f"  {growth / MB:>+9.1f} MB  {name} ({accepted.get(name, 0) / MB:.1f} -> {sizes[name] / MB:.1f} MB)"
+        for name, growth in sorted(grown.items(), key=lambda row: -row[1])
     ]
-    title = f"What grew, compressed ({said}):" if grown else "By layer, compressed: none grew."
+    title = f"Growth by layer, compressed ({comparison}):" if grown else "By layer, compressed: none grew."
     return "\n".join([*head, title, *lines])

@@ -18,12 +18,12 @@ FOLDER = ".build/sizes"
 
 
 def remember(folder: Path, digest: str, size: ImageSize) -> None:
-    """Remember the size of an image."""
+    """Write the size of an image into the cache."""
     write(Document(path=_file(folder, digest), text=json.dumps(asdict(size), indent=1) + "\n"))
 
 
 def recall(folder: Path, digest: str) -> ImageSize | None:
-    """Return the size of an image, None where it was not measured, or by another version of this."""
+    """Return the size of an image; None where it was not measured, or by another version of this library."""
     try:
         return manifest.from_rows(json.loads(_file(folder, digest).read_bytes())["layers"])
     except (OSError, ValueError, KeyError, TypeError):

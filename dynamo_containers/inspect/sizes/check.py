@@ -23,135 +23,142 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.inspect.sizes.measure import Built
+    from dynamo_containers.inspect.sizes.measure import SizedImage
     from dynamo_containers.plan.bake import Facts, Request
 
 STAGES = (Stage.RUNTIME, Stage.BASE)
-"""The stages whose images have budgets: what people pull."""
+"""The stages whose images have budgets, because people pull them."""
 
 
-def stage_of(word: str) -> Stage:
-    """Return the stage that a word of the command line means.
+def stage_of(name: str) -> Stage:
+    """Return the stage of a name on the command line.
 
     Raises:
-        UsageError: it is none, or its images have no budgets.
+        UsageError: there is no such stage, or its images have no budgets.
     """
-    known = {stage.value: stage for stage in STAGES}
-    if word not in known:
-        if any(word == stage.value for stage in Stage):
-            message = f"{word} images have no budget (choose from: {', '.join(known)})"
+    stages = {stage.value: stage for stage in STAGES}
+    if name not in stages:
+        if any(name == stage.value for stage in Stage):
+            message = f"{name} images have no budget (choose from: {', '.join(stages)})"
             raise UsageError(message)
-        what = "stage"
-        raise unknown_name(what, word, known)
-    return known[word]
+        kind = "stage"
+        raise unknown_name(kind, name, stages)
+    return stages[name]
 
 
-def check(request: Request, facts: Facts, environment: Mapping[str, str], text: str, made: Mapping[str, str]) -> None:
-    """Check what was built against the budgets of its rows; those are about runtime and base images.
+def check(
+    request: Request, facts: Facts, environment: Mapping[str, str], text: str, digests: Mapping[str, str]
+) -> None:
+    """Compare runtime and base images with their budgets.
 
-    An image that was within its budget is not measured again: that costs a no-op the reading of one small file.
+    An image that was within its budget is not measured again: a no-op only reads a small file.
 
     Args:
-        request: what was asked for.
-        facts: what the world says.
-        environment: what docker needs to find its engine.
+        request: the request of the build.
+        facts: the facts of the build.
+        environment: the variables by which docker finds its engine.
         text: the bake document.
-        made: target -> digest of its images, as far as they are known.
+        digests: target -> digest of its image, as far as it is known.
 
     Raises:
-        CheckFailedError: one is over; with what grew.
+        CheckFailedError: an image is over its budget; the message has its growth.
     """
     platform = request.platforms[0]
     limited = tuple(image for image in request.images if image.budget.get(platform))
-    record = _record(request, limited, made)
+    record = _record(request, limited, digests)
     if request.stage not in STAGES or not limited or (record and record.is_file()):
         return
     measured = size_measure.measure(replace(request, images=limited), facts, environment, text)
-    whole = _judge(request, measured, environment)
-    if record and whole and len(measured) == len(limited):
+    is_complete = _compare(request, measured, environment)
+    if record and is_complete and len(measured) == len(limited):
         process.write(Document(path=record, text=""))
 
 
-def _record(request: Request, images: tuple[Image, ...], made: Mapping[str, str]) -> Path | None:
-    """Return the file that is there when these images were within these budgets; None: bake did not say which."""
-    if not made:
+def _record(request: Request, images: tuple[Image, ...], digests: Mapping[str, str]) -> Path | None:
+    """Return the file that exists once these images were within these budgets; None where the digests are unknown."""
+    if not digests:
         return None
-    words = (*sorted(made.values()), *(repr(sorted(image.budget[request.platforms[0]].items())) for image in images))
-    key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+    budgets = (repr(sorted(image.budget[request.platforms[0]].items())) for image in images)
+    key = hashlib.sha256("\n".join((*sorted(digests.values()), *budgets)).encode()).hexdigest()
     return request.catalogue.folder / ".build" / "within-budget" / key
 
 
-def _judge(request: Request, measured: tuple[Built, ...], environment: Mapping[str, str]) -> bool:
-    """Say whether every number of the budgets was measured, where none is over."""
-    faults, whole = [], True
-    for built in measured:
-        budget = built.image.budget[request.platforms[0]]
-        left = unmeasured(budget, built)
-        whole = whole and not left
-        if rows := sizes_budget.over(budget, built.numbers):
-            faults.append("\n".join((_fault(request, built, rows, environment), *left)))
+def _compare(request: Request, measured: tuple[SizedImage, ...], environment: Mapping[str, str]) -> bool:
+    """Return whether every number of the budgets was measured.
+
+    Raises:
+        CheckFailedError: an image is over its budget.
+    """
+    faults, is_complete = [], True
+    for sized in measured:
+        budget = sized.image.budget[request.platforms[0]]
+        gaps = unmeasured(budget, sized)
+        is_complete = is_complete and not gaps
+        if rows := sizes_budget.over(budget, sized.numbers):
+            faults.append("\n".join((_fault(request, sized, rows, environment), *gaps)))
         else:
-            say("\n".join((f"{built.name} is within its budget{', as far as it was measured' if left else ''}", *left)))
+            say("\n".join((f"{sized.name} is within its budget{', as far as it was measured' if gaps else ''}", *gaps)))
     if faults:
-        remedy = f"Find out why; if it must be so, raise images.NAME.budget in {IMAGES_FILE}. The images are kept."
+        remedy = f"Find the reason, or raise images.NAME.budget in {IMAGES_FILE}. The images were kept."
         raise CheckFailedError("\n".join((*faults, remedy)))
-    return whole
+    return is_complete
 
 
-def unmeasured(budget: Mapping[str, int], built: Built) -> tuple[str, ...]:
-    """Return a line for each number of a budget that was not measured, with the reason where one is known."""
-    lines = [f"  {key} was NOT MEASURED" for key in sizes_budget.unmeasured(budget, built.numbers) if key != SECOND]
+def unmeasured(budget: Mapping[str, int], sized: SizedImage) -> tuple[str, ...]:
+    """Return a line for each number of a budget that was not measured, with the reason where it is known."""
+    lines = [f"  {key} was NOT MEASURED" for key in sizes_budget.unmeasured(budget, sized.numbers) if key != SECOND]
     if SECOND in budget:
-        lines += [
-            f"  {SECOND} was NOT MEASURED beside {each.name}: {each.said}" for each in built.besides if not each.layers
-        ]
-        lines += [] if built.besides else [f"  {SECOND} was NOT MEASURED: no other image shares its packages"]
+        unknown = (other for other in sized.backends if not other.layers)
+        lines += [f"  {SECOND} was NOT MEASURED against {other.name}: {other.source}" for other in unknown]
+        lines += [] if sized.backends else [f"  {SECOND} was NOT MEASURED: no other image shares its packages"]
     return tuple(lines)
 
 
-def _fault(request: Request, built: Built, rows: tuple[sizes_budget.Over, ...], environment: Mapping[str, str]) -> str:
-    accepted = accepted_sizes.read(request.catalogue.folder).get(built.name, Accepted())
-    known = [f"{each.name} ({each.said})" for each in built.besides if each.layers]
-    beside = [f"  {SECOND} is beside {', '.join(known)}"] if SECOND in {row.key for row in rows} else []
+def _fault(
+    request: Request, sized: SizedImage, rows: tuple[sizes_budget.Excess, ...], environment: Mapping[str, str]
+) -> str:
+    accepted = accepted_sizes.read(request.catalogue.folder).get(sized.name, Accepted())
+    backends = [f"{other.name} ({other.source})" for other in sized.backends if other.layers]
+    second = [f"  {SECOND} is measured against {', '.join(backends)}"] if SECOND in {row.key for row in rows} else []
     try:
-        contents = image_contents.table(size_measure.contents(request, built, environment), accepted.contents)
+        contents = image_contents.table(size_measure.contents(request, sized, environment), accepted.contents)
     except CommandFailedError as error:
-        contents = f"What grew by package and file was NOT MEASURED: {error}"
-    table = sizes_budget.table(rows, built.size, accepted.layers)
-    return "\n".join((f"{built.name} is over its budget:", table, *beside, contents))
+        contents = f"The growth by package and file was NOT MEASURED: {error}"
+    table = sizes_budget.table(rows, sized.size, accepted.layers)
+    return "\n".join((f"{sized.name} is over its budget:", table, *second, contents))
 
 
 def accept(request: Request, facts: Facts, environment: Mapping[str, str], text: str) -> str:
-    """Write the sizes of the images of a request down as the accepted ones; return the numbers for their rows.
+    """Write the sizes of the images of a request as the accepted ones; return their rows of images.toml.
 
     Raises:
-        CheckFailedError: none could be measured.
+        CheckFailedError: no image could be measured.
         CommandFailedError: the engine has no such image, or cannot run it; nothing is written.
     """
     folder = request.catalogue.folder
     measured = size_measure.measure(request, facts, environment, text)
     if not measured:
-        message = f"No sizes were accepted: the reason stands above, and {accepted_sizes.FILE} is as it was."
+        message = f"No sizes were accepted, for the reason above. {accepted_sizes.FILE} was not changed."
         raise CheckFailedError(message)
     accepted = {
-        built.name: accepted_of(built, size_measure.contents(request, built, environment)) for built in measured
+        sized.name: accepted_of(sized, size_measure.contents(request, sized, environment)) for sized in measured
     }
     process.write(accepted_sizes.document(folder, {**accepted_sizes.read(folder), **accepted}))
-    return "\n".join(row(built, request.platforms[0].value) for built in measured)
+    return "\n".join(row(sized, request.platforms[0].value) for sized in measured)
 
 
-def accepted_of(built: Built, contents: Mapping[str, int]) -> Accepted:
-    """Return what is kept of an image whose sizes are accepted."""
+def accepted_of(sized: SizedImage, contents: Mapping[str, int]) -> Accepted:
+    """Return the accepted sizes of a measured image."""
     return Accepted(
-        layers=sizes_budget.layers_of(built.size),
-        made_from=str(built.stored.origin),
-        digests=built.stored.contents,
+        layers=sizes_budget.layers_of(sized.size),
+        made_from=str(sized.stored.origin),
+        digests=sized.stored.contents,
         contents=contents,
     )
 
 
-def row(built: Built, platform: str) -> str:
-    """Return what was measured as a row of images.toml to copy."""
-    lines = (f"{key} = {number}" for key, number in built.numbers.items())
-    lacking = (f"# {line.strip()}" for line in unmeasured({SECOND: 0}, built) if built.image.common_layer)
-    return "\n".join((f'# {built.name}\n[images.{built.image.name}.budget."{platform}"]', *lines, *lacking))
+def row(sized: SizedImage, platform: str) -> str:
+    """Return the measured numbers as a row of images.toml to copy."""
+    lines = (f"{key} = {number}" for key, number in sized.numbers.items())
+    lacking = (f"# {line.strip()}" for line in unmeasured({SECOND: 0}, sized) if sized.image.common_layer)
+    return "\n".join((f'# {sized.name}\n[images.{sized.image.name}.budget."{platform}"]', *lines, *lacking))

@@ -12,67 +12,67 @@ if TYPE_CHECKING:
 
 MB = 10**6
 SMALL = contents_inside.SMALL
-"""What is below this many bytes has no line of its own: it is counted with its like."""
+"""Packages and files below this many bytes are counted together, by kind."""
 SHOWN = 15
-"""How many lines a table has; the rest is summed."""
+"""How many lines a table has; the others are summed."""
 
 
 def folded(contents: Mapping[str, int]) -> dict[str, int]:
-    """Return `KIND NAME` -> bytes without what is small: all of a kind in one line."""
-    found: dict[str, int] = {}
+    """Return `KIND NAME` -> bytes, with the small ones of each kind together."""
+    folded_sizes: dict[str, int] = {}
     for owner, size in sorted(contents.items()):
         kind = owner.partition(" ")[0]
         key = owner if size >= SMALL else f"{kind} (each below {SMALL // MB} MB)"
-        found[key] = found.get(key, 0) + size
-    return found
+        folded_sizes[key] = folded_sizes.get(key, 0) + size
+    return folded_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """One package or file whose size is another; 0 bytes where it is not there."""
+class SizeChange:
+    """A package or file with another size; 0 bytes where it does not exist."""
 
     name: str
     before: int
-    now: int
+    after: int
 
     @property
     def growth(self) -> int:
         """Return by how many bytes it grew."""
-        return self.now - self.before
+        return self.after - self.before
 
 
-def changes(found: Mapping[str, int], accepted: Mapping[str, int]) -> tuple[Change, ...]:
-    """Return what is of another size than accepted, new or gone; the largest difference first."""
-    every = (Change(name=name, before=accepted.get(name, 0), now=found.get(name, 0)) for name in {**accepted, **found})
-    return tuple(sorted((each for each in every if each.growth), key=lambda each: (-abs(each.growth), each.name)))
+def changes(sizes: Mapping[str, int], accepted: Mapping[str, int]) -> tuple[SizeChange, ...]:
+    """Return what is new, removed, or has another size than accepted; the largest difference first."""
+    rows = (
+        SizeChange(name=name, before=accepted.get(name, 0), after=sizes.get(name, 0)) for name in {**accepted, **sizes}
+    )
+    return tuple(sorted((row for row in rows if row.growth), key=lambda row: (-abs(row.growth), row.name)))
 
 
-def table(found: Mapping[str, int], accepted: Mapping[str, int]) -> str:
-    """Return what grew, is new or gone since the accepted sizes; without any, what is largest.
+def table(sizes: Mapping[str, int], accepted: Mapping[str, int]) -> str:
+    """Return what grew, is new or was removed since the accepted sizes; without accepted sizes, the largest.
 
     Args:
-        found: as `folded` gives them.
-        accepted: the same of the image that was accepted last; empty where none was.
+        sizes: the result of `folded`.
+        accepted: the same for the image that was accepted last; empty where none was.
     """
-    rows = changes(found, accepted)
+    rows = changes(sizes, accepted)
     if not accepted:
-        lines = [f"  {each.now / MB:>9.1f} MB  {each.name}" for each in rows[:SHOWN]]
-        return "\n".join(
-            ["By package and file, unpacked: no sizes were accepted yet; the largest:", *lines, *_rest(rows)]
-        )
+        lines = [f"  {row.after / MB:>9.1f} MB  {row.name}" for row in rows[:SHOWN]]
+        return "\n".join(["By package and file, uncompressed (no accepted sizes; the largest):", *lines, *_rest(rows)])
     if not rows:
-        return "By package and file, unpacked: all is of the accepted size."
-    lines = [f"  {each.growth / MB:>+9.1f} MB  {each.name} ({_how(each)})" for each in rows[:SHOWN]]
-    title = "What grew by package and file, unpacked (against the last accepted sizes):"
+        return "By package and file, uncompressed: everything has the accepted size."
+    lines = [f"  {row.growth / MB:>+9.1f} MB  {row.name} ({_comparison(row)})" for row in rows[:SHOWN]]
+    title = "Growth by package and file, uncompressed (compared with the accepted sizes):"
     return "\n".join([title, *lines, *_rest(rows)])
 
 
-def _how(change: Change) -> str:
+def _comparison(change: SizeChange) -> str:
     if not change.before:
         return "new"
-    return f"{change.before / MB:.1f} -> {change.now / MB:.1f} MB" if change.now else "gone"
+    return f"{change.before / MB:.1f} -> {change.after / MB:.1f} MB" if change.after else "removed"
 
 
-def _rest(rows: Sequence[Change]) -> list[str]:
-    left = [each.growth for each in rows[SHOWN:]]
-    return [f"  {sum(left) / MB:>+9.1f} MB  {len(left)} others together"] if left else []
+def _rest(rows: Sequence[SizeChange]) -> list[str]:
+    growths = [row.growth for row in rows[SHOWN:]]
+    return [f"  {sum(growths) / MB:>+9.1f} MB  {len(growths)} others together"] if growths else []

@@ -1,7 +1,7 @@
 """Size of an image by layer, from its manifest and history.
 
-See https://github.com/opencontainers/image-spec/blob/main/manifest.md and config.md: the layers of a manifest are those
-lines of the history that are not empty, in the same order.
+See https://github.com/opencontainers/image-spec/blob/main/manifest.md and config.md: the layers of a manifest are
+the lines of the history that are not empty, in the same order.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 TREE = "COPY /tree /"
-"""By what every step that installs Python packages puts its layer on the image (containers/*/Dockerfile)."""
+"""The instruction by which targets add a layer of Python packages (containers/*/Dockerfile)."""
 NAMED = "# layer: "
-"""Begins the line of a RUN's script that says how people call its layer (containers/*/Dockerfile)."""
+"""Start of the line of a RUN's script that has the name of its layer (containers/*/Dockerfile)."""
 BOOTSTRAP = "mmdebstrap"
-"""What the history of a bootstrapped root image begins with (prepare/oci_layout.py)."""
+"""Start of the history of a bootstrapped root image (prepare/oci_layout.py)."""
 SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One layer; sizes in bytes."""
+class MeasuredLayer:
+    """A layer of an image; sizes in bytes."""
 
     name: str
     digest: str
-    """Of its compressed bytes, as a registry names it."""
+    """Digest of its compressed bytes, by which a registry names it."""
     content: str
-    """Of its bytes before they were compressed: that is the same whichever version of an engine compressed them."""
+    """Digest of its uncompressed bytes, which is the same for every compressor."""
     packed: int
-    """As it is pulled: compressed."""
+    """Compressed, as it is pulled."""
     unpacked: int
+    """Uncompressed; 0 where only a registry was queried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSize:
-    """The layers of an image of one platform, from below."""
+    """Layers of an image of one platform, from the lowest on."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[MeasuredLayer, ...]
 
     @property
     def packed(self) -> int:
@@ -52,67 +53,70 @@ class ImageSize:
         return sum(layer.unpacked for layer in self.layers)
 
     @property
-    def largest(self) -> Layer:
+    def largest(self) -> MeasuredLayer:
         """Return the layer that takes longest to pull."""
         return max(self.layers, key=lambda layer: layer.packed)
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> ImageSize:
-    """Return the size that some layers as JSON has them are.
+    """Return the size of an image, given its layers as JSON.
 
     Raises:
         TypeError: a row has other keys than a layer.
     """
-    return ImageSize(layers=tuple(Layer(**row) for row in rows))
+    return ImageSize(layers=tuple(MeasuredLayer(**row) for row in rows))
 
 
 def measured(
-    manifest: Mapping[str, Any], contents: Sequence[str], history: Sequence[tuple[int, str]], steps: Sequence[str] = ()
+    manifest: Mapping[str, Any],
+    contents: Sequence[str],
+    history: Sequence[tuple[int, str]],
+    targets: Sequence[str] = (),
 ) -> ImageSize:
     """Return the size of an image.
 
     Args:
-        manifest: its manifest, as the registry would have it.
+        manifest: its manifest, in the form of a registry.
         contents: `rootfs.diff_ids` of its configuration.
-        history: (bytes, created by) of every line, from below, empty ones too; the bytes are those of the files.
-        steps: the names of the steps that put a `/tree` on it, from below; a layer of packages is called after its own.
+        history: (bytes of the files, created by) of every line from the lowest on, empty ones too.
+        targets: the targets that copy a `/tree` into it, from the lowest on; each names its layer.
 
     Raises:
-        ValueError: there are not as many layers in the one as in the other.
+        ValueError: the manifest and the history have different numbers of layers.
     """
-    lines = [(size, words) for size, words in history if _is_layer(words)]
-    trees = iter(steps)
-    names = [next(trees, TREE) if words.startswith(TREE) else _short(words) for _, words in lines]
+    lines = [(size, created_by) for size, created_by in history if _is_layer(created_by)]
+    trees = iter(targets)
+    names = [next(trees, TREE) if created_by.startswith(TREE) else _name(created_by) for _, created_by in lines]
     rows = zip(manifest["layers"], contents, lines, names, strict=True)
     return ImageSize(
         layers=tuple(
-            Layer(name=name, digest=entry["digest"], content=content, packed=int(entry["size"]), unpacked=size)
+            MeasuredLayer(name=name, digest=entry["digest"], content=content, packed=int(entry["size"]), unpacked=size)
             for entry, content, (size, _), name in rows
         )
     )
 
 
-def _is_layer(words: str) -> bool:
-    """Say whether a line of the history has a layer: what only sets something has none."""
-    return words.split(maxsplit=1)[0] in ("RUN", "COPY", "ADD", "WORKDIR", BOOTSTRAP)
+def _is_layer(created_by: str) -> bool:
+    """Return whether a line of the history has a layer: settings have none."""
+    return created_by.split(maxsplit=1)[0] in ("RUN", "COPY", "ADD", "WORKDIR", BOOTSTRAP)
 
 
-def _short(words: str) -> str:
-    """Return how people call the layer of a line of the history: as its script says, else by how that begins."""
-    if words.startswith(f"{BOOTSTRAP} "):
+def _name(created_by: str) -> str:
+    """Return the name of the layer of a line of the history: from its script, otherwise the script's first line."""
+    if created_by.startswith(f"{BOOTSTRAP} "):
         return "root image"
-    first, *script = words.splitlines()
-    named = next((each.removeprefix(NAMED) for each in script if each.startswith(NAMED)), "")
-    line = named or next((each for each in script if not each.startswith("#")), first)
+    first, *script = created_by.splitlines()
+    name = next((line.removeprefix(NAMED) for line in script if line.startswith(NAMED)), "")
+    line = name or next((line for line in script if not line.startswith("#")), first)
     return line[:SHOWN].strip()
 
 
-def to_pull(image: ImageSize, there: Collection[str]) -> int:
-    """Return the bytes of a pull where the layers of these digests, of either kind, are there already."""
-    return sum(layer.packed for layer in image.layers if layer.digest not in there and layer.content not in there)
+def to_pull(image: ImageSize, existing: Collection[str]) -> int:
+    """Return the bytes of a pull into a store that has the layers of these digests (of either kind)."""
+    return sum(layer.packed for layer in image.layers if layer.digest not in existing and layer.content not in existing)
 
 
 def above(image: ImageSize, name: str) -> int:
-    """Return the compressed bytes of the layers above the uppermost one of that name; of all where there is none."""
-    places = [place for place, layer in enumerate(image.layers, 1) if layer.name == name]
-    return sum(layer.packed for layer in image.layers[places[-1] if places else 0 :])
+    """Return the compressed bytes of the layers above the highest one of a name; of all where there is none."""
+    indexes = [index for index, layer in enumerate(image.layers, 1) if layer.name == name]
+    return sum(layer.packed for layer in image.layers[indexes[-1] if indexes else 0 :])

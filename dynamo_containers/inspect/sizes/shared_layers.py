@@ -1,7 +1,7 @@
 """Cost of a second backend: bytes to pull where another image is already there.
 
-The other image is the one that this checkout would make, or the answer is about something else: it is compared by the
-locks that it was made from, which its label `ai.dynamo.lock` has, and by what drifted.
+The other image must be the one that this checkout would build. Its label `ai.dynamo.lock`, the digest of its locks, and
+its drift are compared with those of the checkout.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from dynamo_containers.inspect.sizes.manifest import ImageSize
     from dynamo_containers.plan.bake import Request
 
-NOWHERE = "neither the engine nor the accepted sizes have it, made from the same locks"
+NOWHERE = "neither the engine nor the accepted sizes have it with the same locks"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """From what an image was made, as its labels say."""
+    """Inputs of an image, as its labels tell."""
 
     lock: str
     """`ai.dynamo.lock`."""
@@ -32,51 +32,53 @@ class Origin:
     """`ai.dynamo.drift`, '' for none."""
 
     def __str__(self) -> str:
-        """Return both in one line, as containers/accepted-sizes.toml has them."""
+        """Return both in one line, in the form of containers/accepted-sizes.toml."""
         return f"{self.lock} {self.drift}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
-    """Another image that may be there already."""
+class OtherBackend:
+    """Another image that may exist where an image is pulled."""
 
     name: str
     layers: frozenset[str] = frozenset()
-    """The digests of its layers, of either kind (`manifest.to_pull`); empty where they are not known."""
-    said: str
-    """How its layers are known, or why they are not."""
+    """The digests of its layers, of either kind (`manifest.to_pull`); empty where they are unknown."""
+    source: str
+    """Where its layers are known from, or why they are unknown."""
 
 
 def others(request: Request, image: Image) -> tuple[Image, ...]:
-    """Return the other images that share a layer of packages with one, for the same stage, bases and platforms."""
+    """Return the other images that share a layer of packages, for the same stage, bases and platforms."""
     return tuple(
-        each
-        for each in request.catalogue.images.values()
+        other
+        for other in request.catalogue.images.values()
         if image.common_layer
-        and each.common_layer == image.common_layer
-        and each.name != image.name
-        and request.stage in each.stages
-        and request.bases.name in each.bases
-        and set(request.platforms) <= set(each.platforms)
+        and other.common_layer == image.common_layer
+        and other.name != image.name
+        and request.stage in other.stages
+        and request.bases.name in other.bases
+        and set(request.platforms) <= set(other.platforms)
     )
 
 
-def beside(name: str, wanted: Origin, built: tuple[Origin, Iterable[str]] | None, accepted: Accepted) -> Beside:
-    """Return what is known of another image: what the engine has before what was accepted.
+def other_backend(
+    name: str, expected: Origin, built: tuple[Origin, Iterable[str]] | None, accepted: Accepted
+) -> OtherBackend:
+    """Return another image with its layers: those in the engine, otherwise the accepted ones.
 
     Args:
-        name: of its row in images.toml.
-        wanted: from what this checkout would make it.
-        built: from what the engine's was made, and the digests of its layers; None where it has none.
-        accepted: what was accepted for it.
+        name: its name in images.toml.
+        expected: the inputs by which this checkout would build it.
+        built: the inputs and layers of the image in the engine; None where it has none.
+        accepted: its accepted sizes.
     """
-    if built and built[0] == wanted:
-        return Beside(name=name, layers=frozenset(built[1]), said="its image in the engine")
-    if accepted.made_from == str(wanted):
-        return Beside(name=name, layers=frozenset(accepted.digests), said="its accepted layers")
-    return Beside(name=name, said=NOWHERE)
+    if built and built[0] == expected:
+        return OtherBackend(name=name, layers=frozenset(built[1]), source="its image in the engine")
+    if accepted.made_from == str(expected):
+        return OtherBackend(name=name, layers=frozenset(accepted.digests), source="its accepted layers")
+    return OtherBackend(name=name, source=NOWHERE)
 
 
-def to_pull(size: ImageSize, besides: Iterable[Beside]) -> int | None:
-    """Return the bytes of a pull beside the one of the known others that spares least; None where none is known."""
-    return max((manifest.to_pull(size, each.layers) for each in besides if each.layers), default=None)
+def to_pull(size: ImageSize, backends: Iterable[OtherBackend]) -> int | None:
+    """Return the bytes of a pull where the other backend that shares least exists; None where none is known."""
+    return max((manifest.to_pull(size, other.layers) for other in backends if other.layers), default=None)

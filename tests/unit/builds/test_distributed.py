@@ -12,7 +12,7 @@ from dynamo_containers.builds import distributed as distributed_run
 from dynamo_containers.builds.distributed import Wider
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
-from dynamo_containers.inspect.report.recorder import Note
+from dynamo_containers.inspect.report.recorder import Recorder
 from dynamo_containers.plan import bake, caches
 from dynamo_containers.plan.builders import Builder, Node, Share
 from dynamo_containers.plan.distributed import Wide
@@ -73,7 +73,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
         for document in work.documents:
             process.write(document)
     try:
-        distributed_run._built(wider, every, works, Note((request,)), dry_run=False)
+        distributed_run._built(wider, every, works, Recorder((request,)), dry_run=False)
     finally:
         asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
     return [line.partition(" ")[0] for line in asked if " bake " in line]

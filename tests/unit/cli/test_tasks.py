@@ -157,8 +157,8 @@ def test_all_stages_are_built_one_by_one_and_in_one_go_once_nothing_changed(line
     assert line.invoke(*arguments)[0] == 0
     assert documents() == [f"bake-base-runtime-base-frontend-debian-{native_platform().arch}.json"]
     report = report_of(line)
-    assert report.asked.command == "invoke build.all --image frontend --stage base --stage runtime"
-    assert report.asked.stage == "base, runtime"
+    assert report.request.command == "invoke build.all --image frontend --stage base --stage runtime"
+    assert report.request.stage == "base, runtime"
     line.append("containers/os/entrypoint", "# one more\n")
     assert line.invoke(*arguments)[0] == 0
     assert documents() == one_by_one
@@ -547,7 +547,7 @@ def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
     assert (code, output, complaints) == (0, "# constraints -> constraints/tools.txt\n\nNo differences.\n", "")
 
 
-def report_of(line: CommandLine) -> record.Report:
+def report_of(line: CommandLine) -> record.BuildReport:
     report = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
     assert report is not None
     return report
@@ -566,7 +566,7 @@ done
     assert line.invoke("build.base", "--strict")[0] == 0
     report = report_of(line)
     assert (report.outcome, report.failure) == ("done", None)
-    assert report.asked.command == "invoke build.base --strict"
+    assert report.request.command == "invoke build.base --strict"
     assert report.records == {"default/default/x1": "base"}
     assert report.graph == {
         "builder": (),
@@ -600,7 +600,7 @@ done
     assert not line.started.exists()
     report = report_of(line)
     assert (report.outcome, [(image.tag, image.digest) for image in report.images]) == ("done", [(tag, "sha256:12")])
-    assert {step.name: step.state for step in report.steps or ()} == dict.fromkeys(report.graph, "cached")
+    assert {target.name: target.state for target in report.targets or ()} == dict.fromkeys(report.graph, "cached")
     for stored in ((), (f"{tag} sha256:13",), ("another:1 sha256:12",)):
         line.has(*stored)
         assert line.invoke("build.base")[0] == 0
@@ -617,7 +617,7 @@ def test_the_report_of_a_build_with_a_cache_says_so_in_the_line_to_paste(line: C
     line.buildx("#!/bin/sh\nexit 17\n")
     arguments = ("build.base", "--cache-from", "/srv/a cache", "--cache-to", "/srv/cache")
     line.invoke(*arguments)
-    command = report_of(line).asked.command
+    command = report_of(line).request.command
     assert command == "invoke build.base --cache-from '/srv/a cache' --cache-to /srv/cache"
 
 
@@ -674,8 +674,7 @@ def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
     code, output, complaints = line.invoke("report")
     assert (code, output) == (2, "")
     assert complaints == (
-        "error: There is no report of a build below .build/reports, so there is nothing to show.\n"
-        "Build something: invoke build.base\n"
+        "error: There are no reports of builds below .build/reports.\nBuild something: invoke build.base\n"
     )
     assert not (line.checkout / store.PAGE).exists()
 

@@ -15,14 +15,14 @@ from dynamo_containers.inspect import diff_inputs
 from dynamo_containers.inspect.diff import Difference, ImageContents, LockContents, PackageMove, ValueChange
 from dynamo_containers.inspect.in_container import packages as packages_inside
 from dynamo_containers.inspect.sizes import cache as size_cache
-from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
+from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def layer(name: str, digest: str, size: int) -> Layer:
-    return Layer(name=name, digest=digest, content=digest, packed=0, unpacked=size)
+def layer(name: str, digest: str, size: int) -> MeasuredLayer:
+    return MeasuredLayer(name=name, digest=digest, content=digest, packed=0, unpacked=size)
 
 
 OLD = ImageContents(
@@ -263,7 +263,9 @@ def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> N
 
 
 def test_the_layers_of_an_image_that_was_measured_here_have_the_names_that_they_got_then(images: Path) -> None:
-    measured = Layer(name="common-torch", digest="sha256:packed", content="sha256:2", packed=7, unpacked=80_000_000)
+    measured = MeasuredLayer(
+        name="common-torch", digest="sha256:packed", content="sha256:2", packed=7, unpacked=80_000_000
+    )
     size_cache.remember(images, "sha256:1", ImageSize(layers=(measured,)))
     assert diff_inputs._image_contents(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
 
@@ -292,6 +294,6 @@ def test_an_image_says_what_dpkg_has_installed_and_which_wheels_lie_there(tmp_pa
         encoding="utf-8",
     )
     (tmp_path / "ai_dynamo-1.4.2-py3-none-any.whl").touch()
-    found = packages_inside.found(status, tmp_path)
+    found = packages_inside.packages(status, tmp_path)
     assert (found["OS"], found["wheelhouse"]) == ({"bash": "5.2"}, {"ai-dynamo": "1.4.2"})
     assert "pytest" in found["Python"]

@@ -1,4 +1,4 @@
-"""The page of the last builds, as text: what it says, and that nothing of a report gets into it as markup."""
+"""The page of the last builds as text; nothing in a report becomes markup."""
 
 from __future__ import annotations
 
@@ -17,46 +17,48 @@ from dynamo_containers.inspect.report.record import (
     FAILED,
     INTERRUPTED,
     PREPARING,
-    Asked,
+    BuildReport,
     Failure,
-    Image,
-    Instruction,
-    Machine,
-    Report,
-    Step,
+    RecordedImage,
+    RecordedInstruction,
+    RecordedNode,
+    RecordedTarget,
+    RequestedBuild,
 )
-from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
+from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 
 NOW = 1795600000.0
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=y>&amp;"
 VOID = {"meta", "link", "br", "img"}
 
 
-def layer(name: str, packed: int, content: str = "") -> Layer:
-    return Layer(
+def layer(name: str, packed: int, content: str = "") -> MeasuredLayer:
+    return MeasuredLayer(
         name=name, digest=f"sha256:{name}", content=content or f"of {name}", packed=packed, unpacked=2 * packed
     )
 
 
-def image(name: str, *layers: Layer, digest: str = "sha256:1", most: int = 300) -> Image:
-    budget = {"compressed-mb": most} if most else {}
-    return Image(
+def image(name: str, *layers: MeasuredLayer, digest: str = "sha256:1", limit: int = 300) -> RecordedImage:
+    budget = {"compressed-mb": limit} if limit else {}
+    return RecordedImage(
         name=name,
         stage="runtime",
         tag=f"{name}:1",
         digest=digest,
-        trees=(),
+        package_targets=(),
         budget=budget,
         size=ImageSize(layers=layers),
     )
 
 
-def report(*made: Image, name: str = "1", stage: str = "runtime", moment: float = NOW) -> Report:
-    steps = (
-        Step(name="os", platform="linux/amd64", state=CACHED, seconds=0.0, spans=(), instructions=()),
-        Step(name="top", platform="linux/amd64", state=DONE, seconds=2.5, spans=((1.0, 3.5),), instructions=()),
+def report(*images: RecordedImage, name: str = "1", stage: str = "runtime", moment: float = NOW) -> BuildReport:
+    targets = (
+        RecordedTarget(name="os", platform="linux/amd64", state=CACHED, seconds=0.0, spans=(), instructions=()),
+        RecordedTarget(
+            name="top", platform="linux/amd64", state=DONE, seconds=2.5, spans=((1.0, 3.5),), instructions=()
+        ),
     )
-    asked = Asked(
+    request = RequestedBuild(
         command="invoke build.runtime --image vllm",
         stage=stage,
         images=("vllm",),
@@ -64,22 +66,22 @@ def report(*made: Image, name: str = "1", stage: str = "runtime", moment: float 
         platforms=("linux/amd64",),
         revision="0123456789abcdef-dirty",
     )
-    return Report(
+    return BuildReport(
         name=name,
-        asked=asked,
+        request=request,
         started=moment,
         seconds=72.0,
         outcome=DONE,
         graph={"top": ("os",), "os": ()},
         records={"default/default/x": "os"},
-        steps=steps,
-        images=made,
+        targets=targets,
+        images=images,
     )
 
 
-def failed(words: str = "exit code: 1", log: tuple[str, ...] = ("Collecting torch", "No space left")) -> Report:
-    line = Instruction(name=f"[1/2] RUN {words}", state=FAILED, seconds=3.0, error=words)
-    step = Step(
+def failed(error: str = "exit code: 1", log: tuple[str, ...] = ("Collecting torch", "No space left")) -> BuildReport:
+    line = RecordedInstruction(name=f"[1/2] RUN {error}", state=FAILED, seconds=3.0, error=error)
+    target = RecordedTarget(
         name="vllm",
         platform="linux/amd64",
         state=FAILED,
@@ -91,9 +93,9 @@ def failed(words: str = "exit code: 1", log: tuple[str, ...] = ("Collecting torc
     return replace(
         report(),
         outcome=FAILED,
-        failure=Failure(phase=BUILDING, message=f"The command ended: {words}", exit_code=7),
+        failure=Failure(phase=BUILDING, message=f"The command ended: {error}", exit_code=7),
         graph={"vllm": ()},
-        steps=(step,),
+        targets=(target,),
     )
 
 
@@ -125,7 +127,7 @@ class Checker(HTMLParser):
         assert self.stack.pop() == tag
 
 
-def checked(*reports: Report) -> str:
+def checked(*reports: BuildReport) -> str:
     """Return the page of some reports, after looking whether it is whole and stands alone."""
     text = report_html.page(reports, NOW)
     checker = Checker()
@@ -133,26 +135,26 @@ def checked(*reports: Report) -> str:
     assert checker.stack == []
     assert len(checker.ids) == len(set(checker.ids))
     assert set(checker.named) <= set(checker.ids)
-    assert [each for each in checker.fetched if not each.startswith(("#", "data:,"))] == []
+    assert [address for address in checker.fetched if not address.startswith(("#", "data:,"))] == []
     assert not re.search(r"https?://|url\(|@import|@font-face", text)
     assert "script" not in checker.tags
     return text
 
 
-def said(text: str) -> str:
-    """Return what a person reads."""
-    visible = re.sub(r"<(style|title)\b.*?</\1>", "", text, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", visible).replace("\u2013", "-").split())
+def visible_text(text: str) -> str:
+    """Return the text that a person reads."""
+    body = re.sub(r"<(style|title)\b.*?</\1>", "", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).replace("\u2013", "-").split())
 
 
 def test_the_page_says_what_was_asked_and_what_came_of_it() -> None:
-    text = said(checked(report(image("vllm", layer("os", 200_000_000), layer("dynamo", 50_000_000)))))
-    for words in (
-        "1 build kept",
+    text = visible_text(checked(report(image("vllm", layer("os", 200_000_000), layer("dynamo", 50_000_000)))))
+    for phrase in (
+        "1 build recorded",
         "Last build done vllm, runtime",
-        "It took 1 min 12 s",
+        "Duration 1 min 12 s",
         "1 of 2 cached 1 done, 1 cached",
-        "250.0 MB compressed, all its images",
+        "250.0 MB compressed, all images",
         "0123456789ab , with changes",
         "os cached - Instruction",
         "top done 2.5 s Instruction",
@@ -160,20 +162,20 @@ def test_the_page_says_what_was_asked_and_what_came_of_it() -> None:
         "compressed-mb 250 of 300",
         "250.0 MB, 83 % of its budget of 300.0 MB",
     ):
-        assert words in text
+        assert phrase in text
 
 
 def test_a_failed_build_shows_its_step_and_the_end_of_its_log() -> None:
-    text = said(checked(failed()))
-    assert "It failed while building, in the step vllm exit code 7" in text
-    assert "The end of its log Collecting torch No space left" in text
+    text = visible_text(checked(failed()))
+    assert "Failed while building, in the target vllm exit code 7" in text
+    assert "End of the log Collecting torch No space left" in text
     assert "failed in vllm" in text
     assert "vllm failed after 3.0 s" in text
 
 
 def test_a_script_that_failed_is_shown_apart_from_how_it_ended() -> None:
-    words = r'process "/bin/sh -c set -eu\n/run/check \"${ARCH}\"\n" did not complete successfully: exit code: 3'
-    text = checked(failed(words))
+    error = r'process "/bin/sh -c set -eu\n/run/check \"${ARCH}\"\n" did not complete successfully: exit code: 3'
+    text = checked(failed(error))
     assert "</code>: exit code: 3</p>" in text
     assert ">set -eu\n/run/check &#34;${ARCH}&#34;\n</pre>" in text
     odd = r'process "/bin/sh -c \x" did not complete successfully: exit code: 3'
@@ -182,73 +184,75 @@ def test_a_script_that_failed_is_shown_apart_from_how_it_ended() -> None:
 
 def test_a_build_that_did_not_come_to_the_engine_says_where_it_was() -> None:
     failure = Failure(phase=PREPARING, message="constraints/x.txt is stale", exit_code=4)
-    page = checked(replace(report(), outcome=FAILED, failure=failure, steps=None, graph={}, records={}))
-    assert "<details open><summary>The message" in page
-    assert "<details><summary>The message" in checked(failed())
-    text = said(page)
-    assert "It failed while preparing exit code 4" in text
+    page = checked(replace(report(), outcome=FAILED, failure=failure, targets=None, graph={}, records={}))
+    assert "<details open><summary>Message" in page
+    assert "<details><summary>Message" in checked(failed())
+    text = visible_text(page)
+    assert "Failed while preparing exit code 4" in text
     assert "constraints/x.txt is stale" in text
-    assert "It did not come to the engine" in text
+    assert "Failed before the build started." in text
 
 
 def test_an_interrupted_build_is_no_failed_one() -> None:
-    failure = Failure(phase=BUILDING, message="It was interrupted.", exit_code=130)
-    text = said(checked(replace(report(), outcome=INTERRUPTED, failure=failure, steps=None)))
-    assert "It was interrupted while building exit code 130" in text
-    assert "Its steps are not known: no engine was asked." in text
+    failure = Failure(phase=BUILDING, message="Interrupted.", exit_code=130)
+    text = visible_text(checked(replace(report(), outcome=INTERRUPTED, failure=failure, targets=None)))
+    assert "Interrupted while building exit code 130" in text
+    assert "Its targets are unknown: no engine was queried." in text
 
 
 def test_steps_that_are_not_known_have_the_reason() -> None:
-    assert "Its steps are not known: gone." in said(checked(replace(report(), steps=None, unknown="gone")))
+    assert "Its targets are unknown: gone." in visible_text(
+        checked(replace(report(), targets=None, unknown_reason="gone"))
+    )
 
 
 def test_a_pair_of_which_one_half_failed_says_which_machine_it_was() -> None:
     broken = failed()
-    steps = tuple(replace(step, machine="the builder node", platform="linux/arm64") for step in broken.steps or ())
-    here = Step(
+    targets = tuple(replace(target, node="the builder node", platform="linux/arm64") for target in broken.targets or ())
+    here = RecordedTarget(
         name="vllm",
         platform="linux/amd64",
         state=DONE,
         seconds=1.0,
         spans=(),
         instructions=(),
-        machine="the engine of this machine",
+        node="the engine of this machine",
     )
-    machines = (
-        Machine(name="the engine of this machine", platforms=("linux/amd64",), variables={}, joined=False),
-        Machine(name="the builder node", platforms=("linux/arm64",), variables={}, joined=False),
-        Machine(name="the builder dead", platforms=(), variables={}, joined=False, unknown="no answer"),
+    nodes = (
+        RecordedNode(name="the engine of this machine", platforms=("linux/amd64",), variables={}, merged=False),
+        RecordedNode(name="the builder node", platforms=("linux/arm64",), variables={}, merged=False),
+        RecordedNode(name="the builder dead", platforms=(), variables={}, merged=False, unknown_reason="no answer"),
     )
-    asked = replace(broken.asked, platforms=("linux/amd64", "linux/arm64"))
-    text = said(checked(replace(broken, asked=asked, steps=(here, *steps), machines=machines)))
-    assert "in the step vllm of the builder node" in text
+    request = replace(broken.request, platforms=("linux/amd64", "linux/arm64"))
+    text = visible_text(checked(replace(broken, request=request, targets=(here, *targets), nodes=nodes)))
+    assert "in the target vllm on the builder node" in text
     assert "vllm linux/amd64 the engine of this machine done" in text
     assert "vllm linux/arm64 the builder node failed" in text
-    assert "the builder dead: its steps are not known: no answer" in text
+    assert "the builder dead: its targets are unknown: no answer" in text
 
 
 def test_what_a_registry_does_not_know_of_a_layer_is_not_said_to_be_nothing() -> None:
     pushed = image("vllm", replace(layer("a", 10**8), unpacked=0))
     pushed = replace(pushed, budget={"compressed-mb": 300, "uncompressed-mb": 900})
-    text = said(checked(report(pushed)))
+    text = visible_text(checked(report(pushed)))
     assert "100.0 MB compressed, 1 layers" in text
     assert " 0 B" not in text
     assert "uncompressed-mb" not in text
 
 
 def test_nothing_of_a_report_becomes_markup() -> None:
-    made = image(HOSTILE, layer(HOSTILE, 5_000_000), layer("b", 3_000_000))
-    twin = replace(made, name=f"{HOSTILE}2")
+    hostile_image = image(HOSTILE, layer(HOSTILE, 5_000_000), layer("b", 3_000_000))
+    twin = replace(hostile_image, name=f"{HOSTILE}2")
     hostile = replace(
         failed(HOSTILE, (HOSTILE, "</pre></details>")),
-        images=(made, twin),
+        images=(hostile_image, twin),
         graph={HOSTILE: (), "vllm": (HOSTILE,)},
     )
-    asked = replace(hostile.asked, command=HOSTILE, images=(HOSTILE,), platforms=(HOSTILE,), revision=HOSTILE)
-    text = checked(replace(hostile, asked=asked), replace(report(), unknown=HOSTILE, steps=None))
+    request = replace(hostile.request, command=HOSTILE, images=(HOSTILE,), platforms=(HOSTILE,), revision=HOSTILE)
+    text = checked(replace(hostile, request=request), replace(report(), unknown_reason=HOSTILE, targets=None))
     assert "<img" not in text
     assert "</pre></details>" not in text.replace("</pre></details>\n", "")
-    assert said(text).count("alert(&#39;x&#39;)") > 10
+    assert visible_text(text).count("alert(&#39;x&#39;)") > 10
 
 
 def test_the_newest_build_is_first_and_older_ones_are_lines() -> None:
@@ -257,19 +261,19 @@ def test_the_newest_build_is_first_and_older_ones_are_lines() -> None:
     )
     assert text.count('<details class="build done"') == report_html.SHOWN_BUILDS
     assert text.count(" open>") == 1
-    assert said(text).count("older 3 more") == 1
+    assert visible_text(text).count("older 3 more") == 1
 
 
 def test_an_image_over_its_budget_is_marked() -> None:
     text = checked(report(image("vllm", layer("os", 400_000_000))))
-    assert "400 of 300, over" in said(text)
+    assert "400 of 300, over" in visible_text(text)
     assert '<li class="over">' in text
 
 
 def test_what_two_images_share_is_drawn_once_for_both() -> None:
     common, own, other = layer("torch", 600_000_000), layer("vllm", 100_000_000), layer("sglang", 300_000_000)
     text = checked(report(image("vllm", common, own), image("sglang", common, other)))
-    assert "100.0 MB only in vllm 600.0 MB in both 300.0 MB only in sglang" in said(text)
+    assert "100.0 MB only in vllm 600.0 MB in both 300.0 MB only in sglang" in visible_text(text)
     assert '<i class="own" style="width:10.0%"></i><i class="both" style="width:60.0%"></i>' in text
     assert text.count('class="tile both"') == 2
     assert text.count('class="tile own"') == 2
@@ -277,39 +281,41 @@ def test_what_two_images_share_is_drawn_once_for_both() -> None:
 
 def test_images_that_share_next_to_nothing_are_no_pair() -> None:
     common = layer("WORKDIR", 16)
-    text = said(checked(report(image("vllm", common, layer("a", 10**8)), image("sglang", common, layer("b", 10**8)))))
+    text = visible_text(
+        checked(report(image("vllm", common, layer("a", 10**8)), image("sglang", common, layer("b", 10**8))))
+    )
     assert "No two measured images share a layer." in text
 
 
 def test_images_of_other_bases_are_not_compared() -> None:
-    here = report(image("one", layer("os", 10**8)))
-    there = report(image("two", layer("os", 10**8)))
-    asked = replace(there.asked, bases="cuda")
-    measured = trends.last((here, replace(there, asked=asked)))
+    first = report(image("one", layer("os", 10**8)))
+    second = report(image("two", layer("os", 10**8)))
+    request = replace(second.request, bases="cuda")
+    measured = trends.last((first, replace(second, request=request)))
     assert trends.pairs(measured) == ()
-    assert len(trends.pairs(trends.last((here, there)))) == 1
+    assert len(trends.pairs(trends.last((first, second)))) == 1
 
 
 def test_a_size_is_a_point_only_where_the_bytes_changed() -> None:
     sizes = [("sha256:a", 100), ("sha256:a", 100), ("sha256:b", 120), ("sha256:a", 100)]
     reports = [
-        report(image("vllm", layer("os", size), digest=digest), moment=NOW + place)
-        for place, (digest, size) in enumerate(sizes)
+        report(image("vllm", layer("os", size), digest=digest), moment=NOW + index)
+        for index, (digest, size) in enumerate(sizes)
     ]
     points = trends.history(reports)["vllm"]
     assert [(point.moment - NOW, point.packed) for point in points] == [(0, 100), (2, 120), (3, 100)]
 
 
 def test_an_image_that_was_not_measured_says_why() -> None:
-    lost = replace(image("vllm"), size=None, unmeasured="the engine no longer has it")
-    text = said(checked(report(lost)))
+    lost = replace(image("vllm"), size=None, unmeasured_reason="the engine no longer has it")
+    text = visible_text(checked(report(lost)))
     assert "vllm:1 not measured: the engine no longer has it" in text
     assert "No image of these builds was measured." in text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (72, "1 min 12 s"), (3725, "1 h 02 min")],
 )
-def test_a_time_is_said_as_people_say_it(seconds: float, words: str) -> None:
-    assert report_html.duration(seconds) == words
+def test_a_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
+    assert report_html.duration(seconds) == text

@@ -1,4 +1,4 @@
-"""What BuildKit says of a build, as the steps that people know."""
+"""BuildKit's records of a build, as the targets of its graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from dynamo_containers.engine import build_refs, history
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.inspect.report import build_records
-from dynamo_containers.inspect.report import steps as report_steps
+from dynamo_containers.inspect.report import steps as target_history
 from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
 from dynamo_containers.plan import bake, bake_calls
 
@@ -32,8 +32,8 @@ def at(second: float) -> str:
 
 def vertex(name: str, start: float | None = None, end: float | None = None, **more: object) -> dict[str, Any]:
     times = {"started": start, "completed": end}
-    said = {key: at(second) for key, second in times.items() if second is not None}
-    return {"digest": f"sha256:{name}", "name": name, **said, **more}
+    stamps = {key: at(second) for key, second in times.items() if second is not None}
+    return {"digest": f"sha256:{name}", "name": name, **stamps, **more}
 
 
 def wrote(name: str, text: str) -> dict[str, Any]:
@@ -41,17 +41,17 @@ def wrote(name: str, text: str) -> dict[str, Any]:
 
 
 def stream(*vertexes: dict[str, Any], logs: tuple[dict[str, Any], ...] = ()) -> dict[str, history.Vertex]:
-    """Return what comes of a stream that first names every vertex, as BuildKit does."""
-    named = [{"digest": each["digest"], "name": each["name"]} for each in vertexes]
+    """Return the vertexes of a stream that first names all of them, as BuildKit does."""
+    named = [{"digest": row["digest"], "name": row["name"]} for row in vertexes]
     lines = [{"vertexes": named}, {"vertexes": list(vertexes)}, {"logs": list(logs)}]
     return history.parse("\n".join(json.dumps(line) for line in lines))
 
 
 def states(
-    top: dict[str, history.Vertex], below: dict[str, history.Vertex], *, done: bool = True
+    top: dict[str, history.Vertex], base: dict[str, history.Vertex], *, done: bool = True
 ) -> dict[str, tuple[str, float]]:
-    found = report_steps.steps(GRAPH, {"top": [top], "below": [below]}, AMD64, BEGAN, done=done)
-    return {step.name: (step.state, step.seconds) for step in found}
+    targets = target_history.targets(GRAPH, {"top": [top], "below": [base]}, AMD64, BEGAN, done=done)
+    return {target.name: (target.state, target.seconds) for target in targets}
 
 
 def test_a_step_has_what_its_record_has_and_those_below_it_have_not() -> None:
@@ -60,9 +60,9 @@ def test_a_step_has_what_its_record_has_and_those_below_it_have_not() -> None:
 
 
 def test_who_did_a_thing_says_more_than_who_found_it_done() -> None:
-    did, found = vertex("[1/1] RUN os", 1, 3), vertex("[1/1] RUN os", 3, 3, cached=True)
-    assert states(stream(found), stream(did))["below"] == (DONE, 2.0)
-    assert states(stream(did), stream(found))["below"] == (DONE, 2.0)
+    ran, cached = vertex("[1/1] RUN os", 1, 3), vertex("[1/1] RUN os", 3, 3, cached=True)
+    assert states(stream(cached), stream(ran))["below"] == (DONE, 2.0)
+    assert states(stream(ran), stream(cached))["below"] == (DONE, 2.0)
 
 
 def test_a_step_whose_lines_are_all_cached_is_cached_whatever_was_sent_for_it() -> None:
@@ -80,17 +80,17 @@ def test_a_failed_line_is_the_failure_of_its_step_and_what_it_stopped_is_cancele
     broken = vertex("[1/2] RUN pip install", 1, 4, error='process "/bin/sh -c pip" did not complete: exit code: 1')
     stopped = vertex("[1/1] RUN long", 1, 4, error="failed to solve: Canceled: context canceled")
     log = "".join(f"line {number}\n" for number in range(1, 101))
-    below = stream(broken, vertex("[2/2] RUN next"), logs=(wrote("[1/2] RUN pip install", log),))
+    base = stream(broken, vertex("[2/2] RUN next"), logs=(wrote("[1/2] RUN pip install", log),))
     top, failed = (
-        step
-        for step in report_steps.steps(
-            {"top": (), "below": ()}, {"top": [stream(stopped)], "below": [below]}, AMD64, BEGAN, done=False
+        target
+        for target in target_history.targets(
+            {"top": (), "below": ()}, {"top": [stream(stopped)], "below": [base]}, AMD64, BEGAN, done=False
         )[::-1]
     )
     assert (top.state, top.log) == (CANCELED, ())
     assert (failed.state, failed.seconds) == (FAILED, 3.0)
     assert failed.log == tuple(f"line {number}" for number in range(61, 101))
-    assert [(each.name, each.state, each.error) for each in failed.instructions] == [
+    assert [(line.name, line.state, line.error) for line in failed.instructions] == [
         ("[1/2] RUN pip install", FAILED, 'process "/bin/sh -c pip" did not complete: exit code: 1'),
         ("[2/2] RUN next", WAITING, ""),
     ]
@@ -102,8 +102,8 @@ def test_what_begins_and_never_ends_is_canceled() -> None:
 
 def test_times_that_overlap_count_once() -> None:
     rows = (vertex("[a 1/2] RUN x", 1, 3), vertex("[b 1/2] RUN y", 2, 5), vertex("[c 1/2] RUN z", 7, 8))
-    (step,) = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
-    assert (step.spans, step.seconds) == (((1.0, 5.0), (7.0, 8.0)), 5.0)
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    assert (target.spans, target.seconds) == (((1.0, 5.0), (7.0, 8.0)), 5.0)
 
 
 def test_each_platform_is_a_row() -> None:
@@ -112,8 +112,10 @@ def test_each_platform_is_a_row() -> None:
         vertex("[linux/amd64 wheels 1/2] RUN x", 2, 3),
         vertex("[linux/arm64 wheels 1/2] RUN x", 2, 9),
     )
-    found = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, ("linux/amd64", "linux/arm64"), BEGAN, done=True)
-    assert [(each.platform, each.seconds) for each in found] == [("linux/amd64", 2.0), ("linux/arm64", 8.0)]
+    targets = target_history.targets(
+        {"os": ()}, {"os": [stream(*rows)]}, ("linux/amd64", "linux/arm64"), BEGAN, done=True
+    )
+    assert [(target.platform, target.seconds) for target in targets] == [("linux/amd64", 2.0), ("linux/arm64", 8.0)]
 
 
 def test_the_lines_of_a_stage_stand_in_their_own_order() -> None:
@@ -123,8 +125,8 @@ def test_the_lines_of_a_stage_stand_in_their_own_order() -> None:
         vertex("[wheels 9/10] RUN", 2.5, 2.5, cached=True),
         vertex("[internal] load build context", 1, 3),
     )
-    (step,) = report_steps.steps({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
-    assert [each.name for each in step.instructions] == [
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    assert [line.name for line in target.instructions] == [
         "[internal] load build context",
         "[wheels 9/10] RUN",
         "[wheels 10/10] RUN",
@@ -136,8 +138,8 @@ def test_a_line_is_shown_without_its_mounts_and_its_logins() -> None:
     long = (
         "[wheels 2/4] RUN --mount=type=bind,from=bin,target=/run/bin     --mount=type=cache,id=x pip https://a:b@c\nx"
     )
-    (step,) = report_steps.steps({"os": ()}, {"os": [stream(vertex(long, 1, 2))]}, AMD64, BEGAN, done=True)
-    assert [each.name for each in step.instructions] == ["[wheels 2/4] RUN pip https://***@c x"]
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(vertex(long, 1, 2))]}, AMD64, BEGAN, done=True)
+    assert [line.name for line in target.instructions] == ["[wheels 2/4] RUN pip https://***@c x"]
 
 
 def test_another_form_of_the_stream_is_an_error_and_other_lines_are_not() -> None:
@@ -157,8 +159,8 @@ def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -
         vertex("[context elsewhere] load from client", 1, 2),
         vertex("[other--stage 1/1] RUN z", 4, 5),
     )
-    found = report_steps.parted(GRAPH, "top", stream(*rows))
-    assert {step: [each.name for each in vertexes.values()] for step, vertexes in found.items()} == {
+    parts = target_history.by_stage(GRAPH, "top", stream(*rows))
+    assert {target: [row.name for row in vertexes.values()] for target, vertexes in parts.items()} == {
         "top": [
             "[internal] load build context",
             "[top 2/2] COPY y",
@@ -175,7 +177,7 @@ def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -
 
 
 def test_a_graph_is_walked_from_what_is_needed() -> None:
-    assert report_steps.in_order({"c": ("b", "a"), "b": ("a",), "a": ()}) == ("a", "b", "c")
+    assert target_history.in_order({"c": ("b", "a"), "b": ("a",), "a": ()}) == ("a", "b", "c")
 
 
 def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: float, node: str = "default") -> None:
@@ -183,8 +185,8 @@ def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: f
     (state / "default" / node).mkdir(parents=True, exist_ok=True)
     (state / "__group__").mkdir(exist_ok=True)
     for ref, (target, folder) in targets.items():
-        said = {"Target": target, "LocalPath": folder, "GroupRef": group}
-        (state / "default" / node / ref).write_text(json.dumps(said), encoding="utf-8")
+        content = {"Target": target, "LocalPath": folder, "GroupRef": group}
+        (state / "default" / node / ref).write_text(json.dumps(content), encoding="utf-8")
     refs = [*json.loads((state / "__group__" / group).read_text(encoding="utf-8"))["Refs"]] if moment < 0 else []
     (state / "__group__" / group).write_text(json.dumps({"Refs": [*refs, *targets]}), encoding="utf-8")
     os.utime(state / "__group__" / group, (abs(moment), abs(moment)))
@@ -225,17 +227,17 @@ def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue
         )
         for place in ("*/*", "default/node")
     ]
-    found = build_records.records(machines, tmp_path, 200, done=False)
-    assert found == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
+    records = build_records.records(machines, tmp_path, 200, done=False)
+    assert records == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
 
 
 def test_each_node_of_a_builder_has_a_record(tmp_path: Path) -> None:
     note(tmp_path, "mine", {"m1": ("top", "/c/top")}, 100)
     note(tmp_path, "mine", {"m2": ("top", "/c/top")}, -100, node="arm")
-    made = build_refs.of_metadata({"top": {"buildx.build.ref": "default/default/m1"}, "warnings": [], "other": {}})
-    assert made == {"default/default/m1": "top"}
-    assert build_refs.with_nodes(tmp_path, made) == {"default/default/m1": "top", "default/arm/m2": "top"}
-    assert build_refs.with_nodes(tmp_path / "nowhere", made) == made
+    refs = build_refs.of_metadata({"top": {"buildx.build.ref": "default/default/m1"}, "warnings": [], "other": {}})
+    assert refs == {"default/default/m1": "top"}
+    assert build_refs.with_nodes(tmp_path, refs) == {"default/default/m1": "top", "default/arm/m2": "top"}
+    assert build_refs.with_nodes(tmp_path / "nowhere", refs) == refs
 
 
 def test_the_state_of_buildx_is_where_its_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How big an image is, and what a budget says to that."""
+"""The size of an image, compared with a budget."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ STEPS = ("common-torch", "vllm-dynamo")
 
 
 def image(*packed: int) -> ImageSize:
-    manifest = {"layers": [{"digest": f"sha256:{place}-{size}", "size": size} for place, size in enumerate(packed)]}
-    contents = [f"sha256:content-{place}-{size}" for place, size in enumerate(packed)]
+    manifest = {"layers": [{"digest": f"sha256:{index}-{size}", "size": size} for index, size in enumerate(packed)]}
+    contents = [f"sha256:content-{index}-{size}" for index, size in enumerate(packed)]
     return sizes_manifest.measured(manifest, contents, HISTORY, STEPS)
 
 
@@ -69,8 +69,8 @@ def test_every_script_that_makes_a_layer_says_how_people_call_it() -> None:
 
 
 def test_what_is_to_be_pulled_is_the_layers_of_which_neither_digest_is_there() -> None:
-    there = {"sha256:0-34000000", "sha256:content-1-22000000", "sha256:2-16", "sha256:3-1500000000"}
-    assert sizes_manifest.to_pull(SMALL, there) == 2_000_000_000
+    existing = {"sha256:0-34000000", "sha256:content-1-22000000", "sha256:2-16", "sha256:3-1500000000"}
+    assert sizes_manifest.to_pull(SMALL, existing) == 2_000_000_000
     assert sizes_manifest.to_pull(SMALL, ()) == SMALL.packed
 
 
@@ -89,15 +89,15 @@ def test_numbers_are_in_the_units_of_a_budget_rounded_up() -> None:
 
 
 def test_a_layer_of_more_than_2_gb_and_too_many_layers_are_over() -> None:
-    found = budget.numbers(image(34_000_000, 22_000_000, 16, 2_000_000_001, 100_000_000))
-    rows = budget.over({"largest-layer-mb": 2000, "layers": 4, "compressed-mb": 9000}, found)
-    assert [(row.key, row.found, row.allowed) for row in rows] == [("largest-layer-mb", 2001, 2000), ("layers", 5, 4)]
+    numbers = budget.numbers(image(34_000_000, 22_000_000, 16, 2_000_000_001, 100_000_000))
+    rows = budget.over({"largest-layer-mb": 2000, "layers": 4, "compressed-mb": 9000}, numbers)
+    assert [(row.key, row.number, row.limit) for row in rows] == [("largest-layer-mb", 2001, 2000), ("layers", 5, 4)]
 
 
 def test_a_number_at_its_budget_is_within_it_and_one_that_was_not_measured_is_named() -> None:
-    found = budget.numbers(SMALL)
-    assert budget.over({"layers": 5, "largest-layer-mb": 1900}, found) == ()
-    assert budget.unmeasured({"layers": 5, "second-backend-mb": 1}, found) == ("second-backend-mb",)
+    numbers = budget.numbers(SMALL)
+    assert budget.over({"layers": 5, "largest-layer-mb": 1900}, numbers) == ()
+    assert budget.unmeasured({"layers": 5, "second-backend-mb": 1}, numbers) == ("second-backend-mb",)
 
 
 def test_the_table_says_what_is_over_and_which_layers_grew_the_most_first() -> None:
@@ -105,7 +105,7 @@ def test_the_table_says_what_is_over_and_which_layers_grew_the_most_first() -> N
     rows = budget.over({"largest-layer-mb": 2000}, budget.numbers(grown))
     assert budget.table(rows, grown, budget.layers_of(SMALL)) == (
         "  largest-layer-mb       2100 over     2000\n"
-        "What grew, compressed (against the last accepted numbers):\n"
+        "Growth by layer, compressed (compared with the accepted sizes):\n"
         "     +200.0 MB  common-torch (1900.0 -> 2100.0 MB)\n"
         "      +30.0 MB  vllm-dynamo (100.0 -> 130.0 MB)"
     )

@@ -1,4 +1,4 @@
-"""What of an image is measured, accepted and said, given what the engine answers."""
+"""Measured, accepted and unmeasured sizes of an image, given the answers of the engine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.inspect.sizes.accepted import Accepted
-from dynamo_containers.inspect.sizes.manifest import ImageSize, Layer
-from dynamo_containers.inspect.sizes.measure import Built, Stored
-from dynamo_containers.inspect.sizes.shared_layers import Beside, Origin
+from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
+from dynamo_containers.inspect.sizes.measure import SizedImage, StoredImage
+from dynamo_containers.inspect.sizes.shared_layers import Origin, OtherBackend
 from dynamo_containers.plan import bake
 
 if TYPE_CHECKING:
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 
 VLLM = "vllm-runtime-debian-amd64"
 ORIGIN = Origin(lock="sha256:0123", drift="bash=5.2-3")
-SGLANG = Beside(name="sglang", layers=frozenset({"sha256:a"}), said="its image in the engine")
-NOBODY_KNOWS = Beside(name="sglang", said="it was never locked")
+SGLANG = OtherBackend(name="sglang", layers=frozenset({"sha256:a"}), source="its image in the engine")
+UNKNOWN = OtherBackend(name="sglang", source="it was never locked")
 
 
-def built(catalogue: Catalogue, *besides: Beside, **numbers: int) -> Built:
-    """Return an image of two layers that was measured."""
+def sized(catalogue: Catalogue, *backends: OtherBackend, **numbers: int) -> SizedImage:
+    """Return a measured image of two layers."""
     layers = (
-        Layer(name="os", digest="sha256:a", content="sha256:os", packed=34, unpacked=100),
-        Layer(name="vllm", digest="sha256:c", content="sha256:vllm", packed=600, unpacked=1500),
+        MeasuredLayer(name="os", digest="sha256:a", content="sha256:os", packed=34, unpacked=100),
+        MeasuredLayer(name="vllm", digest="sha256:c", content="sha256:vllm", packed=600, unpacked=1500),
     )
-    return Built(
+    return SizedImage(
         name=VLLM,
         image=replace(catalogue.images["small"], common_layer="common"),
-        stored=Stored(
+        stored=StoredImage(
             tag="small:1", digest="sha256:1", manifest={}, contents=("sha256:os", "sha256:vllm"), origin=ORIGIN
         ),
         size=ImageSize(layers=layers),
         numbers={name.replace("_", "-"): number for name, number in numbers.items()},
-        besides=besides,
+        backends=backends,
     )
 
 
 def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogue, facts: Facts) -> None:
     request = bake.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
     targets = bake.bake(request, facts)["target"]
-    assert size_measure.steps_of(targets, "frontend-ci") == (
+    assert size_measure.package_targets(targets, "frontend-ci") == (
         ("frontend", "packages"),
         ("frontend-dynamo", "dynamo"),
         ("frontend-runtime", "frontend"),
@@ -96,7 +96,7 @@ def test_a_file_of_accepted_sizes_that_breaks_its_rules_is_refused(tmp_path: Pat
 
 
 def test_accepted_are_layers_contents_and_what_the_image_was_made_from(catalogue: Catalogue) -> None:
-    assert size_check.accepted_of(built(catalogue), {"python torch": 9}) == Accepted(
+    assert size_check.accepted_of(sized(catalogue), {"python torch": 9}) == Accepted(
         layers={"os": 34, "vllm": 600},
         made_from="sha256:0123 bash=5.2-3",
         digests=("sha256:os", "sha256:vllm"),
@@ -105,29 +105,29 @@ def test_accepted_are_layers_contents_and_what_the_image_was_made_from(catalogue
 
 
 def test_a_number_that_was_measured_leaves_no_line(catalogue: Catalogue) -> None:
-    image = built(catalogue, SGLANG, layers=2, second_backend_mb=1)
+    image = sized(catalogue, SGLANG, layers=2, second_backend_mb=1)
     assert size_check.unmeasured({"layers": 2, "second-backend-mb": 1}, image) == ()
 
 
 def test_a_second_backend_that_nobody_knows_is_named_with_the_reason(catalogue: Catalogue) -> None:
-    lines = ("  second-backend-mb was NOT MEASURED beside sglang: it was never locked",)
-    assert size_check.unmeasured({"second-backend-mb": 1}, built(catalogue, NOBODY_KNOWS)) == lines
-    one_of_two = built(catalogue, replace(SGLANG, name="toy"), NOBODY_KNOWS, second_backend_mb=1)
+    lines = ("  second-backend-mb was NOT MEASURED against sglang: it was never locked",)
+    assert size_check.unmeasured({"second-backend-mb": 1}, sized(catalogue, UNKNOWN)) == lines
+    one_of_two = sized(catalogue, replace(SGLANG, name="toy"), UNKNOWN, second_backend_mb=1)
     assert size_check.unmeasured({"second-backend-mb": 1}, one_of_two) == lines
 
 
 def test_a_second_backend_that_does_not_exist_and_a_bump_without_packages_are_named(catalogue: Catalogue) -> None:
-    assert size_check.unmeasured({"dynamo-bump-mb": 1, "second-backend-mb": 1}, built(catalogue)) == (
+    assert size_check.unmeasured({"dynamo-bump-mb": 1, "second-backend-mb": 1}, sized(catalogue)) == (
         "  dynamo-bump-mb was NOT MEASURED",
         "  second-backend-mb was NOT MEASURED: no other image shares its packages",
     )
 
 
 def test_the_numbers_are_a_row_to_copy_that_says_what_it_lacks(catalogue: Catalogue) -> None:
-    assert size_check.row(built(catalogue, NOBODY_KNOWS, compressed_mb=1, layers=2), "linux/amd64") == (
+    assert size_check.row(sized(catalogue, UNKNOWN, compressed_mb=1, layers=2), "linux/amd64") == (
         "# vllm-runtime-debian-amd64\n"
         '[images.small.budget."linux/amd64"]\n'
         "compressed-mb = 1\n"
         "layers = 2\n"
-        "# second-backend-mb was NOT MEASURED beside sglang: it was never locked"
+        "# second-backend-mb was NOT MEASURED against sglang: it was never locked"
     )

@@ -1,4 +1,4 @@
-"""What is in an image by package and file, and what a table says of it."""
+"""Contents of an image by package and file, and the table of what grew."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_a_file_belongs_to_the_wheel_or_the_package_that_lists_it_or_is_named(ro
 
 
 def test_what_is_mounted_is_not_the_image_s(root: Path) -> None:
-    found = contents_inside.contents(str(root), {f"{root}/etc/hosts", f"{root}/opt", f"{root}/var"})
-    assert found == {"file /usr/local/bin/etcd": 3 * MB, "file /usr/lib/*": 2000}
+    sizes = contents_inside.contents(str(root), {f"{root}/etc/hosts", f"{root}/opt", f"{root}/var"})
+    assert sizes == {"file /usr/local/bin/etcd": 3 * MB, "file /usr/lib/*": 2000}
 
 
 def test_a_file_of_two_names_counts_once_and_a_link_not_at_all(tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ def test_small_ones_are_counted_together_by_kind() -> None:
 
 def test_the_table_says_what_grew_is_new_or_gone_the_largest_difference_first() -> None:
     accepted = {"python torch": 1900 * MB, "os g++-12": 40 * MB, "python numpy": 70 * MB, "python same": 5 * MB}
-    found = {"python torch": 2100 * MB, "python numpy": 65 * MB, "python jax": 90 * MB, "python same": 5 * MB}
-    assert image_contents.table(found, accepted) == (
-        "What grew by package and file, unpacked (against the last accepted sizes):\n"
+    sizes = {"python torch": 2100 * MB, "python numpy": 65 * MB, "python jax": 90 * MB, "python same": 5 * MB}
+    assert image_contents.table(sizes, accepted) == (
+        "Growth by package and file, uncompressed (compared with the accepted sizes):\n"
         "     +200.0 MB  python torch (1900.0 -> 2100.0 MB)\n"
         "      +90.0 MB  python jax (new)\n"
-        "      -40.0 MB  os g++-12 (gone)\n"
+        "      -40.0 MB  os g++-12 (removed)\n"
         "       -5.0 MB  python numpy (70.0 -> 65.0 MB)"
     )
 
 
 def test_the_table_has_15_lines_and_the_sum_of_the_rest() -> None:
-    found = {f"python p{number:02}": (100 - number) * MB for number in range(18)}
-    lines = image_contents.table(found, {"python gone": MB}).splitlines()
+    sizes = {f"python p{number:02}": (100 - number) * MB for number in range(18)}
+    lines = image_contents.table(sizes, {"python gone": MB}).splitlines()
     assert len(lines) == 1 + 15 + 1
     assert lines[1] == "     +100.0 MB  python p00 (new)"
     assert lines[-1] == "     +251.0 MB  4 others together"  # 85 + 84 + 83 and the one that is gone
@@ -103,7 +103,7 @@ def test_the_table_has_15_lines_and_the_sum_of_the_rest() -> None:
 
 def test_without_accepted_sizes_the_largest_are_listed() -> None:
     assert image_contents.table({"python torch": 2 * MB, "os libc6": 13 * MB}, {}) == (
-        "By package and file, unpacked: no sizes were accepted yet; the largest:\n"
+        "By package and file, uncompressed (no accepted sizes; the largest):\n"
         "       13.0 MB  os libc6\n"
         "        2.0 MB  python torch"
     )
@@ -111,4 +111,4 @@ def test_without_accepted_sizes_the_largest_are_listed() -> None:
 
 def test_where_nothing_is_of_another_size_the_table_says_so() -> None:
     same = {"python torch": 2 * MB}
-    assert image_contents.table(same, same) == "By package and file, unpacked: all is of the accepted size."
+    assert image_contents.table(same, same) == "By package and file, uncompressed: everything has the accepted size."

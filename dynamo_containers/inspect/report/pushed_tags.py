@@ -1,0 +1,36 @@
+"""Digests that pushed tags name, read from their registry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynamo_containers import engine, process, progress
+from dynamo_containers.errors import CommandFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECONDS = 60
+"""How long the registry may take to answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedTag:
+    """A tag in a registry, and its digest."""
+
+    tag: str
+    digest: str
+    """'' where the registry did not return it."""
+
+
+def read(tag: str, environment: Mapping[str, str]) -> PushedTag:
+    """Return a pushed tag with its digest; a registry that does not answer fails nothing."""
+    argv = (*engine.buildx(environment), "imagetools", "inspect", "--format={{json .Manifest}}", tag)
+    try:
+        answer = process.query(process.Command(argv=argv, env=environment), seconds=SECONDS, check=True)
+        return PushedTag(tag=tag, digest=str(json.loads(answer.stdout)["digest"]))
+    except (CommandFailedError, ValueError, KeyError):
+        progress.say(f"The registry did not return the digest of {tag}: the report of this build lacks it.")
+        return PushedTag(tag=tag, digest="")
