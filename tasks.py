@@ -270,12 +270,12 @@ def diff(_: Context, before: str = "", after: str = "") -> Result:
     return diff_inputs.diff(catalogue.ROOT, (before, after))
 
 
-@task()
-def report(_: Context) -> None:
-    """Write the last builds as one HTML page: steps with times, layers, what images share, sizes over time."""
+@task(as_json=True)
+def report(_: Context) -> Result:
+    """Write the last builds as one HTML page: targets with times, layers, what images share, sizes over time."""
     from dynamo_containers.inspect.report import show
 
-    print(show.show(catalogue.ROOT))
+    return show.show(catalogue.ROOT)
 
 
 namespace = Collection(lock, lint, explain, diff, report, run, clean)

@@ -27,6 +27,7 @@ COMMANDS = {
     "lock": "dynamo_containers.lock.update.LockUpdate",
     "lock-check": "dynamo_containers.lock.check.LockCheck",
     "lock-keep-pool": "dynamo_containers.lock.deb_pool.PoolCopy",
+    "report": "dynamo_containers.inspect.report.show.BuildHistory",
 }
 """File in docs/schemas -> the type of what the command of that name prints."""
 

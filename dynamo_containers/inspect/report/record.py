@@ -16,7 +16,7 @@ FORMAT = 2
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 """How a build ended."""
 PREPARING, BUILDING, MEASURING = "preparing", "building", "measuring"
-"""Phase of a build that did not succeed: root images and downloads, the engine, budgets."""
+"""Phase in which a build failed: root images and downloads, the engine, budgets."""
 CACHED, CANCELED, WAITING = "cached", "canceled", "waiting"
 """State of a target besides DONE and FAILED: taken from the cache, stopped because another failed, never started."""
 
@@ -37,7 +37,7 @@ class RequestedBuild:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Reason why a build did not succeed."""
+    """Reason why a build failed or was interrupted."""
 
     phase: str
     """`preparing`, `building` or `measuring`."""

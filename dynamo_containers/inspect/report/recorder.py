@@ -138,7 +138,7 @@ class Recorder:
         self.report = replace(self.report, outcome=DONE)
 
     def fail(self, error: BaseException) -> None:
-        """Record why the build did not succeed."""
+        """Record why the build failed or was interrupted."""
         if isinstance(error, KeyboardInterrupt):
             failure = Failure(phase=self._phase, message="Interrupted.", exit_code=BY_CTRL_C)
             self.report = replace(self.report, outcome=record.INTERRUPTED, failure=failure)

@@ -35,7 +35,7 @@ def show(folder: Path) -> Result:
     """
     reports = store.read(folder)
     if not reports:
-        message = f"There are no reports of builds below {store.FOLDER}.\nBuild something first: invoke build.base"
+        message = f"There are no reports of builds below {store.FOLDER}.\nBuild something: invoke build.base"
         raise UsageError(message)
     path = folder / store.PAGE
     builds = backfill.complete(folder, reports)
