@@ -1,4 +1,4 @@
-"""Broken pipes: a command whose reader went away (`| head`) ends quietly."""
+"""Broken pipes: a command whose output is no longer read (`| head`) ends without a message."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def needed() -> Iterator[None]:
-    """End the process by SIGPIPE, without a word, when the reader of its output has gone.
+def exit_quietly() -> Iterator[None]:
+    """End the process by SIGPIPE, without a message, when the reader of its output has gone.
 
-    Python ignores that signal, for the sake of sockets: a broken pipe of any other kind is an error as before.
+    Python ignores that signal, because of sockets. A broken pipe of another kind stays an error.
     """
     try:
         try:
@@ -25,15 +25,15 @@ def needed() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        if not _gone():
+        if not _reader_is_gone():
             raise
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
 
 
-def _gone() -> bool:
-    """Say whether the other end of standard output or standard error is closed (POLLERR: poll(2))."""
-    ends = select.poll()
+def _reader_is_gone() -> bool:
+    """Return whether the other end of standard output or standard error is closed (POLLERR: poll(2))."""
+    streams = select.poll()
     for stream in (sys.stdout, sys.stderr):
-        ends.register(stream, 0)
-    return bool(ends.poll(0))
+        streams.register(stream, 0)
+    return bool(streams.poll(0))

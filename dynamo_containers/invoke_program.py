@@ -42,7 +42,7 @@ def syntaxes(tasks: Collection) -> dict[str, Syntax]:
 def messages() -> Iterator[None]:
     """Turn a foreseen failure into its message and exit code; a bug keeps its traceback."""
     try:
-        with broken_pipe.needed():
+        with broken_pipe.exit_quietly():
             yield
     except FatalError as error:
         message = f"error: {error}"

@@ -41,7 +41,7 @@ NARROW = 72
 
 
 class Task:
-    """Something that takes time: its title, and how many bytes of how many have arrived."""
+    """A task that may take long: its title and the bytes that have arrived."""
 
     def __init__(self, title: str, total: int = 0, summary: str = "") -> None:
         self.title = title
@@ -77,8 +77,8 @@ class Task:
         if not self.size or not seconds:
             return size, duration(seconds)
         rate = self.size / seconds
-        left = duration(seconds) if self.share is None else f"{duration((self.total - self.size) / rate)} left"
-        return size, f"{byte_count(rate)}/s", left
+        remaining = duration((self.total - self.size) / rate)
+        return size, f"{byte_count(rate)}/s", duration(seconds) if self.share is None else f"{remaining} left"
 
 
 def byte_count(size: float) -> str:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers import progress
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES
@@ -40,7 +41,7 @@ def update(catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade
         LockError: a tag, digest, file or commit does not exist.
         UsageError: a release archive lacks a file that images.toml takes from it.
     """
-    with ThreadPoolExecutor(3) as pool:
+    with progress.task("querying registries, release pages and git repositories"), ThreadPoolExecutor(3) as pool:
         root_query = pool.submit(_roots, catalogue, selection, old, upgrade_all=upgrade_all)
         program_query = pool.submit(_programs, catalogue, selection, old)
         source_query = pool.submit(_sources, catalogue, selection, old, upgrade_all=upgrade_all)

@@ -131,10 +131,11 @@ def update(apt: Apt) -> None:
     place = "mirror in your apt sources" if not apt.suites else "archive"
     hint = f"apt could not read the suite {apt.suite}. Is the {place} reachable?"
     argv = ("apt-get", "update", "--error-on=any")
+    title = f"reading the package lists of {apt.suite} ({apt.architecture})"
     process.execute(
         process.Plan(
             documents=configuration(apt),
-            commands=(process.Command(argv=argv, env=apt.environment, quiet=True, hint=hint),),
+            commands=(process.Command(argv=argv, env=apt.environment, quiet=True, title=title, hint=hint),),
         )
     )
 

@@ -1,10 +1,12 @@
-"""Carrying out a plan: what is printed, what a failure says, and that nothing is left half-written."""
+"""Execution of plans: printed lines, messages of failures, complete files."""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from dynamo_containers import process as process_module
 from dynamo_containers.errors import CommandFailedError, DownloadError, NoSpaceError
+from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.process import Command, Document, Plan
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -22,22 +25,22 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("failure", [ValueError("a bug"), KeyboardInterrupt(), FULL], ids=["a bug", "Ctrl-C", "full"])
-def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: BaseException) -> None:
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file"
     path.write_text("old", encoding="utf-8")
 
-    def cut_short() -> None:
+    def write_and_fail() -> None:
         with process_module.replace_file(path) as file:
             file.write(b"half of the n")
             raise failure
 
     with pytest.raises((type(failure), NoSpaceError)):
-        cut_short()
+        write_and_fail()
     assert path.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["file"]
 
 
-def test_a_whole_write_replaces_the_file_and_others_may_read_it(tmp_path: Path) -> None:
+def test_a_complete_write_replaces_the_file_and_other_users_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "file"
     with process_module.replace_file(path) as file:
         file.write(b"new")
@@ -46,7 +49,7 @@ def test_a_whole_write_replaces_the_file_and_others_may_read_it(tmp_path: Path) 
     assert names(path.parent) == ["file"]
 
 
-def test_a_disk_that_fills_up_is_a_message_with_the_file(tmp_path: Path) -> None:
+def test_a_disk_that_becomes_full_is_a_message_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
 
     def fill() -> None:
@@ -60,10 +63,10 @@ def test_a_disk_that_fills_up_is_a_message_with_the_file(tmp_path: Path) -> None
 
 
 def test_a_disk_that_is_full_already_is_the_same_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_room(**_: object) -> None:
+    def fail(**_: object) -> None:
         raise FULL
 
-    monkeypatch.setattr(process_module, "NamedTemporaryFile", no_room)
+    monkeypatch.setattr(process_module, "NamedTemporaryFile", fail)
     with pytest.raises(NoSpaceError, match="The disk is full"):
         process_module.write(Document(path=tmp_path / "file", text="text"))
 
@@ -78,13 +81,13 @@ def test_an_unchanged_document_is_not_written_again(tmp_path: Path) -> None:
 
 def test_commands_run_in_order_and_the_first_failure_ends_the_plan(tmp_path: Path) -> None:
     commands = ("touch first", "exit 3", "touch third")
-    plan = Plan(commands=tuple(Command(argv=("sh", "-c", f"cd '{tmp_path}' && {words}")) for words in commands))
+    plan = Plan(commands=tuple(Command(argv=("sh", "-c", f"cd '{tmp_path}' && {script}")) for script in commands))
     with pytest.raises(CommandFailedError):
         process_module.execute(plan)
     assert names(tmp_path) == ["first"]
 
 
-def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_next() -> None:
+def test_a_failure_message_has_the_command_its_exit_code_its_output_and_what_to_run_next() -> None:
     command = Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3"), quiet=True, hint="Try: something else")
     with pytest.raises(CommandFailedError) as caught:
         process_module.run(command)
@@ -97,7 +100,7 @@ def test_a_failure_says_the_command_its_exit_code_its_output_and_what_to_run_nex
     )
 
 
-def test_only_a_process_of_this_library_says_by_its_exit_code_which_kind_of_failure_it_was() -> None:
+def test_the_exit_code_of_a_process_of_this_library_decides_the_kind_of_error() -> None:
     argv = ("sh", "-c", "exit 5")
     with pytest.raises(DownloadError, match="exit code 5"):
         process_module.run(Command(argv=argv, reports_error_kind=True))
@@ -105,7 +108,7 @@ def test_only_a_process_of_this_library_says_by_its_exit_code_which_kind_of_fail
         process_module.run(Command(argv=argv))
 
 
-def test_a_long_output_is_cut_to_its_end() -> None:
+def test_only_the_last_lines_of_a_long_output_are_in_the_message() -> None:
     with pytest.raises(CommandFailedError) as caught:
         process_module.run(Command(argv=("sh", "-c", "seq 1 45; exit 1"), quiet=True))
     lines = str(caught.value).splitlines()
@@ -113,11 +116,11 @@ def test_a_long_output_is_cut_to_its_end() -> None:
     assert lines[-1] == "    45"
 
 
-def test_what_a_command_says_can_be_captured_without_its_complaints() -> None:
+def test_standard_output_is_captured_without_standard_error() -> None:
     assert process_module.capture(Command(argv=("sh", "-c", "echo out; echo err >&2"))) == "out\n"
 
 
-def test_a_captured_command_that_fails_repeats_its_complaints() -> None:
+def test_the_message_of_a_failed_captured_command_has_both_outputs() -> None:
     with pytest.raises(CommandFailedError, match=r"exit code 4:\n.*\n    out\n    err$"):
         process_module.capture(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 4")))
 
@@ -132,7 +135,7 @@ def test_an_unknown_program_is_named() -> None:
     ("mode", "content"),
     [pytest.param(0o644, "#!/bin/sh\n", id="not executable"), pytest.param(0o755, "\x7fELF", id="for another machine")],
 )
-def test_a_program_that_cannot_be_started_is_a_message_too(tmp_path: Path, mode: int, content: str) -> None:
+def test_a_program_that_cannot_be_started_is_named_with_the_reason(tmp_path: Path, mode: int, content: str) -> None:
     program = tmp_path / "program"
     program.write_text(content, encoding="utf-8")
     program.chmod(mode)
@@ -142,21 +145,21 @@ def test_a_program_that_cannot_be_started_is_a_message_too(tmp_path: Path, mode:
     assert str(caught.value).endswith("\nInstall it again.")
 
 
-def test_a_command_that_hangs_does_not_answer() -> None:
+def test_a_command_that_fails_is_missing_or_hangs_does_not_succeed() -> None:
     assert process_module.succeeds(Command(argv=("true",)))
     assert not process_module.succeeds(Command(argv=("false",)))
     assert not process_module.succeeds(Command(argv=("no-such-program",)))
     assert not process_module.succeeds(Command(argv=("sleep", "9")), seconds=0.05)
 
 
-def test_a_question_gets_what_a_program_says_whatever_its_exit_code() -> None:
-    found = process_module.query(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3")), seconds=5)
-    assert found == process_module.CompletedCommand(returncode=3, stdout="out\n", stderr="err\n")
+def test_a_query_returns_both_outputs_whatever_the_exit_code() -> None:
+    completed = process_module.query(Command(argv=("sh", "-c", "echo out; echo err >&2; exit 3")), seconds=5)
+    assert completed == process_module.CompletedCommand(returncode=3, stdout="out\n", stderr="err\n")
     with pytest.raises(CommandFailedError, match=r"^no-such-program: not found on PATH"):
         process_module.query(Command(argv=("no-such-program",)), seconds=5)
 
 
-def test_a_question_that_takes_too_long_ends_with_what_was_started_for_it(tmp_path: Path) -> None:
+def test_a_query_that_takes_too_long_is_stopped_with_its_child_processes(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! >'{tmp_path}/child'; wait"
     with pytest.raises(process_module.TooSlowError, match="did not end within 1 s"):
         process_module.query(Command(argv=("sh", "-c", script)), seconds=1)
@@ -164,11 +167,11 @@ def test_a_question_that_takes_too_long_ends_with_what_was_started_for_it(tmp_pa
     deadline = time.monotonic() + 5
     while (state := state_of(child)) not in {"", "Z"} and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert state in {"", "Z"}  # gone, or dead and not yet collected
+    assert state in {"", "Z"}  # it does not exist, or is a zombie
 
 
 def state_of(process: str) -> str:
-    """Return the state of a process as Linux has it, '' when there is none."""
+    """Return the state of a process in /proc, '' if it does not exist."""
     try:
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2]
     except (FileNotFoundError, ProcessLookupError):
@@ -177,13 +180,13 @@ def state_of(process: str) -> str:
 
 def test_a_dry_run_prints_the_commands_and_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = Document(path=tmp_path / "bake.json", text="{}")
-    command = Command(argv=("touch", str(tmp_path / "made by it")), env={"KEY": "a value"})
+    command = Command(argv=("touch", str(tmp_path / "a file")), env={"KEY": "a value"})
     process_module.execute(Plan(documents=(document,), commands=(command,)), dry_run=True)
-    assert capsys.readouterr().err == f"+ KEY='a value' touch '{tmp_path}/made by it'\n"
+    assert capsys.readouterr().err == f"+ KEY='a value' touch '{tmp_path}/a file'\n"
     assert names(tmp_path) == ["bake.json"]
 
 
-def test_what_is_printed_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_printed_command_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     command = Command(
         argv=("sh", "-c", 'echo "$PATH|$WORDS|$0"', "it's"),
@@ -201,24 +204,26 @@ def test_a_started_command_writes_into_its_log(tmp_path: Path) -> None:
     assert log.read_text(encoding="utf-8") == "out\nerr\n"
 
 
-def test_commands_at_the_same_time_say_who_speaks(capfd: pytest.CaptureFixture[str]) -> None:
-    both = {
-        "one": process_module.Command(argv=("sh", "-c", "echo first; echo second >&2")),
-        "other": process_module.Command(argv=("sh", "-c", "echo third")),
+def test_lines_of_parallel_commands_begin_with_their_titles(capfd: pytest.CaptureFixture[str]) -> None:
+    commands = {
+        "first": process_module.Command(argv=("sh", "-c", "echo 1; echo 2 >&2")),
+        "second": process_module.Command(argv=("sh", "-c", "echo 3")),
     }
-    process_module.run_parallel(both)
-    said = capfd.readouterr().err.splitlines()
-    assert sorted(line for line in said if " | " in line) == ["one | first", "one | second", "other | third"]
+    process_module.run_parallel(commands)
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(line for line in lines if " | " in line) == ["first | 1", "first | 2", "second | 3"]
 
 
-def test_the_first_that_fails_ends_the_others_and_all_that_they_started(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_first_parallel_command_that_fails_stops_the_others_and_their_child_processes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     began = time.monotonic()
-    both = {
+    commands = {
         "slow": process_module.Command(argv=("sh", "-c", "sleep 60; echo never")),
         "broken": process_module.Command(argv=("sh", "-c", "echo no; exit 17"), hint="Mend it."),
     }
     with pytest.raises(CommandFailedError) as caught:
-        process_module.run_parallel(both)
+        process_module.run_parallel(commands)
     assert time.monotonic() - began < 30
     assert str(caught.value) == (
         "broken: The command ended with exit code 17:\n  sh -c 'echo no; exit 17'\nMend it.\n"
@@ -227,12 +232,29 @@ def test_the_first_that_fails_ends_the_others_and_all_that_they_started(capfd: p
     assert "slow | never" not in capfd.readouterr().err
 
 
-def test_a_command_that_cannot_be_started_ends_those_that_were() -> None:
+def test_a_parallel_command_that_cannot_be_started_stops_the_others() -> None:
     began = time.monotonic()
-    both = {
+    commands = {
         "slow": process_module.Command(argv=("sleep", "60")),
         "none": process_module.Command(argv=("/no/such/program",)),
     }
     with pytest.raises(CommandFailedError, match="cannot be started"):
-        process_module.run_parallel(both)
+        process_module.run_parallel(commands)
     assert time.monotonic() - began < 30
+
+
+def test_ctrl_c_during_a_query_is_passed_on_so_that_the_command_can_clean_up(tmp_path: Path) -> None:
+    script = (
+        f"trap 'touch {tmp_path}/cleaned; exit 1' INT; sleep 0.3; touch {tmp_path}/ready; while :; do sleep 0.05; done"
+    )
+    code = (
+        "from dynamo_containers import process\n"
+        f"process.query(process.Command(argv=('sh', '-c', {script!r})), seconds=60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL) as program:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) != 0
+    assert (tmp_path / "cleaned").exists()

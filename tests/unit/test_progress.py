@@ -131,12 +131,12 @@ def test_a_terminal_shows_all_tasks_in_place_and_keeps_only_what_was_said() -> N
     session = terminal.run_python(PRELUDE + BOTH)
     assert session.returncode == 0
     frame = next(frame for frame in session.frames if len(frame) == 2)
-    title, bar, size, rate, left = re.split("  +", frame[1])
+    title, bar, size, rate, remaining = re.split("  +", frame[1])
     assert frame[0].startswith("bootstrapping debian builder (linux/amd64)  0 s")
     assert (title, bar) == ("fetching nats.tar.gz", "━" * 16)
     assert re.fullmatch(r"\d+ MB of 75 MB", size)
     assert re.fullmatch(r"\d+ MB/s", rate)
-    assert re.fullmatch(r"\d+ s left", left)
+    assert re.fullmatch(r"\d+ s left", remaining)
     assert session.screen.lines[-1] == "the end"
     summary, command = sorted(session.screen.lines[:-1], reverse=True)
     assert FETCHED.fullmatch(summary)
