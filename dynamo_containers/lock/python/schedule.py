@@ -51,7 +51,7 @@ def compile_command(lock: LockFile, folder: Path, options: UpgradeOptions) -> Co
         env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
         reports_error_kind=True,
         quiet=True,
-        title=lock.path,
+        title=f"locking {lock.path}",
         hint=(
             f"{lock.path} was not changed. Edit {lock.layer.requirements} or {COMMON_CONSTRAINTS}, then run: {COMMAND}"
         ),

@@ -147,7 +147,7 @@ def query_plan(folder: Path, query: Mapping[LockFile, list[str]], query_file: Pa
         env={"PYTHONPATH": str(folder)},  # as in schedule.compile_command
         reports_error_kind=True,
         quiet=True,
-        title=SIZES_FILE,
+        title=f"querying sizes for {SIZES_FILE}",
         hint=f"The locks are updated; {SIZES_FILE} was not changed. {REMEDY}",
     )
     return Plan(documents=(Document(path=query_file, text=text),), commands=(command,))

@@ -180,6 +180,7 @@ def verify_locks(locks: Iterable[LockFile], folder: Path) -> None:
     with (
         TemporaryDirectory(prefix="verify-locks-") as scratch,
         ThreadPoolExecutor(max_workers=PARALLEL_CHECKS) as pool,
+        progress.task(f"verifying {len(texts)} Python locks"),
     ):
         try:
             _verify(texts, folder, Path(scratch), pool)
