@@ -1,8 +1,8 @@
 """Reader of command lines of `invoke`, which refuses typing mistakes before anything runs.
 
-invoke itself silently drops a repeatable flag that lacks its value, takes the last of two values, and ends with 1 for
-an unknown word. Here such a line ends with 2 and says what to type. It also lets a task take names without a flag
-(`invoke explain vllm`), which invoke can only require, and then no longer shows the help.
+invoke itself ignores a repeatable flag that lacks its value, accepts an empty value, and ends with 1 for an unknown
+word. Here such a line ends with 2 and says what to type. A task may also take names without a flag (`invoke
+explain vllm`): invoke can only require them, and then no longer shows the help (docs/adr/0033-invoke-reads-its-line-by-our-rules.md).
 """
 
 from __future__ import annotations
