@@ -2,7 +2,8 @@
 
 invoke itself ignores a repeatable flag that lacks its value, accepts an empty value, and ends with 1 for an unknown
 word. Here such a line ends with 2 and says what to type. A task may also take names without a flag (`invoke
-explain vllm`): invoke can only require them, and then no longer shows the help (docs/adr/0033-invoke-reads-its-line-by-our-rules.md).
+explain vllm`): invoke can only require them, and then no longer shows the help
+(docs/adr/0033-invoke-reads-its-line-by-our-rules.md).
 """
 
 from __future__ import annotations
