@@ -105,20 +105,14 @@ def _build_task(stage: catalogue.Stage | None, text: str, omitted: tuple[str, ..
         *,
         strict: bool = False,
     ) -> None:
-        from dynamo_containers.builds import commands
+        from dynamo_containers.builds import run as build_run
+        from dynamo_containers.plan.options import BuildOptions, ImageSelection
 
-        arguments = commands.BuildArguments(
-            images=image,
-            platforms=platform,
-            stages=stage,
-            bases=bases,
-            strict=strict,
-            sources={"dynamo": dynamo_source, "nixl": nixl_source, "ucx": ucx_source},
-            cache_from=cache_from,
-            cache_to=cache_to,
-            push=push,
-        )
-        commands.build(catalogue.load_catalogue(), only, arguments, dry_run=c.config.run.dry)
+        sources = {"dynamo": dynamo_source, "nixl": nixl_source, "ucx": ucx_source}
+        selection = ImageSelection(images=image, platforms=platform, bases=bases, strict=strict, sources=sources)
+        options = BuildOptions(cache_from=cache_from, cache_to=cache_to, push=push)
+        stages = [only.value] if only else stage
+        build_run.build(catalogue.load_catalogue(), stages, selection, options, dry_run=c.config.run.dry)
 
     build.__doc__ = text
     optional = [name for name in ("cache_to",) if name not in omitted]
@@ -147,10 +141,11 @@ def accept_sizes(
     _: Context, image: Sequence[str] = (), platform: Sequence[str] = (), bases: str = "debian", stage: str = "runtime"
 ) -> None:
     """Accept the sizes of images that were built, and print them as rows of a budget."""
-    from dynamo_containers.builds import commands
+    from dynamo_containers.inspect.sizes import check as size_check
+    from dynamo_containers.plan.options import ImageSelection
 
-    rows = catalogue.load_catalogue()
-    print(commands.accept_sizes(rows, images=image, platforms=platform, bases=bases, stage=stage))
+    selection = ImageSelection(images=image, platforms=platform, bases=bases)
+    print(size_check.accept_sizes(catalogue.load_catalogue(), stage, selection))
 
 
 @task(name="up")
@@ -217,9 +212,9 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
 @task()
 def clean(c: Context, *, all: bool = False) -> None:  # noqa: A002 - the flag's name
     """Remove unnamed images, scratch files, caches unused for a week and files of old locks; nothing else."""
-    from dynamo_containers.builds import commands
+    from dynamo_containers.builds import clean as clean_up
 
-    commands.clean(catalogue.load_catalogue(), with_caches=all, dry_run=c.config.run.dry)
+    clean_up.clean_checkout(catalogue.load_catalogue(), with_caches=all, dry_run=c.config.run.dry)
 
 
 @task(operands=("image",), as_json=True)

@@ -25,6 +25,8 @@ from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import inputs
 from tests.stand_in.servers import registry
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynamo_containers.inspect.sizes.manifest import ImageSize
-    from dynamo_containers.plan.bake import Facts, Request
 
 FIRST, SECOND = "vllm", "sglang"
 COLD_SMOKE_SECONDS = 360
@@ -68,10 +69,10 @@ def seconds(*words: str) -> float:
     return time.perf_counter() - start
 
 
-def of(image: str) -> tuple[Request, Facts]:
-    """Return the request for an image's runtime, and what the world says about it."""
-    request = bake.request(load_catalogue(), Stage.RUNTIME, images=[image])
-    return request, inputs.facts(request)
+def of(image: str) -> Part:
+    """Return the request for an image's runtime, and the inputs of its plan."""
+    request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=[image]))
+    return Part(request, inputs.build_inputs(request))
 
 
 def tag(image: str) -> str:
@@ -82,9 +83,8 @@ def tag(image: str) -> str:
 
 def size(bench: Bench, image: str) -> ImageSize:
     """Return the layers of an image's runtime."""
-    request, facts = of(image)
-    text = bake.plan(request, facts, bench.environment).documents[0].text
-    return size_measure.measure(request, facts, bench.environment, text)[0].size
+    part = of(image)
+    return size_measure.measure(part, bake.bake_graph(part), bench.environment)[0].size
 
 
 def cold_smoke(bench: Bench) -> None:
@@ -98,7 +98,7 @@ def cold_smoke(bench: Bench) -> None:
 
 def unchanged(bench: Bench) -> None:
     """Time a build of all runtimes of which nothing changed, by `invoke` and by raw bake, in turn."""
-    every = bake.request(load_catalogue(), Stage.RUNTIME)
+    every = request_for(load_catalogue(), Stage.RUNTIME)
     took = seconds("invoke", "build.runtime")
     print(f"\nAll runtimes in one call: {', '.join(image.name for image in every.images)}")
     bench.say("first build of those that were not there", took, "s")
@@ -109,12 +109,12 @@ def unchanged(bench: Bench) -> None:
 
 def new_dynamo(bench: Bench) -> None:
     """Time what a new version of Dynamo makes run again, and weigh what it puts on the image."""
-    request, facts = of(FIRST)
-    plan = bake.plan(request, facts, bench.environment, engine.buildx(bench.environment))
+    plan = bake.build_plan(of(FIRST))
+    command = plan.command(bench.environment, engine.buildx(bench.environment))
     again = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
-    process.write(plan.documents[0])
+    process.write(plan.document)
     start = time.perf_counter()
-    process.run(process.Command(argv=(*plan.commands[0].argv, *again), env=plan.commands[0].env, quiet=True))
+    process.run(process.Command(argv=(*command.argv, *again), env=command.env, quiet=True))
     took = time.perf_counter() - start
     print(f"\nA new Dynamo in {FIRST} (simulated)")
     bench.say("from its download to the image", took, "s", BUMP_SECONDS)
@@ -153,9 +153,8 @@ def compressions(bench: Bench) -> None:
     A layer that was compressed once is kept as long as a step has it, and zstd of any level is taken for any other, so
     only what was just built shows what a compressor costs.
     """
-    request, facts = of(FIRST)
-    plan = bake.plan(request, facts, bench.environment, engine.buildx(bench.environment))
-    (command,), target = plan.commands, f"{FIRST}-runtime"
+    command = bake.build_plan(of(FIRST)).command(bench.environment, engine.buildx(bench.environment))
+    target = f"{FIRST}-runtime"
     for kind in ("type=docker,compression=gzip,force-compression=true", bake.OUTPUT):
         on_engine.forget_what_is_built(bench.environment)
         for output in ("type=cacheonly", kind):

@@ -13,8 +13,8 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from dynamo_containers import process
-from dynamo_containers.builds import up_to_date
 from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.state import IMAGES
 
 COLD_SECONDS = 240
 WARM_ENGINE_SECONDS = 60
@@ -40,7 +40,7 @@ def main() -> int:
             cold = in_clone(clone, "invoke", "engine.up", "build.base")
             # A warm engine: it runs and downloads are there, but no root image, no layer and no cache.
             rmtree(clone / ".build" / "roots")
-            rmtree(clone / up_to_date.FOLDER)
+            rmtree(clone / IMAGES)
             forget = 'eval "$(invoke engine.environment)"; docker buildx prune --all --force'
             in_clone(clone, "sh", "-c", forget)
             warm = in_clone(clone, "invoke", "build.base")

@@ -11,6 +11,8 @@ from dynamo_containers import engine, process
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.facts.locks.python_layers import ci_layer
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.prepare import inputs
 from tests.copied import invoke
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison_project import Project
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.bake import Facts
 
 OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
@@ -64,7 +65,7 @@ class Baseline:
 
     shares: ClassVar = False
     project: Project
-    facts: Facts
+    facts: BuildInputs
     """What is the same for all backends: root images, programs, sets of OS packages, secrets."""
     environment: Mapping[str, str]
 
@@ -147,7 +148,7 @@ def baseline(project: Project, environment: Mapping[str, str]) -> Baseline:
     """Make what both ways stand on, root images and programs, and return the baseline."""
     catalogue = project.catalogue()
     known = [
-        inputs.facts(bake.request(catalogue, stage, images=project.backends))
+        inputs.build_inputs(request_for(catalogue, stage, ImageSelection(images=project.backends)))
         for stage in (Stage.BACKEND, Stage.RUNTIME)
     ]
     roots = {key: digest for facts in known for key, digest in facts.roots.items()}

@@ -12,11 +12,13 @@ import time
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, process
-from dynamo_containers.builds import up_to_date
 from dynamo_containers.errors import CommandFailedError, UnreachableError
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.prepare import inputs
+from dynamo_containers.state import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,12 +66,12 @@ def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
 
 def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke`, by one that leaves all steps to the engine, and by raw bake of the same."""
-    request = bake.request(load_catalogue(), stage, images=images)
-    raw = bake.plan(request, inputs.facts(request), engine.environment(ROOT)).commands[0]
+    request = request_for(load_catalogue(), stage, ImageSelection(images=images))
+    raw = bake.build_plan(Part(request, inputs.build_inputs(request))).command(engine.environment(ROOT))
     chosen = () if stage is Stage.BASE else (word for image in images for word in ("--image", image))
     words = ("invoke", f"build.{stage.value}", *chosen)
     process.capture(process.Command(argv=words))
-    name, known = " ".join(words[:2]), str(ROOT / up_to_date.FOLDER)
+    name, known = " ".join(words[:2]), str(ROOT / IMAGES)
     forgetful = process.Command(argv=("sh", "-c", FORGET, known, *words))
     # In this order: the first one leaves behind what the second looks for.
     return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=words), BAKE: raw})

@@ -7,15 +7,19 @@ user's own the build cache is shared with other projects, and stays.
 
 from __future__ import annotations
 
+import time
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress
-from dynamo_containers.process import Command, Plan, execute
+from dynamo_containers import engine, progress, state
+from dynamo_containers.prepare import stale_files
+from dynamo_containers.process import Command, Plan, capture, execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from dynamo_containers.facts.catalogue import Catalogue
 
 LABEL = "label=ai.dynamo.stage"
 """What `labels.labels` gives every image of this project."""
@@ -27,6 +31,27 @@ UNUSED = "168h"
 """How long nobody must have asked for a step before its cache goes: a week. Younger ones make the next build fast."""
 OLD_SECONDS = 3600
 """Scratch that is younger may be that of a build that runs."""
+
+
+def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) -> None:
+    """Remove what builds of this checkout left behind; `with_caches` removes named images and every cache as well.
+
+    Raises:
+        NoEngineError: no engine answers.
+        CommandFailedError: the engine refuses to remove something.
+    """
+    folder, now = catalogue.folder, time.time()
+    environment = engine.environment(folder)
+    commands = plan(
+        environment,
+        engine.buildx(environment),
+        capture(Command(argv=LIST, env=environment)).split(),
+        private=engine.private(folder),
+        everything=with_caches,
+    )
+    clean(folder, (*scratch(folder, now), *stale_files.paths(catalogue, now)), commands, dry_run=dry_run)
+    if with_caches and not dry_run:
+        state.forget_builds(folder)
 
 
 def scratch(folder: Path, now: float) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ from dynamo_containers.upstream.registry import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
     from dynamo_containers.plan.source_builds import Source
 
 OTHER_BYTES = re.compile(r"unexpected digest: (sha256:[0-9a-f]{64})")

@@ -5,44 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine
+from dynamo_containers import engine, progress
 from dynamo_containers.builds import up_to_date
-from dynamo_containers.errors import CommandFailedError, FatalError
+from dynamo_containers.errors import CommandFailedError, FatalError, NoEngineError
 from dynamo_containers.inspect.report import recorder
-from dynamo_containers.plan import all_stages
+from dynamo_containers.plan import bake
+from dynamo_containers.plan.request import Part
 from dynamo_containers.prepare import input_digests, inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from dynamo_containers.builds.up_to_date import Made
     from dynamo_containers.facts.locks.os_lock import Drift
-    from dynamo_containers.plan.all_stages import Part
-    from dynamo_containers.plan.bake import Request
-    from dynamo_containers.prepare.inputs import Known
+    from dynamo_containers.plan.bake import BuildPlan
+    from dynamo_containers.plan.request import Request
+    from dynamo_containers.prepare.inputs import OfflineInputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What was seen of an ordinary build before anything is made for it."""
+class Preflight:
+    """The state before an ordinary build, while nothing is made for it."""
 
-    parts: tuple[Part, ...]
-    """The requests for which nothing has to be made or fetched first, with all facts."""
-    drift: tuple[tuple[Drift, ...], ...]
-    """What drifted of each of those."""
-    known: tuple[Known, ...]
+    offline: tuple[OfflineInputs, ...]
     environment: Mapping[str, str]
     """What docker needs to find its engine."""
-    made: Mapping[str, str]
-    """Target -> digest of the images, where all were made here of what is there now."""
+    plan: BuildPlan | None = None
+    """The plan of the build, where nothing has to be made or fetched first."""
+    drift: tuple[tuple[Drift, ...], ...] = ()
+    """What drifted, of each request of that plan."""
+    existing: Mapping[str, str]
+    """Target -> digest of the images, where all were made here from the present inputs."""
     is_up_to_date: bool
     """Whether the engine has them all."""
     is_one_graph: bool
-    """Of several stages: whether every step was done last with the inputs that it has now, and the engine has images of
+    """Of several stages: whether every target was built last with its present inputs, and the engine has images of
     these names."""
 
 
-def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
+def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     """Look at what is to be built.
 
     Raises:
@@ -50,43 +51,56 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Seen:
         NoEngineError: there is no engine. Either is in a report.
     """
     try:
-        known = inputs.known_of(requests)
-        environment = engine.environment(requests[0].catalogue.folder)
-        found = [inputs.found(request, each) for request, each in zip(requests, known, strict=True)]
+        offline = inputs.offline_inputs(requests)
+        variables = environment(requests[0].catalogue.folder, dry_run=dry_run)
+        if dry_run:  # what would run is printed, whatever is there
+            return Preflight(
+                offline=offline, environment=variables, existing={}, is_up_to_date=False, is_one_graph=False
+            )
+        complete = [inputs.existing(request, known) for request, known in zip(requests, offline, strict=True)]
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
             raise
-    stated = [(request, each.facts) for request, each in zip(requests, known, strict=True)]
+    parts = [Part(request, known.inputs) for request, known in zip(requests, offline, strict=True)]
     # What has to be made or fetched first may come out otherwise than it did.
-    whole = [(request, *each) for request, each in zip(requests, found, strict=True) if each]
-    every = _made([(request, facts) for request, facts, _ in whole]) if len(whole) == len(requests) else {}
-    content = all_stages.bake(stated)
-    may_be_one = len(requests) > 1 and input_digests.unchanged(*stated[-1], content)
-    stored = _stored(environment) if every or may_be_one else {}
-    return Seen(
-        parts=tuple((request, facts) for request, facts, _ in whole),
-        drift=tuple(drift for *_, drift in whole),
-        known=known,
-        environment=environment,
-        made={target: image.digest for target, image in every.items()},
-        is_up_to_date=bool(every) and all(stored.get(image.tag) == image.digest for image in every.values()),
-        is_one_graph=may_be_one and all_stages.tags(content) <= stored.keys(),
+    plan, drift = None, []
+    if all(complete):
+        drift = [found.drift for found in complete if found]
+        parts = [Part(request, found.inputs) for request, found in zip(requests, complete, strict=True) if found]
+        plan = bake.build_plan(*parts)
+    images = up_to_date.made(plan) if plan else None
+    together = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
+    may_be_one = len(requests) > 1 and together is not None and input_digests.unchanged(together)
+    stored = _stored(variables) if images or may_be_one else {}
+    return Preflight(
+        offline=offline,
+        environment=variables,
+        plan=plan,
+        drift=tuple(drift),
+        existing={target: image.digest for target, image in (images or {}).items()},
+        is_up_to_date=bool(images) and all(stored.get(image.tag) == image.digest for image in (images or {}).values()),
+        is_one_graph=may_be_one and together is not None and together.tags <= stored.keys(),
     )
 
 
-def _made(parts: Sequence[Part]) -> dict[str, Made]:
-    """Return target -> image, where all were made here; nothing where one was not."""
-    found: dict[str, Made] = {}
-    for part in parts:
-        images = up_to_date.made(*part)
-        if images is None:
-            return {}
-        found |= images
-    return found
+def environment(folder: Path, *, dry_run: bool) -> dict[str, str]:
+    """Return what docker needs to find its engine; a dry run needs none, and says so.
 
-
-def _stored(environment: Mapping[str, str]) -> dict[str, str]:
+    Raises:
+        NoEngineError: there is no engine.
+    """
     try:
-        return engine.images(environment)
+        return engine.environment(folder)
+    except NoEngineError:
+        if not dry_run:
+            raise
+        progress.say("# no Docker Engine answers; start one with: invoke engine.up")
+        return {}
+
+
+def _stored(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return tag -> digest of the images that the engine has."""
+    try:
+        return engine.images(variables)
     except CommandFailedError:
         return {}  # the build itself finds out why it does not answer, and says so

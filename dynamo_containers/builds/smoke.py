@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan import bake
+    from dynamo_containers.plan.request import Request
     from dynamo_containers.platforms import Platform
 
 
@@ -38,13 +38,13 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
     environment = engine.environment(catalogue.folder)
     parts = build_run.prepared(requests, dry_run=wish.dry_run)
     for part in parts:
-        build_run.build_prepared(part, environment, dry_run=wish.dry_run)
+        build_run.build_part(part, environment, dry_run=wish.dry_run)
     with engine.watched(catalogue.folder):
-        tests = smoke_tests.plan(requests, parts[0][1].version, environment, gpu=wish.gpu)
+        tests = smoke_tests.plan(requests, parts[0].inputs.version, environment, gpu=wish.gpu)
         process.execute(tests, dry_run=wish.dry_run)
 
 
-def check_locks(requests: tuple[bake.Request, ...]) -> None:
+def check_locks(requests: tuple[Request, ...]) -> None:
     """Look, before an engine is asked for anything, whether what is to be tested can be built at all.
 
     Raises:

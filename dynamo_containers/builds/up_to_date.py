@@ -9,46 +9,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dynamo_containers.plan import bake
 from dynamo_containers.plan.target import needed
 from dynamo_containers.prepare import input_digests
 from dynamo_containers.process import Document
+from dynamo_containers.state import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Facts, Request
-    from dynamo_containers.plan.target import Steps
+    from dynamo_containers.plan.bake import BuildPlan
+    from dynamo_containers.plan.target import Targets
 
     Record: TypeAlias = tuple[str, Path]
     """Tag of an image, and the file that has its digest once it was made."""
 
-FOLDER = ".build/images"
-
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class BuiltImage:
     """An image that a build here made of what is there now."""
 
     tag: str
     digest: str
 
 
-def made(request: Request, facts: Facts) -> dict[str, Made] | None:
-    """Return target -> image of a request all of whose images were made here; None where one was not.
+def made(plan: BuildPlan) -> dict[str, BuiltImage] | None:
+    """Return target -> image of a plan all of whose images were made here; None where one was not.
 
     They are up to date if the engine has each digest under its tag.
     """
-    found = {}
-    for target, (tag, file) in records(request, facts).items():
+    images = {}
+    for target, (tag, file) in records(plan).items():
         if not file.is_file():
             return None
-        found[target] = Made(tag=tag, digest=file.read_text(encoding="utf-8"))
-    return found or None
+        images[target] = BuiltImage(tag=tag, digest=file.read_text(encoding="utf-8"))
+    return images or None
 
 
 def remembered(
@@ -61,30 +59,35 @@ def remembered(
         after: its records when it was done: of what changed meanwhile nobody knows what the image was made of.
         digests: target -> digest of what was made.
     """
-    known = {target: file for target, (_, file) in before.items() if after.get(target) == before[target]}
-    return tuple(Document(path=file, text=digests[target]) for target, file in known.items() if digests.get(target))
+    same = {target: file for target, (_, file) in before.items() if after.get(target) == before[target]}
+    return tuple(Document(path=file, text=digests[target]) for target, file in same.items() if digests.get(target))
 
 
-def records(request: Request, facts: Facts) -> dict[str, Record]:
-    """Return target -> tag and record of each image of a request; none of one built from sources.
+def records(plan: BuildPlan) -> dict[str, Record]:
+    """Return target -> tag and record of each image of a plan; none of one built from sources.
 
     What changed in a checkout of sources is BuildKit's to find out, file by file.
     """
+    request, targets = plan.request, plan.graph.targets
     if request.sources:
         return {}
-    content = bake.bake(request, facts)
-    steps = content["target"]
     digests = input_digests.Digests()
-    inputs = [input_digests.now(request, facts, steps, platform, digests) for platform in request.platforms]
-    folder = request.catalogue.folder / FOLDER
+    inputs = [input_digests.inputs_of(plan, platform, digests) for platform in request.platforms]
+    folder = request.catalogue.folder / IMAGES
+    strict = request.bases.strict
     return {
-        target: (steps[target]["tags"][0], folder / _key(request, steps, inputs, target))
-        for target in content["group"]["default"]["targets"]
+        image.target: (image.tag, folder / _key(targets, inputs, image.target, strict=strict))
+        for image in plan.graph.images
     }
 
 
-def _key(request: Request, steps: Steps, inputs: list[dict[str, Any]], target: str) -> str:
-    decides = {name: [steps[name], *(each[name] for each in inputs)] for name in needed(steps, target)}
+def _key(targets: Targets, inputs: Sequence[Mapping[str, Any]], image: str, *, strict: bool) -> str:
+    # The labels of a lower stage are not in the image, and only there where that stage is built as well.
+    own = {image: targets[image]}
+    bare = {
+        name: own.get(name) or replace(targets[name], labels={}, outputs=(), tags=()) for name in needed(targets, image)
+    }
+    decides = {name: [target.document(), *(platform[name] for platform in inputs)] for name, target in bare.items()}
     # Where nothing may drift, an image that was made when something might is another one.
-    words = json.dumps([request.bases.strict, decides], sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()
+    text = json.dumps([strict, decides], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

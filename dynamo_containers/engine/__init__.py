@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
     from dynamo_containers.result import Result
 
-STEP_RECORDS = ".build/steps"
-"""Where builds note what their steps were made from (prepare/input_digests.py)."""
-
 __all__ = [
-    "STEP_RECORDS",
     "buildx",
     "client",
     "client_buildx",
@@ -212,5 +208,5 @@ def down(folder: Path, *, purge: bool = False) -> None:
         if purge and place.private.exists():
             progress.say("Removing .engine")
             shutil.rmtree(place.private)
-            shutil.rmtree(folder / STEP_RECORDS, ignore_errors=True)  # what was built is no longer there
+            shutil.rmtree(folder / state.STEPS, ignore_errors=True)  # what was built is no longer there
             state.forget_builds(folder)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types of the fields
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dynamo_containers.plan.target import TARGET
+from dynamo_containers.plan.target import LINK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from dynamo_containers.plan.dockerfile import Summary
+    from dynamo_containers.plan.target import Target, Targets
     from dynamo_containers.prepare.input_digests import Inputs
 
 LARGEST = 3
@@ -119,7 +120,7 @@ class ImageList:
 
 
 def states(
-    targets: Mapping[str, Any],
+    targets: Targets,
     dockerfiles: Mapping[str, Summary],
     inputs: Mapping[str, Inputs],
     recorded: Mapping[str, Inputs],
@@ -138,7 +139,7 @@ def states(
 
     def state(name: str) -> State:
         if name not in judged:
-            needed = {key: value.removeprefix(TARGET) for key, value in _needed(targets[name])}
+            needed = _links(targets[name])
             moved = {key for key, target in needed.items() if state(target).reason != UNCHANGED}
             judged[name] = _state(inputs[name], recorded.get(name), moved, dockerfiles[name], needed)
         return judged[name]
@@ -146,8 +147,9 @@ def states(
     return {name: state(name) for name in targets}
 
 
-def _needed(target: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(key, value) for key, value in target["contexts"].items() if value.startswith(TARGET)]
+def _links(target: Target) -> dict[str, str]:
+    """Return named context -> the target that it is."""
+    return {name: value.removeprefix(LINK) for name, value in target.contexts.items() if value.startswith(LINK)}
 
 
 def _state(
@@ -166,11 +168,11 @@ def _state(
     return State(rebuilt=True, reason=f"{', '.join(needed[key] for key in needed if key in moved)} below changed")
 
 
-def chain(targets: Mapping[str, Any], dockerfiles: Mapping[str, Summary], top: str) -> tuple[str, ...]:
+def chain(targets: Targets, dockerfiles: Mapping[str, Summary], top: str) -> tuple[str, ...]:
     """Return the targets whose layers are in an image, from the lowest on; `top` is the highest."""
     names = [top]
-    while (base := targets[names[-1]]["contexts"].get(dockerfiles[names[-1]].based_on, "")).startswith(TARGET):
-        names.append(base.removeprefix(TARGET))
+    while base := _links(targets[names[-1]]).get(dockerfiles[names[-1]].based_on):
+        names.append(base)
     return tuple(reversed(names))
 
 

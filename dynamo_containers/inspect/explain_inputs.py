@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import image_reference, user_config
 from dynamo_containers.facts.catalogue import Stage
@@ -23,19 +23,21 @@ from dynamo_containers.inspect.explain import (
 )
 from dynamo_containers.plan import bake, builders, caches, container
 from dynamo_containers.plan.labels import root_role
-from dynamo_containers.plan.target import dockerfile_folder
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.prepare import inputs, layer_pins
-from dynamo_containers.prepare.input_digests import Digests, last, now, set_of
+from dynamo_containers.prepare.input_digests import Digests, inputs_of, last, set_of
 from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
+    from dynamo_containers.plan.target import Target
     from dynamo_containers.platforms import Platform
 
-    Reader = Callable[[Request, Facts, Mapping[str, Any], Platform], Content]
+    Reader = Callable[[Request, BuildInputs, Target, Platform], Content]
 
 PURPOSES = {
     Stage.BASE: "everyone: Dynamo and NIXL as wheels, so that a backend is built without building them",
@@ -60,10 +62,12 @@ def explain(
         return Result(text=explanation.list_text(images), data=images)
     stages = container.stages_of(catalogue, image, stage)
     chosen = Stage.RUNTIME if Stage.RUNTIME in stages else stages[-1]
-    request = bake.request(catalogue, chosen, images=[image], platforms=platforms, bases=bases)
+    request = request_for(catalogue, chosen, ImageSelection(images=[image], platforms=platforms, bases=bases))
     # One platform at a time, as if it alone were built: what is compiled, and so the graph, may differ.
     explained = tuple(
-        explain_request(bake.request(catalogue, chosen, images=[image], platforms=[platform.value], bases=bases))
+        explain_request(
+            request_for(catalogue, chosen, ImageSelection(images=[image], platforms=[platform.value], bases=bases))
+        )
         for platform in request.platforms
     )
     return Result(text="\n\n".join(map(explanation.text, explained)), data=Explanation(images=explained))
@@ -103,14 +107,14 @@ def explain_request(request: Request) -> ExplainedImage:
     )
 
 
-def _targets(request: Request, facts: Facts, platform: Platform) -> Iterable[ExplainedTarget]:
+def _targets(request: Request, facts: BuildInputs, platform: Platform) -> Iterable[ExplainedTarget]:
     """Yield the targets with layers in the image, from the lowest on; then the others."""
-    document, digests = bake.bake(request, facts), Digests()
-    (top,), targets = document["group"]["default"]["targets"], document["target"]
-    dockerfiles = {name: digests.summary(dockerfile_folder(target)) for name, target in targets.items()}
+    plan, digests = bake.build_plan(Part(request, facts)), Digests()
+    (top,), targets = plan.graph.images, plan.graph.targets
+    dockerfiles = {name: digests.summary(target.folder) for name, target in targets.items()}
     recorded = last(request.catalogue.folder, request.bases, platform)
-    states = explanation.states(targets, dockerfiles, now(request, facts, targets, platform, digests), recorded)
-    layers = explanation.chain(targets, dockerfiles, top)
+    states = explanation.states(targets, dockerfiles, inputs_of(plan, platform, digests), recorded)
+    layers = explanation.chain(targets, dockerfiles, top.target)
     for name in (*layers, *(name for name in targets if name not in layers)):
         content = _content(request, facts, targets[name], platform, dockerfiles[name].about)
         yield ExplainedTarget(name=name, content=content, state=states[name], is_layer=name in layers)
@@ -125,8 +129,8 @@ def _notes(request: Request, platform: Platform) -> Iterable[str]:
     yield from (f"Read where it exists: the build cache {cache.reference}" for cache in read)
 
 
-def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform, summary: str) -> Content:
-    folder = dockerfile_folder(target).name
+def _content(request: Request, facts: BuildInputs, target: Target, platform: Platform, summary: str) -> Content:
+    folder = target.folder.name
     reader: dict[str, Reader] = {
         "builder": _builder,
         "fetched": _layer,
@@ -137,7 +141,7 @@ def _content(request: Request, facts: Facts, target: Mapping[str, Any], platform
     }
     if folder not in reader:
         return Content(origin=f"containers/{folder}/Dockerfile", description=summary)
-    return reader[folder](request, facts, target, platform if "platforms" in target else facts.native)
+    return reader[folder](request, facts, target, platform if target.platforms else facts.native)
 
 
 def _root(request: Request, role: str, platform: Platform) -> Content:
@@ -156,13 +160,13 @@ def _os_packages(request: Request, lock: OsLock) -> Content:
     return Content(origin=f"{lock.file} ({lock.rows} in images.toml)", packages=packages)
 
 
-def _package_set(request: Request, _: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
-    contexts = target["contexts"]
+def _package_set(request: Request, _: BuildInputs, target: Target, platform: Platform) -> Content:
+    contexts = target.contexts
     name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
     return _os_packages(request, os_lock.lock_of(request.bases, name, platform))
 
 
-def _binaries(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
+def _binaries(request: Request, _: BuildInputs, __: Target, platform: Platform) -> Content:
     pins = {
         name: request.catalogue.pins.programs[request.bases.name, name, platform] for name in request.bases.programs
     }
@@ -170,12 +174,12 @@ def _binaries(request: Request, _: Facts, __: Mapping[str, Any], platform: Platf
     return Content(origin=f"{PINS_FILE} (programs.{request.bases.name})", packages=packages)
 
 
-def _builder(request: Request, _: Facts, __: Mapping[str, Any], platform: Platform) -> Content:
+def _builder(request: Request, _: BuildInputs, __: Target, platform: Platform) -> Content:
     return _python(request, f"builder-{request.bases.name}-{platform.arch}", None)
 
 
-def _layer(request: Request, facts: Facts, target: Mapping[str, Any], platform: Platform) -> Content:
-    folder = Path(target["contexts"]["lock"])
+def _layer(request: Request, facts: BuildInputs, target: Target, platform: Platform) -> Content:
+    folder = Path(target.contexts["lock"])
     layer = folder.parent.name.rpartition(f"-{request.bases.name}-")[0]
     part = next(part for parts in facts.pieces.values() for part in parts if part.folder == folder)
     text = layer_pins.text(part, platform)

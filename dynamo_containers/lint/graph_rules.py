@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dynamo_containers.plan.target import TARGET
+from dynamo_containers.plan.target import LINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def missing_platform(document: Mapping[str, Any], files: Mapping[str, Dockerfile
     without = {name for name, target in targets.items() if not target.get("platforms")}
     instead = "name the platforms, or use `FROM --platform=${BUILDPLATFORM}`"
     for name, target in targets.items():
-        contexts = {key for key, value in target["contexts"].items() if value.removeprefix(TARGET) in without}
+        contexts = {key for key, value in target["contexts"].items() if value.removeprefix(LINK) in without}
         for stage in files[Path(target["context"]).name].stages:
             if stage.image in contexts and not BUILDER_PLATFORM.fullmatch(stage.platform):
                 fault = f"FROM {stage.image} is built for the building machine alone, and used for every platform"

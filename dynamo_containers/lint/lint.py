@@ -14,6 +14,8 @@ from dynamo_containers.errors import CheckFailedError, LockError, UnreachableErr
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.plan import bake, dockerfile
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.prepare import inputs
 from dynamo_containers.result import Result
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.plan.dockerfile import Dockerfile
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 EXCEPTION = re.compile(r"#\s*lint:\s*allow\s+(?P<rule>[\w-]+)(?::\s*(?P<reason>\S.*))?")
 SHELL = re.compile(r"#!(?:/usr)?/bin/(?:env )?(?:ba|da)?sh\b")
@@ -188,13 +190,15 @@ def _requests(catalogue: Catalogue) -> Iterator[Request]:
             for bases in image.bases:
                 # One platform at a time, as it is mostly built: what is compiled, and so the graph, may differ.
                 for platform in image.platforms:
-                    yield bake.request(catalogue, stage, images=[image.name], platforms=[platform.value], bases=bases)
+                    yield request_for(
+                        catalogue, stage, ImageSelection(images=[image.name], platforms=[platform.value], bases=bases)
+                    )
 
 
-def in_graph(request: Request, facts: Facts, files: Mapping[str, Dockerfile]) -> Iterator[Finding]:
+def in_graph(request: Request, facts: BuildInputs, files: Mapping[str, Dockerfile]) -> Iterator[Finding]:
     """Return what is wrong in the graph of a request; `files` has the Dockerfile of each folder."""
-    document = bake.bake(request, facts)
-    other = bake.bake(request, replace(facts, revision=OTHER_COMMIT))
+    document = bake.bake_graph(Part(request, facts)).document()
+    other = bake.bake_graph(Part(request, replace(facts, revision=OTHER_COMMIT))).document()
     findings = (
         *graph_rules.per_commit(document, other),
         *graph_rules.missing_platform(document, files),

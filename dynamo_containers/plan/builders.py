@@ -7,11 +7,13 @@ context. A platform with a row is built by its builder and by no other one (docs
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers.engine.build_refs import EVERYWHERE
 from dynamo_containers.errors import NoEngineError, UsageError
 from dynamo_containers.facts import user_config
+from dynamo_containers.plan.caches import Caches
 from dynamo_containers.platforms import Platform
 from dynamo_containers.toml_table import any_of, wrong
 
@@ -27,7 +29,7 @@ RUNNING = "running"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class BuilderNode:
     """One machine of a builder."""
 
     name: str
@@ -48,9 +50,9 @@ class Builder:
 
     name: str
     driver: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[BuilderNode, ...]
 
-    def serving(self, platform: Platform) -> Node | None:
+    def serving(self, platform: Platform) -> BuilderNode | None:
         """Return the node that buildx takes for a platform: the first that names it."""
         return next((node for node in self.nodes if platform.value in node.platforms), None)
 
@@ -64,19 +66,44 @@ class Builder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """What one builder builds."""
+class Node:
+    """A machine that builds: the engine in use, or one of a builder's."""
 
-    builder: Builder | None
-    """None: the engine in use, as without any builder."""
+    builder: Builder | None = None
+    """None: the engine in use."""
     platforms: tuple[Platform, ...]
+    """What it builds for."""
     native: Platform
-    """The platform of the machine that builds them."""
+    """Its own platform."""
+    caches: Caches = field(default_factory=Caches)
+    registry: str = ""
+    """Where its images are pushed; nothing: they stay in the engine's own store."""
 
     @property
     def name(self) -> str:
-        """Return the builder as a message names it."""
+        """Return it as a message names it."""
         return f"the builder {self.builder.name}" if self.builder else "the engine of this machine"
+
+    @property
+    def place(self) -> str:
+        """Return BUILDER/NODE, as buildx's state has it."""
+        node = self.builder.serving(self.platforms[0]) if self.builder else None
+        return f"{self.builder.name}/{node.name}" if self.builder and node else EVERYWHERE
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return what the environment of a docker call needs to reach it, besides that of the engine in use."""
+        return self.builder.variables if self.builder else {}
+
+    @property
+    def is_engine(self) -> bool:
+        """Return whether it is a Docker Engine, with a store of its own and no push by digest."""
+        return self.builder is None or self.builder.driver == DOCKER
+
+    @property
+    def merged(self) -> bool:
+        """Return whether the targets of an image are one build, so that BuildKit looks into its caches (ADR 21)."""
+        return bool(self.caches.read or self.caches.write)
 
 
 def load(environment: Mapping[str, str]) -> dict[Platform, str]:
@@ -110,13 +137,13 @@ def parse(text: str) -> dict[str, Builder]:
     }
 
 
-def _nodes(rows: Iterable[Mapping[str, object]]) -> Iterator[Node]:
+def _nodes(rows: Iterable[Mapping[str, object]]) -> Iterator[BuilderNode]:
     for row in rows:
         platforms = row.get("Platforms")
         named = tuple(map(str, platforms)) if isinstance(platforms, list) else ()
         answers = row.get("Status") == RUNNING
         why = str(row.get("Err") or "") or f"it is {row.get('Status') or 'not there'}"
-        yield Node(name=str(row["Name"]), platforms=named if answers else (), error="" if answers else why)
+        yield BuilderNode(name=str(row["Name"]), platforms=named if answers else (), error="" if answers else why)
 
 
 def named(
@@ -136,30 +163,31 @@ def named(
     return found
 
 
-def shares(
-    wanted: Mapping[str, tuple[Platform, ...]], known: Mapping[str, Builder], native: Platform
-) -> tuple[Share, ...]:
-    """Return who builds what: one share for each machine, so that each has the programs of its own platform.
+def nodes(
+    platforms_of: Mapping[str, tuple[Platform, ...]], builders: Mapping[str, Builder], native: Platform
+) -> tuple[Node, ...]:
+    """Return who builds what: one node for each machine, so that each has the binaries of its own platform.
 
     Args:
-        wanted: builder -> its platforms (`named`).
-        known: the builders of buildx.
+        platforms_of: builder -> its platforms (`named`).
+        builders: the builders of buildx.
         native: the platform of the engine in use.
 
     Raises:
         UsageError: a builder is unknown, or would emulate what another one that is named has a machine for.
         NoEngineError: a builder does not answer, or builds for no such platform. Nothing else takes its place.
     """
-    made: dict[tuple[str, Platform], tuple[Platform, ...]] = {}
-    for name, platforms in wanted.items():
+    machines: dict[tuple[str, Platform], tuple[Platform, ...]] = {}
+    for name, platforms in platforms_of.items():
         for platform in platforms:
-            machine = native if not name else _machine(_builder(known, name), platform)
-            made[name, machine] = (*made.get((name, machine), ()), platform)
-    _refuse_strangers(made, [each for platforms in wanted.values() for each in platforms], native)
-    _refuse_emulation(made)
+            machine = native if not name else _machine(_builder(builders, name), platform)
+            machines[name, machine] = (*machines.get((name, machine), ()), platform)
+    built = [platform for platforms in platforms_of.values() for platform in platforms]
+    _refuse_strangers(machines, built, native)
+    _refuse_emulation(machines)
     return tuple(
-        Share(builder=known.get(name) if name else None, platforms=platforms, native=machine)
-        for (name, machine), platforms in made.items()
+        Node(builder=builders.get(name) if name else None, platforms=platforms, native=machine)
+        for (name, machine), platforms in machines.items()
     )
 
 
@@ -222,10 +250,10 @@ def _refuse_emulation(made: Mapping[tuple[str, Platform], tuple[Platform, ...]])
                 raise UsageError(message)
 
 
-def gone(shares: Iterable[Share], known: Mapping[str, Builder]) -> str:
-    """Return the builder that no longer serves its share, as a message begins with it; '' if all of them do."""
-    for share in shares:
-        now = known.get(share.builder.name) if share.builder else None
-        if share.builder and not (now and all(now.serving(platform) for platform in share.platforms)):
-            return f"The builder {share.builder.name}"
+def gone(nodes: Iterable[Node], builders: Mapping[str, Builder]) -> str:
+    """Return the builder that no longer serves its platforms, as a message begins with it; '' if all of them do."""
+    for node in nodes:
+        current = builders.get(node.builder.name) if node.builder else None
+        if node.builder and not (current and all(current.serving(platform) for platform in node.platforms)):
+            return f"The builder {node.builder.name}"
     return ""

@@ -7,10 +7,10 @@ the commit is in that name or in the key of a step (docs/how-to/caches.md).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import user_config
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
+    from dynamo_containers.plan.target import Targets
     from dynamo_containers.toml_table import Table
 
 VARIABLE, USER_FILE = user_config.CACHES
@@ -226,26 +227,22 @@ def name_of(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform,
     return "-".join((image.name, stage.value, bases.name, *(platform.arch for platform in platforms)))
 
 
-def added(document: dict[str, Any], targets: Mapping[str, str], caches: Caches) -> dict[str, Any]:
-    """Return a bake document with its caches; without any it stays as it is.
+def with_caches(targets: Targets, images: Mapping[str, str], caches: Caches) -> Targets:
+    """Return targets with their caches; without any they stay as they are.
 
-    Every step reads: bake asks for each one by itself, also for those that are only linked. What is written is named at
-    the images alone, and has all that they stand on.
+    Every target reads: bake queries each by itself, also those that are only linked. What is written is named at the
+    images alone, and has all that they need.
 
     Args:
-        document: the bake document.
-        targets: image -> the target that makes it.
+        targets: the targets of a bake document.
+        images: image -> the target that makes it.
         caches: what is read and written.
     """
-    sources = [cache.source for cache in caches.read]
-    written = {targets[image]: [cache.target] for image, cache in caches.write.items()}
-    steps = {
-        name: step
-        | ({"cache-from": sources} if sources else {})
-        | ({"cache-to": written[name]} if name in written else {})
-        for name, step in document["target"].items()
+    sources = tuple(cache.source for cache in caches.read)
+    written = {images[image]: (cache.target,) for image, cache in caches.write.items()}
+    return {
+        name: replace(target, cache_from=sources, cache_to=written.get(name, ())) for name, target in targets.items()
     }
-    return {**document, "target": steps}
 
 
 def allowed(caches: Caches) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import UsageError, unknown_name
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import DEFAULT_BASES, ImageSelection
+from dynamo_containers.plan.request import Request, request_for
 from dynamo_containers.process import Command, Plan
 
 if TYPE_CHECKING:
@@ -39,15 +41,17 @@ class Wish:
 
 
 def requests(
-    catalogue: Catalogue, name: str, stage: str = "", platforms: Sequence[str] = (), bases: str = bake.DEFAULT_BASES
-) -> tuple[bake.Request, ...]:
+    catalogue: Catalogue, name: str, stage: str = "", platforms: Sequence[str] = (), bases: str = DEFAULT_BASES
+) -> tuple[Request, ...]:
     """Return what may be meant, the uppermost stage first: the one that is named, or all that the image has.
 
     Raises:
         UsageError: a word is unknown, or the image has no stage.
     """
     chosen = stages_of(catalogue, name, stage)
-    return tuple(bake.request(catalogue, each, images=[name], platforms=platforms, bases=bases) for each in chosen)
+    return tuple(
+        request_for(catalogue, each, ImageSelection(images=[name], platforms=platforms, bases=bases)) for each in chosen
+    )
 
 
 def stages_of(catalogue: Catalogue, name: str, word: str) -> tuple[Stage, ...]:
@@ -76,7 +80,7 @@ def _no_stage(image: str, stage: str, stages: Mapping[str, Stage]) -> UsageError
 
 
 def plan(
-    requests: Sequence[bake.Request], version: str, wish: Wish, environment: Mapping[str, str], built: Collection[str]
+    requests: Sequence[Request], version: str, wish: Wish, environment: Mapping[str, str], built: Collection[str]
 ) -> Plan:
     """Return the docker command that starts the first of some images that is built.
 
@@ -115,7 +119,7 @@ def plan(
     return Plan(commands=(command,))
 
 
-def _tag(request: bake.Request, version: str) -> str:
+def _tag(request: Request, version: str) -> str:
     if len(request.platforms) != 1:
         message = "A container runs on one platform.\nName one, or none for this machine's own."
         raise UsageError(message)
@@ -130,7 +134,7 @@ def _mounted(wish: Wish, stage: Stage) -> tuple[str, ...]:
     return (*owner, "--volume", f"{source}:{WORKSPACE}")
 
 
-def build_line(*requests: bake.Request) -> str:
+def build_line(*requests: Request) -> str:
     """Return the command line that builds what requests name: of one stage, or of several (plan/all_stages.py)."""
     first, stages = requests[0], [request.stage for request in requests]
     every = [image for request in requests if request.stage is not Stage.BASE for image in request.images]

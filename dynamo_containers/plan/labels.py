@@ -11,30 +11,30 @@ from dynamo_containers.facts.catalogue import InstallFrom, Stage
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 NO_BACKEND = "none"
 
 
-def labels(request: Request, facts: Facts, image: Image) -> dict[str, str]:
+def labels(request: Request, inputs: BuildInputs, image: Image) -> dict[str, str]:
     """Return the labels (https://github.com/opencontainers/image-spec/blob/main/annotations.md) of an image."""
     created = datetime.fromtimestamp(request.catalogue.pins.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    drift = {"ai.dynamo.drift": " ".join(facts.drift)} if facts.drift else {}
+    drift = {"ai.dynamo.drift": " ".join(inputs.drift)} if inputs.drift else {}
     return {
         "ai.dynamo.backend": image.backend or NO_BACKEND,
         "ai.dynamo.bases": request.bases.name,
-        "ai.dynamo.lock": f"sha256:{facts.locks[image.name]}",
+        "ai.dynamo.lock": f"sha256:{inputs.locks[image.name]}",
         "ai.dynamo.stage": request.stage.value,
         **_base_labels(request, image),
         "org.opencontainers.image.created": created,
         "org.opencontainers.image.description": image.description,
         "org.opencontainers.image.licenses": request.catalogue.licenses,
-        "org.opencontainers.image.revision": facts.revision,
+        "org.opencontainers.image.revision": inputs.revision,
         "org.opencontainers.image.source": request.catalogue.source,
         "org.opencontainers.image.title": image.title,
-        "org.opencontainers.image.version": facts.version,
+        "org.opencontainers.image.version": inputs.version,
         **drift,
-        **{f"ai.dynamo.source.{name}": source.state for name, source in facts.sources.items()},
+        **{f"ai.dynamo.source.{name}": source.state for name, source in inputs.sources.items()},
     }
 
 

@@ -8,16 +8,17 @@ the same steps, with the same keys and bytes, in one Dockerfile (docs/adr/0021).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dynamo_containers.plan.dockerfile import HEREDOC
-from dynamo_containers.plan.target import TARGET, needed
+from dynamo_containers.plan.target import LINK, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from dynamo_containers.plan.target import Target, Targets
     from dynamo_containers.platforms import Platform
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -45,40 +46,37 @@ class Stage:
     text: str
 
 
-def joined(
-    document: Mapping[str, Any], target: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
-) -> tuple[dict[str, Any], str]:
-    """Return a target that builds by itself what a target of a graph and all that it stands on build.
+def merged(
+    targets: Targets, name: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
+) -> tuple[Target, str]:
+    """Return a target that builds by itself what a target of a graph and all that it needs build.
 
     Args:
-        document: the bake document of the graph.
-        target: the target that is wanted.
-        texts: step -> the text of its Dockerfile.
-        native: the platform of the machine that builds: that of the steps without platforms.
-        copies: step -> the folder that its tree was copied to (plan/source_export.py).
+        targets: the targets of the graph.
+        name: the target that is wanted.
+        texts: target -> the text of its Dockerfile.
+        native: the platform of the machine that builds: that of the targets without platforms.
+        copies: target -> the folder that its tree was copied to (plan/source_export.py).
 
     Returns:
         The target without its Dockerfile, and that.
     """
-    steps = document["target"]
-    order = needed(steps, target)
     contexts: dict[str, str] = {}
     stages: list[Stage] = []
-    for name in order:
-        step = steps[name]
-        if name in copies:
-            contexts[name] = str(copies[name])
+    for link in needed(targets, name):
+        target = targets[link]
+        if link in copies:
+            contexts[link] = str(copies[link])
             continue
-        own = {key: value for key, value in step["contexts"].items() if not value.startswith(TARGET)}
-        contexts |= {f"{name}{SEPARATOR}{key}": value for key, value in own.items()}
-        contexts[f"{name}{SEPARATOR}{HERE}"] = step["context"]
-        stages += _Step(name, step, native if "platforms" not in step else None).stages(texts[name])
-    text = "".join(stage.text for stage in in_order(stages, target))
+        own = {key: value for key, value in target.contexts.items() if not value.startswith(LINK)}
+        contexts |= {f"{link}{SEPARATOR}{key}": value for key, value in own.items()}
+        contexts[f"{link}{SEPARATOR}{HERE}"] = target.context
+        stages += _MergedTarget(link, target, None if target.platforms else native).stages(texts[link])
+    text = "".join(stage.text for stage in in_order(stages, name))
     names = frozenset[str]().union(*(stage.uses for stage in stages))
     used = {key: value for key, value in contexts.items() if {key, BY_ARCHITECTURE.sub("-*", key)} & names}
-    kept = {key: value for key, value in steps[target].items() if key not in ("args", "contexts", "context")}
-    args = {EPOCH: steps[target]["args"][EPOCH]}
-    return {**kept, "args": args, "context": steps[target]["context"], "contexts": used, "target": target}, text
+    top = targets[name]
+    return replace(top, args={EPOCH: top.args[EPOCH]}, contexts=used, stage=name), text
 
 
 def in_order(stages: list[Stage], target: str) -> list[Stage]:
@@ -99,13 +97,13 @@ def in_order(stages: list[Stage], target: str) -> list[Stage]:
     return list(found.values())
 
 
-class _Step:
-    """The Dockerfile of one step, with its names exchanged."""
+class _MergedTarget:
+    """The Dockerfile of one target, with its names exchanged."""
 
-    def __init__(self, name: str, step: Mapping[str, Any], native: Platform | None) -> None:
+    def __init__(self, name: str, target: Target, native: Platform | None) -> None:
         self.name = name
-        self.args: dict[str, str] = dict(step["args"])
-        self.contexts: dict[str, str] = step["contexts"]
+        self.args: dict[str, str] = dict(target.args)
+        self.contexts = target.contexts
         self.native = native
         self.aliases: set[str] = set()
         self.names: set[str] = set()
@@ -161,9 +159,9 @@ class _Step:
     def _named(self, name: str) -> str:
         """Return what a name of the step is called: a context goes before a stage, as BuildKit has it."""
         known = self.contexts.get(name, "")
-        if known.startswith(TARGET):
-            self.names.add(known.removeprefix(TARGET))
-            return known.removeprefix(TARGET)
+        if known.startswith(LINK):
+            self.names.add(known.removeprefix(LINK))
+            return known.removeprefix(LINK)
         if known or name in self.aliases or BY_ARCHITECTURE.search(name):
             return self._own(name)
         return name  # scratch

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import UsageError, unknown_name
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.plan import bake
-from dynamo_containers.plan.bake import DEFAULT_BASES
+from dynamo_containers.plan.options import DEFAULT_BASES, ImageSelection
+from dynamo_containers.plan.request import Request, request_for
 from dynamo_containers.process import Command, Plan
 
 if TYPE_CHECKING:
@@ -99,9 +100,7 @@ def bases_of(image: Image) -> str:
     return DEFAULT_BASES if DEFAULT_BASES in image.bases else image.bases[0]
 
 
-def requests(
-    catalogue: Catalogue, image: str, platform: Platform, bases: str | None = None
-) -> tuple[bake.Request, ...]:
+def requests(catalogue: Catalogue, image: str, platform: Platform, bases: str | None = None) -> tuple[Request, ...]:
     """Return what must be built and tagged before the tests of an image can run, lower stages first.
 
     Without `bases` it is on those of `bases_of`.
@@ -114,14 +113,12 @@ def requests(
         raise unknown_name(what, image, (row.image for row in matrix(catalogue)))
     on = bases or bases_of(catalogue.images[image])
     return tuple(
-        bake.request(catalogue, stage, images=[image], platforms=[platform.value], bases=on)
+        request_for(catalogue, stage, ImageSelection(images=[image], platforms=[platform.value], bases=on))
         for stage in _tested(catalogue.images[image])
     )
 
 
-def plan(
-    requests: tuple[bake.Request, ...], version: str, environment: Mapping[str, str], *, gpu: bool = False
-) -> Plan:
+def plan(requests: tuple[Request, ...], version: str, environment: Mapping[str, str], *, gpu: bool = False) -> Plan:
     """Return the command that tests what `requests` built.
 
     Args:

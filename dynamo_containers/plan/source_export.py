@@ -8,67 +8,56 @@ context (docs/adr/0021). A commit of a repository needs none of that.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamo_containers.plan import bake
-from dynamo_containers.process import Command, Document
+from dynamo_containers.process import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BuildPlan
+    from dynamo_containers.process import Command
 
 FOLDER = "sources"
 """Below .build: the copies, by build."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copying:
+class SourceExport:
     """What copies sources out, before anything else is built."""
 
     folders: Mapping[str, Path]
-    """Step -> where its tree comes to stand; empty before, since bake adds to what is there."""
+    """Target -> the folder that its tree is copied to; empty before, since bake adds to what is there."""
     document: Document
     command: Command
 
 
-def copying(
-    request: Request, facts: Facts, content: Mapping[str, Any], buildx: tuple[str, ...], variables: Mapping[str, str]
-) -> Copying | None:
+def source_export(plan: BuildPlan, buildx: tuple[str, ...], variables: Mapping[str, str]) -> SourceExport | None:
     """Return what copies the sources of a build out; None where none comes from a checkout.
 
     Args:
-        request: what is built.
-        facts: what the world says.
-        content: the bake document of the graph.
+        plan: what is built.
         buildx: how buildx is called.
         variables: what its environment must have.
     """
-    path = bake.document_path(request)
-    folders = {name: path.with_name(FOLDER) / path.stem / name for name in _own_folders(content)}
+    path, targets = plan.path, plan.graph.targets
+    # Of these the build context is the folder of a checkout that is not this project's.
+    exported = [name for name, target in targets.items() if target.dockerfile and target.context.startswith("/")]
+    folders = {name: path.with_name(FOLDER) / path.stem / name for name in exported}
     if not folders:
         return None
     file = path.with_name(f"{path.stem}-wide-sources.json")
-    command = bake.command_of(request, facts, buildx, file, [f"--allow=fs.write={each}" for each in folders.values()])
-    return Copying(
-        folders=folders,
-        document=Document(path=file, text=bake.text_of(_document(content, folders))),
-        command=replace(command, env={**variables, **command.env}),
-    )
-
-
-def _own_folders(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the steps whose build context is the folder of a checkout, and not of this project."""
-    steps = content["target"]
-    return tuple(name for name, step in steps.items() if "dockerfile" in step and step["context"].startswith("/"))
-
-
-def _document(content: Mapping[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the bake document: without platforms, each of which would have a folder with the same in it."""
-    steps = {
-        name: {key: value for key, value in content["target"][name].items() if key != "platforms"}
-        | {"output": [f"type=local,dest={folder}"]}
+    allowed = [f"--allow=fs.write={folder}" for folder in folders.values()]
+    command = bake.bake_command(plan.parts[0], buildx, file, allowed)
+    # Without platforms: each of them would have a folder with the same in it.
+    targets = {
+        name: replace(targets[name], platforms=(), outputs=(f"type=local,dest={folder}",))
         for name, folder in folders.items()
     }
-    return {"group": {"default": {"targets": list(folders)}}, "target": steps}
+    return SourceExport(
+        folders=folders,
+        document=Document(path=file, text=bake.text_of(bake.bake_document(list(folders), targets))),
+        command=replace(command, env={**variables, **command.env}),
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import RegistryRoot
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.facts.pins import PinnedRoot
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
 
     Rule: TypeAlias = dict[str, Any]
 
@@ -25,16 +25,16 @@ VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 """Where buildx finds the document."""
 
 
-def policy(request: Request, facts: Facts) -> dict[str, Any]:
+def policy(request: Request, inputs: BuildInputs) -> dict[str, Any]:
     """Return the policy of a request; without rules where everything is allowed and nothing is exchanged."""
-    rules = list(_only_local(facts.roots.values())) if request.bases.strict else []
+    rules = list(_only_local(inputs.roots.values())) if request.bases.strict else []
     for name in dict.fromkeys(_images(request)):
-        rules += _rules(f"docker-image://{name}", f"docker-image://{facts.mirrors.image(name)}")
+        rules += _rules(f"docker-image://{name}", f"docker-image://{inputs.mirrors.image(name)}")
     for pin in _archives(request):
         checked = [{"key": "http.checksum", "value": f"sha256:{pin.sha256}", "condition": "EQUAL"}]
-        rules += _rules(pin.url, facts.mirrors.address(pin.url), checked)
+        rules += _rules(pin.url, inputs.mirrors.address(pin.url), checked)
     for git, commit in _commits(request):
-        rules += _git_rules(git, facts.mirrors.address(git), commit)
+        rules += _git_rules(git, inputs.mirrors.address(git), commit)
     if not request.bases.strict:
         rules = [rule for rule in rules if rule["action"] == "CONVERT"]
     return {"rules": rules} if rules else {}

@@ -1,7 +1,7 @@
 """Targets that compile wheels from sources, below the base stage.
 
-None of the projects stands on another one's wheels, so they are built side by side, and a change in one does the steps
-of that one again. Only NIXL is linked to something that is built here: UCX, a step of its own.
+No project needs another one's wheels, so they are built side by side, and a change in one rebuilds only its own
+targets. Only NIXL is linked to something that is built here: UCX, a target of its own.
 """
 
 from __future__ import annotations
@@ -9,84 +9,77 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_containers.plan.source_builds import DYNAMO, NIXL, PROJECTS, UCX
-from dynamo_containers.plan.target import add, add_os_packages
+from dynamo_containers.plan.target import Settings
 
 if TYPE_CHECKING:
-    from dynamo_containers.plan.bake import Facts, Request
-    from dynamo_containers.plan.target import Steps
+    from dynamo_containers.plan.target import GraphBuilder
 
 
-def add_built(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
-    """Add what compiles the wheels that are not fetched; return the steps that end in a folder of them."""
-    built: tuple[str, ...] = ()
-    if DYNAMO in facts.sources:
-        built += _add_dynamo(steps, request, facts)
-    if NIXL in facts.sources:
-        built += _add_nixl(steps, request, facts)
-    return built
+def add_compiled(graph: GraphBuilder) -> tuple[str, ...]:
+    """Add what compiles the wheels that are not fetched; return the targets that end in a folder of them."""
+    targets: tuple[str, ...] = ()
+    if DYNAMO in graph.inputs.sources:
+        targets += _add_dynamo(graph)
+    if NIXL in graph.inputs.sources:
+        targets += _add_nixl(graph)
+    return targets
 
 
-def _add_dynamo(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
-    tools = _add_tools(steps, request, facts, "compile-tools", DYNAMO)
-    source = _add_source(steps, request, facts, DYNAMO)
-    rust = _add_compiler(steps, request, facts, "compile-rust", DYNAMO, tools)
-    add(steps, request, facts, "dynamo-rust", "dynamo-rust", {"below": rust, "source": source})
-    _compiles(steps, request, facts, "dynamo-rust", DYNAMO)
-    add(steps, request, facts, "dynamo-python", "dynamo-python", {"below": tools, "source": source})
+def _add_dynamo(graph: GraphBuilder) -> tuple[str, ...]:
+    tools = _add_tools(graph, "compile-tools", DYNAMO)
+    source = _add_source(graph, DYNAMO)
+    rust = _add_compiler(graph, "compile-rust", DYNAMO, tools)
+    args, contexts = _compiler_settings(graph, DYNAMO)
+    graph.add("dynamo-rust", "dynamo-rust", {"below": rust, "source": source}, Settings(args=args, contexts=contexts))
+    graph.add("dynamo-python", "dynamo-python", {"below": tools, "source": source})
     return "dynamo-rust", "dynamo-python"
 
 
-def _add_nixl(steps: Steps, request: Request, facts: Facts) -> tuple[str, ...]:
-    tools = _add_tools(steps, request, facts, "nixl-tools", NIXL)
-    compiler = _add_compiler(steps, request, facts, "nixl-cxx", NIXL, tools)
-    below = add(steps, request, facts, "nixl-cuda", "cuda-toolkit", {"below": compiler})
-    for name in (UCX, NIXL):
-        contexts = {"below": below, "source": _add_source(steps, request, facts, name)}
-        add(steps, request, facts, name, name, contexts | ({UCX: UCX} if name == NIXL else {}))
-        _compiles(steps, request, facts, name, name)
-    for name in (below, NIXL):
-        steps[name]["args"]["CUDA"] = request.bases.cuda
+def _add_nixl(graph: GraphBuilder) -> tuple[str, ...]:
+    cuda = {"CUDA": graph.request.bases.cuda}
+    tools = _add_tools(graph, "nixl-tools", NIXL)
+    compiler = _add_compiler(graph, "nixl-cxx", NIXL, tools)
+    below = graph.add("nixl-cuda", "cuda-toolkit", {"below": compiler}, Settings(args=cuda))
+    for name, own_links, own_args in ((UCX, {}, {}), (NIXL, {UCX: UCX}, cuda)):
+        links = {"below": below, "source": _add_source(graph, name), **own_links}
+        args, contexts = _compiler_settings(graph, name)
+        graph.add(name, name, links, Settings(args={**args, **own_args}, contexts=contexts))
     return (NIXL,)
 
 
-def _compiles(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> None:
-    """Let a step name its caches by its compiler, and go through sccache where this machine asks for it."""
-    steps[step]["args"]["TOOLCHAIN"] = _compiler_name(facts, project)
-    steps[step]["contexts"]["sccache"] = str(request.catalogue.folder / "containers" / "sccache")
+def _compiler_settings(graph: GraphBuilder, project: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the (arguments, contexts) that name caches by the compiler, and lead through sccache where it is on."""
+    sccache = graph.request.catalogue.folder / "containers" / "sccache"
+    return {"TOOLCHAIN": _compiler_name(graph, project)}, {"sccache": str(sccache)}
 
 
-def _add_tools(steps: Steps, request: Request, facts: Facts, step: str, project: str) -> str:
+def _add_tools(graph: GraphBuilder, name: str, project: str) -> str:
     """Add the builder with the build backends of a project."""
-    builder = add(steps, request, facts, "builder", "builder", {}, root="builder")
-    add(steps, request, facts, step, "compile-tools", {"builder": builder})
-    steps[step]["args"]["LAYER"] = PROJECTS[project].layer
-    return step
+    builder = graph.add("builder", "builder", {}, Settings(root="builder"))
+    return graph.add(name, "compile-tools", {"builder": builder}, Settings(args={"LAYER": PROJECTS[project].layer}))
 
 
-def _add_compiler(  # noqa: PLR0913, PLR0917 - the parts of a target
-    steps: Steps, request: Request, facts: Facts, step: str, project: str, below: str
-) -> str:
+def _add_compiler(graph: GraphBuilder, name: str, project: str, below: str) -> str:
     """Add the OS packages that compile a project, and on them the toolchain of a release, where the bases name one."""
-    wanted = PROJECTS[project].os_set
-    below = add_os_packages(steps, request, facts, step, wanted, below)
-    if wanted not in facts.toolchains:
+    package_set = PROJECTS[project].os_set
+    below = graph.add_os_packages(name, package_set, below)
+    if package_set not in graph.inputs.toolchains:
         return below
-    below = add(steps, request, facts, f"{step}-toolchain", "toolchain", {"below": below})
-    steps[below]["contexts"]["archives"] = str(facts.toolchains[wanted])
     # Below the archive's one folder, whose name differs by platform.
-    steps[below]["args"]["INSTALLER"] = request.bases.toolchains[wanted].installer.partition("/")[2]
-    return below
+    installer = graph.request.bases.toolchains[package_set].installer.partition("/")[2]
+    contexts = {"archives": str(graph.inputs.toolchains[package_set])}
+    return graph.add(
+        f"{name}-toolchain", "toolchain", {"below": below}, Settings(args={"INSTALLER": installer}, contexts=contexts)
+    )
 
 
-def _compiler_name(facts: Facts, project: str) -> str:
+def _compiler_name(graph: GraphBuilder, project: str) -> str:
     """Return what names the compiler of a project: with another one its caches are others."""
-    wanted = PROJECTS[project].os_set
-    folders = (facts.os_packages, facts.toolchains)
-    return "-".join(each[wanted].name for each in folders if wanted in each)
+    package_set = PROJECTS[project].os_set
+    folders = (graph.inputs.os_packages, graph.inputs.toolchains)
+    return "-".join(sets[package_set].name for sets in folders if package_set in sets)
 
 
-def _add_source(steps: Steps, request: Request, facts: Facts, name: str) -> str:
-    """Add the step whose build context is a checkout or a commit, and whose Dockerfile is ours all the same."""
-    step = add(steps, request, facts, f"{name}-source", f"{name}-source", {})
-    steps[step] |= {"context": facts.sources[name].context, "dockerfile": f"{steps[step]['context']}/Dockerfile"}
-    return step
+def _add_source(graph: GraphBuilder, name: str) -> str:
+    """Add the target whose build context is a checkout or a commit, and whose Dockerfile is ours all the same."""
+    return graph.add(f"{name}-source", f"{name}-source", {}, Settings(source=graph.inputs.sources[name].context))

@@ -1,10 +1,11 @@
-"""Target of a bake document: the parts from which a graph is put together.
+"""Target of a bake document, and the parts from which a graph of targets is put together.
 
-https://docs.docker.com/build/bake/reference/. Each folder of containers/ is one kind of step.
+https://docs.docker.com/build/bake/reference/. Each folder of containers/ is one kind of target.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,109 +14,182 @@ from dynamo_containers.facts import image_reference
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
     from dynamo_containers.platforms import Platform
 
-    Steps: TypeAlias = dict[str, dict[str, Any]]
-
-TARGET = "target:"
+LINK = "target:"
 """Begins a context that is another target of the document."""
-BUILDER_STEPS = ("builder", "base", "fetched", "compile-tools")
-"""The folders of containers/ whose steps use the Python of the builder's root image."""
-INSTALL_STEPS = ("base", "fetched", "packages", "wheels", "dynamo")
-"""The folders of containers/ whose steps use the tools of the builder, on the machine that builds."""
+BUILDER_FOLDERS = ("builder", "base", "fetched", "compile-tools")
+"""The folders of containers/ whose targets use the Python of the builder's root image."""
+INSTALL_FOLDERS = ("base", "fetched", "packages", "wheels", "dynamo")
+"""The folders of containers/ whose targets use the tools of the builder, on the machine that builds."""
+NO_PROVENANCE = "type=provenance,disabled=true"
+"""Provenance holds build times, and so would give every build another digest; releases ask for it."""
 
 
-def needed(steps: Mapping[str, Mapping[str, Any]], target: str) -> tuple[str, ...]:
-    """Return the targets that one stands on, lower ones first, and itself."""
-    found: dict[str, None] = {}
-    for value in steps[target]["contexts"].values():
-        if value.startswith(TARGET):
-            found |= dict.fromkeys(needed(steps, value.removeprefix(TARGET)))
-    return (*found, target)
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One target of a bake document."""
+
+    context: str
+    """The folder or git commit that the build reads."""
+    args: Mapping[str, str]
+    contexts: Mapping[str, str]
+    """Named contexts: folders, OCI layouts, images, and other targets (`target:NAME`)."""
+    secrets: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    """Nothing: the platform of the machine that builds."""
+    dockerfile: str = ""
+    """Nothing: `Dockerfile` in the context."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    stage: str = ""
+    """The stage of the Dockerfile that is built; nothing: its last one."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of its Dockerfile; the build context may be somebody's checkout or a commit."""
+        return Path(self.dockerfile or f"{self.context}/Dockerfile").parent
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Return the targets that it is based on or reads from."""
+        contexts = self.contexts.values()
+        return tuple(dict.fromkeys(context.removeprefix(LINK) for context in contexts if context.startswith(LINK)))
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a bake document has it; a key without a value is left out."""
+        optional = {
+            "cache-from": list(self.cache_from),
+            "cache-to": list(self.cache_to),
+            "dockerfile": self.dockerfile,
+            "labels": dict(self.labels),
+            "output": list(self.outputs),
+            "platforms": list(self.platforms),
+            "tags": list(self.tags),
+            "target": self.stage,
+        }
+        return {
+            "args": dict(self.args),
+            "attest": [NO_PROVENANCE],
+            "context": self.context,
+            "contexts": dict(self.contexts),
+            "secret": list(self.secrets),
+            **{key: value for key, value in optional.items() if value},
+        }
 
 
-def add(  # noqa: PLR0913, PLR0917 - the parts of a target
-    steps: Steps,
-    request: Request,
-    facts: Facts,
-    name: str,
-    folder: str,
-    below: Mapping[str, str],
-    *,
-    root: str = "",
-) -> str:
-    """Add one target; it stands on a root image or on other targets."""
-    contexts = {context: f"{TARGET}{step}" for context, step in below.items()}
-    if root:
-        contexts |= _add_root(steps, request, facts, root)
-    if folder in INSTALL_STEPS:
-        contexts["tools"] = _add_tools(steps, request, facts)
-    steps[name] = _target(request, facts, folder, contexts)
-    # Every target of the graph names the same platforms: one without any would be built for this machine alone and
-    # then be used for all of them.
-    steps[name]["platforms"] = [platform.value for platform in request.platforms]
-    return name
+Targets: TypeAlias = "Mapping[str, Target]"
+"""Name -> target."""
 
 
-def _add_root(steps: Steps, request: Request, facts: Facts, role: str) -> dict[str, str]:
-    """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
-    if role not in request.bases.extended:
-        return _roots(request, facts, role, request.platforms)
-    below = add(steps, request, facts, f"root-{role}", "root", {})
-    steps[below]["contexts"] |= _roots(request, facts, role, request.platforms)
-    extended = add_os_packages(steps, request, facts, f"{below}-packages", role, below)
-    return {f"root-{each.arch}": f"{TARGET}{extended}" for each in request.platforms}
+def needed(targets: Targets, name: str) -> tuple[str, ...]:
+    """Return the targets that one is based on, lower ones first, and itself."""
+    order: dict[str, None] = {}
+    for link in targets[name].links:
+        order |= dict.fromkeys(needed(targets, link))
+    return (*order, name)
 
 
-def _add_tools(steps: Steps, request: Request, facts: Facts) -> str:
-    """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
-    steps["tools"] = _target(request, facts, "builder", _roots(request, facts, "builder", (facts.native,)))
-    return f"{TARGET}tools"
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a target has besides its links and what every target has."""
+
+    args: Mapping[str, str] = field(default_factory=dict)
+    """Build arguments."""
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    """Named contexts that are not targets."""
+    root: str = ""
+    """The role of the root image that it is based on: `builder`, `runtime`, `devel`."""
+    source: str = ""
+    """The build context, where that is not the folder of its Dockerfile."""
 
 
-def _roots(request: Request, facts: Facts, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
-    """Return a context per platform, so that a step is the same one whatever else is built beside it."""
-    if role in request.bases.pulled:
-        pins = request.catalogue.pins
-        return {f"root-{each.arch}": image_reference.source(pins, request.bases, role, each) for each in platforms}
-    return {f"root-{each.arch}": f"oci-layout://{facts.layout}@{facts.roots[role, each]}" for each in platforms}
+NOTHING = Settings()
 
 
-def _target(request: Request, facts: Facts, folder: str, contexts: Mapping[str, str]) -> dict[str, Any]:
-    checkout, bases = request.catalogue.folder, request.bases
-    return {
-        "args": {
-            "BASES": bases.name,
-            "GLIBC": bases.glibc,
-            "OLDEST_GLIBC": request.catalogue.oldest_glibc,
-            "PYTHON": bases.interpreter_of("builder" if folder in BUILDER_STEPS else "runtime"),
-            "PYTHON_VERSION": bases.python,
-            "SOURCE_DATE_EPOCH": str(request.catalogue.pins.epoch),
-        },
-        # It holds build times, and so would give every build another digest; releases ask for it.
-        "attest": ["type=provenance,disabled=true"],
-        "context": str(checkout / "containers" / folder),
-        "contexts": {
-            "bin": str(checkout / "containers" / "bin"),
-            "constraints": str(checkout / "constraints"),
-            **contexts,
-        },
-        "secret": list(facts.secrets),
-    }
+class GraphBuilder:
+    """Puts the targets of a request together; a target that is added twice is the same one."""
 
+    def __init__(self, request: Request, inputs: BuildInputs) -> None:
+        """Begin without any target."""
+        self.request = request
+        self.inputs = inputs
+        self.targets: dict[str, Target] = {}
 
-def add_os_packages(  # noqa: PLR0913, PLR0917 - the parts of a target
-    steps: Steps, request: Request, facts: Facts, name: str, wanted: str, below: str
-) -> str:
-    """Add a layer of OS packages on what is below."""
-    rpms = wanted in request.bases.packages and request.bases.packages[wanted].root in request.bases.repositories
-    folder, context = ("os-rpms", "rpms") if rpms else ("os-packages", "debs")
-    add(steps, request, facts, name, folder, {"below": below})
-    steps[name]["contexts"][context] = str(facts.os_packages[wanted])
-    return name
+    def add(self, name: str, folder: str, links: Mapping[str, str], settings: Settings = NOTHING) -> str:
+        """Add one target; return its name.
 
+        Args:
+            name: what it is called.
+            folder: the folder of containers/ that has its Dockerfile.
+            links: named context -> the target that it is.
+            settings: what it has besides.
+        """
+        linked = {context: f"{LINK}{target}" for context, target in links.items()}
+        if settings.root:
+            linked |= self._add_root(settings.root)
+        if folder in INSTALL_FOLDERS:
+            linked["tools"] = self._add_tools()
+        # Every target of the graph names the same platforms: one without any would be built for this machine alone and
+        # then be used for all of them.
+        platforms = tuple(platform.value for platform in self.request.platforms)
+        self.targets[name] = replace(
+            self._target(folder, {**linked, **settings.contexts}, settings), platforms=platforms
+        )
+        return name
 
-def dockerfile_folder(target: Mapping[str, Any]) -> Path:
-    """Return the folder of containers/ that a step is; the build context of one is somebody's checkout or a commit."""
-    return Path(target.get("dockerfile", target["context"] + "/Dockerfile")).parent
+    def add_os_packages(self, name: str, package_set: str, below: str) -> str:
+        """Add a layer of OS packages on a target; return its name."""
+        bases = self.request.bases
+        rpms = package_set in bases.packages and bases.packages[package_set].root in bases.repositories
+        folder, context = ("os-rpms", "rpms") if rpms else ("os-packages", "debs")
+        contexts = {context: str(self.inputs.os_packages[package_set])}
+        return self.add(name, folder, {"below": below}, Settings(contexts=contexts))
+
+    def _add_root(self, role: str) -> dict[str, str]:
+        """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
+        roots = self._roots(role, self.request.platforms)
+        if role not in self.request.bases.extended:
+            return roots
+        below = self.add(f"root-{role}", "root", {}, Settings(contexts=roots))
+        extended = self.add_os_packages(f"{below}-packages", role, below)
+        return {f"root-{platform.arch}": f"{LINK}{extended}" for platform in self.request.platforms}
+
+    def _add_tools(self) -> str:
+        """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
+        self.targets["tools"] = self._target("builder", self._roots("builder", (self.inputs.native,)))
+        return f"{LINK}tools"
+
+    def _roots(self, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
+        """Return a context per platform, so that a target is the same one whatever else is built beside it."""
+        bases, inputs, pins = self.request.bases, self.inputs, self.request.catalogue.pins
+        if role in bases.pulled:
+            return {f"root-{each.arch}": image_reference.source(pins, bases, role, each) for each in platforms}
+        return {f"root-{each.arch}": f"oci-layout://{inputs.layout}@{inputs.roots[role, each]}" for each in platforms}
+
+    def _target(self, folder: str, contexts: Mapping[str, str], settings: Settings = NOTHING) -> Target:
+        catalogue, bases = self.request.catalogue, self.request.bases
+        path = str(catalogue.folder / "containers" / folder)
+        return Target(
+            args={
+                "BASES": bases.name,
+                "GLIBC": bases.glibc,
+                "OLDEST_GLIBC": catalogue.oldest_glibc,
+                "PYTHON": bases.interpreter_of("builder" if folder in BUILDER_FOLDERS else "runtime"),
+                "PYTHON_VERSION": bases.python,
+                "SOURCE_DATE_EPOCH": str(catalogue.pins.epoch),
+                **settings.args,
+            },
+            context=settings.source or path,
+            dockerfile=f"{path}/Dockerfile" if settings.source else "",
+            contexts={
+                "bin": str(catalogue.folder / "containers" / "bin"),
+                "constraints": str(catalogue.folder / "constraints"),
+                **contexts,
+            },
+            secrets=self.inputs.secrets,
+        )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 
 def check(request: Request) -> dict[str, dict[str, str]]:

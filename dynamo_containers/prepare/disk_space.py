@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
     from dynamo_containers.platforms import Platform
 
 WHEELS_UNPACKED = 2
@@ -157,7 +157,7 @@ def _cache_size(folder: Path) -> int:
         return 0
 
 
-def remember_request(request: Request, facts: Facts) -> None:
+def remember_request(request: Request, facts: BuildInputs) -> None:
     """Remember that a request was built, so that neither it nor what it shares is asked for disk space again."""
     file, ends = _record_of(request, facts.locks), tuple(f"-{platform.arch}.txt" for platform in request.platforms)
     if remembered(file) is not None:

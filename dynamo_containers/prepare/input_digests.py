@@ -10,22 +10,24 @@ import hashlib
 import json
 from pathlib import Path
 from stat import S_IXUSR
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from dynamo_containers.engine import STEP_RECORDS
 from dynamo_containers.facts.locks.os_lock import lock_of
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.plan import dockerfile
-from dynamo_containers.plan.target import TARGET, dockerfile_folder
+from dynamo_containers.plan.target import LINK
 from dynamo_containers.process import Document
+from dynamo_containers.state import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.pins import Pins
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.plan.dockerfile import Summary
+    from dynamo_containers.plan.request import BuildInputs, Request
+    from dynamo_containers.plan.target import Target
     from dynamo_containers.platforms import Platform
 
     Inputs: TypeAlias = Mapping[str, str]
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:
     """Return the file that says with which inputs the steps of some bases were done last, below the checkout."""
-    return folder / STEP_RECORDS / f"{bases.name}-{platform.arch}.json"
+    return folder / STEPS / f"{bases.name}-{platform.arch}.json"
 
 
 def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
@@ -45,31 +47,23 @@ def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
     return found
 
 
-def records(request: Request, facts: Facts, content: Mapping[str, Any]) -> tuple[Document, ...]:
-    """Return what is to be written down once a bake document was built: what its steps were done from.
-
-    Args:
-        request: what was asked for; of several stages any, as their images, bases and platforms are the same ones.
-        facts: what the world says.
-        content: the document.
-    """
-    folder, bases, steps = request.catalogue.folder, request.bases, content["target"]
-    digests = Digests()
-    made = []
-    for platform in request.platforms:
-        known = last(folder, bases, platform) | now(request, facts, steps, platform, digests)
-        text = json.dumps(known, indent=1, sort_keys=True) + "\n"
-        made.append(Document(path=record_of(folder, bases, platform), text=text))
-    return tuple(made)
+def records(plan: BuildPlan) -> tuple[Document, ...]:
+    """Return what is to be written down once a plan was carried out: what its targets were built from."""
+    folder, bases, digests = plan.request.catalogue.folder, plan.request.bases, Digests()
+    documents = []
+    for platform in plan.request.platforms:
+        inputs = last(folder, bases, platform) | inputs_of(plan, platform, digests)
+        text = json.dumps(inputs, indent=1, sort_keys=True) + "\n"
+        documents.append(Document(path=record_of(folder, bases, platform), text=text))
+    return tuple(documents)
 
 
-def unchanged(request: Request, facts: Facts, content: Mapping[str, Any]) -> bool:
-    """Say whether every step of a bake document was done last with the inputs that it has (arguments: `records`)."""
-    digests = Digests()
+def unchanged(plan: BuildPlan) -> bool:
+    """Return whether every target of a plan was built last with its present inputs."""
+    folder, bases, digests = plan.request.catalogue.folder, plan.request.bases, Digests()
     return all(
-        now(request, facts, content["target"], platform, digests).items()
-        <= last(request.catalogue.folder, request.bases, platform).items()
-        for platform in request.platforms
+        inputs_of(plan, platform, digests).items() <= last(folder, bases, platform).items()
+        for platform in plan.request.platforms
     )
 
 
@@ -86,9 +80,9 @@ class Digests:
             self._known[file] = _digest(file) if file.is_file() else ""
         return self._known[file]
 
-    def add_unwritten(self, facts: Facts) -> None:
+    def add_unwritten(self, inputs: BuildInputs) -> None:
         """Take the digests of layer pins that no file has yet, which a build writes first."""
-        for part in (part for parts in facts.pieces.values() for part in parts):
+        for part in (part for parts in inputs.pieces.values() for part in parts):
             for name, text in part.unwritten.items():
                 self._known[part.folder / name] = _sha256(text.encode())
 
@@ -108,28 +102,26 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def now(
-    request: Request, facts: Facts, steps: Mapping[str, Any], platform: Platform, digests: Digests
-) -> dict[str, Inputs]:
-    """Return step -> what a person would look at -> its digest, for one platform."""
-    digests.add_unwritten(facts)
+def inputs_of(plan: BuildPlan, platform: Platform, digests: Digests) -> dict[str, Inputs]:
+    """Return target -> what a person would look at -> its digest, for one platform."""
+    native = plan.parts[0].inputs.native
+    for part in plan.parts:
+        digests.add_unwritten(part.inputs)
     return {
         # Only `tools` names no platform: it is for the machine that builds.
-        name: dict(_inputs(request, target, platform if "platforms" in target else facts.native, digests))
-        for name, target in steps.items()
+        name: dict(_inputs(plan.request, target, platform if target.platforms else native, digests))
+        for name, target in plan.graph.targets.items()
     }
 
 
-def _inputs(
-    request: Request, target: Mapping[str, Any], platform: Platform, digests: Digests
-) -> Iterator[tuple[str, str]]:
-    checkout, folder = request.catalogue.folder, dockerfile_folder(target)
-    said = digests.summary(folder)
-    if "dockerfile" in target:  # what changed in a source is BuildKit's to find out, file by file
-        yield "the source", target["context"]
-    yield from ((f"argument {key}", value) for key, value in target["args"].items() if key in said.arguments)
+def _inputs(request: Request, target: Target, platform: Platform, digests: Digests) -> Iterator[tuple[str, str]]:
+    checkout, folder = request.catalogue.folder, target.folder
+    summary = digests.summary(folder)
+    if target.dockerfile:  # what changed in a source is BuildKit's to find out, file by file
+        yield "the source", target.context
+    yield from ((f"argument {key}", value) for key, value in target.args.items() if key in summary.arguments)
     yield from _tree(checkout, folder, digests)
-    for name, value in target["contexts"].items():
+    for name, value in target.contexts.items():
         if name == f"root-{platform.arch}":
             yield f"the root image in {PINS_FILE}", value.partition("@")[2] or value
         elif name in ("debs", "rpms"):
@@ -139,14 +131,14 @@ def _inputs(
             yield f"programs in {PINS_FILE}", _programs(request.bases, request.catalogue.pins, platform)
         elif name == "archives":
             yield f"a toolchain in {PINS_FILE}", Path(value).name
-        elif not value.startswith((TARGET, "oci-layout:", "docker-image:")):
-            words = {**target["args"], "TARGETARCH": platform.arch}
-            sources = [_filled(mount.source, words) for mount in said.mounts if mount.context == name]
+        elif not value.startswith((LINK, "oci-layout:", "docker-image:")):
+            arguments = {**target.args, "TARGETARCH": platform.arch}
+            sources = [_filled(mount.source, arguments) for mount in summary.mounts if mount.context == name]
             yield from (row for source in sources for row in _tree(checkout, Path(value) / source, digests))
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    for name, value in words.items():
+def _filled(text: str, arguments: Mapping[str, str]) -> str:
+    for name, value in arguments.items():
         text = text.replace(f"${{{name}}}", value)
     return text
 

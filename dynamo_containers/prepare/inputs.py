@@ -19,7 +19,7 @@ from dynamo_containers.facts.image_inputs import extended_roots, os_sets
 from dynamo_containers.facts.locks import os_lock, python_lock, requirements
 from dynamo_containers.facts.locks.python_layers import BUILDER, COMPILE, COMPILE_NIXL, layers
 from dynamo_containers.plan import layer_split, source_builds
-from dynamo_containers.plan.bake import Facts
+from dynamo_containers.plan.request import BuildInputs
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import (
     build_secrets,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.locks.os_lock import Drift
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.plan.bake import Request
     from dynamo_containers.plan.layer_split import Piece
+    from dynamo_containers.plan.request import Request
 
 
 ANYBODY = 1000
@@ -49,21 +49,30 @@ ANYBODY = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class OfflineInputs:
     """What can be known of a request without an engine, the network or room on the disk."""
 
-    facts: Facts
+    inputs: BuildInputs
     """Without what drifted; the pinned digest stands for a root image that is not there yet."""
     texts: Mapping[str, Mapping[str, str]]
     """Image -> the locks that go into it, path -> text."""
 
 
-def facts(request: Request, known: Known | None = None, *, dry_run: bool = False) -> Facts:
+@dataclass(frozen=True, kw_only=True)
+class CompleteInputs:
+    """The inputs of a request for which nothing is missing on this machine."""
+
+    inputs: BuildInputs
+    drift: tuple[Drift, ...]
+    """What is not as its lock says."""
+
+
+def build_inputs(request: Request, offline: OfflineInputs | None = None, *, dry_run: bool = False) -> BuildInputs:
     """Check the locks, make what is missing, and return what the planner must know.
 
     Args:
         request: what is to be built.
-        known: what is known of it already (`known`), None to find out.
+        offline: what is known of it already, None to find out.
         dry_run: make nothing, name what would be made.
 
     Raises:
@@ -71,18 +80,18 @@ def facts(request: Request, known: Known | None = None, *, dry_run: bool = False
         NoSpaceError: the disk cannot hold what the build would write.
         DownloadError, CommandFailedError: a root image or a program could not be made.
     """
-    before = known or known_of((request,))[0]
+    offline = offline or offline_inputs((request,))[0]
     if dry_run:
         root_images.announce(request)
-        return before.facts
-    disk_space.check_request(request, before.texts, before.facts.locks)
-    whole, drift = _whole(request, before.facts)
-    say_drift(request, drift)
-    return whole
+        return offline.inputs
+    disk_space.check_request(request, offline.texts, offline.inputs.locks)
+    complete = _complete(request, offline.inputs)
+    say_drift(request, complete.drift)
+    return complete.inputs
 
 
-def found(request: Request, known: Known) -> tuple[Facts, tuple[Drift, ...]] | None:
-    """Return what `facts` does, and what drifted, where nothing has to be made or fetched; None where something may.
+def existing(request: Request, offline: OfflineInputs) -> CompleteInputs | None:
+    """Return the inputs of a request where nothing has to be made or fetched; None where something may.
 
     Raises:
         LockError: (strict bases) a root image is another one than pinned.
@@ -90,7 +99,9 @@ def found(request: Request, known: Known) -> tuple[Facts, tuple[Drift, ...]] | N
     if request.sources:
         return None
     roots = all(root_images.digest_of(request, lock) for lock in root_images.locks_of(request))
-    return _whole(request, known.facts) if roots and all(tree.is_dir() for tree in _trees(request)) else None
+    if not roots or not all(tree.is_dir() for tree in _trees(request)):
+        return None
+    return _complete(request, offline.inputs)
 
 
 def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
@@ -108,26 +119,26 @@ def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
         raise LockError(message)
 
 
-def _whole(request: Request, known: Facts) -> tuple[Facts, tuple[Drift, ...]]:
-    """Make what is missing; return the facts with what there is now, and what drifted."""
-    layer_pins.ensure(part for parts in known.pieces.values() for part in parts)
+def _complete(request: Request, offline: BuildInputs) -> CompleteInputs:
+    """Make what is missing; return the inputs as they are now, and what drifted."""
+    layer_pins.ensure(part for parts in offline.pieces.values() for part in parts)
     build_secrets.ensure(request.catalogue.folder, os.environ)
     images, drift = root_images.ensure_request(request)
-    drift += _served(request)
-    said = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
-    return replace(known, roots=images, drift=said), drift
+    drift += _fetched(request)
+    labels = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
+    return CompleteInputs(inputs=replace(offline, roots=images, drift=labels), drift=drift)
 
 
-def stated(request: Request) -> Facts:
+def stated(request: Request) -> BuildInputs:
     """Check the locks; return what is known of a request without an engine, the network or a writable disk.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale.
     """
-    return known_of((request,))[0].facts
+    return offline_inputs((request,))[0].inputs
 
 
-def known_of(requests: Sequence[Request]) -> tuple[Known, ...]:
+def offline_inputs(requests: Sequence[Request]) -> tuple[OfflineInputs, ...]:
     """Return it for several requests of one checkout: nothing is written, what they share is read once.
 
     Raises:
@@ -137,16 +148,16 @@ def known_of(requests: Sequence[Request]) -> tuple[Known, ...]:
     every, revision = python_lock.locks(catalogue), _revision(catalogue.folder)
     texts = [current_locks.check_with(request, every) for request in requests]
     return tuple(
-        Known(facts=_stated(request, each, every, revision), texts=each)
+        OfflineInputs(inputs=_stated(request, each, every, revision), texts=each)
         for request, each in zip(requests, texts, strict=True)
     )
 
 
 def _stated(
     request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile], revision: str
-) -> Facts:
+) -> BuildInputs:
     folder, bases = request.catalogue.folder, request.bases
-    return Facts(
+    return BuildInputs(
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
         revision=revision,
@@ -172,7 +183,7 @@ def _stated(
     )
 
 
-def _served(request: Request) -> tuple[Drift, ...]:
+def _fetched(request: Request) -> tuple[Drift, ...]:
     """Fetch what is no Python package and no root image; return what drifted."""
     folder, bases = request.catalogue.folder, request.bases
     drift: tuple[Drift, ...] = ()
@@ -187,7 +198,7 @@ def _served(request: Request) -> tuple[Drift, ...]:
 
 
 def _trees(request: Request) -> Iterator[Path]:
-    """Yield the folders that `_served` makes, of what is not built from sources."""
+    """Yield the folders that `_fetched` makes, of what is not built from sources."""
     folder, bases = request.catalogue.folder, request.bases
     for platform in request.platforms:
         if request.stage not in (Stage.BASE, Stage.BACKEND):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import Pins
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
     from dynamo_containers.platforms import Platform
 
 

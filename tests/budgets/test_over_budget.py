@@ -17,7 +17,8 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_cat
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.inspect.sizes.shared_layers import NOWHERE, Origin
-from dynamo_containers.plan.bake import request as build_request
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import inputs
 from tests import copied
@@ -102,7 +103,7 @@ def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(cop
     made = build(copy)
     assert made.returncode == 0, made.stderr[-4000:]
     catalogue = load_catalogue(copy)
-    request = build_request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=[NATIVE.value])
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=[NATIVE.value]))
     facts, frontend = inputs.stated(request), catalogue.images["frontend"]
     lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(ROOT)
     known = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)

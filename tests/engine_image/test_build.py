@@ -24,9 +24,11 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_cat
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, render
 from dynamo_containers.plan import bake
-from dynamo_containers.plan.bake import Facts
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import build_secrets, oci_layout, programs, root_images
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,7 +149,7 @@ class Project:
     """A checkout with a row for the stand-in, and what its plan stands on."""
 
     folder: Path
-    facts: Facts
+    facts: BuildInputs
     environment: Mapping[str, str]
     buildx: tuple[str, ...]
     base: str
@@ -180,8 +182,10 @@ class Project:
         pinned = PinnedRoot(image=REFERENCE, index=published, platforms={NATIVE: published})
         known = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
         (self.folder / PINS_FILE).write_text(render(known), encoding="utf-8")
-        request = bake.request(load_catalogue(self.folder), stage, images=["stand-in"], platforms=[NATIVE.value])
-        plan = bake.plan(request, self.facts, self.environment, self.buildx)
+        request = request_for(
+            load_catalogue(self.folder), stage, ImageSelection(images=["stand-in"], platforms=[NATIVE.value])
+        )
+        plan = planned.execution(request, self.facts, self.environment, self.buildx)
         (document,), (command,) = plan.documents, plan.commands
         here = f"oci-layout://{self.store}@"
         assert f'"docker-image://stand-in.invalid/engine@{published}"' in document.text
@@ -224,7 +228,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     }
     base = oci_layout.add(store, tree(folder / "base.tar", wheels), NATIVE, epoch, ())
     build_secrets.ensure(ROOT, os.environ)
-    facts = Facts(
+    facts = BuildInputs(
         native=NATIVE,
         version="1.4.2",
         revision="stand-in",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import engine, process
-from dynamo_containers.builds import up_to_date
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
 from dynamo_containers.inspect.report import record, store
 from dynamo_containers.inspect.report.record import CACHED, DONE, FAILED, WAITING
+from dynamo_containers.state import IMAGES
 from tests import copied
 from tests.report import browser
 
@@ -69,7 +69,7 @@ def built() -> Iterator[Built]:
     good = last(copy)
     assert invoke(copy, "build.base").returncode == 0
     no_op = last(copy)
-    shutil.rmtree(copy / up_to_date.FOLDER)
+    shutil.rmtree(copy / IMAGES)
     assert invoke(copy, "build.base").returncode == 0
     (copy / "containers/fetched/check-wheels").write_text(BROKEN, encoding="utf-8")
     broken = invoke(copy, "build.base")

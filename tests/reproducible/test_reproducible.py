@@ -13,6 +13,8 @@ import pytest
 from dynamo_containers import process
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.prepare import inputs
 from tests.reproducible.conftest import targets
 from tests.reproducible.saved import difference, manifest_digest
@@ -55,8 +57,8 @@ def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
 @cache
 def tag(stage: Stage, image: str) -> str:
     """Return the tag under which an image is built."""
-    request = bake.request(load_catalogue(), stage, images=[image])
-    version = inputs.facts(request, dry_run=True).version
+    request = request_for(load_catalogue(), stage, ImageSelection(images=[image]))
+    version = inputs.build_inputs(request, dry_run=True).version
     return bake.tag(request.images[0], stage, request.bases, request.platforms, version)
 
 

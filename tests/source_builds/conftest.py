@@ -16,14 +16,16 @@ import pytest
 from dynamo_containers import engine, process
 from dynamo_containers.builds import diagnosis
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.prepare import disk_space, inputs
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
     from dynamo_containers.process import Document
 
 STEP = re.compile(r"^#(\d+) \[\S+ (?:(?P<stage>\S+) )?\d+/\d+\] (?P<what>.*)$", re.MULTILINE)
@@ -81,7 +83,9 @@ class Asked:
 
     def request(self) -> Request:
         """Return it as the command line would."""
-        return bake.request(load_catalogue(), self.stage, images=[self.image], sources=self.sources, strict=self.strict)
+        return request_for(
+            load_catalogue(), self.stage, ImageSelection(images=[self.image], sources=self.sources, strict=self.strict)
+        )
 
 
 def built(
@@ -95,9 +99,9 @@ def built(
         again: steps that are done although nothing changed, as on a machine that has nothing.
     """
     request = asked.request()
-    facts = inputs.facts(request)
+    facts = inputs.build_inputs(request)
     request = change(request)
-    plan = bake.plan(request, facts, environment(), engine.buildx(environment()))
+    plan = planned.execution(request, facts, environment(), engine.buildx(environment()))
     for document in plan.documents:
         process.write(_done_again(document, again))
     (command,) = plan.commands
@@ -135,7 +139,7 @@ def docker(*words: str) -> str:
 
 def tag_of(image: str) -> str:
     """Return the tag of an image on the debian bases for this machine."""
-    request = bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"])
+    request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"]))
     (tag,) = (
         each
         for each in docker("images", "--format={{.Repository}}:{{.Tag}}").splitlines()

@@ -72,7 +72,7 @@ def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dy
     (dynamo / "new.py").touch()
     try:
         with pytest.raises(LockError, match=f"{commit}-dirty"):
-            inputs.facts(asked(str(dynamo), strict=True).request())
+            inputs.build_inputs(asked(str(dynamo), strict=True).request())
         built(asked(str(dynamo)))
     finally:
         (dynamo / "new.py").unlink()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
     Folders = dict[str, Path]
 

@@ -23,8 +23,8 @@ from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.lock import selection
 from dynamo_containers.lock.os.write import write_lock
-from dynamo_containers.plan.bake import Facts
 from dynamo_containers.plan.layer_split import COMPILED, Piece
+from dynamo_containers.plan.request import BuildInputs
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import disk_space, oci_layout, programs, root_images
 from dynamo_containers.upstream import apt
@@ -154,9 +154,9 @@ def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[Piece, ...]:
 
 
 @pytest.fixture
-def facts(checkout: Path) -> Facts:
+def facts(checkout: Path) -> BuildInputs:
     """Return what the world says to a plan."""
-    return Facts(
+    return BuildInputs(
         version="1.4.2",
         revision="0123456789abcdef0123456789abcdef01234567",
         locks={"base": "a" * 64, "frontend": "b" * 64, "small": "c" * 64},

@@ -1,25 +1,24 @@
-"""BuildKit's records of the machines of a build."""
+"""BuildKit's records of the nodes of a build."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from dynamo_containers.engine import build_refs
+from dynamo_containers.engine import bake_metadata, build_refs
 from dynamo_containers.engine.build_refs import EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dynamo_containers.plan.bake_calls import Call, Machine
+    from dynamo_containers.plan.node_plan import Call, NodePlan
 
 
-def records(machines: Sequence[Machine], state: Path, since: float, *, done: bool) -> tuple[dict[str, str], ...]:
-    """Return record -> target for each machine: from bake's metadata, otherwise what started there.
+def records(nodes: Sequence[NodePlan], state: Path, since: float, *, done: bool) -> tuple[dict[str, str], ...]:
+    """Return record -> target for each node: from bake's metadata, otherwise what started there.
 
     Args:
-        machines: the machines of the build.
+        nodes: the nodes of the build.
         state: where buildx keeps its state.
         since: the start of their calls, in seconds since 1970.
         done: whether every call succeeded.
@@ -27,19 +26,25 @@ def records(machines: Sequence[Machine], state: Path, since: float, *, done: boo
     records: dict[int, dict[str, str]] = {}
     assigned: set[str] = set()
     # Builders with a name come first: the name of the engine in use is unknown, so it gets the remaining records.
-    for index in sorted(range(len(machines)), key=lambda index: machines[index].place == EVERYWHERE):
+    for index in sorted(range(len(nodes)), key=lambda index: nodes[index].place == EVERYWHERE):
         records[index] = {}
-        for call in machines[index].calls:
-            records[index] |= _call_records(machines[index], call, state, since, assigned, done=done)
+        for call in nodes[index].calls:
+            records[index] |= _call_records(nodes[index], call, state, since, assigned, done=done)
             assigned |= set(records[index])
-    return tuple(records[index] for index in range(len(machines)))
+    return tuple(records[index] for index in range(len(nodes)))
 
 
 def _call_records(  # noqa: PLR0913 - a record is identified by all of them
-    machine: Machine, call: Call, state: Path, since: float, assigned: set[str], *, done: bool
+    node: NodePlan, call: Call, state: Path, since: float, assigned: set[str], *, done: bool
 ) -> dict[str, str]:
     if done and call.metadata.is_file():
-        return build_refs.of_metadata(json.loads(call.metadata.read_bytes()))
-    contexts = {name: row["context"] for name, row in machine.targets.items()}
-    begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.wanted, place=machine.place)
+        return build_refs.of_metadata(bake_metadata.read(call.metadata))
+    contexts = {name: target.context for name, target in node.plan.graph.targets.items()}
+    begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.images[0].target, place=node.place)
     return build_refs.begun(state, begun, assigned)
+
+
+def digests(node: NodePlan) -> dict[str, str]:
+    """Return target -> digest of the images that a node built, or that were up to date."""
+    calls = (bake_metadata.digests(call.metadata) for call in node.calls)
+    return {target: digest for images in calls for target, digest in images.items()} | dict(node.existing)

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamo_containers import progress
 from dynamo_containers.engine import build_refs
@@ -38,15 +38,18 @@ from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake, container
-from dynamo_containers.plan.target import TARGET, needed
+from dynamo_containers.plan.options import DEFAULT_BASES
+from dynamo_containers.plan.target import needed
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.bake import Facts, Request
-    from dynamo_containers.plan.bake_calls import Machine
+    from dynamo_containers.plan.bake import PlannedImage
+    from dynamo_containers.plan.node_plan import NodePlan
+    from dynamo_containers.plan.request import Request
+    from dynamo_containers.plan.target import Targets
 
 BUG = 1
 """The exit code of a traceback."""
@@ -92,7 +95,7 @@ class Recorder:
         self._phase = PREPARING
         self._calls_started: float | None = None
         self._images_exist = False
-        self._machines: tuple[Machine, ...] = ()
+        self._nodes: tuple[NodePlan, ...] = ()
         self._environment: Mapping[str, str] = {}
         self._pushed: dict[str, PushedTag] = {}
         self.report = BuildReport(
@@ -101,21 +104,22 @@ class Recorder:
             started=now,
         )
 
-    def building(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
-        """Record that machines start to build; `environment` lets docker find the engine in use."""
+    def building(self, environment: Mapping[str, str], nodes: Sequence[NodePlan]) -> None:
+        """Record that nodes start to build; `environment` lets docker find the engine in use."""
         self._phase, self._calls_started = BUILDING, time.time()
-        self._environment, self._machines = environment, machines
-        request = replace(self.report.request, revision=facts.revision)
-        self.report = replace(self.report, request=request, graph=graph_of(machines[0].targets))
+        self._environment, self._nodes = environment, tuple(nodes)
+        plan = nodes[0].plan
+        request = replace(self.report.request, revision=plan.parts[0].inputs.revision)
+        graph = {name: target.links for name, target in plan.graph.targets.items()}
+        self.report = replace(self.report, request=request, graph=graph)
 
-    def up_to_date(self, facts: Facts, environment: Mapping[str, str], machines: tuple[Machine, ...]) -> None:
+    def up_to_date(self, environment: Mapping[str, str], node: NodePlan) -> None:
         """Record that all images are up to date, so that nothing is built: every target counts as cached."""
-        self.building(facts, environment, machines)
+        self.building(environment, [node])
         self.measuring()
         self._calls_started = None
-        platforms, graph = self.report.request.platforms, machines[0].targets
-        tops = (top for machine in machines for top in machine.tops.values())
-        names = dict.fromkeys(name for top in tops for name in needed(graph, top))
+        platforms, graph = self.report.request.platforms, node.plan.graph.targets
+        names = dict.fromkeys(name for image in node.images for name in needed(graph, image.target))
         targets = (
             RecordedTarget(name=name, platform=platform, state=record.CACHED, seconds=0.0, spans=(), instructions=())
             for name in names
@@ -175,44 +179,42 @@ class Recorder:
         if self._calls_started is None:
             return
         state = build_refs.state_folder(self._environment)
-        rows = build_records.records(self._machines, state, self._calls_started, done=self._images_exist)
-        nodes = (_node(machine, records) for machine, records in zip(self._machines, rows, strict=True) if machine.name)
+        rows = build_records.records(self._nodes, state, self._calls_started, done=self._images_exist)
+        nodes = (_node(node, records) for node, records in zip(self._nodes, rows, strict=True) if node.name)
         records = {ref: target for row in rows for ref, target in row.items()}
         self.report = replace(self.report, records=records, nodes=tuple(nodes))
 
     def _images(self) -> Iterator[RecordedImage]:
-        for machine in self._machines if self._images_exist else ():
-            metadata = machine.made()
-            for image in machine.request.images if metadata else ():
-                pushed = self._pushed.get(image.name, PushedTag(tag="", digest=""))
-                recorded = _image(image, machine.request, machine, metadata)
+        for node in self._nodes if self._images_exist else ():
+            digests = build_records.digests(node)
+            for image in node.images if digests else ():
+                pushed = self._pushed.get(image.image.name, PushedTag(tag="", digest=""))
+                recorded = _image(image, node.plan.graph.targets, digests.get(image.target, ""))
                 yield replace(recorded, pushed_tag=pushed.tag, pushed_digest=pushed.digest)
 
 
-def _node(machine: Machine, records: Mapping[str, str]) -> RecordedNode:
+def _node(node: NodePlan, records: Mapping[str, str]) -> RecordedNode:
     return RecordedNode(
-        name=machine.name,
-        platforms=tuple(platform.value for platform in machine.platforms),
-        variables=machine.variables,
-        merged=machine.joined,
+        name=node.name,
+        platforms=tuple(platform.value for platform in node.plan.request.platforms),
+        variables=node.variables,
+        merged=node.merged,
         records=tuple(records),
     )
 
 
-def _image(image: Image, request: Request, machine: Machine, metadata: Mapping[str, Any]) -> RecordedImage:
-    tag = machine.tags[image.name]
-    target = machine.tops[image.name]
-    digest = str(metadata.get(target, {}).get(bake.DIGEST, ""))
+def _image(planned: PlannedImage, targets: Targets, digest: str) -> RecordedImage:
+    request, image = planned.request, planned.image
     return RecordedImage(
         name=size_measure.key(request, image),
         stage=request.stage.value,
-        tag=tag,
+        tag=planned.tag,
         digest=digest,
-        package_targets=tuple(name for name, _ in size_measure.package_targets(machine.targets, target)),
+        package_targets=tuple(name for name, _ in size_measure.package_targets(targets, planned.target)),
         budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
         size=size_cache.recall(request.catalogue.folder, digest),
         unmeasured_reason=_unmeasured_reason(request, image),
-        pushed=f"{machine.pushed[image.name]}@{digest}" if machine.pushed else "",
+        pushed=f"{planned.repository}@{digest}" if planned.repository else "",
     )
 
 
@@ -238,18 +240,9 @@ def _request(requests: Sequence[Request], options: Sequence[str]) -> RequestedBu
 def _command(requests: Sequence[Request]) -> str:
     """Return the shortest command that repeats the build on this machine."""
     first = requests[0]
-    line = container.build_line(*requests).removesuffix(f" --bases {bake.DEFAULT_BASES}")
+    line = container.build_line(*requests).removesuffix(f" --bases {DEFAULT_BASES}")
     if first.platforms == (native_platform(),):
         line = line.replace(f" --platform {first.platforms[0].value}", "")
     strict = first.bases.strict and not first.catalogue.bases[first.bases.name].strict
     sources = [f"--{name}-source {shlex.quote(source.context)}" for name, source in first.sources.items()]
     return " ".join([line, *(["--strict"] if strict else []), *sources])
-
-
-def graph_of(targets: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return target -> the targets that it needs, given the targets of a bake document."""
-    contexts = {name: target["contexts"].values() for name, target in targets.items()}
-    return {
-        name: tuple(dict.fromkeys(value.removeprefix(TARGET) for value in values if value.startswith(TARGET)))
-        for name, values in contexts.items()
-    }

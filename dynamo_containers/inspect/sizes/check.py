@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import engine, process
 from dynamo_containers.errors import CheckFailedError, CommandFailedError, UsageError, unknown_name
 from dynamo_containers.facts.budget import SECOND
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
@@ -16,15 +16,20 @@ from dynamo_containers.inspect.sizes import contents as image_contents
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.inspect.sizes.accepted import Accepted
 from dynamo_containers.inspect.sizes.measure import say
+from dynamo_containers.plan import bake
+from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.prepare import inputs
 from dynamo_containers.process import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamo_containers.facts.catalogue import Image
+    from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.inspect.sizes.measure import SizedImage
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BakeGraph
+    from dynamo_containers.plan.options import ImageSelection
+    from dynamo_containers.plan.request import Request
 
 STAGES = (Stage.RUNTIME, Stage.BASE)
 """The stages whose images have budgets, because people pull them."""
@@ -46,29 +51,27 @@ def stage_of(name: str) -> Stage:
     return stages[name]
 
 
-def check(
-    request: Request, facts: Facts, environment: Mapping[str, str], text: str, digests: Mapping[str, str]
-) -> None:
+def check(part: Part, graph: BakeGraph, environment: Mapping[str, str], digests: Mapping[str, str]) -> None:
     """Compare runtime and base images with their budgets.
 
     An image that was within its budget is not measured again: a no-op only reads a small file.
 
     Args:
-        request: the request of the build.
-        facts: the facts of the build.
+        part: the stage that was built.
+        graph: its graph.
         environment: the variables by which docker finds its engine.
-        text: the bake document.
         digests: target -> digest of its image, as far as it is known.
 
     Raises:
         CheckFailedError: an image is over its budget; the message has its growth.
     """
+    request = part.request
     platform = request.platforms[0]
     limited = tuple(image for image in request.images if image.budget.get(platform))
     record = _record(request, limited, digests)
     if request.stage not in STAGES or not limited or (record and record.is_file()):
         return
-    measured = size_measure.measure(replace(request, images=limited), facts, environment, text)
+    measured = size_measure.measure(part._replace(request=replace(request, images=limited)), graph, environment)
     is_complete = _compare(request, measured, environment)
     if record and is_complete and len(measured) == len(limited):
         process.write(Document(path=record, text=""))
@@ -128,15 +131,29 @@ def _fault(
     return "\n".join((f"{sized.name} is over its budget:", table, *second, contents))
 
 
-def accept(request: Request, facts: Facts, environment: Mapping[str, str], text: str) -> str:
+def accept_sizes(catalogue: Catalogue, stage: str, selection: ImageSelection) -> str:
+    """Write the sizes of built images as the accepted ones; return their rows of images.toml.
+
+    Raises:
+        UsageError: a name is unknown, or images of the stage have no budget.
+        CheckFailedError: no image could be measured.
+        CommandFailedError: the engine has no such image, or cannot run it; nothing is written.
+    """
+    request = request_for(catalogue, stage_of(stage), selection)
+    part = Part(request, inputs.build_inputs(request, dry_run=True))
+    return accept(part, engine.environment(catalogue.folder))
+
+
+def accept(part: Part, environment: Mapping[str, str]) -> str:
     """Write the sizes of the images of a request as the accepted ones; return their rows of images.toml.
 
     Raises:
         CheckFailedError: no image could be measured.
         CommandFailedError: the engine has no such image, or cannot run it; nothing is written.
     """
+    request = part.request
     folder = request.catalogue.folder
-    measured = size_measure.measure(request, facts, environment, text)
+    measured = size_measure.measure(part, bake.bake_graph(part), environment)
     if not measured:
         message = f"No sizes were accepted, for the reason above. {accepted_sizes.FILE} was not changed."
         raise CheckFailedError(message)

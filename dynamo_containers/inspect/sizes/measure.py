@@ -19,7 +19,7 @@ from dynamo_containers.inspect.sizes.accepted import Accepted
 from dynamo_containers.inspect.sizes.shared_layers import Origin, OtherBackend
 from dynamo_containers.plan.bake import tag
 from dynamo_containers.plan.labels import root_role
-from dynamo_containers.plan.target import TARGET
+from dynamo_containers.plan.target import LINK
 from dynamo_containers.prepare import inputs
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.inspect.sizes.manifest import ImageSize
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BakeGraph, PlannedImage
+    from dynamo_containers.plan.request import BuildInputs, Part, Request
+    from dynamo_containers.plan.target import Targets
 
 BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
 """The folder of manifests below dockerd's data root, with the containerd image store."""
@@ -74,37 +76,36 @@ class SizedImage:
     """The other images that share a layer with it."""
 
 
-def package_targets(targets: Mapping[str, Any], top: str) -> tuple[tuple[str, str], ...]:
+def package_targets(targets: Targets, top: str) -> tuple[tuple[str, str], ...]:
     """Return (name, folder) of the targets that copy a `/tree` into an image, from the lowest on."""
     chain: list[tuple[str, str]] = []
     name = top
     while name in targets:
-        contexts, folder = targets[name]["contexts"], targets[name]["context"].rpartition("/")[2]
+        contexts, folder = targets[name].contexts, targets[name].context.rpartition("/")[2]
         chain += [(name, folder)] if folder in TREES else []
-        name = (contexts.get("dynamo") or contexts.get("below") or "").removeprefix(TARGET)
+        name = (contexts.get("dynamo") or contexts.get("below") or "").removeprefix(LINK)
     return tuple(reversed(chain))
 
 
-def measure(request: Request, facts: Facts, environment: Mapping[str, str], text: str) -> tuple[SizedImage, ...]:
-    """Return the sizes of the images of a request in the private engine; `text` is the bake document.
+def measure(part: Part, graph: BakeGraph, environment: Mapping[str, str]) -> tuple[SizedImage, ...]:
+    """Return the sizes of the images of a request in the private engine, given their graph.
 
     Images of another engine or of several platforms cannot be measured: they are named and left out.
 
     Raises:
         CommandFailedError: the engine has no such image.
     """
+    request = part.request
     if len(request.platforms) > 1:
         say("Budgets were NOT CHECKED: images of several platforms are only measured in a build of one platform.")
         return ()
-    targets = json.loads(text)["target"]
-    images = (_measure(request, facts, image, environment, targets) for image in request.images)
-    return tuple(filter(None, images))
+    images = (image for image in graph.images if image.image in request.images and image.request.stage is request.stage)
+    measured = (_measure(part, image, environment, graph.targets) for image in images)
+    return tuple(filter(None, measured))
 
 
-def _measure(
-    request: Request, facts: Facts, image: Image, environment: Mapping[str, str], targets: Mapping[str, Any]
-) -> SizedImage | None:
-    name = tag(image, request.stage, request.bases, request.platforms, facts.version)
+def _measure(part: Part, planned: PlannedImage, environment: Mapping[str, str], targets: Targets) -> SizedImage | None:
+    (request, facts), image, name = part, planned.image, planned.tag
     stored = _stored(request.catalogue.folder, name, process.capture(_inspect(environment, name)))
     if stored is None:
         say(f"The budget of {name} was NOT CHECKED: only the private engine shows the sizes of compressed layers.")
@@ -112,8 +113,7 @@ def _measure(
     if image.install_from is InstallFrom.IMAGE:
         say(f"The budget of {name} was NOT CHECKED: the history of a published engine image does not match its layers.")
         return None
-    top = next(target for target, row in targets.items() if name in row.get("tags", ()))
-    chain = package_targets(targets, top)
+    chain = package_targets(targets, planned.target)
     size = _size(request.catalogue.folder, environment, stored, [name for name, _ in chain])
     packages = [name for name, folder in chain if folder == PACKAGES]
     bump = sizes_manifest.above(size, packages[-1]) if packages else None
@@ -182,7 +182,7 @@ def history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str],
 
 
 def other_backend(
-    request: Request, facts: Facts, other: Image, pulled: Origin, environment: Mapping[str, str]
+    request: Request, facts: BuildInputs, other: Image, pulled: Origin, environment: Mapping[str, str]
 ) -> OtherBackend:
     """Return another image with its layers; `pulled` has the inputs of the image that is pulled."""
     folder, other_request = request.catalogue.folder, replace(request, images=(other,))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.inspect.sizes.accepted import Accepted
     from dynamo_containers.inspect.sizes.manifest import ImageSize
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 NOWHERE = "neither the engine nor the accepted sizes have it with the same locks"
 

@@ -10,7 +10,8 @@ import pytest
 from dynamo_containers.facts.bases import RegistryRoot
 from dynamo_containers.facts.catalogue import ROOT, Catalogue, Image, Stage
 from dynamo_containers.facts.locks import requirements
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.prepare import inputs
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ def stage(row: Image) -> Stage:
 
 
 @pytest.fixture(scope="module")
-def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> bake.Facts:
+def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> BuildInputs:
     """Find anew what a build of this image would be labelled with; all it needs was made for the build."""
-    request = bake.request(catalogue, stage(row), images=[row.name], platforms=[platform.value], bases=bases.name)
+    request = request_for(
+        catalogue, stage(row), ImageSelection(images=[row.name], platforms=[platform.value], bases=bases.name)
+    )
     return inputs.stated(request)
 
 
@@ -62,7 +65,7 @@ def test_it_was_created_when_the_locks_last_moved(
     assert datetime.fromisoformat(inspected["Created"]) == when
 
 
-def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: bake.Facts) -> None:
+def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: BuildInputs) -> None:
     here = facts.revision.removesuffix("-dirty")
     assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: build it again"
 
@@ -75,7 +78,7 @@ def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row:
 
 
 def test_it_names_its_backend_bases_stage_and_locks(
-    labels: dict[str, str], row: Image, bases: Bases, facts: bake.Facts
+    labels: dict[str, str], row: Image, bases: Bases, facts: BuildInputs
 ) -> None:
     assert labels["ai.dynamo.backend"] == (row.backend or "none")
     assert labels["ai.dynamo.bases"] == bases.name

@@ -11,7 +11,8 @@ from dynamo_containers.builds import clean
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes.manifest import ImageSize
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs, oci_layout, stale_files
 from dynamo_containers.process import Plan
@@ -79,7 +80,9 @@ def aged(path: Path, age: float) -> Path:
 
 def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
     """Return what the facts of a build name, after making it look old."""
-    facts = inputs.facts(bake.request(load_catalogue(checkout), stage, images=["frontend"], platforms=platforms))
+    facts = inputs.build_inputs(
+        request_for(load_catalogue(checkout), stage, ImageSelection(images=["frontend"], platforms=platforms))
+    )
     folders = {facts.programs, *(piece.folder.parent for pieces in facts.pieces.values() for piece in pieces)}
     records = (checkout / ".build/roots").glob("*-*.json")
     return tuple(aged(path, WEEK + 1) for path in (*folders, *records))

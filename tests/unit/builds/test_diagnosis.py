@@ -9,12 +9,13 @@ import pytest
 from dynamo_containers.builds import diagnosis
 from dynamo_containers.errors import CommandFailedError, DownloadError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 RUNTIME = "nvcr.io/nvidia/cuda@sha256:6a0e31b59e70890446f2c17356d6efc0d54260090a8c63d6ca7c2ad049db95d2"
 DIGEST_OF_THE_REFERENCE = 'digest="${5##*@}"'
@@ -30,7 +31,9 @@ def answering(folder: Path, script: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def request_on_cuda() -> Request:
-    return bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"], bases="cuda")
+    return request_for(
+        load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"], bases="cuda")
+    )
 
 
 def fail(request: Request, buildx: tuple[str, ...]) -> None:
@@ -77,10 +80,12 @@ def test_a_build_that_failed_with_all_images_there_keeps_its_own_error(
 
 
 def test_only_what_the_stage_stands_on_is_asked_for() -> None:
-    request = bake.request(load_catalogue(), Stage.BASE, platforms=["linux/amd64"], bases="cuda")
+    request = request_for(load_catalogue(), Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
     assert set(diagnosis.images(request).values()) == {"the builder root image of the cuda bases"}
 
 
 def test_bases_without_a_registry_ask_nobody() -> None:
-    request = bake.request(load_catalogue(), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    request = request_for(
+        load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
+    )
     assert diagnosis.images(request) == {}

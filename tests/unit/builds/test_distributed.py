@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import process
 from dynamo_containers.builds import distributed as distributed_run
-from dynamo_containers.builds.distributed import Wider
+from dynamo_containers.builds.distributed import Distribution
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect.report.recorder import Recorder
-from dynamo_containers.plan import bake, caches
-from dynamo_containers.plan.builders import Builder, Node, Share
-from dynamo_containers.plan.distributed import Wide
+from dynamo_containers.plan import caches
+from dynamo_containers.plan.builders import Builder, BuilderNode, Node
+from dynamo_containers.plan.caches import Caches
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs
 
@@ -36,10 +37,10 @@ esac
 """
 """A build that reads a cache fails."""
 LIE = f"unexpected commit digest sha256:{'1' * 64}, expected sha256:{'2' * 64}"
-REMOTE = Builder(name="far", driver="remote", nodes=(Node(name="far0", platforms=("linux/arm64",)),))
-SHARES = (
-    Share(builder=None, platforms=(Platform.AMD64,), native=Platform.AMD64),
-    Share(builder=REMOTE, platforms=(Platform.ARM64,), native=Platform.ARM64),
+REMOTE = Builder(name="far", driver="remote", nodes=(BuilderNode(name="far0", platforms=("linux/arm64",)),))
+NODES = (
+    Node(builder=None, platforms=(Platform.AMD64,), native=Platform.AMD64),
+    Node(builder=REMOTE, platforms=(Platform.ARM64,), native=Platform.ARM64),
 )
 
 
@@ -54,26 +55,25 @@ def plugins(tmp_path: Path) -> Path:
 
 def pair(checkout: Path, plugins: Path) -> list[str]:
     """Build a pair that reads a cache; return what buildx was asked, the bakes alone."""
-    request = bake.request(load_catalogue(checkout), Stage.BASE, platforms=["all"])
-    facts = inputs.stated(request)
-    wider = Wider(
-        request=request,
-        facts=facts,
-        environment={"DOCKER_CONFIG": str(plugins.parent)},
-        registry="registry.example/team",
+    request = request_for(load_catalogue(checkout), Stage.BASE, ImageSelection(platforms=["all"]))
+    distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
+    work = distributed_run._Work(
+        distribution,
+        Part(request, inputs.stated(request)),
+        {"DOCKER_CONFIG": str(plugins.parent)},
+        Recorder((request,)),
+        dry_run=False,
     )
-    every = []
-    for share in SHARES:
-        own = replace(request, platforms=share.platforms)
-        read = caches.wanted(own, caches.Rows(), ["registry.example/cache"])
-        known = replace(facts, native=share.native)
-        every.append(Wide(request=own, facts=known, share=share, caches=read, registry=wider.registry))
-    works = [distributed_run._work(wider, wide) for wide in every]
-    for work in works:
-        for document in work.documents:
-            process.write(document)
+    nodes = [
+        replace(
+            node,
+            caches=caches.wanted(replace(request, platforms=node.platforms), caches.Rows(), ["registry.example/cache"]),
+            registry=distribution.registry,
+        )
+        for node in NODES
+    ]
     try:
-        distributed_run._built(wider, every, works, Recorder((request,)), dry_run=False)
+        work.built(nodes, work.planned(nodes))
     finally:
         asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
     return [line.partition(" ")[0] for line in asked if " bake " in line]

@@ -9,7 +9,8 @@ import pytest
 from dynamo_containers.builds import run as build_run
 from dynamo_containers.errors import LockError
 from dynamo_containers.inspect.report import record, store
-from dynamo_containers.plan import all_stages
+from dynamo_containers.plan.options import BuildOptions, ImageSelection
+from dynamo_containers.plan.request import parse_stages, requests_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def test_a_lock_that_is_missing_leaves_one_report_of_all_stages(checkout: Path, catalogue: Catalogue) -> None:
-    requests = all_stages.requests(
-        catalogue, all_stages.stages(()), images=["frontend"], platforms=["linux/amd64"], bases="debian"
+    requests = requests_for(
+        catalogue, parse_stages(()), ImageSelection(images=["frontend"], platforms=["linux/amd64"], bases="debian")
     )
     assert len(requests) > 1
     with pytest.raises(LockError):
-        build_run.perform(requests, build_run.Wish(), dry_run=False)
+        build_run.run(requests, BuildOptions(), dry_run=False)
     (report,) = store.read(checkout)
     assert report.failure is not None
     assert (report.outcome, report.failure.phase) == (record.FAILED, record.PREPARING)

@@ -10,40 +10,51 @@ import pytest
 
 from dynamo_containers import process
 from dynamo_containers.builds import up_to_date
-from dynamo_containers.builds.up_to_date import Made
+from dynamo_containers.builds.up_to_date import BuiltImage
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.prepare import inputs, oci_layout
+from dynamo_containers.prepare.inputs import CompleteInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BuildPlan
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 TAG = "dynamo-frontend:1.4.2-debian-amd64"
 TARGET = "frontend-runtime"
 DIGEST = f"sha256:{'1' * 64}"
-MADE = {TARGET: Made(tag=TAG, digest=DIGEST)}
+MADE = {TARGET: BuiltImage(tag=TAG, digest=DIGEST)}
 
 
 @pytest.fixture
 def asked(own_checkout: Path) -> Request:
     """Return a build of the frontend's runtime in a copy of this project, which was built."""
-    request = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    request = request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
+    )
     remember(request, inputs.stated(request))
     return request
 
 
-def remember(request: Request, facts: Facts) -> None:
-    before = up_to_date.records(request, facts)
+def remember(request: Request, facts: BuildInputs) -> None:
+    before = up_to_date.records(plan(request, facts))
     made = {TARGET: DIGEST, "base": "sha256:of no image"}
-    process.execute(process.Plan(records=up_to_date.remembered(before, up_to_date.records(request, facts), made)))
+    process.execute(process.Plan(records=up_to_date.remembered(before, up_to_date.records(plan(request, facts)), made)))
 
 
-def made(request: Request) -> dict[str, Made] | None:
-    return up_to_date.made(request, inputs.stated(request))
+def plan(request: Request, facts: BuildInputs) -> BuildPlan:
+    return bake.build_plan(Part(request, facts))
+
+
+def made(request: Request) -> dict[str, BuiltImage] | None:
+    return up_to_date.made(plan(request, inputs.stated(request)))
 
 
 def append(file: Path, text: str = "# one more\n") -> None:
@@ -79,7 +90,7 @@ def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
 
 def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = inputs.stated(asked)
-    assert up_to_date.made(asked, replace(facts, revision="another")) is None
+    assert up_to_date.made(plan(asked, replace(facts, revision="another"))) is None
 
 
 def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_makes(asked: Request) -> None:
@@ -88,25 +99,25 @@ def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_make
 
 def test_what_drifted_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = replace(inputs.stated(asked), drift=("bash=5",))
-    assert up_to_date.made(asked, facts) is None
+    assert up_to_date.made(plan(asked, facts)) is None
 
 
 def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Request) -> None:
     append(asked.catalogue.folder / "containers/frontend/Dockerfile")
     facts = inputs.stated(asked)
-    before = up_to_date.records(asked, facts)
+    before = up_to_date.records(plan(asked, facts))
     append(asked.catalogue.folder / "containers/os/entrypoint")
-    assert up_to_date.remembered(before, up_to_date.records(asked, facts), {TARGET: DIGEST}) == ()
+    assert up_to_date.remembered(before, up_to_date.records(plan(asked, facts)), {TARGET: DIGEST}) == ()
     assert up_to_date.remembered(before, {}, {TARGET: DIGEST}) == ()
     (kept,) = up_to_date.remembered(before, before, {TARGET: DIGEST})
     assert kept.text == DIGEST
 
 
 def test_where_something_has_to_be_made_first_nobody_knows_what_a_build_would_make(asked: Request) -> None:
-    (known,) = inputs.known_of((asked,))
-    assert inputs.found(asked, known) == (known.facts, ())
+    (known,) = inputs.offline_inputs((asked,))
+    assert inputs.existing(asked, known) == CompleteInputs(inputs=known.inputs, drift=())
     rmtree(oci_layout.layout(asked.catalogue.folder))
-    assert inputs.found(asked, inputs.known_of((asked,))[0]) is None
+    assert inputs.existing(asked, inputs.offline_inputs((asked,))[0]) is None
 
 
 def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
@@ -114,8 +125,8 @@ def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
     assert made(above) is None
 
 
-def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
-    from_sources = replace(request, sources={"dynamo": object()})  # type: ignore[dict-item]  # never looked into
-    assert up_to_date.records(from_sources, facts) == {}
-    assert up_to_date.made(from_sources, facts) is None
+def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
+    from_sources = replace(request, sources={"dynamo": Source(context="/home/me/dynamo", local=True)})
+    assert up_to_date.records(plan(from_sources, facts)) == {}
+    assert up_to_date.made(plan(from_sources, facts)) is None

@@ -9,6 +9,8 @@ from typing import Any
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import requirements
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 
 
 def renovate() -> dict[str, Any]:
@@ -21,7 +23,7 @@ def test_the_devcontainer_names_the_dev_image_of_the_locked_version() -> None:
     content = json.loads(re.sub(r"^//.*$", "", text, flags=re.MULTILINE))
     lock = (ROOT / "constraints/base-debian-amd64.txt").read_text(encoding="utf-8")
     (version,) = (package.version for package in requirements.read(lock) if package.name == "ai-dynamo")
-    request = bake.request(load_catalogue(), Stage.DEV, images=["frontend"], platforms=["linux/amd64"])
+    request = request_for(load_catalogue(), Stage.DEV, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
     assert content["image"] == bake.tag(request.images[0], Stage.DEV, request.bases, request.platforms, version)
 
 

@@ -15,17 +15,19 @@ import pytest
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import sccache
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.prepare import inputs
 from tests.lock.test_registry import free_port
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 REDIS = 'SCCACHE_REDIS_ENDPOINT = "redis://cache.example:6379"\n'
 
@@ -86,21 +88,21 @@ def test_only_a_build_from_sources_has_the_secret(
 ) -> None:
     (secret,) = asked(tmp_path, REDIS)
     monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "sccache.toml"))
-    wheels = bake.request(load_catalogue(own_checkout), Stage.BASE, platforms=["linux/amd64"])
+    wheels = request_for(load_catalogue(own_checkout), Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     dynamo = replace(wheels, sources={"dynamo": Source(context="https://a/b.git#0123", local=False)})
     assert secret in inputs.stated(dynamo).secrets
     assert secret not in inputs.stated(wheels).secrets
 
 
 def test_the_configuration_changes_nothing_of_a_step_but_its_secrets(
-    catalogue: Catalogue, facts: Facts, checkout: Path
+    catalogue: Catalogue, facts: BuildInputs, checkout: Path
 ) -> None:
     source = Source(context="/src/dynamo", local=True, state="0123")
     debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
     without = replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
     configured = replace(without, secrets=(*without.secrets, "id=sccache,src=/home/a/sccache.toml"))
-    request = bake.request(catalogue, Stage.BASE)
-    one, other = (bake.bake(request, each)["target"] for each in (without, configured))
+    request = request_for(catalogue, Stage.BASE)
+    one, other = (planned.document(request, each)["target"] for each in (without, configured))
     assert one["dynamo-rust"]["contexts"]["sccache"] == str(checkout / "containers/sccache")
     for step in one.values():
         step.pop("secret")

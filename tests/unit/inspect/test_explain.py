@@ -22,6 +22,9 @@ from dynamo_containers.inspect.explain import (
     State,
 )
 from dynamo_containers.plan import bake, container, dockerfile
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.target import Target
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import input_digests, inputs
 from tests.unit import snapshot
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 LINKED = """\
 # A layer of packages. More of it.
@@ -45,10 +48,13 @@ RUNNING = (
     "# Runs something\n# for long.\nFROM below\nARG UID\nRUN --mount=type=bind,from=lock,source=${TARGETARCH}.txt two\n"
 )
 TARGETS = {
-    "os": {"contexts": {"root-amd64": "oci-layout:///x@sha256:1"}},
-    "tools": {"contexts": {}},
-    "packages": {"contexts": {"below": "target:os", "tools": "target:tools"}},
-    "runtime": {"contexts": {"below": "target:packages"}},
+    name: Target(context=f"/c/{name}", args={}, contexts=contexts)
+    for name, contexts in (
+        ("os", {"root-amd64": "oci-layout:///x@sha256:1"}),
+        ("tools", {}),
+        ("packages", {"below": "target:os", "tools": "target:tools"}),
+        ("runtime", {"below": "target:packages"}),
+    )
 }
 SUMMARIES = {
     "os": dockerfile.summary("FROM root-${TARGETARCH}\nRUN zero\n"),
@@ -237,12 +243,13 @@ def test_an_unknown_word_is_refused(catalogue: Catalogue, name: str, stage: str,
 @pytest.fixture
 def request_of_own(own_checkout: Path) -> Request:
     """Return a build of the frontend's runtime in a copy of this project."""
-    return bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    return request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
+    )
 
 
 def records(request: Request) -> tuple[process.Document, ...]:
-    facts = inputs.stated(request)
-    return input_digests.records(request, facts, bake.bake(request, facts))
+    return input_digests.records(bake.build_plan(Part(request, inputs.stated(request))))
 
 
 def built(request: Request) -> None:
@@ -258,14 +265,13 @@ def test_a_record_of_a_build_makes_every_step_unchanged(request_of_own: Request)
 
 
 def test_a_graph_is_unchanged_until_an_input_of_a_step_is_another(request_of_own: Request) -> None:
-    facts = inputs.stated(request_of_own)
-    content = bake.bake(request_of_own, facts)
-    assert not input_digests.unchanged(request_of_own, facts, content)
+    plan = bake.build_plan(Part(request_of_own, inputs.stated(request_of_own)))
+    assert not input_digests.unchanged(plan)
     built(request_of_own)
-    assert input_digests.unchanged(request_of_own, facts, content)
+    assert input_digests.unchanged(plan)
     with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
         file.write("# one more\n")
-    assert not input_digests.unchanged(request_of_own, facts, content)
+    assert not input_digests.unchanged(plan)
 
 
 def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:

@@ -16,13 +16,15 @@ from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.lint import lint as graph_lint
 from dynamo_containers.lint.lint import Finding, LintReport, Unchecked
-from dynamo_containers.plan import bake, dockerfile
+from dynamo_containers.plan import dockerfile
 from dynamo_containers.plan.dockerfile import Instruction, Line
-from tests.unit import snapshot
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
+from tests.unit import planned, snapshot
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 BAD = Path(__file__).parents[1] / "bad"
 EXPECTED = {
@@ -104,10 +106,10 @@ def test_a_here_document_with_tabs_or_quotes_ends_at_its_own_word() -> None:
     assert stage.steps[0].body == (Line(number=3, text="EOF"),)
 
 
-def documents(catalogue: Catalogue, facts: Facts) -> tuple[dict[str, Any], dict[str, Any]]:
+def documents(catalogue: Catalogue, facts: BuildInputs) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the documents of one image at two commits."""
-    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
-    return bake.bake(request, facts), bake.bake(request, replace(facts, revision="0" * 40))
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
+    return planned.document(request, facts), planned.document(request, replace(facts, revision="0" * 40))
 
 
 FILES = {
@@ -117,12 +119,12 @@ FILES = {
 }
 
 
-def test_the_graph_of_an_image_is_good(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
+def test_the_graph_of_an_image_is_good(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
     assert tuple(graph_lint.in_graph(request, facts, FILES)) == ()
 
 
-def test_an_argument_with_the_commit_is_caught(catalogue: Catalogue, facts: Facts) -> None:
+def test_an_argument_with_the_commit_is_caught(catalogue: Catalogue, facts: BuildInputs) -> None:
     document, other = documents(catalogue, facts)
     for content, commit in ((document, "1"), (other, "2")):
         content["target"]["os"]["args"]["REVISION"] = commit
@@ -130,14 +132,14 @@ def test_an_argument_with_the_commit_is_caught(catalogue: Catalogue, facts: Fact
     assert (row.target, row.rule) == ("os", "changes-above-work")
 
 
-def test_a_target_without_a_platform_is_caught_where_it_is_used(catalogue: Catalogue, facts: Facts) -> None:
+def test_a_target_without_a_platform_is_caught_where_it_is_used(catalogue: Catalogue, facts: BuildInputs) -> None:
     document, _ = documents(catalogue, facts)
     del document["target"]["base"]["platforms"]
     rows = [(row.target, row.rule) for row in graph_rules.missing_platform(document, FILES)]
     assert rows == [("frontend-dynamo", "missing-platform"), ("frontend-runtime", "missing-platform")]
 
 
-def test_an_image_without_a_platform_is_caught(catalogue: Catalogue, facts: Facts) -> None:
+def test_an_image_without_a_platform_is_caught(catalogue: Catalogue, facts: BuildInputs) -> None:
     document, _ = documents(catalogue, facts)
     del document["target"]["frontend-runtime"]["platforms"]
     rows = [(row.target, row.rule) for row in graph_rules.missing_platform(document, FILES)]
@@ -151,21 +153,21 @@ def test_an_image_without_a_platform_is_caught(catalogue: Catalogue, facts: Fact
         pytest.param("INDEX", "https://me:secret@example.invalid/simple", id="a login in an address"),
     ],
 )
-def test_a_secret_in_an_argument_is_caught(catalogue: Catalogue, facts: Facts, key: str, value: str) -> None:
+def test_a_secret_in_an_argument_is_caught(catalogue: Catalogue, facts: BuildInputs, key: str, value: str) -> None:
     document, _ = documents(catalogue, facts)
     document["target"]["os"]["args"][key] = value
     rows = [(row.target, row.rule) for row in graph_rules.secrets(document)]
     assert rows == [("os", "secret-in-argument")]
 
 
-def test_a_context_with_the_whole_checkout_is_caught(catalogue: Catalogue, facts: Facts) -> None:
+def test_a_context_with_the_whole_checkout_is_caught(catalogue: Catalogue, facts: BuildInputs) -> None:
     document, _ = documents(catalogue, facts)
     document["target"]["os"]["contexts"]["sources"] = str(catalogue.folder)
     rows = [(row.target, row.rule) for row in graph_rules.whole_checkout(document, catalogue.folder)]
     assert rows == [("os", "changes-above-work")]
 
 
-def test_a_root_image_by_its_tag_is_caught(catalogue: Catalogue, facts: Facts) -> None:
+def test_a_root_image_by_its_tag_is_caught(catalogue: Catalogue, facts: BuildInputs) -> None:
     document, _ = documents(catalogue, facts)
     document["target"]["os"]["contexts"]["root-arm64"] = "docker-image://example.invalid/cuda:13"
     rows = [(row.target, row.rule) for row in graph_rules.unpinned(document)]

@@ -10,27 +10,33 @@ import pytest
 
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
-from dynamo_containers.plan import all_stages, bake, bake_calls, source_policy
+from dynamo_containers.plan import bake, node_plan, source_policy
 from dynamo_containers.plan.container import build_line
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, parse_stages, requests_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.bake import BuildPlan
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 AMD64 = "linux/amd64"
 OUTPUT = ("labels", "output", "tags")
 
 
 def asked(catalogue: Catalogue, *images: str, stages: Sequence[str] = (), platform: str = AMD64) -> tuple[Request, ...]:
-    wanted = all_stages.stages(stages)
-    return all_stages.requests(catalogue, wanted, images=images, platforms=[platform], bases="debian")
+    wanted = parse_stages(stages)
+    return requests_for(catalogue, wanted, ImageSelection(images=images, platforms=[platform], bases="debian"))
 
 
-def targets(*requests: Request, facts: Facts) -> dict[str, Any]:
-    found: dict[str, Any] = all_stages.bake([(request, facts) for request in requests])["target"]
-    return found
+def targets(*requests: Request, facts: BuildInputs) -> dict[str, Any]:
+    return {name: target.document() for name, target in built(requests, facts).graph.targets.items()}
+
+
+def built(requests: Sequence[Request], facts: BuildInputs) -> BuildPlan:
+    return bake.build_plan(*(Part(request, facts) for request in requests))
 
 
 def shape(requests: tuple[Request, ...]) -> list[tuple[str, list[str]]]:
@@ -63,7 +69,7 @@ def test_all_platforms_are_those_that_every_image_of_every_stage_has(catalogue: 
     [
         (("nobody",), (), 'unknown image "nobody"'),
         (("small",), ("nonsense",), 'unknown stage "nonsense"'),
-        (("small",), ("ci",), "None of the images has one of the stages ci on debian"),
+        (("small",), ("ci",), "None of the images has one of the stages ci on the debian bases"),
     ],
 )
 def test_a_word_that_names_nothing_is_refused(
@@ -74,7 +80,7 @@ def test_a_word_that_names_nothing_is_refused(
     assert said in str(caught.value)
 
 
-def test_each_image_is_made_as_by_itself(catalogue: Catalogue, facts: Facts) -> None:
+def test_each_image_is_made_as_by_itself(catalogue: Catalogue, facts: BuildInputs) -> None:
     requests = asked(catalogue, "frontend")
     together = targets(*requests, facts=facts)
     for request in requests:
@@ -84,43 +90,44 @@ def test_each_image_is_made_as_by_itself(catalogue: Catalogue, facts: Facts) -> 
 
 
 def test_an_image_whose_labels_a_stage_above_would_take_over_gives_it_none_that_it_has_not(
-    catalogue: Catalogue, facts: Facts
+    catalogue: Catalogue, facts: BuildInputs
 ) -> None:
     together = targets(*asked(catalogue, "frontend"), facts=facts)
     assert set(together["frontend-runtime"]["labels"]) == set(together["frontend-ci"]["labels"])
 
 
-def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: Facts) -> None:
-    parts = [(request, facts) for request in asked(catalogue, "frontend")]
-    plan = all_stages.plan(parts, all_stages.bake(parts), {})
-    (command,), (document,) = plan.commands, plan.documents
+def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: BuildInputs) -> None:
+    plan = built(asked(catalogue, "frontend"), facts)
+    command, (document,) = plan.command({}), plan.documents
     assert document.path.name == "bake-base-runtime-ci-base-frontend-debian-amd64.json"
     assert str(document.path) in command.argv
     wanted = json.loads(document.text)["group"]["default"]["targets"]
     assert wanted == ["base", "frontend-runtime", "frontend-ci"]
-    made = bake_calls.ordinary([request for request, _ in parts], document)
-    assert [machine.tags for machine in made] == [
-        {"base": "dynamo-base:1.4.2-debian-amd64"},
-        {"frontend": "dynamo-frontend:1.4.2-debian-amd64"},
-        {"frontend": "dynamo-frontend-ci:1.4.2-debian-amd64"},
+    made = node_plan.ordinary(plan, {})
+    assert [(image.request.stage.value, image.target, image.tag) for image in made.images] == [
+        ("base", "base", "dynamo-base:1.4.2-debian-amd64"),
+        ("runtime", "frontend-runtime", "dynamo-frontend:1.4.2-debian-amd64"),
+        ("ci", "frontend-ci", "dynamo-frontend-ci:1.4.2-debian-amd64"),
     ]
+    assert [call.images for call in made.calls] == [made.images]
 
 
 def test_of_one_stage_the_document_and_the_command_are_those_of_its_own_task(
-    catalogue: Catalogue, facts: Facts
+    catalogue: Catalogue, facts: BuildInputs
 ) -> None:
     (request,) = asked(catalogue, stages=["base"])
-    parts = [(request, facts)]
-    assert all_stages.plan(parts, all_stages.bake(parts), {}) == bake.plan(request, facts, {})
+    assert built((request,), facts).graph == bake.bake_graph(Part(request, facts))
 
 
-def test_its_images_are_those_of_each_stage_and_no_step_below_them(catalogue: Catalogue, facts: Facts) -> None:
+def test_its_images_are_those_of_each_stage_and_no_step_below_them(catalogue: Catalogue, facts: BuildInputs) -> None:
     requests = asked(catalogue, "frontend", stages=("base", "runtime", "ci"))
-    named = all_stages.tags(all_stages.bake([(request, facts) for request in requests]))
+    named = built(requests, facts).tags
     assert named == {f"{name}:1.4.2-debian-amd64" for name in ("dynamo-base", "dynamo-frontend", "dynamo-frontend-ci")}
 
 
-def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(catalogue: Catalogue, facts: Facts) -> None:
+def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(
+    catalogue: Catalogue, facts: BuildInputs
+) -> None:
     requests = asked(catalogue, "frontend")
     strict = [replace(request, bases=replace(request.bases, strict=True)) for request in requests]
     merged = source_policy.merged(source_policy.policy(request, facts) for request in strict)

@@ -16,11 +16,14 @@ import pytest
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, labels
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BOTH = ("linux/amd64", "linux/arm64")
@@ -31,9 +34,9 @@ def names(request: Request) -> list[str]:
     return [image.name for image in request.images]
 
 
-def document(request: Request, facts: Facts) -> dict[str, Any]:
+def document(request: Request, facts: BuildInputs) -> dict[str, Any]:
     """Return the document that the plan writes, as it would be in a checkout at /checkout."""
-    (written,) = bake.plan(request, facts, {}).documents
+    (written,) = planned.execution(request, facts, {}).documents
     content: dict[str, Any] = json.loads(written.text.replace(str(request.catalogue.folder), "/checkout"))
     return content
 
@@ -44,21 +47,24 @@ def golden(name: str) -> dict[str, Any]:
 
 
 def test_no_word_means_every_image_that_has_the_stage(catalogue: Catalogue) -> None:
-    assert names(bake.request(catalogue, Stage.CI, platforms=["linux/amd64"])) == ["frontend"]
-    assert names(bake.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"])) == ["frontend", "small"]
+    assert names(request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/amd64"]))) == ["frontend"]
+    assert names(request_for(catalogue, Stage.RUNTIME, ImageSelection(platforms=["linux/amd64"]))) == [
+        "frontend",
+        "small",
+    ]
 
 
 def test_an_image_named_twice_is_built_once(catalogue: Catalogue) -> None:
     words = ["small", "frontend", "small"]
-    assert names(bake.request(catalogue, Stage.RUNTIME, images=words, platforms=["linux/amd64"])) == [
+    assert names(request_for(catalogue, Stage.RUNTIME, ImageSelection(images=words, platforms=["linux/amd64"]))) == [
         "small",
         "frontend",
     ]
 
 
 def test_all_platforms_are_those_that_every_chosen_image_has(catalogue: Catalogue) -> None:
-    one = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["all"])
-    both = bake.request(catalogue, Stage.RUNTIME, images=["frontend", "small"], platforms=["all"])
+    one = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["all"]))
+    both = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend", "small"], platforms=["all"]))
     assert one.platforms == (Platform.AMD64, Platform.ARM64)
     assert both.platforms == (Platform.AMD64,)
 
@@ -108,7 +114,7 @@ def test_a_word_that_names_nothing_is_answered_with_what_there_is(
     catalogue: Catalogue, stage: Stage, words: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        bake.request(catalogue, stage, **words)
+        request_for(catalogue, stage, ImageSelection(**words))
     assert str(caught.value).partition("\n")[0] == message
 
 
@@ -139,31 +145,31 @@ GOLDENS = [
 
 @pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS)
 def test_the_bake_document_is_the_reviewed_one(
-    catalogue: Catalogue, facts: Facts, stage: Stage, platforms: tuple[str, ...], name: str
+    catalogue: Catalogue, facts: BuildInputs, stage: Stage, platforms: tuple[str, ...], name: str
 ) -> None:
-    assert document(bake.request(catalogue, stage, platforms=platforms), facts) == golden(name)
+    assert document(request_for(catalogue, stage, ImageSelection(platforms=platforms)), facts) == golden(name)
 
 
 @pytest.mark.parametrize("platforms", [BOTH, BOTH[:1], BOTH[1:]], ids=["both", "amd64", "arm64"])
 def test_every_target_but_the_tools_names_the_platforms(
-    catalogue: Catalogue, facts: Facts, platforms: tuple[str, ...]
+    catalogue: Catalogue, facts: BuildInputs, platforms: tuple[str, ...]
 ) -> None:
-    targets = document(bake.request(catalogue, Stage.CI, platforms=platforms), facts)["target"]
+    targets = document(request_for(catalogue, Stage.CI, ImageSelection(platforms=platforms)), facts)["target"]
     of_frontend = {"frontend", "frontend-ci", "frontend-dynamo", "frontend-runtime"}
     assert set(targets) == {*OF_BASE, "os", "tools", *of_frontend}
     assert {name for name, target in targets.items() if "platforms" not in target} == {"tools"}
     assert all(target["platforms"] == list(platforms) for name, target in targets.items() if name != "tools")
 
 
-def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts: Facts) -> None:
-    content = document(bake.request(catalogue, Stage.RUNTIME, platforms=["linux/amd64"]), facts)
+def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts: BuildInputs) -> None:
+    content = document(request_for(catalogue, Stage.RUNTIME, ImageSelection(platforms=["linux/amd64"])), facts)
     assert content["group"] == {"default": {"targets": ["frontend-runtime", "small-runtime"]}}
     images = {"frontend", "frontend-dynamo", "frontend-runtime", "small", "small-dynamo", "small-runtime"}
     assert set(content["target"]) == {*OF_BASE, "os", "tools", *images}
 
 
-def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.CI, platforms=["linux/amd64"])
+def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/amd64"]))
     told = replace(facts, secrets=("id=index,src=/checkout/index",))
     for target in document(request, told)["target"].values():
         assert target["secret"] == ["id=index,src=/checkout/index"]
@@ -181,17 +187,17 @@ def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, fa
         }
 
 
-def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     drifted = replace(facts, drift=("bash=5.2-3", "dash=0.5-2"))
     label = "ai.dynamo.drift"
     assert document(request, drifted)["target"]["base"]["labels"][label] == "bash=5.2-3 dash=0.5-2"
     assert label not in document(request, facts)["target"]["base"]["labels"]
 
 
-def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.CI, platforms=["linux/arm64"])
-    plan = bake.plan(request, facts, {"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
+def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/arm64"]))
+    plan = planned.execution(request, facts, {"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
     assert [each.path for each in plan.documents] == [path]
     readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
@@ -203,22 +209,22 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: F
         "DOCKER_HOST": "tcp://builder.example.invalid:2375",
         "BUILDX_METADATA_PROVENANCE": "disabled",
     }
-    direct = bake.plan(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
+    direct = planned.execution(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
     assert direct.argv == ("/plugins/docker-buildx", *words)
 
 
-def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: Facts) -> None:
+def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: BuildInputs) -> None:
     requests = [
-        bake.request(catalogue, stage, images=images, platforms=platforms)
+        request_for(catalogue, stage, ImageSelection(images=images, platforms=platforms))
         for stage, images in ((Stage.RUNTIME, ["frontend"]), (Stage.CI, ["frontend"]), (Stage.BASE, ["base"]))
         for platforms in (BOTH, BOTH[:1], BOTH[1:])
     ]
-    paths = {bake.plan(request, facts, {}).documents[0].path.name for request in requests}
+    paths = {planned.execution(request, facts, {}).documents[0].path.name for request in requests}
     assert len(paths) == len(requests)
 
 
-def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     created = labels.labels(request, facts, catalogue.images["base"])["org.opencontainers.image.created"]
     assert created == "2023-11-14T22:13:20Z"
 

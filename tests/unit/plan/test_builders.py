@@ -9,7 +9,7 @@ import pytest
 
 from dynamo_containers.errors import FatalError, NoEngineError, UsageError
 from dynamo_containers.plan import builders
-from dynamo_containers.plan.builders import Builder, Node, Share
+from dynamo_containers.plan.builders import Builder, BuilderNode, Node
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BOTH = (AMD64, ARM64)
 
 
 def builder(name: str, *nodes: tuple[str, ...], driver: str = "remote") -> Builder:
-    made = (Node(name=f"{name}{number}", platforms=platforms) for number, platforms in enumerate(nodes))
+    made = (BuilderNode(name=f"{name}{number}", platforms=platforms) for number, platforms in enumerate(nodes))
     return Builder(name=name, driver=driver, nodes=tuple(made))
 
 
@@ -31,14 +31,14 @@ EMULATING = builder("emulating", ("linux/amd64", "linux/amd64/v2", "linux/arm64"
 def test_without_rows_the_engine_in_use_builds_everything() -> None:
     wanted = builders.named(BOTH, {}, "")
     assert wanted == {"": BOTH}
-    assert builders.shares(wanted, {}, AMD64) == (Share(builder=None, platforms=BOTH, native=AMD64),)
+    assert builders.nodes(wanted, {}, AMD64) == (Node(builder=None, platforms=BOTH, native=AMD64),)
 
 
 def test_each_platform_with_a_row_is_built_by_its_builder_natively() -> None:
     wanted = builders.named(BOTH, {ARM64: "arm"}, "")
-    assert builders.shares(wanted, {"arm": ARM}, AMD64) == (
-        Share(builder=None, platforms=(AMD64,), native=AMD64),
-        Share(builder=ARM, platforms=(ARM64,), native=ARM64),
+    assert builders.nodes(wanted, {"arm": ARM}, AMD64) == (
+        Node(builder=None, platforms=(AMD64,), native=AMD64),
+        Node(builder=ARM, platforms=(ARM64,), native=ARM64),
     )
 
 
@@ -50,17 +50,17 @@ def test_the_variable_of_buildx_names_the_builder_of_what_has_no_row() -> None:
     pair = builder("pair", ("linux/amd64",), ("linux/arm64",))
     assert builders.named(BOTH, {}, "pair") == {"pair": BOTH}
     assert builders.named(BOTH, {ARM64: "arm"}, "pair") == {"pair": (AMD64,), "arm": (ARM64,)}
-    assert builders.shares({"pair": BOTH}, {"pair": pair}, AMD64) == (
-        Share(builder=pair, platforms=(AMD64,), native=AMD64),
-        Share(builder=pair, platforms=(ARM64,), native=ARM64),
-    ), "one share for each machine: the tools of a step run on the machine that builds"
+    assert builders.nodes({"pair": BOTH}, {"pair": pair}, AMD64) == (
+        Node(builder=pair, platforms=(AMD64,), native=AMD64),
+        Node(builder=pair, platforms=(ARM64,), native=ARM64),
+    ), "one node for each machine: the tools of a step run on the machine that builds"
 
 
 def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
     wanted = builders.named(BOTH, {ARM64: "emulating"}, "")
-    assert builders.shares(wanted, {"emulating": EMULATING}, AMD64) == (
-        Share(builder=None, platforms=(AMD64,), native=AMD64),
-        Share(builder=EMULATING, platforms=(ARM64,), native=AMD64),
+    assert builders.nodes(wanted, {"emulating": EMULATING}, AMD64) == (
+        Node(builder=None, platforms=(AMD64,), native=AMD64),
+        Node(builder=EMULATING, platforms=(ARM64,), native=AMD64),
     )
 
 
@@ -87,7 +87,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"dead": (ARM64,)},
             {
                 "dead": Builder(
-                    name="dead", driver="remote", nodes=(Node(name="dead0", platforms=(), error="no route"),)
+                    name="dead", driver="remote", nodes=(BuilderNode(name="dead0", platforms=(), error="no route"),)
                 )
             },
             AMD64,
@@ -137,7 +137,7 @@ def test_what_cannot_be_built_natively_or_at_all_is_refused(
     message: str,
 ) -> None:
     with pytest.raises(kind, match=message):
-        builders.shares(wanted, known, native)
+        builders.nodes(wanted, known, native)
 
 
 def test_what_buildx_says_of_its_builders_is_read() -> None:
@@ -158,9 +158,9 @@ def test_what_buildx_says_of_its_builders_is_read() -> None:
             name="arm",
             driver="kubernetes",
             nodes=(
-                Node(name="arm0", platforms=("linux/arm64", "linux/arm/v7")),
-                Node(name="arm1", platforms=(), error="it is stopped"),
-                Node(name="arm2", platforms=(), error="no such host"),
+                BuilderNode(name="arm0", platforms=("linux/arm64", "linux/arm/v7")),
+                BuilderNode(name="arm1", platforms=(), error="it is stopped"),
+                BuilderNode(name="arm2", platforms=(), error="no such host"),
             ),
         ),
         "default": Builder(name="default", driver="docker", nodes=()),
@@ -168,14 +168,14 @@ def test_what_buildx_says_of_its_builders_is_read() -> None:
 
 
 def test_a_builder_that_went_away_is_named() -> None:
-    shares = (
-        Share(builder=None, platforms=(AMD64,), native=AMD64),
-        Share(builder=ARM, platforms=(ARM64,), native=ARM64),
+    nodes = (
+        Node(builder=None, platforms=(AMD64,), native=AMD64),
+        Node(builder=ARM, platforms=(ARM64,), native=ARM64),
     )
-    dead = Builder(name="arm", driver="remote", nodes=(Node(name="arm0", platforms=(), error="refused"),))
-    assert builders.gone(shares, {"arm": ARM}) == ""
-    assert builders.gone(shares, {"arm": dead}) == "The builder arm"
-    assert builders.gone(shares, {}) == "The builder arm"
+    dead = Builder(name="arm", driver="remote", nodes=(BuilderNode(name="arm0", platforms=(), error="refused"),))
+    assert builders.gone(nodes, {"arm": ARM}) == ""
+    assert builders.gone(nodes, {"arm": dead}) == "The builder arm"
+    assert builders.gone(nodes, {}) == "The builder arm"
 
 
 def test_an_engine_is_named_as_a_context_and_any_other_builder_by_its_name() -> None:

@@ -11,17 +11,19 @@ import pytest
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, caches
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts, Request
     from dynamo_containers.plan.caches import Rows
+    from dynamo_containers.plan.request import BuildInputs, Request
 
 PLACE = "registry.example:5000/team/cache"
 
 
 def frontend(catalogue: Catalogue, *platforms: str, stage: Stage = Stage.RUNTIME) -> Request:
-    return bake.request(catalogue, stage, images=["frontend"], platforms=platforms or ["linux/amd64"])
+    return request_for(catalogue, stage, ImageSelection(images=["frontend"], platforms=platforms or ["linux/amd64"]))
 
 
 def rows(tmp_path: Path, text: str) -> Rows:
@@ -91,7 +93,7 @@ to = "arm.example/cache"
 def test_the_nearest_row_says_where_caches_are_read(
     catalogue: Catalogue, tmp_path: Path, image: str, platform: str, read: list[str]
 ) -> None:
-    request = bake.request(catalogue, Stage.RUNTIME, images=[image], platforms=[platform])
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=[image], platforms=[platform]))
     found = caches.wanted(request, rows(tmp_path, ROWS))
     assert list(dict.fromkeys(cache.place for cache in found.read)) == read
     assert found.write == {}, "a row alone writes nothing"
@@ -141,14 +143,14 @@ def test_a_wrong_row_is_refused_by_name(tmp_path: Path, text: str, message: str)
         rows(tmp_path, text)
 
 
-def test_no_name_of_a_cache_changes_with_the_commit(catalogue: Catalogue, facts: Facts) -> None:
+def test_no_name_of_a_cache_changes_with_the_commit(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = frontend(catalogue)
     found = caches.wanted(request, caches.Rows(), [PLACE], PLACE)
     documents = [
-        caches.added(bake.bake(request, each), {"frontend": "frontend-runtime"}, found)
+        caches.with_caches(bake.bake_graph(Part(request, each)).targets, {"frontend": "frontend-runtime"}, found)
         for each in (facts, replace(facts, revision="f" * 40))
     ]
-    one, other = (document["target"] for document in documents)
+    one, other = ({name: target.document() for name, target in targets.items()} for targets in documents)
     changed = {name for name in one if one[name] != other[name]}
     assert changed == {"frontend-runtime"}
     labels = [each["frontend-runtime"].pop("labels") for each in (one, other)]
@@ -156,9 +158,10 @@ def test_no_name_of_a_cache_changes_with_the_commit(catalogue: Catalogue, facts:
     assert labels[0] != labels[1]
 
 
-def test_every_step_reads_and_the_image_alone_writes(catalogue: Catalogue, facts: Facts) -> None:
+def test_every_step_reads_and_the_image_alone_writes(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = frontend(catalogue)
     found = caches.wanted(request, caches.Rows(), [PLACE], PLACE)
-    steps = caches.added(bake.bake(request, facts), {"frontend": "frontend-runtime"}, found)["target"]
-    assert all(len(step["cache-from"]) == len(found.read) for step in steps.values())
-    assert [name for name, step in steps.items() if "cache-to" in step] == ["frontend-runtime"]
+    targets = bake.bake_graph(Part(request, facts)).targets
+    steps = caches.with_caches(targets, {"frontend": "frontend-runtime"}, found)
+    assert all(len(step.cache_from) == len(found.read) for step in steps.values())
+    assert [name for name, step in steps.items() if step.cache_to] == ["frontend-runtime"]

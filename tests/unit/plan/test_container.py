@@ -14,7 +14,7 @@ from dynamo_containers.plan import container
 from dynamo_containers.plan.container import Wish
 
 if TYPE_CHECKING:
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
 DEV, RUNTIME = "dynamo-frontend-dev:1.4.2-debian-arm64", "dynamo-frontend:1.4.2-debian-arm64"

@@ -12,16 +12,18 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.pins import PINS_FILE
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs
+from tests.unit import planned
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 AMD64 = "0c87ccb5996dab6c3b7612ee4fda7b80c4ab3c44a86c2541e4a872afdf4f131b"
 ARM64 = "561427136aabf3787bffb294b3515748241e0962d1527ae28bea1e076bfb9d99"
@@ -40,12 +42,12 @@ def cuda(own_checkout: Path) -> Catalogue:
 
 def asked(catalogue: Catalogue, stage: Stage, *platforms: str) -> Request:
     images = [] if stage is Stage.BASE else ["frontend"]
-    return bake.request(catalogue, stage, images=images, platforms=platforms, bases="cuda")
+    return request_for(catalogue, stage, ImageSelection(images=images, platforms=platforms, bases="cuda"))
 
 
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a real build asks before it."""
-    document, *_ = bake.plan(request, inputs.facts(request, dry_run=True), {}).documents
+    document, *_ = planned.execution(request, inputs.build_inputs(request, dry_run=True), {}).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 
@@ -95,17 +97,17 @@ def test_nothing_is_made_for_images_of_registries(cuda: Catalogue, dry_run: bool
         return {path for path in (cuda.folder / ".build").glob("*/*") if path.parent.name != "pieces"}
 
     before = made()
-    facts = inputs.facts(asked(cuda, Stage.BASE, "all"), dry_run=dry_run)
+    facts = inputs.build_inputs(asked(cuda, Stage.BASE, "all"), dry_run=dry_run)
     assert facts.roots == {}
     assert facts.drift == ()
     assert made() == before
 
 
 def test_the_lock_label_moves_with_the_digest_of_a_root_image(cuda: Catalogue) -> None:
-    before = inputs.facts(asked(cuda, Stage.BASE, "linux/arm64")).locks["base"]
+    before = inputs.build_inputs(asked(cuda, Stage.BASE, "linux/arm64")).locks["base"]
     pins = cuda.folder / PINS_FILE
     pins.write_text(pins.read_text(encoding="utf-8").replace(AMD64, "0" * 64), encoding="utf-8")
-    assert inputs.facts(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/arm64")).locks["base"] != before
+    assert inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/arm64")).locks["base"] != before
 
 
 def test_a_build_refuses_a_root_image_of_another_tag_than_the_data_names(cuda: Catalogue) -> None:
@@ -113,7 +115,7 @@ def test_a_build_refuses_a_root_image_of_another_tag_than_the_data_names(cuda: C
     text = images.read_text(encoding="utf-8").replace("2026.08.15-1", "2026.11.15-1")
     images.write_text(text, encoding="utf-8")
     with pytest.raises(LockError) as caught:
-        inputs.facts(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
         "containers/pins.toml is stale: "
         "it has roots.cuda.builder of quay.io/pypa/manylinux_2_28_{machine}:2026.08.15-1, "
@@ -128,13 +130,13 @@ def test_a_build_refuses_a_root_image_that_is_not_pinned(cuda: Catalogue) -> Non
     builder = "[roots.cuda.builder]" + text.partition("[roots.cuda.builder]")[2].partition("\n\n")[0]
     pins.write_text(text.replace(builder, ""), encoding="utf-8")
     with pytest.raises(LockError, match=r"pins\.toml has no roots\.cuda\.builder\.\nPin it with: invoke lock"):
-        inputs.facts(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
 
 
 def test_bases_without_a_root_image_that_is_needed_are_refused(cuda: Catalogue) -> None:
     bare = replace(cuda, bases={**cuda.bases, "cuda": replace(cuda.bases["cuda"], roots={})})
     with pytest.raises(UsageError) as caught:
-        inputs.facts(asked(bare, Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(asked(bare, Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
         "containers/images.toml: bases.cuda has no roots.builder, which a base image stands on."
     )

@@ -16,12 +16,14 @@ from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.pins import PINS_FILE, load_pins, render
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.prepare import inputs
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 GOLDEN = Path(__file__).parents[1] / "golden/small-ci-on-engine-image-amd64.json"
 HEAD = 'title = "Dynamo small"\n'
@@ -49,15 +51,15 @@ def switched(folder: Path, name: str) -> Catalogue:
     return load_catalogue(folder)
 
 
-def document(catalogue: Catalogue, facts: Facts, stage: Stage) -> dict[str, Any]:
+def document(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str, Any]:
     """Return the document that builds `small`, as it would be in a checkout at /checkout."""
-    request = bake.request(catalogue, stage, images=["small"], platforms=["linux/amd64"])
-    (made,) = bake.plan(request, facts, {}).documents
+    request = request_for(catalogue, stage, ImageSelection(images=["small"], platforms=["linux/amd64"]))
+    (made,) = planned.execution(request, facts, {}).documents
     content: dict[str, Any] = json.loads(made.text.replace(str(catalogue.folder), "/checkout"))
     return content
 
 
-def targets(catalogue: Catalogue, facts: Facts, stage: Stage) -> dict[str, Any]:
+def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str, Any]:
     """Return the targets of that document."""
     found: dict[str, Any] = document(catalogue, facts, stage)["target"]
     return found
@@ -117,18 +119,18 @@ def test_on_a_published_image_there_is_a_runtime_and_a_ci_stage(checkout: Path) 
     assert (small.install_from, small.stages) == (InstallFrom.IMAGE, (Stage.RUNTIME, Stage.CI))
 
 
-def test_another_python_of_a_published_image_is_named_in_its_row(checkout: Path, facts: Facts) -> None:
+def test_another_python_of_a_published_image_is_named_in_its_row(checkout: Path, facts: BuildInputs) -> None:
     made = targets(written(checkout, f'{ROW}engine-interpreter = "/opt/venv/bin/python"\n'), facts, Stage.RUNTIME)
     assert made["small-engine-image"]["args"]["PYTHON"] == "/opt/venv/bin/python"
     assert not made["small-os"]["args"]["PYTHON"]  # nobody looks there for that of the bases
 
 
-def test_the_bake_document_is_the_reviewed_one(checkout: Path, facts: Facts) -> None:
+def test_the_bake_document_is_the_reviewed_one(checkout: Path, facts: BuildInputs) -> None:
     assert document(written(checkout, ROW), facts, Stage.CI) == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
 def test_the_published_image_takes_the_place_of_the_runtime_s_root_image_by_digest(
-    checkout: Path, facts: Facts
+    checkout: Path, facts: BuildInputs
 ) -> None:
     made = targets(written(checkout, ROW), facts, Stage.RUNTIME)
     own = {"small-engine-image", "small-os", "small-runtime"}
@@ -185,7 +187,7 @@ def test_a_published_image_that_was_never_pinned_is_said_to_be_so(own_checkout: 
     assert lock_check.check(catalogue, selection.select(["images"], images=["sglang"])).exit_code == 0
 
 
-def test_a_plan_refuses_a_published_image_that_was_never_pinned(checkout: Path, facts: Facts) -> None:
+def test_a_plan_refuses_a_published_image_that_was_never_pinned(checkout: Path, facts: BuildInputs) -> None:
     with pytest.raises(LockError) as caught:
         targets(written(checkout, ROW, pin=""), facts, Stage.RUNTIME)
     assert str(caught.value) == (
@@ -193,7 +195,7 @@ def test_a_plan_refuses_a_published_image_that_was_never_pinned(checkout: Path, 
     )
 
 
-def test_a_pin_of_another_reference_is_stale(checkout: Path, facts: Facts) -> None:
+def test_a_pin_of_another_reference_is_stale(checkout: Path, facts: BuildInputs) -> None:
     catalogue = written(checkout, ROW.replace("small:1", "small:2"))
     message = (
         f"containers/pins.toml is stale: it has roots.engine-image.small of {REFERENCE}, "
@@ -236,8 +238,10 @@ def test_a_build_finds_all_that_it_needs_and_its_lock_label_moves_with_the_publi
         text = (ROOT / IMAGES_FILE).read_text(encoding="utf-8")
         (own_checkout / IMAGES_FILE).write_text(text, encoding="utf-8")
         catalogue = locked(own_checkout, manifest)
-        request = bake.request(catalogue, Stage.CI, images=["vllm"], platforms=["linux/amd64"], bases="cuda")
-        made = bake.bake(request, inputs.facts(request, dry_run=True))["target"]
+        request = request_for(
+            catalogue, Stage.CI, ImageSelection(images=["vllm"], platforms=["linux/amd64"], bases="cuda")
+        )
+        made = planned.document(request, inputs.build_inputs(request, dry_run=True))["target"]
         system = made["vllm-os"]["contexts"]["root-amd64"]
         assert system == f"docker-image://docker.io/vllm/vllm-openai@{manifest}"
         assert made["vllm-engine-image"]["args"]["LEFT_OUT"] == "nixl-cu12"
@@ -248,6 +252,8 @@ def test_a_build_finds_all_that_it_needs_and_its_lock_label_moves_with_the_publi
 def test_a_build_refuses_a_published_image_whose_locks_were_never_made(own_checkout: Path) -> None:
     catalogue = locked(own_checkout, MANIFEST)
     (own_checkout / "constraints/vllm-engine-image-cuda-arm64.txt").unlink()
-    request = bake.request(catalogue, Stage.RUNTIME, images=["vllm"], platforms=["linux/amd64"], bases="cuda")
+    request = request_for(
+        catalogue, Stage.RUNTIME, ImageSelection(images=["vllm"], platforms=["linux/amd64"], bases="cuda")
+    )
     with pytest.raises(LockError, match=r"^constraints/vllm-engine-image-cuda-arm64\.txt is missing.*\n.*invoke lock"):
-        inputs.facts(request, dry_run=True)
+        inputs.build_inputs(request, dry_run=True)

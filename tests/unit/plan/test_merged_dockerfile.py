@@ -6,19 +6,18 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake, distributed, dockerfile
-from dynamo_containers.plan.merged_dockerfile import joined
+from dynamo_containers.plan.merged_dockerfile import merged
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.plan.source_builds import Source
+from dynamo_containers.plan.target import Target
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs
-
-if TYPE_CHECKING:
-    from typing import Any
 
 ROOT = """\
 # The root of all.
@@ -47,28 +46,24 @@ COPY --from=late / /late
 """
 
 
-def step(folder: str, contexts: dict[str, str], *, platforms: bool = True, **args: str) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "args": {"SOURCE_DATE_EPOCH": "7", **args},
-        "context": f"/c/{folder}",
-        "contexts": {"bin": "/c/bin", **contexts},
-    }
-    return {**made, "platforms": ["linux/amd64"]} if platforms else made
+def step(folder: str, contexts: dict[str, str], *, platforms: bool = True, **args: str) -> Target:
+    return Target(
+        args={"SOURCE_DATE_EPOCH": "7", **args},
+        context=f"/c/{folder}",
+        contexts={"bin": "/c/bin", **contexts},
+        platforms=("linux/amd64",) if platforms else (),
+    )
 
 
 ROOTS = {"root-amd64": "oci-layout:///r@sha256:1", "root-arm64": "oci-layout:///r@sha256:2"}
 GRAPH = {
-    "group": {"default": {"targets": ["top"]}},
-    "target": {
-        "os": step("os", ROOTS, WORD='a "word" for $5'),
-        "tools": step("os", {"root-amd64": ROOTS["root-amd64"]}, platforms=False, WORD="tools"),
-        "late": step("os", ROOTS, WORD="late"),
-        "top": {
-            **step("top", {"below": "target:os", "tools": "target:tools", "late": "target:late"}),
-            "tags": ["image:1"],
-        },
-        "other": step("os", ROOTS),
-    },
+    "os": step("os", ROOTS, WORD='a "word" for $5'),
+    "tools": step("os", {"root-amd64": ROOTS["root-amd64"]}, platforms=False, WORD="tools"),
+    "late": step("os", ROOTS, WORD="late"),
+    "top": replace(
+        step("top", {"below": "target:os", "tools": "target:tools", "late": "target:late"}), tags=("image:1",)
+    ),
+    "other": step("os", ROOTS),
 }
 TEXTS = {"os": ROOT, "tools": ROOT, "late": ROOT, "top": TOP, "other": ROOT}
 
@@ -78,16 +73,16 @@ def stages(text: str) -> dict[str, dockerfile.Stage]:
 
 
 def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed() -> None:
-    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    target, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert set(stages(text)) == {"os", "tools", "late", "top--late", "top--made", "top"}
-    assert target["target"] == "top"
-    assert target["tags"] == ["image:1"]
-    assert target["args"] == {"SOURCE_DATE_EPOCH": "7"}, "BuildKit itself reads that one"
+    assert target.stage == "top"
+    assert target.tags == ("image:1",)
+    assert target.args == {"SOURCE_DATE_EPOCH": "7"}, "BuildKit itself reads that one"
 
 
 def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -> None:
-    target, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
-    assert target["contexts"] == {
+    target, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    assert target.contexts == {
         **{f"{name}--{key}": value for name in ("os", "late") for key, value in ROOTS.items()},
         "tools--root-amd64": ROOTS["root-amd64"],
         **{f"{name}--bin": "/c/bin" for name in ("os", "tools", "late")},
@@ -106,26 +101,26 @@ def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -
 
 
 def test_a_script_stays_as_it_is() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert (
         text.count('set -eu\n# a comment of the script, and FROM bin\nFROM=1 /run/install --from=bin "${WORD}"\n') == 3
     )
 
 
 def test_arguments_are_what_the_step_gives_them_or_their_default() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert 'ARG WORD="a \\"word\\" for \\$5"' in text
     assert 'ARG WORD="default"' in text
     assert "ARG SOURCE_DATE_EPOCH\n" in text
 
 
 def test_a_context_goes_before_a_stage_of_the_same_name() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert [each.flags for each in stages(text)["top"].steps] == [("--link", "--from=top--made"), ("--from=late",)]
 
 
 def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
-    _, text = joined(GRAPH, "top", TEXTS, Platform.ARM64, {})
+    _, text = merged(GRAPH, "top", TEXTS, Platform.ARM64, {})
     tools = stages(text)["tools"]
     assert (tools.platform, tools.image) == ("${BUILDPLATFORM}", "tools--root-arm64")
     assert 'ARG TARGETARCH="arm64"' in text
@@ -134,12 +129,12 @@ def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
 
 def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> None:
     """BuildKit mixes up the history of two stages on one: the image's must be the second."""
-    graph = json.loads(json.dumps(GRAPH))
-    graph["target"]["last"] = step("top", {"below": "target:top", "side": "target:top", "tools": "target:tools"})
+    graph = dict(GRAPH)
+    graph["last"] = step("top", {"below": "target:top", "side": "target:top", "tools": "target:tools"})
     texts = {**TEXTS, "last": "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"}
-    graph["target"]["end"] = step("top", {"below": "target:last", "side": "target:os"})
+    graph["end"] = step("top", {"below": "target:last", "side": "target:os"})
     texts["end"] = "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"
-    _, text = joined(graph, "end", texts, Platform.AMD64, {})
+    _, text = merged(graph, "end", texts, Platform.AMD64, {})
     order = list(stages(text))
     assert order.index("end--branch") < order.index("top")
     assert order.index("last--branch") < order.index("last")
@@ -148,32 +143,32 @@ def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> 
 
 def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> None:
     """What of that folder is never sent is said beside our Dockerfile: of a named context nothing would read it."""
-    graph = json.loads(json.dumps(GRAPH))
-    graph["target"]["late"] |= {"context": "/home/me/late", "dockerfile": "/c/late/Dockerfile"}
-    target, text = joined(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
+    graph = dict(GRAPH)
+    graph["late"] = replace(graph["late"], context="/home/me/late", dockerfile="/c/late/Dockerfile")
+    target, text = merged(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
     assert "late" not in stages(text)
-    assert target["contexts"]["late"] == "/build/late"
-    assert not [name for name in target["contexts"] if name.startswith("late--")]
+    assert target.contexts["late"] == "/build/late"
+    assert not [name for name in target.contexts if name.startswith("late--")]
 
 
 def test_a_step_from_a_repository_is_a_stage_whose_context_that_is() -> None:
-    graph = json.loads(json.dumps(GRAPH))
+    graph = dict(GRAPH)
     url = "https://example.invalid/late.git#0123456789abcdef0123456789abcdef01234567"
-    graph["target"]["late"] |= {"context": url, "dockerfile": "/c/late/Dockerfile"}
-    target, text = joined(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
-    assert target["contexts"]["late--here"] == url
+    graph["late"] = replace(graph["late"], context=url, dockerfile="/c/late/Dockerfile")
+    target, text = merged(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
+    assert target.contexts["late--here"] == url
     assert [each.flags for each in stages(text)["late"].steps] == [("--from=late--here",)]
 
 
 @pytest.mark.parametrize("image", ["base", "frontend", "vllm", "sglang"])
 def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_checkout: Path, image: str) -> None:
     stage = Stage.BASE if image == "base" else Stage.CI
-    request = bake.request(load_catalogue(own_checkout), stage, images=[image], platforms=["all"])
-    content = bake.bake(request, inputs.stated(request))
-    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(content).items()}
-    (wanted,) = content["group"]["default"]["targets"]
-    target, text = joined(content, wanted, texts, Platform.AMD64, {})
-    known = {"scratch", *stages(text), *target["contexts"]}
+    request = request_for(load_catalogue(own_checkout), stage, ImageSelection(images=[image], platforms=["all"]))
+    graph = bake.bake_graph(Part(request, inputs.stated(request)))
+    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
+    wanted = graph.images[0].target
+    target, text = merged(graph.targets, wanted, texts, Platform.AMD64, {})
+    known = {"scratch", *stages(text), *target.contexts}
     for made in stages(text).values():
         names = [
             made.image,
@@ -185,7 +180,9 @@ def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_ch
 
 
 def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_checkouts(own_checkout: Path) -> None:
-    request = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
+    request = request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
+    )
     url = "https://github.com/openucx/ucx.git#0123456789abcdef0123456789abcdef01234567"
     sources = {
         "dynamo": Source(context="/home/me/dynamo", local=True),
@@ -193,26 +190,30 @@ def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_c
         "ucx": Source(context=url, local=False),
     }
     facts = replace(inputs.stated(request), sources=sources, os_packages=dict.fromkeys(("rust", "cxx"), Path("/debs")))
-    content = bake.bake(replace(request, sources=sources), facts)
-    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(content).items()}
+    graph = bake.bake_graph(Part(replace(request, sources=sources), facts))
+    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     copies = {name: Path(f"/build/{name}") for name in ("dynamo-source", "nixl-source")}
-    target, text = joined(content, "frontend-runtime", texts, Platform.AMD64, copies)
-    assert {name: target["contexts"][name] for name in copies} == {name: str(each) for name, each in copies.items()}
-    assert target["contexts"]["ucx-source--here"] == url
+    target, text = merged(graph.targets, "frontend-runtime", texts, Platform.AMD64, copies)
+    assert {name: target.contexts[name] for name in copies} == {name: str(each) for name, each in copies.items()}
+    assert target.contexts["ucx-source--here"] == url
     assert "from=dynamo-source,source=rust,target=/src/dynamo" in text
     assert "from=ucx-source,target=/src/ucx" in text
 
 
 def test_the_real_bake_takes_it(own_checkout: Path, tmp_path: Path, docker: dict[str, str]) -> None:
-    request = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["frontend"], platforms=["linux/amd64"])
-    content = bake.bake(request, inputs.stated(request))
-    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(content).items()}
-    target, text = joined(content, "frontend-runtime", texts, Platform.AMD64, {})
+    request = request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
+    )
+    graph = bake.bake_graph(Part(request, inputs.stated(request)))
+    texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
+    target, text = merged(graph.targets, "frontend-runtime", texts, Platform.AMD64, {})
     (tmp_path / "one.Dockerfile").write_text(text, encoding="utf-8")
     file = tmp_path / "one.json"
     file.write_text(
-        json.dumps({"target": {"frontend-runtime": {**target, "dockerfile": f"{tmp_path}/one.Dockerfile"}}})
+        json.dumps(
+            {"target": {"frontend-runtime": replace(target, dockerfile=f"{tmp_path}/one.Dockerfile").document()}}
+        )
     )
     argv = ("docker", "buildx", "bake", "--print", "--file", str(file), "frontend-runtime")
     printed = json.loads(subprocess.run(argv, env=docker, check=True, capture_output=True, text=True).stdout)
-    assert printed["target"]["frontend-runtime"]["contexts"] == target["contexts"]
+    assert printed["target"]["frontend-runtime"]["contexts"] == target.contexts

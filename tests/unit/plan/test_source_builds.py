@@ -14,15 +14,18 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.bases import PackageSet
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.pins import PINS_FILE
-from dynamo_containers.plan import bake, source_builds
+from dynamo_containers.plan import source_builds
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.prepare import inputs, source_checkout
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GIT = "https://github.com/ai-dynamo/dynamo"
@@ -226,16 +229,18 @@ def test_a_checkout_is_not_asked(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def built(checkout: Path, facts: Facts) -> Facts:
+def built(checkout: Path, facts: BuildInputs) -> BuildInputs:
     """Return what the world says where Dynamo is built from a checkout."""
     source = Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty")
     debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
     return replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
 
 
-def steps(catalogue: Catalogue, facts: Facts, stage: Stage, *images: str) -> dict[str, dict[str, Any]]:
+def steps(catalogue: Catalogue, facts: BuildInputs, stage: Stage, *images: str) -> dict[str, dict[str, Any]]:
     targets: dict[str, dict[str, Any]]
-    targets = bake.bake(bake.request(catalogue, stage, images=images, platforms=["linux/amd64"]), facts)["target"]
+    targets = planned.document(
+        request_for(catalogue, stage, ImageSelection(images=images, platforms=["linux/amd64"])), facts
+    )["target"]
     return targets
 
 
@@ -243,19 +248,19 @@ def targets_of(step: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in step["contexts"].items() if value.startswith("target:")}
 
 
-def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: Facts) -> None:
+def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: BuildInputs) -> None:
     made = steps(catalogue, built, Stage.BASE)
     assert targets_of(made["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
     assert targets_of(made["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
     assert targets_of(made["compile-rust"]) == {"below": "target:compile-tools"}
 
 
-def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: Facts) -> None:
+def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: BuildInputs) -> None:
     assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
 
 
 @pytest.fixture
-def with_nixl(checkout: Path, built: Facts) -> Facts:
+def with_nixl(checkout: Path, built: BuildInputs) -> BuildInputs:
     """Return what the world says where all three are built from checkouts."""
     debs = {name: checkout / f".build/os-packages/debian-{name}-0123456789abcdef" for name in ("rust", "cxx")}
     sources = {name: Source(context=f"/src/{name}", local=True, state=COMMIT) for name in ("dynamo", "nixl", "ucx")}
@@ -271,19 +276,19 @@ def below(made: dict[str, dict[str, Any]], name: str) -> set[str]:
     return found
 
 
-def test_dynamo_and_nixl_stand_on_nothing_of_each_other(catalogue: Catalogue, with_nixl: Facts) -> None:
+def test_dynamo_and_nixl_stand_on_nothing_of_each_other(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
     made = steps(catalogue, with_nixl, Stage.BASE)
     assert below(made, "nixl") == {"ucx", "ucx-source", "nixl-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
     for step in ("dynamo-rust", "dynamo-python"):
         assert below(made, step) <= {"compile-rust", "compile-tools", "dynamo-source", "builder"}
 
 
-def test_ucx_does_not_stand_on_nixl_s_source(catalogue: Catalogue, with_nixl: Facts) -> None:
+def test_ucx_does_not_stand_on_nixl_s_source(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
     made = steps(catalogue, with_nixl, Stage.BASE)
     assert below(made, "ucx") == {"ucx-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
 
 
-def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, with_nixl: Facts) -> None:
+def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
     debian = replace(catalogue.bases["debian"], cuda="13")
     made = steps(replace(catalogue, bases={"debian": debian}), with_nixl, Stage.BASE)
     assert {name: step["args"]["CUDA"] for name, step in made.items() if "CUDA" in step["args"]} == {
@@ -296,19 +301,19 @@ def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, 
     assert made["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
 
 
-def test_each_project_has_build_tools_from_a_lock_of_its_own(catalogue: Catalogue, with_nixl: Facts) -> None:
+def test_each_project_has_build_tools_from_a_lock_of_its_own(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
     made = steps(catalogue, with_nixl, Stage.BASE)
     assert made["compile-tools"]["args"]["LAYER"] == "compile"
     assert made["nixl-tools"]["args"]["LAYER"] == "compile-nixl"
 
 
-def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: Facts) -> None:
+def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: BuildInputs) -> None:
     base = steps(catalogue, built, Stage.BASE)["base"]
     assert {"dynamo-rust", "dynamo-python"} <= set(base["contexts"])
     assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime"
 
 
-def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: Facts) -> None:
+def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: BuildInputs) -> None:
     source = Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
     made = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
     assert made["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
@@ -316,27 +321,29 @@ def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, bui
 
 
 def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
-    catalogue: Catalogue, built: Facts
+    catalogue: Catalogue, built: BuildInputs
 ) -> None:
     made = steps(catalogue, built, Stage.BASE)
     assert made["dynamo-source"]["context"] == "/src/dynamo"
     assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
 
 
-def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: Facts) -> None:
-    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
-    allowed = [word for word in bake.plan(request, built, {}).commands[0].argv if word.startswith("--allow")]
+def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
+    allowed = [word for word in planned.execution(request, built, {}).commands[0].argv if word.startswith("--allow")]
     assert "--allow=fs.read=/src/dynamo" in allowed
 
 
-def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: Facts) -> None:
+def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: BuildInputs) -> None:
     labels = steps(catalogue, built, Stage.RUNTIME, "frontend")["frontend-runtime"]["labels"]
     assert labels["ai.dynamo.source.dynamo"] == f"{COMMIT}-dirty"
 
 
 def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: Path) -> None:
-    request = bake.request(
-        load_catalogue(own_checkout), Stage.BASE, platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}
+    request = request_for(
+        load_catalogue(own_checkout),
+        Stage.BASE,
+        ImageSelection(platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}),
     )
     known = inputs.stated(request)
     assert known.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")

@@ -11,12 +11,14 @@ import pytest
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.mirrors import Mirrors
 from dynamo_containers.facts.pins import PINS_FILE, load_pins
-from dynamo_containers.plan import bake as plan_bake
 from dynamo_containers.plan import source_policy
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 MIRRORS = Mirrors(
     registries={"quay.io": "mirror.example:5000/quay"}, addresses={"https://github.com/": "https://mirror.example/gh/"}
@@ -80,13 +82,15 @@ CHECKED = [{"key": "http.checksum", "value": f"sha256:{SHA256}", "condition": "E
 LOCAL = [rule("DENY", "*", "WILDCARD"), rule("ALLOW", "local://*", "WILDCARD")]
 
 
-def made(catalogue: Catalogue, facts: Facts, bases: str, mirrors: Mirrors, *, strict: bool = False) -> dict[str, Any]:
+def made(
+    catalogue: Catalogue, facts: BuildInputs, bases: str, mirrors: Mirrors, *, strict: bool = False
+) -> dict[str, Any]:
     words = ["linux/amd64"]
-    request = plan_bake.request(catalogue, Stage.BASE, platforms=words, bases=bases, strict=strict)
+    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=words, bases=bases, strict=strict))
     return source_policy.policy(request, replace(facts, mirrors=mirrors))
 
 
-def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Catalogue, facts: Facts) -> None:
+def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Catalogue, facts: BuildInputs) -> None:
     policy = made(cuda, replace(facts, roots={}), "cuda", Mirrors())
     assert policy["rules"] == [
         *LOCAL,
@@ -96,7 +100,9 @@ def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Ca
     ]
 
 
-def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(cuda: Catalogue, facts: Facts) -> None:
+def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(
+    cuda: Catalogue, facts: BuildInputs
+) -> None:
     policy = made(cuda, replace(facts, roots={}), "cuda", MIRRORS)
     public, mirror = "quay.io/pypa", "mirror.example:5000/quay/pypa"
     image = f"docker-image://{mirror}/manylinux_2_28_x86_64@{DIGEST}"
@@ -115,32 +121,36 @@ def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(cud
     ]
 
 
-def test_bases_that_are_not_strict_have_no_policy(cuda: Catalogue, facts: Facts) -> None:
+def test_bases_that_are_not_strict_have_no_policy(cuda: Catalogue, facts: BuildInputs) -> None:
     assert made(cuda, facts, "debian", Mirrors()) == {}
 
 
-def test_bases_that_are_not_strict_only_use_the_mirrors(cuda: Catalogue, facts: Facts) -> None:
+def test_bases_that_are_not_strict_only_use_the_mirrors(cuda: Catalogue, facts: BuildInputs) -> None:
     actions = {each["action"] for each in made(cuda, facts, "debian", MIRRORS)["rules"]}
     assert actions == {"CONVERT"}
 
 
-def test_a_strict_build_allows_the_root_images_that_were_made_here_by_digest(cuda: Catalogue, facts: Facts) -> None:
+def test_a_strict_build_allows_the_root_images_that_were_made_here_by_digest(
+    cuda: Catalogue, facts: BuildInputs
+) -> None:
     policy = made(cuda, facts, "debian", Mirrors(), strict=True)
     digests = [f"sha256:{digit * 64}" for digit in "78de"]
     assert policy["rules"][:6] == [*LOCAL, *(rule("ALLOW", f"oci-layout://*@{each}", "WILDCARD") for each in digests)]
 
 
-def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catalogue, facts: Facts) -> None:
+def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catalogue, facts: BuildInputs) -> None:
     git = f"https://git.example/fork.git#{COMMIT}"
-    request = plan_bake.request(cuda, Stage.BASE, platforms=["linux/amd64"], strict=True, sources={"dynamo": git})
+    request = request_for(
+        cuda, Stage.BASE, ImageSelection(platforms=["linux/amd64"], strict=True, sources={"dynamo": git})
+    )
     rules = source_policy.policy(request, facts)["rules"]
     assert rule("ALLOW", f"git://git.example/fork.git#{COMMIT}") in rules
     assert rules[0] == rule("DENY", "*", "WILDCARD")
 
 
-def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: Facts) -> None:
-    request = plan_bake.request(cuda, Stage.BASE, platforms=["linux/amd64"], bases="cuda")
-    plan = plan_bake.plan(request, facts, {})
+def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(cuda, Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
+    plan = planned.execution(request, facts, {})
     bake, policy = plan.documents
     assert policy.path == cuda.folder / ".build/policy-bake-base-base-cuda-amd64.json"
     assert json.loads(policy.text)["rules"][0] == rule("DENY", "*", "WILDCARD")

@@ -15,14 +15,17 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.mirrors import Mirrors
-from dynamo_containers.plan import bake, smoke_tests
+from dynamo_containers.plan import smoke_tests
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import current_locks, inputs, layer_pins
+from tests.unit import planned
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 INDEX = "https://pypi.nvidia.com"
 HASH = f"    --hash=sha256:{'a' * 64}\n"
@@ -48,7 +51,9 @@ def catalogue(own_checkout: Path) -> Catalogue:
 
 
 def asked(catalogue: Catalogue, stage: Stage, *platforms: str, image: str = "trtllm") -> Request:
-    return bake.request(catalogue, stage, images=[image], platforms=platforms or ["linux/amd64"], bases="cuda")
+    return request_for(
+        catalogue, stage, ImageSelection(images=[image], platforms=platforms or ["linux/amd64"], bases="cuda")
+    )
 
 
 # Where it was never locked
@@ -56,7 +61,7 @@ def asked(catalogue: Catalogue, stage: Stage, *platforms: str, image: str = "trt
 
 def test_a_build_says_which_index_and_registries_it_needs_and_what_to_run(catalogue: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
-        inputs.facts(asked(catalogue, Stage.RUNTIME))
+        inputs.build_inputs(asked(catalogue, Stage.RUNTIME))
     assert str(caught.value) == NEVER_LOCKED
     assert caught.value.exit_code == 4
 
@@ -83,7 +88,7 @@ def test_an_image_is_tested_on_the_default_bases_or_on_those_that_it_has(
 
 def test_on_other_bases_than_its_own_it_is_refused_with_what_to_ask_for(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError) as caught:
-        bake.request(catalogue, Stage.RUNTIME, images=["trtllm"], bases="debian")
+        request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["trtllm"], bases="debian"))
     assert str(caught.value) == "trtllm is built on the cuda bases only.\nAdd: --bases cuda"
 
 
@@ -120,9 +125,9 @@ def locked(catalogue: Catalogue) -> Catalogue:
 
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a build asks before it."""
-    facts = inputs.facts(request, dry_run=True)
+    facts = inputs.build_inputs(request, dry_run=True)
     layer_pins.ensure(part for parts in facts.pieces.values() for part in parts)
-    document, *_ = bake.plan(request, facts, {}).documents
+    document, *_ = planned.execution(request, facts, {}).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 
@@ -146,7 +151,7 @@ def test_its_own_package_is_a_step_that_knows_only_its_own_index(locked: Catalog
 def test_its_own_index_is_asked_at_a_mirror_that_the_machine_has_for_it(locked: Catalogue) -> None:
     request = asked(locked, Stage.RUNTIME)
     mirrors = Mirrors(addresses={"https://pypi.nvidia.com/": "https://mirror.example/nvidia/"})
-    made = bake.bake(request, replace(inputs.facts(request, dry_run=True), mirrors=mirrors))["target"]
+    made = planned.document(request, replace(inputs.build_inputs(request, dry_run=True), mirrors=mirrors))["target"]
     assert made["trtllm-nvidia"]["args"]["INDEX"] == "https://mirror.example/nvidia"
 
 

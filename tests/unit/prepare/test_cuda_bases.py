@@ -16,14 +16,16 @@ from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import python_lock
 from dynamo_containers.facts.pins import PINS_FILE, render
 from dynamo_containers.inspect import explain, explain_inputs
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import current_locks, inputs
+from tests.unit import planned
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 PIN = f"tensorrt-llm==1.0 \\\n    --hash=sha256:{'a' * 64}\n    # via trtllm\n"
 EVERY = [
@@ -49,12 +51,12 @@ def catalogue(own_checkout: Path) -> Catalogue:
 
 
 def asked(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> Request:
-    return bake.request(catalogue, stage, images=[image], platforms=[platform.value], bases="cuda")
+    return request_for(catalogue, stage, ImageSelection(images=[image], platforms=[platform.value], bases="cuda"))
 
 
 def documents(request: Request) -> list[dict[str, Any]]:
     """Return the bake document and the source policy, after all that a real build asks before it."""
-    plan = bake.plan(request, inputs.facts(request, dry_run=True), {})
+    plan = planned.execution(request, inputs.build_inputs(request, dry_run=True), {})
     return [json.loads(document.text) for document in plan.documents]
 
 
@@ -133,7 +135,7 @@ def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
     for file in (catalogue.folder / "constraints").glob("os-cuda-*"):
         file.unlink()
     with pytest.raises(LockError) as caught:
-        inputs.facts(asked(catalogue, image, stage, Platform.ARM64))
+        inputs.build_inputs(asked(catalogue, image, stage, Platform.ARM64))
     role = "devel" if stage is Stage.BACKEND else "runtime"
     said = str(caught.value)
     if image == "vllm" or stage is Stage.BACKEND:
@@ -165,7 +167,7 @@ def checkouts(tmp_path: Path) -> dict[str, str]:
 
 def from_sources(catalogue: Catalogue, platform: Platform, sources: dict[str, str]) -> Request:
     words = {"platforms": [platform.value], "bases": "cuda"}
-    return bake.request(catalogue, Stage.BASE, sources=sources, **words)  # type: ignore[arg-type]
+    return request_for(catalogue, Stage.BASE, ImageSelection(sources=sources, **words))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
@@ -211,8 +213,8 @@ def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheel
 ) -> None:
     (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
     with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt does not exist(?s:.*)invoke lock --only os --bases"):
-        inputs.facts(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
-    inputs.facts(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
+        inputs.build_inputs(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    inputs.build_inputs(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
 
 
 def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_are_planned(
@@ -223,8 +225,8 @@ def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_ar
     (catalogue.folder / PINS_FILE).write_text(render(rest), encoding="utf-8")
     own = load_catalogue(catalogue.folder)
     with pytest.raises(LockError, match=r"no programs[.]cuda[.]rust for linux/amd64[.]\n(?s:.*)--only archives"):
-        inputs.facts(from_sources(own, Platform.AMD64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
-    inputs.facts(from_sources(own, Platform.AMD64, {}), dry_run=True)
+        inputs.build_inputs(from_sources(own, Platform.AMD64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
+    inputs.build_inputs(from_sources(own, Platform.AMD64, {}), dry_run=True)
 
 
 def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_build_s(

@@ -18,14 +18,16 @@ from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, load_pins, render
 from dynamo_containers.lock.os.write import write_lock
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs, oci_layout
+from tests.unit import planned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
     from tests.unit.conftest import FakeApt, Server
 
 pytestmark = pytest.mark.skipif(which("dpkg-deb") is None, reason="NOT RUN: no dpkg-deb on this machine")
@@ -92,11 +94,13 @@ def make_strict(folder: Path) -> None:
 
 
 def asked(folder: Path, stage: Stage = Stage.RUNTIME) -> Request:
-    return bake.request(load_catalogue(folder), stage, images=["frontend"], platforms=["linux/amd64"])
+    return request_for(load_catalogue(folder), stage, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
 
 
-def drift_label(request: Request, facts: bake.Facts) -> object:
-    (labels,) = [target["labels"] for target in bake.bake(request, facts)["target"].values() if "labels" in target]
+def drift_label(request: Request, facts: BuildInputs) -> object:
+    (labels,) = [
+        target["labels"] for target in planned.document(request, facts)["target"].values() if "labels" in target
+    ]
     return labels.get("ai.dynamo.drift", "")
 
 
@@ -111,7 +115,7 @@ def _native_platform(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_loss_there_is_no_table_and_no_label(checkout_: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = asked(checkout_)
-    found = inputs.facts(request)
+    found = inputs.build_inputs(request)
     assert found.drift == ()
     assert drift_label(request, found) == ""
     assert "DRIFTED" not in capsys.readouterr().err
@@ -122,7 +126,7 @@ def test_the_debian_bases_go_on_with_the_current_package_and_label_the_image(
 ) -> None:
     lose_a_package(checkout_)
     request = asked(checkout_)
-    found = inputs.facts(request)
+    found = inputs.build_inputs(request)
     assert found.drift == ("bash=5.2-3", "etcd-server=3.5.16-4")  # the stand-in for apt would install both
     assert drift_label(request, found) == "bash=5.2-3 etcd-server=3.5.16-4"
     table = capsys.readouterr().err.partition("DRIFTED: ")[2].splitlines()
@@ -132,7 +136,7 @@ def test_the_debian_bases_go_on_with_the_current_package_and_label_the_image(
 
 def test_what_is_installed_is_the_current_package(checkout_: Path) -> None:
     lose_a_package(checkout_)
-    inputs.facts(asked(checkout_))
+    inputs.build_inputs(asked(checkout_))
     trees = [path.read_text(encoding="utf-8") for path in oci_layout.layout(checkout_).glob("blobs/sha256/*")]
     (tree,) = [text for text in trees if text.startswith("Package: ")]
     assert "Package: bash\nVersion: 5.2-3\n" in tree
@@ -143,10 +147,10 @@ def test_drift_is_said_again_by_every_build_that_uses_it(
     checkout_: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lose_a_package(checkout_)
-    first = inputs.facts(asked(checkout_))
+    first = inputs.build_inputs(asked(checkout_))
     known = len(server.asked)
     capsys.readouterr()
-    assert inputs.facts(asked(checkout_)) == first
+    assert inputs.build_inputs(asked(checkout_)) == first
     assert "DRIFTED" in capsys.readouterr().err
     assert len(server.asked) == known
 
@@ -156,10 +160,10 @@ def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
 ) -> None:
     lose_a_package(checkout_)
     request = asked(checkout_)
-    inputs.facts(request)
+    inputs.build_inputs(request)
     capsys.readouterr()
     with pytest.raises(LockError, match=r"^A strict build takes nothing else than what is locked\.\n.*invoke lock"):
-        inputs.facts(replace(request, bases=replace(request.bases, strict=True)))
+        inputs.build_inputs(replace(request, bases=replace(request.bases, strict=True)))
     assert re.search(rf"bash +{NEVER} -> 5\.2-3", capsys.readouterr().err)
 
 
@@ -168,7 +172,7 @@ def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
 ) -> None:
     lose_a_program(checkout_)
     request = asked(checkout_)
-    found = inputs.facts(request)
+    found = inputs.build_inputs(request)
     assert found.drift == ("etcd-server=3.5.16-4",)
     assert drift_label(request, found) == "etcd-server=3.5.16-4"
     assert f"  etcd-server  {NEVER} -> 3.5.16-4\n" in capsys.readouterr().err
@@ -198,7 +202,7 @@ def test_strict_bases_refuse_and_leave_nothing_half_made(checkout_: Path, lose: 
     make_strict(checkout_)
     before = files(checkout_)
     with pytest.raises(LockError) as caught:
-        inputs.facts(asked(checkout_))
+        inputs.build_inputs(asked(checkout_))
     assert (str(caught.value), caught.value.exit_code) == (message, 4)
     new = {path for path in files(checkout_) - before if not (checkout_ / path).is_dir()}
     # The index over the root images that were there already is no half of anything, nor are the pieces of a lock.
@@ -211,7 +215,7 @@ def test_a_mirror_that_lists_what_it_does_not_have_is_named(checkout_: Path, ser
     lose_a_package(checkout_)
     del server.files["/debian/pool/bash_5.2-3_all.deb"]
     with pytest.raises(DownloadError, match=r"^The mirror lists but does not have: bash_5\.2-3_all\.deb\."):
-        inputs.facts(asked(checkout_))
+        inputs.build_inputs(asked(checkout_))
 
 
 def test_what_was_downloaded_of_a_refused_build_is_whole(checkout_: Path) -> None:
@@ -219,6 +223,6 @@ def test_what_was_downloaded_of_a_refused_build_is_whole(checkout_: Path) -> Non
     make_strict(checkout_)
     rmtree(checkout_ / ".build/downloads", ignore_errors=True)
     with pytest.raises(LockError):
-        inputs.facts(asked(checkout_))
+        inputs.build_inputs(asked(checkout_))
     kept = [path for path in (checkout_ / ".build").glob("downloads/**/*") if path.is_file()]
     assert [path.name for path in kept] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]

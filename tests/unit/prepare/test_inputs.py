@@ -13,7 +13,9 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts import image_inputs
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
-from dynamo_containers.plan import bake, layer_split
+from dynamo_containers.plan import layer_split
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.prepare import build_secrets, inputs, layer_pins, root_images
 from dynamo_containers.prepare.oci_layout import RootImage
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Request
+    from dynamo_containers.plan.request import Request
 
 PINNED = f"sha256:{'5' * 64}"
 OTHER = f"sha256:{'0' * 64}"
@@ -30,7 +32,7 @@ OTHER = f"sha256:{'0' * 64}"
 
 def asked(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd64") -> Request:
     # One small image: how much room the machine of the tests has is not their subject.
-    return bake.request(load_catalogue(folder), stage, images=["frontend"], platforms=[platform])
+    return request_for(load_catalogue(folder), stage, ImageSelection(images=["frontend"], platforms=[platform]))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,8 @@ def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers
 
 def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
     catalogue = load_catalogue(own_checkout)
-    one = bake.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
-    found = inputs.facts(one)
+    one = request_for(catalogue, Stage.CI, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
+    found = inputs.build_inputs(one)
     assert found.revision == "unknown"
     assert found.drift == ()
     assert set(found.roots) == {("builder", native_platform()), ("runtime", native_platform())}
@@ -57,18 +59,18 @@ def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None
 
 
 def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) -> None:
-    before = inputs.facts(asked(own_checkout)).locks["frontend"]
-    assert inputs.facts(asked(own_checkout)).locks["frontend"] == before
+    before = inputs.build_inputs(asked(own_checkout)).locks["frontend"]
+    assert inputs.build_inputs(asked(own_checkout)).locks["frontend"] == before
     with (own_checkout / "constraints/os-debian-runtime-arm64.txt").open("a", encoding="utf-8") as file:
         file.write(f"more 1 arm64 debian pool/more.deb 1 sha256:{'0' * 64}\n")
-    assert inputs.facts(asked(own_checkout)).locks["frontend"] != before
+    assert inputs.build_inputs(asked(own_checkout)).locks["frontend"] != before
 
 
 def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
     with (own_checkout / "requirements/base.in").open("a", encoding="utf-8") as file:
         file.write("one-more==1\n")
     with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nUpdate .*: invoke lock"):
-        inputs.facts(asked(own_checkout))
+        inputs.build_inputs(asked(own_checkout))
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,14 @@ def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
 def test_a_missing_lock_is_refused(own_checkout: Path, file: str) -> None:
     (own_checkout / file).unlink()
     with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
-        inputs.facts(asked(own_checkout))
+        inputs.build_inputs(asked(own_checkout))
 
 
 @pytest.mark.parametrize("file", ["constraints/base-debian-arm64.txt", "constraints/os-debian-builder-arm64.txt"])
 def test_a_missing_lock_of_another_platform_is_refused_too(own_checkout: Path, file: str) -> None:
     (own_checkout / file).unlink()
     with pytest.raises(LockError, match=f"{file} is missing.*\n.*invoke lock"):
-        inputs.facts(asked(own_checkout))
+        inputs.build_inputs(asked(own_checkout))
 
 
 def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
     text = images.read_text(encoding="utf-8").replace('version-package = "ai-dynamo"', 'version-package = "ai-dinamo"')
     images.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="ai-dinamo"):
-        inputs.facts(asked(own_checkout))
+        inputs.build_inputs(asked(own_checkout))
 
 
 @pytest.fixture
@@ -203,8 +205,12 @@ def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs(
 def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_that_is_built(
     own_checkout: Path,
 ) -> None:
-    both = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["all"])
-    one = bake.request(load_catalogue(own_checkout), Stage.RUNTIME, images=["sglang"], platforms=["linux/amd64"])
+    both = request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["sglang"], platforms=["all"])
+    )
+    one = request_for(
+        load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["sglang"], platforms=["linux/amd64"])
+    )
     assert {lock.platform for lock in root_images.locks_of(both) if lock.role == "devel"} == set(both.platforms)
     assert not [lock for lock in root_images.locks_of(one) if lock.role == "devel"]
 

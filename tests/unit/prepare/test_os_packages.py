@@ -26,8 +26,9 @@ from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os import debian
 from dynamo_containers.lock.os.write import write_lock
-from dynamo_containers.plan import bake
 from dynamo_containers.plan import target as plan_target
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift as prepare_drift
 from dynamo_containers.prepare import os_packages
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
     from tests.unit.conftest import FakeApt, Server
 
 INSTALL = ROOT / "containers/os-packages/install-debs"
@@ -319,13 +320,12 @@ def test_a_record_of_drift_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert prepare_drift.read(tmp_path / "none") == ()
 
 
-def test_the_target_installs_a_set_on_the_target_below(stacked: Catalogue, facts: Facts) -> None:
-    request = bake.request(stacked, Stage.RUNTIME, images=["frontend"], platforms=["all"])
+def test_the_target_installs_a_set_on_the_target_below(stacked: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(stacked, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["all"]))
     debs = stacked.folder / ".build/os-packages/debian-compiler-0123456789abcdef"
-    steps: dict[str, dict[str, Any]] = {}
-    known = replace(facts, os_packages={"compiler": debs})
-    assert plan_target.add_os_packages(steps, request, known, "vllm-os", "compiler", "os") == "vllm-os"
-    target = steps["vllm-os"]
+    graph = plan_target.GraphBuilder(request, replace(facts, os_packages={"compiler": debs}))
+    assert graph.add_os_packages("vllm-os", "compiler", "os") == "vllm-os"
+    target = graph.targets["vllm-os"].document()
     assert target["context"] == f"{stacked.folder}/containers/os-packages"
     assert target["contexts"] == {
         "below": "target:os",

@@ -13,7 +13,8 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.locks import cuda_variant, python_lock
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.prepare import current_locks
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_the_check_of_locks_finds_it(spoiled: Catalogue) -> None:
 
 
 def test_a_build_refuses_it(spoiled: Catalogue) -> None:
-    request = bake.request(spoiled, Stage.BACKEND, images=["vllm"], platforms=["linux/amd64"])
+    request = request_for(spoiled, Stage.BACKEND, ImageSelection(images=["vllm"], platforms=["linux/amd64"]))
     with pytest.raises(LockError, match=r"pins aaa-cu12==1\.0, which is for CUDA 12; required by vllm"):
         current_locks.check(request)
 

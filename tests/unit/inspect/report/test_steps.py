@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers import process
 from dynamo_containers.engine import build_refs, history
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.inspect.report import build_records
 from dynamo_containers.inspect.report import steps as target_history
 from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
-from dynamo_containers.plan import bake, bake_calls
+from dynamo_containers.plan.bake import BakeGraph, BuildPlan, PlannedImage
+from dynamo_containers.plan.builders import Builder, BuilderNode, Node
+from dynamo_containers.plan.node_plan import Call, NodePlan
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import BuildInputs, Part, request_for
+from dynamo_containers.plan.target import Target
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,25 +216,26 @@ def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_p
     assert begun(tmp_path / "nowhere", 200) == {}
 
 
-def test_of_builds_that_began_at_once_each_machine_has_its_own_records(catalogue: Catalogue, tmp_path: Path) -> None:
-    request = bake.request(catalogue, Stage.BASE, platforms=["linux/amd64"])
+COMMAND = process.Command(argv=("true",))
+DEFAULT = Builder(name="default", driver="remote", nodes=(BuilderNode(name="node", platforms=("linux/amd64",)),))
+
+
+def test_of_builds_that_began_at_once_each_machine_has_its_own_records(
+    catalogue: Catalogue, facts: BuildInputs, tmp_path: Path
+) -> None:
+    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     note(tmp_path, "there", {"t1": ("top", "/c/top")}, 202, node="node")
     note(tmp_path, "here", {"h1": ("top", "/c/top")}, 203)
     note(tmp_path, "below", {"u1": ("below", "/c/below")}, 201)
     assert begun(tmp_path, 200, place="default/node") == {"default/node/t1": "top"}
     assert begun(tmp_path, 200, taken=("default/node/t1",)) == {"default/default/h1": "top"}
-    machines = [
-        bake_calls.Machine(
-            targets={"top": {"context": "/c/top"}},
-            calls=(bake_calls.Call(metadata=tmp_path / "none", wanted="top"),),
-            request=request,
-            tops={},
-            tags={},
-            place=place,
-        )
-        for place in ("*/*", "default/node")
-    ]
-    records = build_records.records(machines, tmp_path, 200, done=False)
+    graph = BakeGraph(targets={"top": Target(context="/c/top", args={}, contexts={})}, images=())
+    plan = BuildPlan(parts=(Part(request, facts),), graph=graph, policy={})
+    image = PlannedImage(image=request.images[0], request=request, target="top", tag="base:1")
+    call = Call(images=(image,), document=process.Document(path=tmp_path / "none.json", text=""), command=COMMAND)
+    builder_node = Node(builder=DEFAULT, platforms=(Platform.AMD64,), native=Platform.AMD64)
+    nodes = [NodePlan(plan=plan, calls=(call,), node=node) for node in (None, builder_node)]
+    records = build_records.records(nodes, tmp_path, 200, done=False)
     assert records == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
 
 

@@ -18,12 +18,14 @@ from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 from dynamo_containers.inspect.sizes.measure import SizedImage, StoredImage
 from dynamo_containers.inspect.sizes.shared_layers import Origin, OtherBackend
 from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.plan.bake import Facts
+    from dynamo_containers.plan.request import BuildInputs
 
 VLLM = "vllm-runtime-debian-amd64"
 ORIGIN = Origin(lock="sha256:0123", drift="bash=5.2-3")
@@ -49,9 +51,9 @@ def sized(catalogue: Catalogue, *backends: OtherBackend, **numbers: int) -> Size
     )
 
 
-def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogue, facts: Facts) -> None:
-    request = bake.request(catalogue, Stage.CI, images=["frontend"], platforms=["linux/amd64"])
-    targets = bake.bake(request, facts)["target"]
+def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogue, facts: BuildInputs) -> None:
+    request = request_for(catalogue, Stage.CI, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
+    targets = bake.bake_graph(Part(request, facts)).targets
     assert size_measure.package_targets(targets, "frontend-ci") == (
         ("frontend", "packages"),
         ("frontend-dynamo", "dynamo"),

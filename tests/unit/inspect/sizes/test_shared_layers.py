@@ -13,7 +13,8 @@ from dynamo_containers.inspect.sizes import shared_layers
 from dynamo_containers.inspect.sizes.accepted import Accepted
 from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 from dynamo_containers.inspect.sizes.shared_layers import NOWHERE, Origin, OtherBackend
-from dynamo_containers.plan import bake
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,14 +83,16 @@ def test_beside_unknown_images_there_is_no_number() -> None:
 def test_beside_are_the_images_that_share_the_layer_on_these_bases() -> None:
     own = load_catalogue()
     for bases in ("debian", "cuda"):
-        request = bake.request(own, Stage.RUNTIME, images=["vllm"], platforms=["linux/amd64"], bases=bases)
+        request = request_for(
+            own, Stage.RUNTIME, ImageSelection(images=["vllm"], platforms=["linux/amd64"], bases=bases)
+        )
         assert [other.name for other in shared_layers.others(request, own.images["vllm"])] == ["sglang"]
         assert shared_layers.others(request, own.images["frontend"]) == ()
 
 
 def test_an_image_that_is_not_made_for_the_platform_is_not_beside(catalogue: Catalogue) -> None:
     frontend, small = (replace(catalogue.images[name], common_layer="common") for name in ("frontend", "small"))
-    request = bake.request(catalogue, Stage.RUNTIME, images=["frontend"], platforms=["linux/arm64"])
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
     request = replace(request, catalogue=replace(catalogue, images={"frontend": frontend, "small": small}))
     assert shared_layers.others(request, frontend) == ()
     assert shared_layers.others(request, small) == (frontend,)

@@ -1,0 +1,28 @@
+"""What is planned of a request, as tests look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dynamo_containers.plan import bake
+from dynamo_containers.plan.request import BuildInputs, Part, Request
+from dynamo_containers.process import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def document(request: Request, inputs: BuildInputs) -> dict[str, Any]:
+    """Return the bake document of a request."""
+    return bake.bake_graph(Part(request, inputs)).document()
+
+
+def execution(
+    request: Request,
+    inputs: BuildInputs,
+    environment: Mapping[str, str],
+    buildx: tuple[str, ...] = ("docker", "buildx"),
+) -> Plan:
+    """Return the documents and the command of an ordinary build."""
+    plan = bake.build_plan(Part(request, inputs))
+    return Plan(documents=plan.documents, commands=(plan.command(environment, buildx),))
