@@ -139,7 +139,7 @@ def _targets(
             histories.setdefault(name, []).append(stage)
     # An image that is over its budget was built completely.
     is_complete = report.outcome == DONE or (report.failure is not None and report.failure.phase == MEASURING)
-    targets = target_history.targets(report.graph, histories, node.platforms, report.started, done=is_complete)
+    targets = target_history.targets(report.graph, histories, node.platforms, report.started, succeeded=is_complete)
     return records, tuple(replace(target, node=node.name) for target in targets)
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.node_plan import Call, NodePlan
 
 
-def records(nodes: Sequence[NodePlan], state: Path, since: float, *, done: bool) -> tuple[dict[str, str], ...]:
+def records(nodes: Sequence[NodePlan], state: Path, since: float, *, succeeded: bool) -> tuple[dict[str, str], ...]:
     """Return record -> target for each node: from bake's metadata, otherwise what started there.
 
     Args:
         nodes: the nodes of the build.
         state: where buildx keeps its state.
         since: the start of their calls, in seconds since 1970.
-        done: whether every call succeeded.
+        succeeded: whether every call succeeded.
     """
     records: dict[int, dict[str, str]] = {}
     assigned: set[str] = set()
@@ -29,15 +29,15 @@ def records(nodes: Sequence[NodePlan], state: Path, since: float, *, done: bool)
     for index in sorted(range(len(nodes)), key=lambda index: nodes[index].place == EVERYWHERE):
         records[index] = {}
         for call in nodes[index].calls:
-            records[index] |= _call_records(nodes[index], call, state, since, assigned, done=done)
+            records[index] |= _call_records(nodes[index], call, state, since, assigned, succeeded=succeeded)
             assigned |= set(records[index])
     return tuple(records[index] for index in range(len(nodes)))
 
 
 def _call_records(  # noqa: PLR0913 - a record is identified by all of them
-    node: NodePlan, call: Call, state: Path, since: float, assigned: set[str], *, done: bool
+    node: NodePlan, call: Call, state: Path, since: float, assigned: set[str], *, succeeded: bool
 ) -> dict[str, str]:
-    if done and call.metadata.is_file():
+    if succeeded and call.metadata.is_file():
         return build_refs.of_metadata(bake_metadata.read(call.metadata))
     contexts = {name: target.context for name, target in node.plan.graph.targets.items()}
     begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.images[0].target, place=node.place)

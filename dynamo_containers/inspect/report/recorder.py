@@ -179,7 +179,7 @@ class Recorder:
         if self._calls_started is None:
             return
         state = build_refs.state_folder(self._environment)
-        rows = build_records.records(self._nodes, state, self._calls_started, done=self._images_exist)
+        rows = build_records.records(self._nodes, state, self._calls_started, succeeded=self._images_exist)
         nodes = (_node(node, records) for node, records in zip(self._nodes, rows, strict=True) if node.name)
         records = {ref: target for row in rows for ref, target in row.items()}
         self.report = replace(self.report, records=records, nodes=tuple(nodes))

@@ -46,7 +46,7 @@ def targets(
     platforms: Sequence[str],
     started: float,
     *,
-    done: bool,
+    succeeded: bool,
 ) -> tuple[RecordedTarget, ...]:
     """Return the targets of a build, each after those that it needs.
 
@@ -55,7 +55,7 @@ def targets(
         records: target -> its records, one for each node of the builder.
         platforms: the platforms of the build.
         started: the start of the build, in seconds since 1970.
-        done: whether it succeeded: then nothing that did not start was needed.
+        succeeded: whether it succeeded: then nothing that did not start was needed.
     """
     merged = history.merged(vertexes for rows in records.values() for vertexes in rows)
     digests = {target: {digest for vertexes in rows for digest in vertexes} for target, rows in records.items()}
@@ -64,7 +64,9 @@ def targets(
         lower = {digest for needed in graph[name] for digest in digests.get(needed, ())}
         own = [vertex for digest, vertex in merged.items() if digest in digests.get(name, ()) and digest not in lower]
         rows = _by_platform(own, platforms[0] if len(platforms) == 1 else "")
-        recorded += [_target(name, platform, vertexes, started, done=done) for platform, vertexes in rows.items()]
+        recorded += [
+            _target(name, platform, vertexes, started, succeeded=succeeded) for platform, vertexes in rows.items()
+        ]
     return tuple(recorded)
 
 
@@ -110,41 +112,41 @@ def _by_platform(vertexes: Iterable[Vertex], otherwise: str) -> dict[str, list[V
     return {name: [*common, *rows[name]] for name in sorted(rows)} or {otherwise: common}
 
 
-def _target(name: str, platform: str, vertexes: Sequence[Vertex], started: float, *, done: bool) -> RecordedTarget:
+def _target(name: str, platform: str, vertexes: Sequence[Vertex], started: float, *, succeeded: bool) -> RecordedTarget:
     spans = _spans([vertex for vertex in vertexes if not vertex.cached], started)
-    failed = next((vertex for vertex in vertexes if _state(vertex, done=done) == FAILED), None)
+    failed = next((vertex for vertex in vertexes if _state(vertex, succeeded=succeeded) == FAILED), None)
     log = redact.text(failed.log).splitlines()[-SHOWN_LINES:] if failed else ()
     return RecordedTarget(
         name=name,
         platform=platform,
-        state=_state_of_target(vertexes, done=done),
+        state=_state_of_target(vertexes, succeeded=succeeded),
         seconds=round(sum(end - start for start, end in spans), 3),
         spans=spans,
-        instructions=tuple(_instruction(vertex, done=done) for vertex in _listed(vertexes)),
+        instructions=tuple(_instruction(vertex, succeeded=succeeded) for vertex in _listed(vertexes)),
         log=tuple(log),
     )
 
 
-def _state_of_target(vertexes: Sequence[Vertex], *, done: bool) -> str:
+def _state_of_target(vertexes: Sequence[Vertex], *, succeeded: bool) -> str:
     """Return the state of a target: its instructions count, and other work that failed."""
-    states = [_state(vertex, done=done) for vertex in vertexes]
-    lines = [_state(vertex, done=done) for vertex in vertexes if OF_DOCKERFILE.match(vertex.name)]
+    states = [_state(vertex, succeeded=succeeded) for vertex in vertexes]
+    lines = [_state(vertex, succeeded=succeeded) for vertex in vertexes if OF_DOCKERFILE.match(vertex.name)]
     if FAILED in states:
         return FAILED
     if CANCELED in states or (WAITING in lines and set(lines) - {WAITING, CACHED}):
         return CANCELED
     if DONE in lines or (states and not lines):
         return DONE
-    return WAITING if WAITING in lines or not (lines or done) else CACHED
+    return WAITING if WAITING in lines or not (lines or succeeded) else CACHED
 
 
-def _state(vertex: Vertex, *, done: bool) -> str:
+def _state(vertex: Vertex, *, succeeded: bool) -> str:
     if vertex.error and not vertex.canceled:
         return FAILED
-    if vertex.canceled and not done:
+    if vertex.canceled and not succeeded:
         return CANCELED
     if vertex.started is None:
-        return CACHED if done else WAITING
+        return CACHED if succeeded else WAITING
     return CACHED if vertex.cached else DONE
 
 
@@ -180,15 +182,15 @@ def _seconds(vertex: Vertex) -> float:
     return max(0.0, vertex.completed - vertex.started)
 
 
-def _instruction(vertex: Vertex, *, done: bool) -> RecordedInstruction:
+def _instruction(vertex: Vertex, *, succeeded: bool) -> RecordedInstruction:
     line = OF_DOCKERFILE.match(vertex.name)
     text = f"[{line['place']}] {MOUNT.sub('', line['instruction'])}" if line else vertex.name
     short = " ".join(redact.text(text).split())
     return RecordedInstruction(
         name=short if len(short) <= WIDTH else f"{short[: WIDTH - 1]}…",
-        state=_state(vertex, done=done),
+        state=_state(vertex, succeeded=succeeded),
         seconds=round(_seconds(vertex), 3),
-        error=redact.text(vertex.error) if _state(vertex, done=done) == FAILED else "",
+        error=redact.text(vertex.error) if _state(vertex, succeeded=succeeded) == FAILED else "",
     )
 
 

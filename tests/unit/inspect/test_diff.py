@@ -77,7 +77,7 @@ DIFFERENCE = """\
 | user | 1000:0 | 0:0 |"""
 
 
-def test_what_differs_between_two_images_has_a_section_each() -> None:
+def test_each_kind_of_difference_between_two_images_has_a_section() -> None:
     assert image_diff.text(image_diff.of_images(OLD, NEW)) == DIFFERENCE
 
 
@@ -96,7 +96,7 @@ def test_an_image_and_itself_do_not_differ() -> None:
     assert image_diff.text(image_diff.of_images(OLD, OLD)) == "# frontend:1 -> frontend:1\n\nNo differences."
 
 
-def test_layers_that_could_not_be_told_apart_are_not_called_alike() -> None:
+def test_layers_that_cannot_be_compared_are_not_called_equal() -> None:
     foreign = ImageContents(title="x", packages={}, size=None, settings={})
     assert image_diff.text(image_diff.of_images(foreign, foreign)) == (
         "# x -> x\n\n## Layers\n\nNOT COMPARED: the history of an image does not have one line for each layer."
@@ -112,7 +112,7 @@ def test_a_long_table_is_cut_and_says_by_how_much() -> None:
     assert lines[-2:] == ["| p099    | -    | 1  |", "... and 3 more"]
 
 
-def test_what_moved_in_several_locks_is_one_row_and_pins_are_named() -> None:
+def test_a_move_in_several_locks_is_one_row_and_pins_are_named() -> None:
     lock = "constraints/vllm-debian-{}.txt"
     before = LockContents(
         title="v1",
@@ -177,9 +177,9 @@ def test_all_locks_of_a_revision_are_compared_with_those_of_the_checkout(locked:
     )
 
 
-@pytest.mark.parametrize("one", ["v1", "v1:constraints/base-debian-amd64.txt"])
-def test_a_single_lock_is_compared_with_itself_at_a_revision(locked: Path, one: str) -> None:
-    text = diff_inputs.diff(locked, (one, "constraints/base-debian-amd64.txt")).text
+@pytest.mark.parametrize("name", ["v1", "v1:constraints/base-debian-amd64.txt"])
+def test_a_single_lock_is_compared_with_itself_at_a_revision(locked: Path, name: str) -> None:
+    text = diff_inputs.diff(locked, (name, "constraints/base-debian-amd64.txt")).text
     assert [line for line in text.splitlines() if line.startswith("| ")][2:] == [
         "| python | numpy | 2.4.6 | 2.5.5 | unknown  | base-debian-amd64 |"
     ]
@@ -249,8 +249,8 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> None:
     assert diff_inputs.diff(images, ("one:1", "one:1")).text == "# one:1 -> one:1\n\nNo differences."
-    found = diff_inputs._image_contents(images, {}, "one:1", INSPECTED)
-    assert found == ImageContents(
+    contents = diff_inputs._image_contents(images, {}, "one:1", INSPECTED)
+    assert contents == ImageContents(
         title="one:1",
         packages={"Python": {"numpy": "2.4.6"}},
         size=ImageSize(layers=(layer("mmdebstrap", "sha256:2", 80_000_000),)),
@@ -270,7 +270,7 @@ def test_the_layers_of_an_image_that_was_measured_here_have_the_names_that_they_
     assert diff_inputs._image_contents(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
 
 
-def test_a_word_that_means_nothing_is_refused_with_what_there_is(images: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_images_of_the_engine(images: Path) -> None:
     with pytest.raises(UsageError) as caught:
         diff_inputs.diff(images, ("one:1", "nope"))
     assert str(caught.value).splitlines()[:2] == [
@@ -294,6 +294,6 @@ def test_an_image_says_what_dpkg_has_installed_and_which_wheels_lie_there(tmp_pa
         encoding="utf-8",
     )
     (tmp_path / "ai_dynamo-1.4.2-py3-none-any.whl").touch()
-    found = packages_inside.packages(status, tmp_path)
-    assert (found["OS"], found["wheelhouse"]) == ({"bash": "5.2"}, {"ai-dynamo": "1.4.2"})
-    assert "pytest" in found["Python"]
+    packages = packages_inside.packages(status, tmp_path)
+    assert (packages["OS"], packages["wheelhouse"]) == ({"bash": "5.2"}, {"ai-dynamo": "1.4.2"})
+    assert "pytest" in packages["Python"]

@@ -1,4 +1,4 @@
-"""What will be in an image, and what would be built again: on a small graph, and on this project's own locks."""
+"""Contents of an image and what would be rebuilt, on a small graph and on this project's own locks."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_dockerfile_says_what_it_uses() -> None:
     assert dockerfile.summary(LINKED).about == "A layer of packages"
 
 
-def test_the_layers_of_an_image_are_the_steps_that_stand_on_each_other() -> None:
+def test_the_layers_of_an_image_are_the_targets_that_are_based_on_each_other() -> None:
     assert explain.chain(TARGETS, SUMMARIES, "runtime") == ("os", "packages", "runtime")
 
 
@@ -94,7 +94,7 @@ def test_with_the_same_inputs_nothing_would_be_built() -> None:
     assert set(states(INPUTS).values()) == {"unchanged"}
 
 
-def test_a_changed_input_is_named_and_what_runs_above_it_is_done_again() -> None:
+def test_a_changed_input_is_named_and_targets_above_it_are_rebuilt() -> None:
     recorded = {**INPUTS, "tools": {"containers/tools/Dockerfile": "other"}}
     assert states(recorded) == {
         "os": "unchanged",
@@ -104,7 +104,7 @@ def test_a_changed_input_is_named_and_what_runs_above_it_is_done_again() -> None
     }
 
 
-def test_a_linked_layer_is_kept_when_only_what_it_rests_on_changed() -> None:
+def test_a_linked_layer_is_reused_when_only_layers_below_it_changed() -> None:
     recorded = {**INPUTS, "os": {"a": "1", "b": "2", "c": "3"}}
     assert states(recorded) == {
         "os": "would be rebuilt: containers/os/Dockerfile, a and 2 more changed",
@@ -114,7 +114,7 @@ def test_a_linked_layer_is_kept_when_only_what_it_rests_on_changed() -> None:
     }
 
 
-def test_an_input_that_is_no_longer_there_is_a_change() -> None:
+def test_an_input_that_was_removed_is_a_change() -> None:
     recorded = {**INPUTS, "os": {**INPUTS["os"], "containers/os/gone": "1"}}
     assert states(recorded)["os"] == "would be rebuilt: containers/os/gone changed"
 
@@ -257,14 +257,14 @@ def built(request: Request) -> None:
     process.execute(plan)
 
 
-def test_a_record_of_a_build_makes_every_step_unchanged(request_of_own: Request) -> None:
+def test_the_record_of_a_build_makes_every_target_unchanged(request_of_own: Request) -> None:
     built(request_of_own)
     text = explain.text(explain_inputs.explain_request(request_of_own))
     assert "never built here" not in text
     assert "would be rebuilt" not in text
 
 
-def test_a_graph_is_unchanged_until_an_input_of_a_step_is_another(request_of_own: Request) -> None:
+def test_a_graph_is_unchanged_until_an_input_of_a_target_changes(request_of_own: Request) -> None:
     plan = bake.build_plan(Part(request_of_own, inputs.stated(request_of_own)))
     assert not input_digests.unchanged(plan)
     built(request_of_own)
@@ -274,7 +274,7 @@ def test_a_graph_is_unchanged_until_an_input_of_a_step_is_another(request_of_own
     assert not input_digests.unchanged(plan)
 
 
-def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:
+def test_an_edited_file_of_a_target_is_named(request_of_own: Request) -> None:
     built(request_of_own)
     with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
         file.write("# one more\n")
@@ -284,22 +284,22 @@ def test_an_edited_file_of_a_step_is_named(request_of_own: Request) -> None:
     assert "would be rebuilt: frontend-dynamo, frontend below changed" in text
 
 
-def test_a_file_that_a_step_does_not_read_decides_nothing(request_of_own: Request) -> None:
+def test_a_file_that_no_target_reads_changes_nothing(request_of_own: Request) -> None:
     built(request_of_own)
     (request_of_own.catalogue.folder / "constraints/nobody.txt").write_text("x", encoding="utf-8")
     assert "would be rebuilt" not in explain.text(explain_inputs.explain_request(request_of_own))
 
 
 def test_a_build_that_failed_or_was_a_dry_run_leaves_no_record(request_of_own: Request) -> None:
-    made = records(request_of_own)
-    process.execute(process.Plan(records=made), dry_run=True)
-    assert not made[0].path.exists()
+    documents = records(request_of_own)
+    process.execute(process.Plan(records=documents), dry_run=True)
+    assert not documents[0].path.exists()
     with pytest.raises(CommandFailedError):
-        process.execute(process.Plan(commands=(process.Command(argv=("false",)),), records=made))
-    assert not made[0].path.exists()
+        process.execute(process.Plan(commands=(process.Command(argv=("false",)),), records=documents))
+    assert not documents[0].path.exists()
 
 
-def test_a_record_keeps_the_steps_of_other_images_and_a_broken_one_is_none(request_of_own: Request) -> None:
+def test_a_record_keeps_the_targets_of_other_images_and_a_broken_one_is_ignored(request_of_own: Request) -> None:
     folder, bases = request_of_own.catalogue.folder, request_of_own.bases
     path = input_digests.record_of(folder, bases, Platform.AMD64)
     path.parent.mkdir(parents=True)

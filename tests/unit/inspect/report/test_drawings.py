@@ -1,4 +1,4 @@
-"""What is drawn on the page of the last builds: areas that are as sizes, and a graph in which nothing hides another."""
+"""Drawings of the page: areas in proportion to sizes, and a graph without overlaps."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ FORMS = [treemap.SCREEN, treemap.TELEPHONE]
 
 @pytest.mark.parametrize("ratio", FORMS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_the_area_of_a_tile_is_as_its_size(sizes: list[int], ratio: float) -> None:
-    found = treemap.tiles(sizes, ratio)
-    assert sorted(tile.index for tile in found) == list(range(len(sizes)))
-    for tile in found:
+def test_the_area_of_a_tile_is_in_proportion_to_its_size(sizes: list[int], ratio: float) -> None:
+    tiles = treemap.tiles(sizes, ratio)
+    assert sorted(tile.index for tile in tiles) == list(range(len(sizes)))
+    for tile in tiles:
         assert tile.width * tile.height / 100**2 == pytest.approx(sizes[tile.index] / sum(sizes), rel=1e-6)
 
 
 @pytest.mark.parametrize("ratio", FORMS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_no_tile_lies_over_another_or_beside_the_map(sizes: list[int], ratio: float) -> None:
-    found = treemap.tiles(sizes, ratio)
-    for tile in found:
+def test_no_tile_overlaps_another_or_leaves_the_map(sizes: list[int], ratio: float) -> None:
+    tiles = treemap.tiles(sizes, ratio)
+    for tile in tiles:
         assert min(tile.left, tile.top) >= -1e-6
         assert max(tile.left + tile.width, tile.top + tile.height) <= 100 + 1e-6
-    for one, other in combinations(found, 2):
-        beside = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
-        below = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
-        assert min(beside, below) <= 1e-6
+    for first, other in combinations(tiles, 2):
+        width = min(first.left + first.width, other.left + other.width) - max(first.left, other.left)
+        height = min(first.top + first.height, other.top + other.height) - max(first.top, other.top)
+        assert min(width, height) <= 1e-6
 
 
-def test_what_weighs_nothing_has_no_tile() -> None:
+def test_an_empty_layer_has_no_tile() -> None:
     assert treemap.tiles([], 1.0) == treemap.tiles([0, 0], 1.0) == ()
     assert [tile.index for tile in treemap.tiles([0, 4, 0, 9], 1.0)] == [3, 1]
 
@@ -78,21 +78,21 @@ GRAPHS = [BACKENDS, {"one": ()}, *(some_graph(seed) for seed in range(8))]
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_no_step_stands_over_another_or_outside(graph: dict[str, tuple[str, ...]]) -> None:
-    laid = layout(graph)
-    assert {box.name for box in laid.boxes} == set(graph)
-    for box in laid.boxes:
-        assert 0 <= box.left <= laid.width - WIDTH
-        assert 0 <= box.top <= laid.height - HEIGHT
-    for one, other in combinations(laid.boxes, 2):
-        assert abs(one.left - other.left) >= WIDTH or abs(one.top - other.top) >= HEIGHT
+def test_no_target_overlaps_another_or_leaves_the_drawing(graph: dict[str, tuple[str, ...]]) -> None:
+    drawing = layout(graph)
+    assert {box.name for box in drawing.boxes} == set(graph)
+    for box in drawing.boxes:
+        assert 0 <= box.left <= drawing.width - WIDTH
+        assert 0 <= box.top <= drawing.height - HEIGHT
+    for first, other in combinations(drawing.boxes, 2):
+        assert abs(first.left - other.left) >= WIDTH or abs(first.top - other.top) >= HEIGHT
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_every_line_goes_down_from_what_is_needed(graph: dict[str, tuple[str, ...]]) -> None:
-    laid = layout(graph)
-    place = {box.name: box for box in laid.boxes}
-    for line in laid.lines:
+def test_every_line_goes_down_from_a_target_to_one_that_needs_it(graph: dict[str, tuple[str, ...]]) -> None:
+    drawing = layout(graph)
+    place = {box.name: box for box in drawing.boxes}
+    for line in drawing.lines:
         start, end = place[line.start], place[line.end]
         assert line.points[0] == pytest.approx((start.left + WIDTH / 2, start.top + HEIGHT), abs=0.2)
         assert line.points[-1] == pytest.approx((end.left + WIDTH / 2, end.top), abs=0.2)
@@ -101,12 +101,12 @@ def test_every_line_goes_down_from_what_is_needed(graph: dict[str, tuple[str, ..
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_no_line_passes_through_a_step(graph: dict[str, tuple[str, ...]]) -> None:
-    laid = layout(graph)
-    for line in laid.lines:
+def test_no_line_crosses_a_target(graph: dict[str, tuple[str, ...]]) -> None:
+    drawing = layout(graph)
+    for line in drawing.lines:
         for x, y in line.points[1:-1]:
             assert not [
-                box.name for box in laid.boxes if box.left < x < box.left + WIDTH and box.top < y < box.top + HEIGHT
+                box.name for box in drawing.boxes if box.left < x < box.left + WIDTH and box.top < y < box.top + HEIGHT
             ]
 
 
@@ -115,11 +115,11 @@ def test_lines_that_others_imply_are_left_out() -> None:
     assert graph_layout.reduced(BACKENDS)["common-torch"] == ("common-cuda",)
 
 
-def test_a_graph_that_names_what_it_has_not_is_drawn_without_it() -> None:
+def test_a_graph_is_drawn_without_names_that_are_not_targets() -> None:
     assert [box.name for box in layout({"a": ("gone",)}).boxes] == ["a"]
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_an_empty_graph_has_an_empty_drawing() -> None:
     assert layout({}).boxes == ()
 
 
@@ -145,6 +145,6 @@ def light(colour: str) -> float:
 
 @pytest.mark.parametrize("colours", [LIGHT, {**LIGHT, **DARK}], ids=["light", "dark"])
 @pytest.mark.parametrize(("ink", "paper"), READ_ON)
-def test_words_can_be_told_from_what_they_stand_on(colours: dict[str, str], ink: str, paper: str) -> None:
-    one, other = sorted((light(colours[ink]), light(colours[paper])))
-    assert (other + 0.05) / (one + 0.05) >= 4.5
+def test_text_has_enough_contrast_with_its_background(colours: dict[str, str], ink: str, paper: str) -> None:
+    dark, bright = sorted((light(colours[ink]), light(colours[paper])))
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5

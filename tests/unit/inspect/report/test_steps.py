@@ -55,35 +55,35 @@ def stream(*vertexes: dict[str, Any], logs: tuple[dict[str, Any], ...] = ()) -> 
 
 
 def states(
-    top: dict[str, history.Vertex], base: dict[str, history.Vertex], *, done: bool = True
+    top: dict[str, history.Vertex], base: dict[str, history.Vertex], *, succeeded: bool = True
 ) -> dict[str, tuple[str, float]]:
-    targets = target_history.targets(GRAPH, {"top": [top], "below": [base]}, AMD64, BEGAN, done=done)
+    targets = target_history.targets(GRAPH, {"top": [top], "below": [base]}, AMD64, BEGAN, succeeded=succeeded)
     return {target.name: (target.state, target.seconds) for target in targets}
 
 
-def test_a_step_has_what_its_record_has_and_those_below_it_have_not() -> None:
+def test_a_target_has_the_work_of_its_record_without_that_of_the_targets_below() -> None:
     os_run, top_run = vertex("[1/1] RUN os", 1, 3), vertex("[2/2] COPY top", 3, 3.5)
     assert states(stream(os_run, top_run), stream(os_run)) == {"below": (DONE, 2.0), "top": (DONE, 0.5)}
 
 
-def test_who_did_a_thing_says_more_than_who_found_it_done() -> None:
+def test_the_record_that_ran_an_instruction_wins_over_one_that_found_it_cached() -> None:
     ran, cached = vertex("[1/1] RUN os", 1, 3), vertex("[1/1] RUN os", 3, 3, cached=True)
     assert states(stream(cached), stream(ran))["below"] == (DONE, 2.0)
     assert states(stream(ran), stream(cached))["below"] == (DONE, 2.0)
 
 
-def test_a_step_whose_lines_are_all_cached_is_cached_whatever_was_sent_for_it() -> None:
+def test_a_target_whose_instructions_are_all_cached_is_cached_whatever_was_sent() -> None:
     sent, line = vertex("[internal] load build context", 1, 1.25), vertex("[1/1] RUN os", 2, 2, cached=True)
     assert states({}, stream(sent, line))["below"] == (CACHED, 0.25)
 
 
-def test_what_was_never_begun_was_not_needed_where_all_ended_well_and_waits_where_not() -> None:
+def test_work_that_never_started_was_not_needed_in_a_good_build_and_waits_in_a_failed_one() -> None:
     line = vertex("[1/1] RUN os")
     assert states({}, stream(line)) == {"below": (CACHED, 0.0), "top": (CACHED, 0.0)}
-    assert states({}, stream(line), done=False) == {"below": (WAITING, 0.0), "top": (WAITING, 0.0)}
+    assert states({}, stream(line), succeeded=False) == {"below": (WAITING, 0.0), "top": (WAITING, 0.0)}
 
 
-def test_a_failed_line_is_the_failure_of_its_step_and_what_it_stopped_is_canceled() -> None:
+def test_a_failed_instruction_fails_its_target_and_cancels_what_runs_beside_it() -> None:
     broken = vertex("[1/2] RUN pip install", 1, 4, error='process "/bin/sh -c pip" did not complete: exit code: 1')
     stopped = vertex("[1/1] RUN long", 1, 4, error="failed to solve: Canceled: context canceled")
     log = "".join(f"line {number}\n" for number in range(1, 101))
@@ -91,7 +91,7 @@ def test_a_failed_line_is_the_failure_of_its_step_and_what_it_stopped_is_cancele
     top, failed = (
         target
         for target in target_history.targets(
-            {"top": (), "below": ()}, {"top": [stream(stopped)], "below": [base]}, AMD64, BEGAN, done=False
+            {"top": (), "below": ()}, {"top": [stream(stopped)], "below": [base]}, AMD64, BEGAN, succeeded=False
         )[::-1]
     )
     assert (top.state, top.log) == (CANCELED, ())
@@ -103,13 +103,13 @@ def test_a_failed_line_is_the_failure_of_its_step_and_what_it_stopped_is_cancele
     ]
 
 
-def test_what_begins_and_never_ends_is_canceled() -> None:
-    assert states({}, stream(vertex("[1/1] RUN os", 1)), done=False)["below"] == (CANCELED, 0.0)
+def test_work_that_starts_and_never_ends_is_canceled() -> None:
+    assert states({}, stream(vertex("[1/1] RUN os", 1)), succeeded=False)["below"] == (CANCELED, 0.0)
 
 
 def test_times_that_overlap_count_once() -> None:
     rows = (vertex("[a 1/2] RUN x", 1, 3), vertex("[b 1/2] RUN y", 2, 5), vertex("[c 1/2] RUN z", 7, 8))
-    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, succeeded=True)
     assert (target.spans, target.seconds) == (((1.0, 5.0), (7.0, 8.0)), 5.0)
 
 
@@ -120,19 +120,19 @@ def test_each_platform_is_a_row() -> None:
         vertex("[linux/arm64 wheels 1/2] RUN x", 2, 9),
     )
     targets = target_history.targets(
-        {"os": ()}, {"os": [stream(*rows)]}, ("linux/amd64", "linux/arm64"), BEGAN, done=True
+        {"os": ()}, {"os": [stream(*rows)]}, ("linux/amd64", "linux/arm64"), BEGAN, succeeded=True
     )
     assert [(target.platform, target.seconds) for target in targets] == [("linux/amd64", 2.0), ("linux/arm64", 8.0)]
 
 
-def test_the_lines_of_a_stage_stand_in_their_own_order() -> None:
+def test_the_instructions_of_a_stage_keep_their_order() -> None:
     rows = (
         vertex("[stage-1 1/1] COPY", 4, 5),
         vertex("[wheels 10/10] RUN", 2, 2, cached=True),
         vertex("[wheels 9/10] RUN", 2.5, 2.5, cached=True),
         vertex("[internal] load build context", 1, 3),
     )
-    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, done=True)
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(*rows)]}, AMD64, BEGAN, succeeded=True)
     assert [line.name for line in target.instructions] == [
         "[internal] load build context",
         "[wheels 9/10] RUN",
@@ -145,17 +145,17 @@ def test_a_line_is_shown_without_its_mounts_and_its_logins() -> None:
     long = (
         "[wheels 2/4] RUN --mount=type=bind,from=bin,target=/run/bin     --mount=type=cache,id=x pip https://a:b@c\nx"
     )
-    (target,) = target_history.targets({"os": ()}, {"os": [stream(vertex(long, 1, 2))]}, AMD64, BEGAN, done=True)
+    (target,) = target_history.targets({"os": ()}, {"os": [stream(vertex(long, 1, 2))]}, AMD64, BEGAN, succeeded=True)
     assert [line.name for line in target.instructions] == ["[wheels 2/4] RUN pip https://***@c x"]
 
 
-def test_another_form_of_the_stream_is_an_error_and_other_lines_are_not() -> None:
+def test_another_form_of_the_stream_is_an_error_and_other_lines_are_ignored() -> None:
     with pytest.raises(ValueError, match="in another form than known here"):
         history.parse('{"vertexes": [{"colour": "red"}]}')
     assert history.parse("#1 a line of plain progress\n") == {}
 
 
-def test_the_stages_of_one_dockerfile_are_the_steps_that_they_were_made_from() -> None:
+def test_the_stages_of_a_merged_dockerfile_are_its_targets_again() -> None:
     rows = (
         vertex("[internal] load build context", 1, 2),
         vertex("[linux/amd64 below--wheels 1/2] RUN x", 2, 3),
@@ -199,12 +199,14 @@ def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: f
     os.utime(state / "__group__" / group, (abs(moment), abs(moment)))
 
 
-def begun(state: Path, since: float, *, place: str = "*/*", taken: tuple[str, ...] = ()) -> dict[str, str]:
+def begun(state: Path, since: float, *, place: str = "*/*", assigned: tuple[str, ...] = ()) -> dict[str, str]:
     contexts = {"top": "/c/top", "below": "/c/below"}
-    return build_refs.begun(state, build_refs.Begun(since=since, contexts=contexts, wanted="top", place=place), taken)
+    return build_refs.begun(
+        state, build_refs.Begun(since=since, contexts=contexts, wanted="top", place=place), assigned
+    )
 
 
-def test_the_records_of_a_failed_build_are_those_that_began_first_after_it(tmp_path: Path) -> None:
+def test_the_records_of_a_failed_build_are_the_first_ones_after_its_start(tmp_path: Path) -> None:
     mine = {"m1": ("top", "/c/top"), "m2": ("below", "/c/below")}
     note(tmp_path, "before", {"b1": ("top", "/c/top")}, 100)
     note(tmp_path, "other", {"o1": ("top", "/elsewhere/top")}, 201)
@@ -220,7 +222,7 @@ COMMAND = process.Command(argv=("true",))
 DEFAULT = Builder(name="default", driver="remote", nodes=(BuilderNode(name="node", platforms=("linux/amd64",)),))
 
 
-def test_of_builds_that_began_at_once_each_machine_has_its_own_records(
+def test_each_machine_has_its_own_records_where_builds_start_at_the_same_time(
     catalogue: Catalogue, facts: BuildInputs, tmp_path: Path
 ) -> None:
     request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
@@ -228,14 +230,14 @@ def test_of_builds_that_began_at_once_each_machine_has_its_own_records(
     note(tmp_path, "here", {"h1": ("top", "/c/top")}, 203)
     note(tmp_path, "below", {"u1": ("below", "/c/below")}, 201)
     assert begun(tmp_path, 200, place="default/node") == {"default/node/t1": "top"}
-    assert begun(tmp_path, 200, taken=("default/node/t1",)) == {"default/default/h1": "top"}
+    assert begun(tmp_path, 200, assigned=("default/node/t1",)) == {"default/default/h1": "top"}
     graph = BakeGraph(targets={"top": Target(context="/c/top", args={}, contexts={})}, images=())
     plan = BuildPlan(parts=(Part(request, facts),), graph=graph, policy={})
     image = PlannedImage(image=request.images[0], request=request, target="top", tag="base:1")
     call = Call(images=(image,), document=process.Document(path=tmp_path / "none.json", text=""), command=COMMAND)
     builder_node = Node(builder=DEFAULT, platforms=(Platform.AMD64,), native=Platform.AMD64)
     nodes = [NodePlan(plan=plan, calls=(call,), node=node) for node in (None, builder_node)]
-    records = build_records.records(nodes, tmp_path, 200, done=False)
+    records = build_records.records(nodes, tmp_path, 200, succeeded=False)
     assert records == ({"default/default/h1": "top"}, {"default/node/t1": "top"})
 
 

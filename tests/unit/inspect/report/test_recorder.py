@@ -1,0 +1,73 @@
+"""Recorder of a build: the digest that a pushed tag names, beside a buildx that is a script."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dynamo_containers.engine import bake_metadata
+from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.inspect.report import store
+from dynamo_containers.inspect.report.recorder import recording
+from dynamo_containers.plan import bake, node_plan
+from dynamo_containers.plan.options import ImageSelection
+from dynamo_containers.plan.request import Part, request_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.inspect.report.record import RecordedImage
+    from dynamo_containers.plan.request import BuildInputs
+
+REPOSITORY = "registry.example/team/dynamo-frontend"
+TAG = f"{REPOSITORY}:1.4.2-debian-arm64"
+BUILDX = f"""\
+#!/bin/sh
+[ "$*" = "imagetools inspect --format={{{{json .Manifest}}}} {TAG}" ] && cat "$(dirname "$0")/manifest"
+"""
+
+
+def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str) -> RecordedImage:
+    """Record a build that pushes an image; return the image in its report."""
+    plugins.mkdir(parents=True)
+    (plugins / "docker-buildx").write_text(BUILDX, encoding="utf-8")
+    (plugins / "docker-buildx").chmod(0o755)
+    (plugins / "manifest").write_text(manifest, encoding="utf-8")
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
+    plan = bake.build_plan(Part(request, facts))
+    images = tuple(replace(image, repository=REPOSITORY) for image in plan.graph.images)
+    plan = replace(plan, graph=replace(plan.graph, images=images))
+    environment = {"DOCKER_CONFIG": str(plugins.parent)}
+    node = node_plan.ordinary(plan, environment)
+    metadata = node.calls[0].metadata
+    metadata.parent.mkdir(parents=True, exist_ok=True)
+    metadata.write_text(json.dumps({images[0].target: {bake_metadata.DIGEST: "sha256:part"}}), encoding="utf-8")
+    with recording(request, dry_run=False) as recorder:
+        recorder.building(environment, [node])
+        recorder.measuring()
+        recorder.pushed(request, facts.version, "registry.example/team")
+    (report,) = store.read(catalogue.folder)
+    (image,) = report.images
+    return image
+
+
+def test_the_report_has_the_digest_that_a_pushed_tag_names(
+    catalogue: Catalogue, facts: BuildInputs, tmp_path: Path
+) -> None:
+    image = push(catalogue, facts, tmp_path / "docker/cli-plugins", '{"digest": "sha256:index"}')
+    assert image.pushed == f"{REPOSITORY}@sha256:part"
+    assert (image.pushed_tag, image.pushed_digest) == (TAG, "sha256:index")
+    last = json.loads((catalogue.folder / store.LAST).read_text(encoding="utf-8"))
+    assert last["images"][0]["pushed_digest"] == "sha256:index"
+
+
+def test_a_registry_without_an_answer_fails_no_build(
+    catalogue: Catalogue, facts: BuildInputs, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = push(catalogue, facts, tmp_path / "docker/cli-plugins", "")
+    assert (image.pushed_tag, image.pushed_digest) == (TAG, "")
+    assert f"The registry did not return the digest of {TAG}" in capfd.readouterr().err
