@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue, Image
-    from dynamo_containers.facts.locks.python_layers import Layer
+    from dynamo_containers.facts.locks.python_layers import PythonLayer
     from dynamo_containers.platforms import Platform
 
 COMPILED = "compiled"
@@ -54,7 +54,7 @@ class Cut:
     """Packages that are compiled for a platform, and so are in no piece of it."""
 
 
-def cut_of(catalogue: Catalogue, layer: Layer) -> Cut:
+def cut_of(catalogue: Catalogue, layer: PythonLayer) -> Cut:
     """Return how a layer is cut."""
     if layer.shared:
         return Cut(layer=layer.name, pieces=catalogue.common_layers[layer.name].package_layers, indexes={}, compiled={})

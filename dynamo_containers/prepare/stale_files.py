@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.facts.locks.python_layers import Layer
+    from dynamo_containers.facts.locks.python_layers import PythonLayer
 
 GENERATED = ("pieces/*-*", "programs/*-*", "os-packages/*-*", "toolchains/*-*", "roots/*-*.json")
 """Below .build: what has its locks in its name."""
@@ -59,7 +59,7 @@ def named(catalogue: Catalogue) -> Iterator[Path]:
 
 
 def _pieces(catalogue: Catalogue) -> Iterator[Path]:
-    texts: dict[tuple[Layer, str], dict[Platform, str]] = {}
+    texts: dict[tuple[PythonLayer, str], dict[Platform, str]] = {}
     for lock in python_lock.locks(catalogue):
         file = catalogue.folder / lock.path
         if file.is_file():

@@ -137,7 +137,7 @@ def _merged(requirers: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class VersionDifference:
     """A package that images should share, and the version that each has instead."""
 
     name: str
@@ -145,13 +145,15 @@ class Difference:
     """(lock, version, what requires it)."""
 
 
-def differences(locks: Mapping[str, str], patterns: Collection[str]) -> tuple[Difference, ...]:
+def differences(locks: Mapping[str, str], patterns: Collection[str]) -> tuple[VersionDifference, ...]:
     """Return the packages to share (by pattern) that differ between locks."""
     parsed = {name: parse(text).entries for name, text in locks.items()}
     names = sorted({name for entries in parsed.values() for name in entries if _matches(name, patterns)})
     rows = ((name, [(lock, entries[name]) for lock, entries in parsed.items() if name in entries]) for name in names)
     return tuple(
-        Difference(name=name, versions=tuple((lock, entry.version, ", ".join(entry.via)) for lock, entry in entries))
+        VersionDifference(
+            name=name, versions=tuple((lock, entry.version, ", ".join(entry.via)) for lock, entry in entries)
+        )
         for name, entries in rows
         if len({entry.pin for _, entry in entries}) > 1
     )

@@ -1,4 +1,4 @@
-"""Layers of Python packages: which are installed together, and on which layers each is based."""
+"""Layers of Python packages: the packages that are installed together, and the layers below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class PythonLayer:
     """A set of packages that are installed together, locked once per target."""
 
     name: str
@@ -42,7 +42,7 @@ class Layer:
         return f"requirements/{self.requirements_name or self.name}.in"
 
 
-TOOLS = Layer(name="tools", image=None)
+TOOLS = PythonLayer(name="tools", image=None)
 BUILDER = "builder"
 COMPILE = "compile"
 """Tools that build the wheels of the base stage, where Dynamo is built from source."""
@@ -68,7 +68,7 @@ def ci_layer(image: Image) -> str:
     return f"{engine_layer(image) if image.install_from is InstallFrom.IMAGE else image.name}-{Stage.CI.value}"
 
 
-def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
+def layers(catalogue: Catalogue) -> tuple[PythonLayer, ...]:
     """Return every layer, lower ones first; a new image is a row of images.toml and a file in requirements/."""
     images = catalogue.images.values()
     bases = tuple(image for image in images if Stage.BASE in image.stages)
@@ -81,10 +81,13 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     return (
         TOOLS,
         *(layer for image in bases for layer in _base(image)),
-        *(Layer(name=image.name, image=image.name, on=base_layers, shares=image.common_layer) for image in others),
-        *(Layer(name=name, image=None, shared=True, on=base_layers) for name in catalogue.common_layers),
         *(
-            Layer(name=backend_layer(image), image=image.name, root=DEVEL)
+            PythonLayer(name=image.name, image=image.name, on=base_layers, shares=image.common_layer)
+            for image in others
+        ),
+        *(PythonLayer(name=name, image=None, shared=True, on=base_layers) for name in catalogue.common_layers),
+        *(
+            PythonLayer(name=backend_layer(image), image=image.name, root=DEVEL)
             for image in others
             if image.compile_from_source
         ),
@@ -93,31 +96,31 @@ def layers(catalogue: Catalogue) -> tuple[Layer, ...]:
     )
 
 
-def _base(image: Image) -> tuple[Layer, ...]:
+def _base(image: Image) -> tuple[PythonLayer, ...]:
     return (
-        Layer(name=image.name, image=image.name, named_only=True),
-        Layer(name=BUILDER, image=image.name, root=BUILDER),
-        Layer(name=COMPILE, image=image.name, root=BUILDER),
-        Layer(name=COMPILE_NIXL, image=image.name, root=BUILDER),
+        PythonLayer(name=image.name, image=image.name, named_only=True),
+        PythonLayer(name=BUILDER, image=image.name, root=BUILDER),
+        PythonLayer(name=COMPILE, image=image.name, root=BUILDER),
+        PythonLayer(name=COMPILE_NIXL, image=image.name, root=BUILDER),
     )
 
 
-def _upper(image: Image, base_layers: tuple[str, ...]) -> tuple[Layer, ...]:
+def _upper(image: Image, base_layers: tuple[str, ...]) -> tuple[PythonLayer, ...]:
     """Return the layers of an image's ci and dev stages."""
     ci, dev = (f"{image.name}-{stage.value}" for stage in (Stage.CI, Stage.DEV))
     on = (*base_layers, image.name)
     return (
-        Layer(name=ci, image=image.name, requirements_name="ci", on=on, over_shared=image.common_layer),
-        Layer(name=dev, image=image.name, requirements_name="dev", on=(*on, ci), over_shared=image.common_layer),
+        PythonLayer(name=ci, image=image.name, requirements_name="ci", on=on, over_shared=image.common_layer),
+        PythonLayer(name=dev, image=image.name, requirements_name="dev", on=(*on, ci), over_shared=image.common_layer),
     )
 
 
-def _on_engine_image(image: Image, base_layers: tuple[str, ...]) -> tuple[Layer, ...]:
+def _on_engine_image(image: Image, base_layers: tuple[str, ...]) -> tuple[PythonLayer, ...]:
     """Return the layers that are added to the published image of an engine."""
     name, ci = engine_layer(image), ci_layer(image)
     return (
-        Layer(name=name, image=image.name, requirements_name=ENGINE_IMAGE, on=base_layers, on_engine_image=True),
-        Layer(
+        PythonLayer(name=name, image=image.name, requirements_name=ENGINE_IMAGE, on=base_layers, on_engine_image=True),
+        PythonLayer(
             name=ci,
             image=image.name,
             requirements_name=Stage.CI.value,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.facts.locks.python_layers import Layer
+    from dynamo_containers.facts.locks.python_layers import PythonLayer
     from dynamo_containers.facts.locks.requirements import LockedPackage
 
 COMMON_CONSTRAINTS = "requirements/constraints.in"
@@ -60,7 +60,7 @@ class LockFile:
     """One lock that must exist, and its inputs. Paths are relative to the project's root."""
 
     path: str
-    layer: Layer
+    layer: PythonLayer
     target: Target
     lower: tuple[LockFile, ...]
     """Locks of the layers below, lowest first."""
@@ -97,7 +97,7 @@ def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
     return tuple(by_path.values())
 
 
-def _lock(catalogue: Catalogue, layer: Layer, target: Target, lower_locks: Mapping[str, LockFile]) -> LockFile:
+def _lock(catalogue: Catalogue, layer: PythonLayer, target: Target, lower_locks: Mapping[str, LockFile]) -> LockFile:
     lower = [_lower(lower_locks, layer, _path(lower, target)) for lower in layer.on]
     shared = _path(layer.shares, target) if _is_shared(catalogue, layer.shares, target) else ""
     if layer.over_shared and _is_shared(catalogue, layer.over_shared, target):
@@ -117,19 +117,19 @@ def _lock(catalogue: Catalogue, layer: Layer, target: Target, lower_locks: Mappi
     )
 
 
-def _shared_by(catalogue: Catalogue, layer: Layer, target: Target) -> tuple[str, ...]:
+def _shared_by(catalogue: Catalogue, layer: PythonLayer, target: Target) -> tuple[str, ...]:
     names = _sharing(catalogue, layer.name, target) if layer.shared else ()
     return tuple(_path(name, target) for name in names)
 
 
-def _own_indexes(catalogue: Catalogue, layer: Layer) -> tuple[tuple[str, str], ...]:
+def _own_indexes(catalogue: Catalogue, layer: PythonLayer) -> tuple[tuple[str, str], ...]:
     if not layer.image or layer.on_engine_image:
         return ()
     rows = (catalogue.indexes[name] for name in catalogue.images[layer.image].indexes)
     return tuple((package, row.url) for row in rows for package in row.packages)
 
 
-def _targets(catalogue: Catalogue, layer: Layer) -> tuple[Target, ...]:
+def _targets(catalogue: Catalogue, layer: PythonLayer) -> tuple[Target, ...]:
     if layer.shared:
         members = [image.name for image in catalogue.images.values() if image.common_layer == layer.name]
         targets = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
@@ -167,7 +167,7 @@ def _path(layer: str, target: Target) -> str:
     return f"constraints/{layer}-{target.bases}-{target.platform.arch}.txt"
 
 
-def _lower(locks: Mapping[str, LockFile], layer: Layer, path: str) -> LockFile:
+def _lower(locks: Mapping[str, LockFile], layer: PythonLayer, path: str) -> LockFile:
     if path not in locks:
         message = f'The layer "{layer.name}" is based on {path}, but no image of {IMAGES_FILE} has that layer.'
         raise UsageError(message)

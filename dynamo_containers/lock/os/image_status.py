@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, process
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.engine.docker_cli import Docker
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.platforms import Platform
@@ -47,6 +48,8 @@ class InstalledPackages:
 class ImageQuery:
     """A build on an image whose result is a folder on this machine."""
 
+    image: str
+    """Reference of the image by digest."""
     target: str
     """The folder of containers/ with its Dockerfile."""
     contexts: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +71,7 @@ def read(folder: Path, lock: OsLock, pins: Pins) -> InstalledPackages:
     """
     image = pinned_reference(lock, pins)
     query = ImageQuery(
+        image=image,
         target=TARGET,
         arguments={"KEYRING": lock.archive.keyring},
         hint=f"{lock.file} depends on the packages in that image. Is it an image of {lock.root.suite}?",
@@ -78,7 +82,7 @@ def read(folder: Path, lock: OsLock, pins: Pins) -> InstalledPackages:
         / TARGET
         / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(lock.archive.keyring)}"
     )
-    host_tools.provide(output, lambda partial: run_query(folder, lock, image, query, partial))
+    host_tools.provide(output, lambda partial: run_query(folder, lock, query, partial))
     return InstalledPackages(status=output / "status", keyring=output / "keyring.gpg")
 
 
@@ -91,21 +95,21 @@ def pinned_reference(lock: OsLock, pins: Pins) -> str:
     return image_reference.source(pins, lock.bases, lock.role, lock.platform).removeprefix("docker-image://")
 
 
-def run_query(folder: Path, lock: OsLock, image: str, query: ImageQuery, output: Path) -> None:
+def run_query(folder: Path, lock: OsLock, query: ImageQuery, output: Path) -> None:
     """Build the answer of a root image into a folder; errors as in `read`."""
-    shown = mirrors.said(image, mirrors.here().image(image))
+    shown = mirrors.said(query.image, mirrors.here().image(query.image))
     # Before the engine: its messages about a registry are errors of sockets.
-    if registry.look(Client(buildx=engine.client_buildx(folder)), image) is None:
+    if registry.look(Client(buildx=engine.client_buildx(folder)), query.image) is None:
         message = f"The registry does not have {shown}.\nPin the current digest of its tag: {UPGRADE}"
         raise LockError(message)
     try:
-        environment = engine.environment(folder)
+        docker = engine.docker(folder)
     except NoEngineError:
         message = "no Docker Engine runs to read it: invoke engine.up"
         raise UnreachableError(message) from None
     if query.runs_binaries and lock.platform is not native_platform():
         _emulate(folder, lock.platform)
-    process.execute(query_plan(folder, lock, image, query, output, environment, engine.buildx(environment)))
+    process.execute(query_plan(folder, lock, query, output, docker))
 
 
 def _emulate(folder: Path, platform: Platform) -> None:
@@ -115,15 +119,7 @@ def _emulate(folder: Path, platform: Platform) -> None:
         raise UnreachableError(one_line(str(error))) from None
 
 
-def query_plan(  # noqa: PLR0913, PLR0917 - every input of the plan
-    folder: Path,
-    lock: OsLock,
-    image: str,
-    query: ImageQuery,
-    output: Path,
-    environment: Mapping[str, str],
-    buildx: tuple[str, ...],
-) -> process.Plan:
+def query_plan(folder: Path, lock: OsLock, query: ImageQuery, output: Path, docker: Docker) -> process.Plan:
     """Return the bake document that queries an image, its source policy, and the command."""
     path = folder / ".build" / f"bake-{query.target}-{lock.layer}.json"
     policy = path.with_name(f"policy-{path.name}")
@@ -133,7 +129,7 @@ def query_plan(  # noqa: PLR0913, PLR0917 - every input of the plan
                 "args": dict(query.arguments),
                 "attest": ["type=provenance,disabled=true"],
                 "context": str(folder / "containers" / query.target),
-                "contexts": {"root": f"docker-image://{image}", **query.contexts},
+                "contexts": {"root": f"docker-image://{query.image}", **query.contexts},
                 "no-cache": query.runs_binaries,
                 "output": [f"type=local,dest={output}"],
                 "platforms": [lock.platform.value],
@@ -141,14 +137,11 @@ def query_plan(  # noqa: PLR0913, PLR0917 - every input of the plan
             }
         }
     }
-    rules = source_policy.of_image(image, mirrors.here().image(image))
+    rules = source_policy.of_image(query.image, mirrors.here().image(query.image))
     readable = (folder, *(secret.partition("src=")[2] for secret in query.secrets))
     allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={output}")
-    command = process.Command(
-        argv=(*buildx, "bake", *allowed, "--file", str(path)),
-        env={**environment, **bake.NO_PROVENANCE, source_policy.VARIABLE: str(policy)},
-        hint=query.hint,
-    )
+    command = docker.buildx_command("bake", *allowed, "--file", str(path), hint=query.hint)
+    command = replace(command, env={**command.env, **bake.NO_PROVENANCE, source_policy.VARIABLE: str(policy)})
     documents = ((path, document), (policy, rules))
     return process.Plan(
         documents=tuple(

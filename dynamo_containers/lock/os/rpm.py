@@ -54,6 +54,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
     text = json.dumps(dnf_query(locks, mirrors.here().address), indent=2) + "\n"
     process.write(process.Document(path=query_folder / QUERY_FILE, text=text))
     query = image_status.ImageQuery(
+        image=image_status.pinned_reference(lock, pins),
         target=TARGET,
         contexts={"wish": str(query_folder)},
         secrets=tuple(secret for secret in build_secrets.secrets(folder, os.environ) if secret.startswith("id=ca,")),
@@ -61,7 +62,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
         hint=f"{TARGET}/resolve-rpms runs the dnf of {lock.image}. Does that image have dnf?",
     )
     with TemporaryDirectory(dir=query_folder.parent) as scratch:
-        image_status.run_query(folder, lock, image_status.pinned_reference(lock, pins), query, Path(scratch))
+        image_status.run_query(folder, lock, query, Path(scratch))
         answer = json.loads((Path(scratch) / ANSWER_FILE).read_text(encoding="utf-8"))
     return parse_answer(locks, answer)
 

@@ -143,10 +143,15 @@ def compile_lock(
         options = [*arguments(lock, output, names, upgrade, upgrade_all=upgrade_all), *cooldown.arguments()]
         repository = _run_pip_compile(lock, options, cooldown)
         body = output.read_text(encoding="utf-8")
-    before, after = (requirements.read_if_valid(text) for text in (texts.get(lock.path, ""), body))
+    findings = _index_findings(lock, repository, texts.get(lock.path, ""), body)
+    return python_lock.header(lock, texts, _provided(lower_pins, excluded_packages(body))) + body, findings
+
+
+def _index_findings(lock: LockFile, repository: TargetRepository, old_text: str, new_text: str) -> IndexFindings:
+    before, after = (requirements.read_if_valid(text) for text in (old_text, new_text))
     pins = {package.pin: package for package in (*before, *after)}
     yanked = {package.pin: repository.yanked.get((package.name, package.version), "") for package in after}
-    findings = IndexFindings(
+    return IndexFindings(
         sizes={
             pin: repository.size(package, compiled=package.name in lock.compiled)
             for pin, package in sorted(pins.items())
@@ -154,7 +159,6 @@ def compile_lock(
         yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason},
         requirements=repository.requirements(),
     )
-    return python_lock.header(lock, texts, _provided(lower_pins, excluded_packages(body))) + body, findings
 
 
 def _read_inputs(lock: LockFile) -> dict[str, str]:

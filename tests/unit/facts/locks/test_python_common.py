@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynamo_containers.facts.locks import python_common
-from dynamo_containers.facts.locks.python_common import Difference
+from dynamo_containers.facts.locks.python_common import VersionDifference
 
 A, B = (f"    --hash=sha256:{letter * 64}\n" for letter in "ab")
 HEAD = "#\n#    invoke lock\n#\n# target: debian linux/amd64\n# inputs: sha256:1\n#\n"
@@ -74,7 +74,7 @@ def test_an_image_without_a_lock_starts_from_those_of_the_others() -> None:
 def test_what_must_be_alike_and_differs_is_found_with_who_requires_it() -> None:
     locks = {"vllm": VLLM, "sglang": SGLANG}
     assert python_common.differences(locks, ["torch", "num*"]) == (
-        Difference(name="numba", versions=(("vllm", "0.65.0", "vllm"), ("sglang", "0.65.1", "sglang"))),
+        VersionDifference(name="numba", versions=(("vllm", "0.65.0", "vllm"), ("sglang", "0.65.1", "sglang"))),
     )
     assert python_common.differences(locks, ["torch", "vllm"]) == ()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamo_containers.engine.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import load_catalogue
@@ -162,10 +163,9 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
 
 def test_an_image_is_read_by_digest_for_the_platform_and_nothing_else_may_be(own: Catalogue, tmp_path: Path) -> None:
     image = "nvcr.io/nvidia/cuda@sha256:" + "d" * 64
-    question = ImageQuery(target="os-installed", arguments={"KEYRING": "/keys.gpg"}, hint="Look")
-    plan = image_status.query_plan(
-        own.folder, lock_of(own, platform=Platform.ARM64), image, question, tmp_path, {"A": "b"}, ("buildx",)
-    )
+    question = ImageQuery(image=image, target="os-installed", arguments={"KEYRING": "/keys.gpg"}, hint="Look")
+    docker = Docker(environment={"A": "b"}, buildx=("buildx",))
+    plan = image_status.query_plan(own.folder, lock_of(own, platform=Platform.ARM64), question, tmp_path, docker)
     document, policy = (json.loads(document.text) for document in plan.documents)
     target = document["target"]["default"]
     assert target["contexts"] == {"root": f"docker-image://{image}"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import engine, process
+from dynamo_containers.engine.docker_cli import Docker
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError, UsageError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
@@ -71,13 +72,13 @@ def both(catalogue: Catalogue) -> tuple[OsLock, ...]:
     return lock_of(catalogue), lock_of(catalogue, "cxx")
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, str, ImageQuery]]:
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, Any]) -> list[tuple[OsLock, ImageQuery]]:
     """Let the image's dnf answer so; return who was asked what."""
     queries = []
 
-    def run_query(_: Path, lock: OsLock, image: str, question: ImageQuery, target: Path) -> None:
-        queries.append((lock, image, question))
-        (target / rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
+    def run_query(_: Path, lock: OsLock, query: ImageQuery, output: Path) -> None:
+        queries.append((lock, query))
+        (output / rpm.ANSWER_FILE).write_text(json.dumps(answer), encoding="utf-8")
 
     monkeypatch.setattr(image_status, "run_query", run_query)
     return queries
@@ -153,7 +154,7 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
 ) -> None:
     table = Mirrors(addresses={f"{ADDRESS}/": "https://mirror.example/alma/"})
     monkeypatch.setattr(mirrors, "here", lambda: table)
-    ((_, _, question),) = (
+    ((_, question),) = (
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
         on_image.update_locks(own.folder, [lock_of(own)], own.pins),
     )[0]
@@ -168,10 +169,10 @@ def test_the_image_is_asked_by_digest_anew_each_time_with_the_certificates_of_th
 ) -> None:
     queries = answering(monkeypatch, {"sets": {lock.file: [] for lock in both(own)}})
     rpm.resolve(own.folder, both(own), own.pins)
-    ((lock, image, question),) = queries  # once for all sets
+    ((lock, question),) = queries  # once for all sets
     digest = own.pins.roots["cuda", "builder"].platforms[Platform.ARM64]
-    assert image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
-    plan = image_status.query_plan(own.folder, lock, image, question, tmp_path, {}, ("buildx",))
+    assert question.image == f"quay.io/pypa/manylinux_2_28_aarch64@{digest}"
+    plan = image_status.query_plan(own.folder, lock, question, tmp_path, Docker(environment={}, buildx=("buildx",)))
     document, policy = (json.loads(file.text) for file in plan.documents)
     target = document["target"]["default"]
     assert target["context"] == str(own.folder / "containers/os-resolved")
@@ -192,13 +193,13 @@ def test_a_foreign_image_is_asked_under_emulation(
     monkeypatch.setattr(image_status, "native_platform", lambda: Platform.AMD64)
     monkeypatch.setattr(registry, "look", lambda *_: "there")
     monkeypatch.setattr(engine, "client_buildx", lambda _: ("buildx",))
-    monkeypatch.setattr(engine, "environment", lambda _: {})
-    monkeypatch.setattr(engine, "buildx", lambda _: ("buildx",))
+    monkeypatch.setattr(engine, "docker", lambda _: Docker(environment={}, buildx=("buildx",)))
     monkeypatch.setattr(engine, "emulate", lambda _, platforms: emulated_platforms.append(platforms))
     monkeypatch.setattr(process, "execute", lambda _: None)
     lock = lock_of(own, platform=platform)
-    question = ImageQuery(target="os-resolved", runs_binaries=True, hint="")
-    image_status.run_query(own.folder, lock, image_status.pinned_reference(lock, own.pins), question, own.folder)
+    image = image_status.pinned_reference(lock, own.pins)
+    question = ImageQuery(image=image, target="os-resolved", runs_binaries=True, hint="")
+    image_status.run_query(own.folder, lock, question, own.folder)
     assert emulated_platforms == emulated
 
 
@@ -234,39 +235,45 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "error", "message"),
+    ("fault", "reason", "failure"),
     [
         (
             "unreachable",
             "Failed to download metadata for repo '8-BaseOS':\nCannot download repomd.xml: Could not connect\n",
-            None,
-            f"{ADDRESS}: Cannot download repomd.xml: Could not connect",
+            (None, f"{ADDRESS}: Cannot download repomd.xml: Could not connect"),
         ),
         (
             "unsigned",
             "Package clang is not signed",
-            DownloadError,
-            f"{ADDRESS} has packages that are not signed by the keys in {IMAGE} ({KEYS}):\nPackage clang is not signed",
+            (
+                DownloadError,
+                (
+                    f"{ADDRESS} has packages that are not signed by the keys in {IMAGE} ({KEYS}):\n"
+                    "Package clang is not signed"
+                ),
+            ),
         ),
         (
             "unknown",
             "clang-develop",
-            LockError,
             (
-                f"{ADDRESS} does not have these packages for linux/arm64: clang-develop\n"
-                "They are in containers/images.toml: bases.cuda.packages.rust, bases.cuda.packages.cxx."
+                LockError,
+                (
+                    f"{ADDRESS} does not have these packages for linux/arm64: clang-develop\n"
+                    "They are in containers/images.toml: bases.cuda.packages.rust, bases.cuda.packages.cxx."
+                ),
             ),
         ),
     ],
 )
-def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(  # noqa: PLR0913, PLR0917 - a table
+def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(
     own: Catalogue,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
     reason: str,
-    error: type[FatalError] | None,
-    message: str,
+    failure: tuple[type[FatalError] | None, str],
 ) -> None:
+    error, message = failure
     answering(monkeypatch, {"fault": fault, "why": reason})
     if error is None:
         moved, missing = on_image.update_locks(own.folder, both(own), own.pins)

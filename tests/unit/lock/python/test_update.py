@@ -25,7 +25,7 @@ from piptools.scripts import compile as pip_compile
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import ROOT, CommonLayer, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
-from dynamo_containers.facts.locks.python_layers import Layer
+from dynamo_containers.facts.locks.python_layers import PythonLayer
 from dynamo_containers.facts.locks.python_lock import ANY_HOST, LockFile, Target
 from dynamo_containers.facts.locks.requirements import LockedPackage
 from dynamo_containers.lock.python import compile as python_compile
@@ -49,13 +49,13 @@ AMD = replace(ARM, platform=Platform.AMD64)
 OPTIONS = UpgradeOptions(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
     path="constraints/base-debian-arm64.txt",
-    layer=Layer(name="base", image="base", named_only=True),
+    layer=PythonLayer(name="base", image="base", named_only=True),
     target=ARM,
     lower=(),
 )
 FRONTEND = LockFile(
     path="constraints/frontend-debian-arm64.txt",
-    layer=Layer(name="frontend", image="frontend", on=("base",)),
+    layer=PythonLayer(name="frontend", image="frontend", on=("base",)),
     target=ARM,
     lower=(BASE,),
 )
@@ -433,7 +433,9 @@ def test_uv_takes_an_archive_only_of_what_is_compiled_for_the_target(tmp_path: P
 
 
 def test_uv_verifies_the_tools_for_both_platforms(tmp_path: Path) -> None:
-    tools = LockFile(path="constraints/tools.txt", layer=Layer(name="tools", image=None), target=ANY_HOST, lower=())
+    tools = LockFile(
+        path="constraints/tools.txt", layer=PythonLayer(name="tools", image=None), target=ANY_HOST, lower=()
+    )
     commands = python_verify.verify_commands(tools, tmp_path, tmp_path)
     platforms = [command.argv[command.argv.index("--python-platform") + 1] for command in commands]
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
