@@ -44,21 +44,21 @@ class Rule:
 
 RULES = (
     Rule(pattern=r"\bdone again\b", better="rebuilt, or repeated"),
-    Rule(pattern=r"\banew\b", better="again, or rebuilt", most=6),
-    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on", most=30),
-    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in", most=16),
-    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a", most=20),
+    Rule(pattern=r"\banew\b", better="again, or rebuilt"),
+    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on", most=14),
+    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in", most=11),
+    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a", most=8),
     Rule(pattern=r"\b[Tt]akes? nothing that\b", better="fail on, or reject"),
     Rule(pattern=r"\bThere is no .{1,40} called\b", better='unknown X "NAME" (choose from: ...)'),
-    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is", most=5),
-    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out", most=6),
+    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is", most=3),
+    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out", most=4),
     Rule(pattern=r"\b[Uu]nreached\b", better="unreachable"),
-    Rule(pattern=r"\b[Jj]udge[sd]?\b", better="verify, or check", most=13),
-    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported", most=7),
+    Rule(pattern=r"\b[Jj]udge[sd]?\b", better="verify, or check"),
+    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported", most=3),
     Rule(
         pattern=r"\bhand(?:s|ed)? on\b|\bthe other way round\b|\bwhat is there\b",
         better="passes, conversely, the contents",
-        most=6,
+        most=4,
     ),
 )
 

@@ -15,6 +15,8 @@ from tests.unit import terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.cli
+
 PYTHON = """#!/bin/sh
 case "$*" in
 *ensurepip*) exit 0 ;;
