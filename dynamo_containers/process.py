@@ -46,7 +46,7 @@ class Command:
     reports_error_kind: bool = False
     """Whether its exit codes are those of this library (errors.py), which it runs in another process."""
     quiet: bool = False
-    """Show progress in place of the output, which is printed only if the command fails."""
+    """Show progress in place of the output, which is printed only if the command fails; there is no input."""
     title: str = ""
     """The name of the command in progress lines; '' for the program's name."""
     summary: str = ""
@@ -151,9 +151,10 @@ def run(command: Command) -> None:
         CommandFailedError: the command could not be started or ended with an error.
     """
     display = progress.task(command.title or Path(command.argv[0]).name, summary=command.summary)
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if command.quiet else {}
+    # apt sets the terminal to raw mode where it is its input; two at once leave it so.
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with display if command.quiet else progress.paused():
-        completed = _complete(command, **output)
+        completed = _complete(command, **(streams if command.quiet else {}))
         _check(command, completed.returncode, completed.stdout)
 
 
@@ -310,13 +311,14 @@ def start(command: Command, *, log: Path) -> int:
 
 
 def _complete(
-    command: Command, *, stdout: int | None = None, stderr: int | None = None
+    command: Command, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in this process group: it may ask the terminal for a password, and Ctrl-C reaches it."""
     try:
         return subprocess.run(
             command.argv,
             env={**os.environ, **command.env},
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             text=True,

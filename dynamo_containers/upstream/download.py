@@ -97,6 +97,7 @@ def fetch(store: Path, download: Download) -> Path:
 
 def _fetch(path: Path, download: Download, task: progress.Task) -> None:
     if path.exists():  # another thread was faster
+        task.total -= download.size
         return
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -208,6 +208,14 @@ with progress.task("locking"):
     assert not any(frame[-1:] == ("locking  0 s",) and frame[-2:-1] == ("begins",) for frame in session.frames)
 
 
+def test_a_quiet_command_does_not_reach_the_terminal_by_its_input() -> None:
+    code = """
+from dynamo_containers import process
+process.run(process.Command(argv=("sh", "-c", "test ! -t 0"), quiet=True))
+"""
+    assert terminal.run_python(PRELUDE + code).returncode == 0
+
+
 def test_a_line_that_is_printed_past_this_module_stays_above_the_tasks() -> None:
     code = """
 with progress.task("locking"):
