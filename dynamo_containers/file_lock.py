@@ -18,17 +18,17 @@ POLL_SECONDS = 0.1
 
 
 @contextmanager
-def held(file: Path, holder: str, *, seconds: float | None = None) -> Iterator[None]:
-    """Hold a lock until the end of the block, and say it if somebody else has to end first.
+def hold(file: Path, holder: str, *, seconds: float | None = None) -> Iterator[None]:
+    """Hold a lock until the end of the block; print a line when waiting for another process.
 
     Args:
-        file: the file to lock; it stays, empty.
-        holder: what else may hold it, as a message names it.
-        seconds: how long to wait; None: until the other one ends.
+        file: the file to lock; it is empty and not removed.
+        holder: the other process that may hold it, for messages.
+        seconds: the time to wait; None: without limit.
 
     Raises:
-        BusyError: the other one did not end in time.
-        UsageError: the file belongs to somebody else.
+        BusyError: the other process did not end in time.
+        UsageError: the file belongs to another user.
     """
     with _open(file) as opened:
         if not _lock(opened.fileno()):
@@ -36,7 +36,7 @@ def held(file: Path, holder: str, *, seconds: float | None = None) -> Iterator[N
             end = None if seconds is None else time.monotonic() + seconds
             while not _lock(opened.fileno()):
                 if end is not None and time.monotonic() > end:
-                    message = f"{holder[0].upper()}{holder[1:]} is still at work.\nWait for it, or end it."
+                    message = f"{holder[0].upper()}{holder[1:]} still runs.\nWait for it, or stop it."
                     raise BusyError(message)
                 time.sleep(POLL_SECONDS)
         yield
@@ -47,7 +47,7 @@ def _open(file: Path) -> IO[bytes]:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("ab")
     except PermissionError:
-        message = f"{file} cannot be written by you.\nRun this as the user to whom the checkout belongs."
+        message = f"{file} is not writable.\nRun this command as the owner of the checkout."
         raise UsageError(message) from None
 
 

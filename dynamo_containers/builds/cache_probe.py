@@ -206,7 +206,7 @@ def writing_fault(engine: Engine, reference: str) -> str:
         engine: whom to ask.
         reference: the build, as its metadata names it (`buildx.build.ref`).
     """
-    argv = (*engine.buildx, *history.asking(reference))
+    argv = (*engine.buildx, *history.log_arguments(reference))
     try:
         said = process.query(process.Command(argv=argv, env=engine.environment), check=True)
         return failure(said.stdout + said.stderr)

@@ -15,7 +15,7 @@ from dynamo_containers.facts import image_inputs, image_reference, mirrors
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import git, registry
-from dynamo_containers.upstream.registry import Client
+from dynamo_containers.upstream.registry import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +45,7 @@ def explained(request: Request, buildx: Callable[[], tuple[str, ...]]) -> Iterat
         yield
     except CommandFailedError as error:
         needed = images(request)
-        faults = _faults(Client(buildx=buildx()), needed) if needed else []
+        faults = _faults(RegistryClient(buildx=buildx()), needed) if needed else []
         if faults:
             raise DownloadError("\n".join((str(error), *faults, HOW))) from None
         faults = source_faults(request.sources)
@@ -54,7 +54,7 @@ def explained(request: Request, buildx: Callable[[], tuple[str, ...]]) -> Iterat
         raise
 
 
-def _faults(client: Client, needed: Mapping[str, str]) -> list[str]:
+def _faults(client: RegistryClient, needed: Mapping[str, str]) -> list[str]:
     from concurrent.futures import ThreadPoolExecutor  # a build that succeeds, even a no-op, shall not wait for it
 
     with ThreadPoolExecutor(len(needed)) as pool:
@@ -65,26 +65,26 @@ def images(request: Request) -> Mapping[str, str]:
     """Return the images of registries that a request stands on (HOST/NAME@DIGEST), each with what it is for."""
     pins, bases = request.catalogue.pins, request.bases
     roles = {role for image in request.images for role in image_inputs.root_roles(image, request.stage)}
-    pairs = [(role, each) for role in bases.pulled if role in roles for each in request.platforms]
-    pairs += [("builder", native_platform())] if "builder" in bases.pulled else []
+    pairs = [(role, each) for role in bases.registry_roots if role in roles for each in request.platforms]
+    pairs += [("builder", native_platform())] if "builder" in bases.registry_roots else []
     needed = {
-        image_reference.source(pins, bases, role, platform): f"the {role} root image of the {bases.name} bases"
+        image_reference.root_context(pins, bases, role, platform): f"the {role} root image of the {bases.name} bases"
         for role, platform in pairs
     }
     for image in request.images:
         if image.install_from is InstallFrom.IMAGE:
             needed |= {
-                image_reference.engine_source(pins, image, each): f"the image that {image.name} stands on"
+                image_reference.engine_context(pins, image, each): f"the image that {image.name} stands on"
                 for each in request.platforms
             }
     return {context.removeprefix("docker-image://"): what for context, what in needed.items()}
 
 
-def _fault(client: Client, name: str, what: str) -> str:
+def _fault(client: RegistryClient, name: str, what: str) -> str:
     """Return why an image is not to be had; '' when it is."""
-    shown = mirrors.said(name, mirrors.here().image(name))
+    shown = mirrors.describe(name, mirrors.configured().image(name))
     try:
-        found = registry.look(client, name)
+        found = registry.inspect(client, name)
     except UnreachableError as error:
         other = OTHER_BYTES.search(str(error))
         if other:
@@ -101,8 +101,8 @@ def source_faults(sources: Mapping[str, Source]) -> list[str]:
 
 def _source_fault(name: str, source: Source) -> str:
     public, _, commit = source.context.rpartition("#")
-    used = mirrors.here().address(public)
-    shown = mirrors.said(public, used)
+    used = mirrors.configured().address(public)
+    shown = mirrors.describe(public, used)
     try:
         if git.has_commit(used, commit, GIT_SECONDS):
             return ""

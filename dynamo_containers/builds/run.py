@@ -139,7 +139,7 @@ def _may_be_distributed(options: BuildOptions) -> bool:
     return (
         bool(options.arguments)
         or bool(os.environ.get(user_config.BUILDX_BUILDER))
-        or any(user_config.there(os.environ, *file) for file in files)
+        or any(user_config.exists(os.environ, *file) for file in files)
     )
 
 
@@ -192,7 +192,7 @@ def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
     folder, path = requests[0].catalogue.folder, bake.document_path(*requests)
     with ExitStack() as stack:
         holder = f"another build of {path.stem.removeprefix('bake-')}"
-        stack.enter_context(file_lock.held(path.with_suffix(".lock"), holder))
+        stack.enter_context(file_lock.hold(path.with_suffix(".lock"), holder))
         stack.enter_context(engine.watched(folder))
         for request in requests:
             stack.enter_context(diagnosis.explained(request, lambda: engine.client_buildx(folder)))
@@ -205,7 +205,7 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
     if dry_run:
         yield
         return
-    with file_lock.held(file, holder):
+    with file_lock.hold(file, holder):
         yield
 
 

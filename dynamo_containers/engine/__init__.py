@@ -1,7 +1,7 @@
 """`invoke engine.up | engine.status | engine.down`: a Docker Engine for this checkout.
 
-A running Docker Engine is used as it is found. Where there is none, `up` provides a private one from Debian's packages.
-What only `up` and `down` need is imported when they are called: every other task calls `environment` first.
+A running Docker Engine is used as it is. If there is none, `up` provides a private one from Debian packages.
+Modules that only `up` and `down` need are imported there, because every other task calls `environment` first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import progress, state
 from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.paths import Place
+from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ __all__ = [
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return what must be added to the environment of every docker call from the checkout `folder`.
+    """Return the variables to add to the environment of every docker call from the checkout `folder`.
 
     Raises:
-        NoEngineError: there is no engine, or no docker CLI with buildx; with what to run.
+        NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
     """
-    return endpoint.environment(Place(folder=folder))
+    return endpoint.environment(EnginePaths(folder=folder))
 
 
 def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def docker(folder: Path) -> Docker:
     """
     from dynamo_containers.engine import docker_cli  # see above
 
-    return docker_cli.connect(Place(folder=folder))
+    return docker_cli.connect(EnginePaths(folder=folder))
 
 
 def images(environment: Mapping[str, str]) -> dict[str, str]:
@@ -80,38 +80,38 @@ def images(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Tell a build that failed from an engine that went away in the middle of it.
+    """Report an engine that stopped during the block, instead of the command that failed because of it.
 
     Raises:
-        NoEngineError: a command failed, and the engine does not answer any more.
+        NoEngineError: a command failed, and the engine no longer answers.
     """
-    used = endpoint.choose(endpoint.look(Place(folder=folder)))
+    used = endpoint.choose(endpoint.detect(EnginePaths(folder=folder)))
     try:
         yield
     except CommandFailedError as error:
         if used is None or endpoint.answers(used.host):
             raise
         message = (
-            f"{error}\nThe Docker Engine stopped answering in the middle of this.\n"
-            f"Why may stand in {Place(folder=folder).log}. What was built until then is kept.\n"
-            "Start the engine again, and go on: invoke engine.up"
+            f"{error}\nThe Docker Engine stopped answering during this command.\n"
+            f"Its log may have the reason: {EnginePaths(folder=folder).log}\n"
+            "Start the engine again with: invoke engine.up\nThen repeat the command; finished targets are cached."
         )
         raise NoEngineError(message) from None
 
 
 def network(folder: Path) -> tuple[str, ...]:
-    """Return the words to put in front of a command that must see the ports of containers: none for a user's engine.
+    """Return the words to put before a command that must reach the ports of containers; none for an engine of the user.
 
-    The private engine has a network of its own: what listens there is not at the machine's localhost, nor the reverse.
+    The private engine has its own network: its ports are not on the localhost of the machine, nor the reverse.
     """
     from dynamo_containers.engine import daemon  # see above
 
-    return daemon.network(Place(folder=folder)) if private(folder) else ()
+    return daemon.network(EnginePaths(folder=folder)) if private(folder) else ()
 
 
 def private(folder: Path) -> bool:
     """Say whether the engine in use is the private one of the checkout `folder`."""
-    used = endpoint.choose(endpoint.look(Place(folder=folder)))
+    used = endpoint.choose(endpoint.detect(EnginePaths(folder=folder)))
     return bool(used and used.private)
 
 
@@ -119,71 +119,71 @@ def up(folder: Path, platforms: tuple[Platform, ...]) -> None:
     """Make sure that an engine answers and that it can run `platforms`.
 
     Raises:
-        NoEngineError: none answers and a private one cannot run here, or a platform cannot be run.
+        NoEngineError: no engine answers and a private one cannot run here, or a platform is not supported.
         BusyError: another `engine` command does not end.
     """
     from dynamo_containers.engine import lifecycle  # see above
 
-    place = Place(folder=folder)
-    with lifecycle.locked(place):
-        lifecycle.up(place, platforms)
+    paths = EnginePaths(folder=folder)
+    with lifecycle.locked(paths):
+        lifecycle.up(paths, platforms)
 
 
 def ready_for(folder: Path, platforms: tuple[Platform, ...]) -> None:
-    """Make sure that the engine that answers can build and keep an image of these platforms.
+    """Make sure that the engine can build and store an image of these platforms.
 
     Raises:
-        NoEngineError: it cannot run one of them, or keeps no images of several platforms.
+        NoEngineError: it cannot run one of them, or cannot store images of several platforms.
     """
     from dynamo_containers.platforms import native_platform
 
     if platforms == (native_platform(),):
-        return  # the daily case asks nothing
+        return  # the usual case needs no query
     from dynamo_containers.engine import lifecycle
 
-    place = Place(folder=folder)
-    with lifecycle.locked(place):
-        lifecycle.ready_for(place, platforms)
+    paths = EnginePaths(folder=folder)
+    with lifecycle.locked(paths):
+        lifecycle.ready_for(paths, platforms)
 
 
 def emulate(folder: Path, platforms: tuple[Platform, ...]) -> None:
-    """Make sure that this machine runs the programs of these platforms, emulated where they are foreign.
+    """Make sure that this machine runs binaries of these platforms, foreign ones with an emulator.
 
     Raises:
-        NoEngineError: it does not and cannot be taught from here; with how to do it.
+        NoEngineError: it does not, and no emulator can be registered from here; the message names the commands.
     """
     from dynamo_containers.engine import lifecycle  # see above
 
-    place = Place(folder=folder)
-    with lifecycle.locked(place):
-        lifecycle.emulate(place, platforms)
+    paths = EnginePaths(folder=folder)
+    with lifecycle.locked(paths):
+        lifecycle.emulate(paths, platforms)
 
 
 def client(folder: Path) -> None:
-    """Make sure that there is a docker CLI with buildx; no engine is needed or started.
+    """Make sure that there is a docker CLI with buildx; this needs and starts no engine.
 
     Raises:
-        UnsupportedHostError: there is none, and this is no Debian from which one could be had.
+        UnsupportedHostError: there is none, and this host is not Debian, which could provide one.
     """
     from dynamo_containers.engine import lifecycle
 
-    place = Place(folder=folder)
+    paths = EnginePaths(folder=folder)
     if not endpoint.has_tools(os.environ):
-        with lifecycle.locked(place):
-            lifecycle.ensure_client(place)
+        with lifecycle.locked(paths):
+            lifecycle.ensure_client(paths)
 
 
 def client_buildx(folder: Path) -> tuple[str, ...]:
-    """Return the words that call buildx for what needs no engine: the user's own, or a private one from Debian.
+    """Return the beginning of a buildx call that needs no engine: the buildx of the user, or a private one from Debian.
 
     Raises:
-        UnsupportedHostError: there is none, and this is no Debian from which one could be had.
+        UnsupportedHostError: there is none, and this host is not Debian, which could provide one.
     """
-    place = Place(folder=folder)
+    paths = EnginePaths(folder=folder)
     plugin = endpoint.buildx_plugin(os.environ)
     if plugin is None:
         client(folder)
-        plugin = place.client / endpoint.PRIVATE_PLUGINS / endpoint.BUILDX
+        plugin = paths.client / endpoint.PRIVATE_PLUGINS / endpoint.BUILDX
     return (str(plugin),)
 
 
@@ -195,18 +195,18 @@ def status(folder: Path) -> Result:
     """
     from dynamo_containers.engine import status_report  # see above
 
-    return status_report.status(Place(folder=folder))
+    return status_report.status(EnginePaths(folder=folder))
 
 
 def down(folder: Path, *, purge: bool = False) -> None:
-    """Stop the private engine, if one runs; a user's own is never touched. `purge` removes its images and programs."""
+    """Stop the private engine, if it runs; never an engine of the user. `purge` removes its images and files."""
     from dynamo_containers.engine import lifecycle
 
-    place = Place(folder=folder)
-    with lifecycle.locked(place):
-        lifecycle.down(place)
-        if purge and place.private.exists():
+    paths = EnginePaths(folder=folder)
+    with lifecycle.locked(paths):
+        lifecycle.down(paths)
+        if purge and paths.private.exists():
             progress.say("Removing .engine")
-            shutil.rmtree(place.private)
-            shutil.rmtree(folder / state.STEPS, ignore_errors=True)  # what was built is no longer there
+            shutil.rmtree(paths.private)
+            shutil.rmtree(folder / state.STEPS, ignore_errors=True)  # the images are removed
             state.forget_builds(folder)

@@ -11,7 +11,7 @@ from dynamo_containers.engine import endpoint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,11 @@ class Docker:
         return {tag: digest for tag, _, digest in (line.partition(" ") for line in lines)}
 
 
-def connect(place: Place) -> Docker:
+def connect(paths: EnginePaths) -> Docker:
     """Return docker and buildx for the engine in use.
 
     Raises:
         NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
     """
-    environment = endpoint.environment(place)
+    environment = endpoint.environment(paths)
     return Docker(environment=environment, buildx=endpoint.buildx_call(environment))

@@ -1,8 +1,8 @@
-"""Emulation of foreign architectures: whether the kernel has it, and its registration.
+"""Emulation of foreign architectures: detection and registration of emulators.
 
-The kernel hands programs of a foreign architecture to an interpreter that is registered in binfmt_misc. There is one
-register per kernel, not per engine: it serves containers, builds and the bootstrap of root images alike. So a handler
-is only added where none is, under a name of our own, and it is removed when the last checkout that wanted it is done.
+The kernel runs binaries of a foreign architecture with an interpreter that is registered in binfmt_misc. The register
+belongs to the kernel, not to an engine: containers, builds and the bootstrap of root images all use it. So a handler is
+added only if there is none, under a name of our own, and removed when the last checkout that uses it releases it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dynamo_containers.platforms import Platform
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 OWN = "dynamo-containers-"
@@ -39,13 +39,13 @@ def handler_name(platform: Platform) -> str:
 
 
 def registration(platform: Platform, interpreter: str) -> str:
-    """Return the line that registers an interpreter; the kernel itself reads the escapes."""
+    """Return the line that registers an interpreter; the kernel decodes the escapes."""
     magic = MAGIC.format(machine=platform.elf_machine)
     return f":{handler_name(platform)}:M::{magic}:{MASK}:{interpreter}:{FLAGS}"
 
 
 def emulates(entry: str, platform: Platform) -> bool:
-    """Say whether a handler, as the kernel shows it, is enabled, for this platform, and works inside of containers."""
+    """Say whether a handler, as the kernel shows it, is enabled, for this platform, and works in containers."""
     fields = dict(line.split(" ", 1) for line in entry.splitlines() if " " in line)
     magic = fields.get("magic", "")
     return (
@@ -58,7 +58,7 @@ def emulates(entry: str, platform: Platform) -> bool:
 
 
 def handler(entries: Mapping[str, str], platform: Platform) -> str | None:
-    """Return the name of a handler for the platform, ours last; None: there is none."""
+    """Return the name of a handler for the platform, preferably not ours; None if there is none."""
     names = sorted((name for name, entry in entries.items() if emulates(entry, platform)), key=_ours)
     return names[0] if names else None
 
@@ -68,75 +68,75 @@ def _ours(name: str) -> bool:
 
 
 def entries(folder: Path = BINFMT) -> dict[str, str]:
-    """Return the handlers that the kernel has, as it shows them."""
+    """Return the handlers in the kernel: name -> text."""
     files = (file for file in folder.glob("*") if file.name not in ("register", "status"))
     return {file.name: file.read_text(encoding="ascii", errors="replace") for file in files}
 
 
-def register(place: Place, platform: Platform, interpreter: Path) -> None:
+def register(paths: EnginePaths, platform: Platform, interpreter: Path) -> None:
     """Register an interpreter.
 
     Raises:
         NoEngineError: the kernel has no binfmt_misc.
     """
-    mount(place)
+    mount(paths)
     progress.say(f"Registering {interpreter.name} so that this machine runs {platform.value}")
     _write(BINFMT / "register", registration(platform, str(interpreter)))
 
 
-def mount(place: Place) -> None:
+def mount(paths: EnginePaths) -> None:
     """Mount binfmt_misc where it belongs, unless it is; its handlers live only as long as it is mounted (Linux 6.7)."""
     if (BINFMT / "register").exists():
         return
     argv = ("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
     if not process.succeeds(process.Command(argv=argv)):
         message = (
-            "This kernel cannot run programs of another architecture (CONFIG_BINFMT_MISC).\n"
-            "Build for the machine's own platform, or on a machine of the other one."
+            "This kernel cannot run binaries of another architecture: it has no CONFIG_BINFMT_MISC.\n"
+            "Build for the platform of this machine, or on a machine of the other platform."
         )
         raise NoEngineError(message)
-    place.runtime.mkdir(exist_ok=True)
-    _mounted(place).touch()
+    paths.runtime.mkdir(exist_ok=True)
+    _mounted(paths).touch()
 
 
-def _mounted(place: Place) -> Path:
-    return place.runtime / "mounted-binfmt"
+def _mounted(paths: EnginePaths) -> Path:
+    return paths.runtime / "mounted-binfmt"
 
 
-def claim(place: Place, platform: Platform) -> None:
-    """Note that this checkout wants our handler to stay."""
-    place.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _claim(place.run, platform).touch()
+def claim(paths: EnginePaths, platform: Platform) -> None:
+    """Record that this checkout uses our handler."""
+    paths.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _claim(paths.run, platform).touch()
 
 
 def _claim(folder: Path, platform: Platform) -> Path:
     return folder / f"emulates-{platform.machine}"
 
 
-def release(place: Place) -> None:
-    """Give up this checkout's claims; remove our handlers, and the mount, that no other checkout claims."""
+def release(paths: EnginePaths) -> None:
+    """Remove the claims of this checkout, and the handlers and the mount that no other checkout claims."""
     for platform in Platform:
-        claim_file = _claim(place.run, platform)
+        claim_file = _claim(paths.run, platform)
         if not claim_file.exists():
             continue
         claim_file.unlink()
-        if any(_claim(folder, platform).exists() for folder in place.runtime.iterdir()):
+        if any(_claim(folder, platform).exists() for folder in paths.runtime.iterdir()):
             continue
         own = BINFMT / handler_name(platform)
         if own.exists():
             _write(own, "-1")  # removes the handler
-    _unmount(place)
+    _unmount(paths)
 
 
-def _unmount(place: Place) -> None:
-    claimed = any(_claim(folder, platform).exists() for folder in place.runtime.glob("*") for platform in Platform)
-    if _mounted(place).exists() and not claimed:
+def _unmount(paths: EnginePaths) -> None:
+    claimed = any(_claim(folder, platform).exists() for folder in paths.runtime.glob("*") for platform in Platform)
+    if _mounted(paths).exists() and not claimed:
         process.succeeds(process.Command(argv=("umount", str(BINFMT))))
-        _mounted(place).unlink()
+        _mounted(paths).unlink()
 
 
 def _write(path: Path, text: str) -> None:
-    """Write in one call, as the kernel wants it; a file of the kernel cannot be replaced."""
+    """Write in one call, as the kernel requires; its files cannot be replaced."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())

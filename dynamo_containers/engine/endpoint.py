@@ -1,6 +1,6 @@
 """Endpoint of the Docker Engine in use, chosen from variables, files and sockets.
 
-Every task asks this before it calls docker, so it must cost next to nothing.
+Every task uses this module before it calls docker, so it must be fast.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dynamo_containers.errors import NoEngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 INSTALL = "https://docs.docker.com/engine/install/"
@@ -38,15 +38,15 @@ PRIVATE_PROGRAMS = Path("usr/bin")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An engine that could be used: the address it is known by and whether something answers there."""
+    """An engine that may be used: its address, and whether it answers there."""
 
     host: str
     answers: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a machine shows of engines. None: not set, or not there."""
+class EngineCandidates:
+    """The engines that a machine is configured for. None: not set, or not found."""
 
     private: Candidate
     default: Candidate
@@ -66,26 +66,26 @@ class Endpoint:
 
     @property
     def local(self) -> bool:
-        """Say whether it runs on this machine's own kernel, as far as its address tells."""
+        """Say whether its address is on this machine."""
         return self.host.startswith(UNIX)
 
 
-def choose(seen: Seen) -> Endpoint | None:
-    """Return the engine to use: what the user named, the private one, the user's own by default; None: there is none.
+def choose(candidates: EngineCandidates) -> Endpoint | None:
+    """Return the engine to use: the one that the user named, the private one, or the default; None if there is none.
 
     Raises:
-        NoEngineError: the engine that the user named does not answer. Another one is never taken in its place.
+        NoEngineError: the engine that the user named does not answer. No other engine is used instead.
     """
-    for variable, named in (("DOCKER_HOST", seen.docker_host), ("DOCKER_CONTEXT", seen.docker_context)):
+    for variable, named in (("DOCKER_HOST", candidates.docker_host), ("DOCKER_CONTEXT", candidates.docker_context)):
         if named:
             return _named(variable, named)
     for candidate, reason in (
-        (seen.private, "the private engine of this checkout runs"),
-        (seen.current_context, "the docker CLI's current context names it"),
-        (seen.default, "it answers at the default address"),
+        (candidates.private, "the private engine of this checkout runs"),
+        (candidates.current_context, "the docker CLI's current context names it"),
+        (candidates.default, "it answers at the default address"),
     ):
         if candidate and candidate.answers:
-            return Endpoint(host=candidate.host, private=candidate is seen.private, reason=reason)
+            return Endpoint(host=candidate.host, private=candidate is candidates.private, reason=reason)
     return None
 
 
@@ -99,16 +99,16 @@ def _named(variable: str, named: Candidate) -> Endpoint:
     return Endpoint(host=named.host, private=False, reason=f"{variable} names it")
 
 
-def look(place: Place, variables: Mapping[str, str] = os.environ) -> Seen:
-    """Look at the variables, the docker CLI's configuration and the sockets."""
+def detect(paths: EnginePaths, variables: Mapping[str, str] = os.environ) -> EngineCandidates:
+    """Find engines in the variables, the configuration of the docker CLI, and the sockets."""
     config = config_folder(variables)
     current = str(read_config(config).get("currentContext", ""))
     host, context = variables.get("DOCKER_HOST", ""), variables.get("DOCKER_CONTEXT", "")
-    return Seen(
-        # A shell in which our own `environment` was set names the private engine, which may have to be started again.
-        docker_host=_candidate(host) if host not in ("", place.host) else None,
+    return EngineCandidates(
+        # After `invoke engine.environment` a shell names the private engine, which may have to be started again.
+        docker_host=_candidate(host) if host not in ("", paths.host) else None,
         docker_context=_candidate(context_host(config, context)) if context else None,
-        private=_candidate(place.host),
+        private=_candidate(paths.host),
         current_context=_candidate(context_host(config, current)) if current not in ("", DEFAULT_CONTEXT) else None,
         default=_candidate(f"{UNIX}{DEFAULT_SOCKET}"),
     )
@@ -119,12 +119,12 @@ def _candidate(host: str) -> Candidate:
 
 
 def answers(host: str) -> bool:
-    """Try an address; one that is no unix socket is taken to answer, since asking it could take seconds."""
-    return not host.startswith(UNIX) or accepts(Path(host.removeprefix(UNIX)))
+    """Say whether an engine answers; other addresses than unix sockets are assumed to, as a query is slow."""
+    return not host.startswith(UNIX) or accepts_connections(Path(host.removeprefix(UNIX)))
 
 
-def accepts(path: Path) -> bool:
-    """Say whether something listens at a unix socket and lets us in."""
+def accepts_connections(path: Path) -> bool:
+    """Say whether a unix socket accepts our connections."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(path))
@@ -139,7 +139,7 @@ def config_folder(variables: Mapping[str, str]) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the docker CLI's configuration; what is missing or broken is docker's to complain about, not ours."""
+    """Return the configuration of the docker CLI; empty if it is missing or invalid, which docker itself reports."""
     try:
         content = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
@@ -148,7 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def context_host(config: Path, context: str) -> str:
-    """Return the address that a docker context stands for (docker/cli: cli/context/store)."""
+    """Return the address of a docker context (docker/cli: cli/context/store)."""
     if context == DEFAULT_CONTEXT:
         return f"{UNIX}{DEFAULT_SOCKET}"
     folder = config / "contexts/meta" / hashlib.sha256(context.encode()).hexdigest()
@@ -158,18 +158,20 @@ def context_host(config: Path, context: str) -> str:
         return f"context {context}"
 
 
-def required(endpoint: Endpoint | None, default: Path = DEFAULT_SOCKET) -> Endpoint:
-    """Return the endpoint.
+def require(endpoint: Endpoint | None, default: Path = DEFAULT_SOCKET) -> Endpoint:
+    """Return the endpoint of the engine.
 
     Raises:
-        NoEngineError: there is none.
+        NoEngineError: there is no engine.
     """
     if endpoint:
         return endpoint
-    refused = f"{default} exists but does not let you in (is its daemon running, are you in the group docker?)"
+    refused = (
+        f"{default} does not accept connections (check that its daemon runs, and that you are in the group docker)"
+    )
     message = (
-        "No Docker Engine answers: neither DOCKER_HOST nor a docker context names one, no private engine of this "
-        f"checkout runs, and {refused if default.exists() else f'there is no {default}'}.\n"
+        "No Docker Engine answers: neither DOCKER_HOST nor a docker context names one, the private engine of this "
+        f"checkout does not run, and {refused if default.exists() else f'{default} does not exist'}.\n"
         "Start a private engine (Debian, as root): invoke engine.up\n"
         f"Or install Docker: {INSTALL}"
     )
@@ -177,21 +179,21 @@ def required(endpoint: Endpoint | None, default: Path = DEFAULT_SOCKET) -> Endpo
 
 
 def plugin_folders(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the plugin folders that a configuration of the docker CLI adds."""
+    """Return the additional plugin folders in a configuration of the docker CLI."""
     folders = config.get("cliPluginsExtraDirs")
     return tuple(map(str, folders)) if isinstance(folders, list) else ()
 
 
 def has_tools(variables: Mapping[str, str]) -> bool:
-    """Say whether the user's own docker CLI and buildx are installed."""
+    """Say whether the docker CLI and buildx of the user are installed."""
     return which("docker", path=variables.get("PATH")) is not None and buildx_plugin(variables) is not None
 
 
 def buildx_plugin(variables: Mapping[str, str]) -> Path | None:
-    """Return the buildx that the docker CLI would run as `docker buildx`."""
+    """Return the path of the buildx plugin that `docker buildx` runs; None if there is none."""
     config = config_folder(variables)
     folders = (config / "cli-plugins", *map(Path, plugin_folders(read_config(config))), *PLUGIN_FOLDERS)
-    return next((it / BUILDX for it in folders if (it / BUILDX).exists()), None)
+    return next((folder / BUILDX for folder in folders if (folder / BUILDX).exists()), None)
 
 
 def buildx_call(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -204,30 +206,30 @@ def buildx_call(environment: Mapping[str, str]) -> tuple[str, ...]:
     return (str(plugin),) if plugin else ("docker", "buildx")
 
 
-def private_tools(place: Place, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables under which `docker` and its buildx are the private ones."""
-    programs, path = str(place.client / PRIVATE_PROGRAMS), variables.get("PATH", os.defpath)
+def private_tools(paths: EnginePaths, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that make `docker` the private CLI with the private buildx."""
+    programs, path = str(paths.client / PRIVATE_PROGRAMS), variables.get("PATH", os.defpath)
     return {
-        "DOCKER_CONFIG": str(place.docker_config),
+        "DOCKER_CONFIG": str(paths.docker_config),
         "PATH": path if path.split(os.pathsep)[0] == programs else f"{programs}{os.pathsep}{path}",
     }
 
 
-def environment(place: Place, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what must be added to the environment of every docker call.
+def environment(paths: EnginePaths, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables to add to the environment of every docker call.
 
     Raises:
-        NoEngineError: no engine answers, or there is no docker CLI with buildx to ask it.
+        NoEngineError: no engine answers, or there is no docker CLI with buildx.
     """
-    endpoint = required(choose(look(place, variables)))
+    endpoint = require(choose(detect(paths, variables)))
     if endpoint.private:
-        return {"DOCKER_HOST": endpoint.host, **private_tools(place, variables)}
+        return {"DOCKER_HOST": endpoint.host, **private_tools(paths, variables)}
     if has_tools(variables):
         return {}
-    if (place.client / PRIVATE_PLUGINS / BUILDX).exists():
-        return private_tools(place, variables)
+    if (paths.client / PRIVATE_PLUGINS / BUILDX).exists():
+        return private_tools(paths, variables)
     message = (
-        f"The Docker Engine at {endpoint.host} answers, but there is no `docker` command with buildx to ask it.\n"
-        f"Get them privately (Debian): invoke engine.up\nOr install them: {INSTALL}"
+        f"The Docker Engine at {endpoint.host} answers, but `docker` with buildx is not installed.\n"
+        f"Install them for this checkout only (Debian): invoke engine.up\nOr for all: {INSTALL}"
     )
     raise NoEngineError(message)

@@ -1,4 +1,4 @@
-"""Whether a private engine can run on this machine, and what is missing."""
+"""Requirements of a private engine on this machine, and which are not met."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dynamo_containers.engine.endpoint import INSTALL
 from dynamo_containers.errors import NoEngineError, NoSpaceError
 
 if TYPE_CHECKING:
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
 
 OLDEST_GLIBC = (2, 34)
 PROGRAMS = ("apt-get", "dpkg-deb", "mount", "nsenter", "unshare")
 TUN = Path("/dev/net/tun")
 BYTES_NEEDED = 1_000_000_000
-"""75 MB to fetch, 315 MB unpacked, 120 MB of package lists, and air for an empty engine."""
+"""75 MB of downloads, 315 MB unpacked, 120 MB of package lists, and the rest for an empty engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
-    """What a machine has of that which a private engine needs."""
+class HostFeatures:
+    """The features of a machine that a private engine needs."""
 
     root: bool
     distribution: str
@@ -38,43 +38,42 @@ class Host:
     overlay: bool = True
 
 
-def obstacles(host: Host) -> tuple[str, ...]:
-    """Return what keeps a private engine from running, each as a sentence."""
+def obstacles(host: HostFeatures) -> tuple[str, ...]:
+    """Return the requirements that are not met, each as a sentence."""
     rows = (
-        (not host.root, "You are not root, and the engine needs namespaces, mounts and devices."),
+        (not host.root, "You are not root, which namespaces, mounts and devices need."),
         (
             host.distribution != "debian" or not host.release,
-            "This is no Debian release; it is made from their packages.",
+            "This host is not a Debian release, whose packages the engine is made from.",
         ),
         (host.glibc < OLDEST_GLIBC, "glibc is older than 2.34, which the packages need (Debian 12 has 2.36)."),
         (bool(host.lacking), f"Programs are missing: {', '.join(host.lacking)}."),
-        (not host.tun, f"{TUN} cannot be opened: the kernel has no tun device, or this container was not given it."),
-        (not host.namespaces, "The kernel does not let new mount, process and network namespaces be made here."),
+        (not host.tun, f"{TUN} cannot be opened: the kernel has no tun device, or this container has no access to it."),
+        (not host.namespaces, "The kernel does not allow new mount, process and network namespaces here."),
         (
             not host.overlay,
-            "Overlayfs does not work in the checkout (is its file system an overlay itself? Has its path a colon?).",
+            "Overlayfs does not work in the checkout (an overlay on an overlay, or a path with a colon, does not).",
         ),
     )
     return tuple(sentence for missing, sentence in rows if missing)
 
 
-def refuse(host: Host) -> None:
-    """Do nothing on a machine that has everything.
+def refuse(host: HostFeatures) -> None:
+    """Refuse a machine that does not meet all requirements.
 
     Raises:
-        NoEngineError: something is missing; all of it is named.
+        NoEngineError: with all requirements that are not met.
     """
-    found = obstacles(host)
-    if found:
-        lines = "".join(f"  - {sentence}\n" for sentence in found)
-        message = f"A private Docker Engine cannot run here:\n{lines}Install Docker by hand instead: {INSTALL}"
+    if sentences := obstacles(host):
+        lines = "".join(f"  - {sentence}\n" for sentence in sentences)
+        message = f"A private Docker Engine cannot run here:\n{lines}Install Docker instead: {INSTALL}"
         raise NoEngineError(message)
 
 
-def examine_system() -> Host:
-    """Look at what costs nothing to look at."""
+def examine_system() -> HostFeatures:
+    """Examine the requirements that are cheap to examine."""
     system = _os_release()
-    return Host(
+    return HostFeatures(
         root=os.geteuid() == 0,
         distribution=system.get("ID", ""),
         release=system.get("VERSION_CODENAME", ""),
@@ -90,14 +89,14 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
-def examine_kernel(system: Host, place: Place) -> Host:
-    """Try what only trying shows: the tun device, namespaces, and overlayfs on the file system of the checkout."""
+def examine_kernel(system: HostFeatures, paths: EnginePaths) -> HostFeatures:
+    """Try to use the tun device, namespaces, and overlayfs on the file system of the checkout."""
     namespaces = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--mount-proc", "--net")
-    place.private.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.private, prefix=".overlay.") as folder:
+    paths.private.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=paths.private, prefix=".overlay.") as folder:
         script = 'mkdir l u w m && exec mount -t overlay -o "lowerdir=$PWD/l,upperdir=$PWD/u,workdir=$PWD/w" overlay m'
         overlay = ("unshare", "--mount", "--wd", folder, "sh", "-c", script)
-        return Host(
+        return HostFeatures(
             root=system.root,
             distribution=system.distribution,
             release=system.release,
@@ -116,16 +115,16 @@ def _opens(device: Path) -> bool:
     return True
 
 
-def check_space(place: Place) -> None:
-    """Do nothing where there is room.
+def check_space(paths: EnginePaths) -> None:
+    """Check the free disk space.
 
     Raises:
-        NoSpaceError: the engine's packages would not fit.
+        NoSpaceError: the packages of the engine need more.
     """
-    free = disk_usage(place.private).free
+    free = disk_usage(paths.private).free
     if free < BYTES_NEEDED:
         message = (
-            f"The private engine needs {BYTES_NEEDED / 1e9:.0f} GB; the checkout's disk has {free / 1e9:.1f} GB left."
+            f"The private engine needs {BYTES_NEEDED / 1e9:.0f} GB; the disk of the checkout has {free / 1e9:.1f} GB."
             "\nFree some space, for example: invoke clean"
         )
         raise NoSpaceError(message)

@@ -14,46 +14,46 @@ from dynamo_containers.platforms import native_platform
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
     from dynamo_containers.platforms import Platform
 
 BUSY_SECONDS = 180
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[None]:
-    """Let one `engine` command at a time work on the checkout.
+def locked(paths: EnginePaths) -> Iterator[None]:
+    """Allow only one `engine` command at a time in the checkout.
 
     Raises:
-        BusyError: another one did not end in time.
+        BusyError: another command did not end in time.
     """
-    with file_lock.held(place.lock, "another `invoke engine...` of this checkout", seconds=BUSY_SECONDS):
+    with file_lock.hold(paths.lock, "another `invoke engine...` of this checkout", seconds=BUSY_SECONDS):
         yield
 
 
-def up(place: Place, platforms: tuple[Platform, ...]) -> None:
+def up(paths: EnginePaths, platforms: tuple[Platform, ...]) -> None:
     """Make sure that an engine answers and can run the platforms."""
-    found = endpoint.choose(endpoint.look(place))
-    if found is None or found.private:
-        _ensure_private(place)
+    running = endpoint.choose(endpoint.detect(paths))
+    if running is None or running.private:
+        _ensure_private(paths)
     elif not endpoint.has_tools(os.environ):
-        ensure_client(place)
-    used = _emulate(place, platforms)
+        ensure_client(paths)
+    used = _emulate(paths, platforms)
     _say(f"Using the Docker Engine at {used.host}: {used.reason}")
 
 
-def _emulate(place: Place, platforms: tuple[Platform, ...]) -> endpoint.Endpoint:
-    used = endpoint.required(endpoint.choose(endpoint.look(place)))
+def _emulate(paths: EnginePaths, platforms: tuple[Platform, ...]) -> endpoint.Endpoint:
+    used = endpoint.require(endpoint.choose(endpoint.detect(paths)))
     for platform in platforms:
         if platform is not native_platform():
-            _ensure_emulation(place, used, platform)
+            _ensure_emulation(paths, used, platform)
     return used
 
 
-def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
-    """Make sure that the engine can build and keep an image of these platforms."""
-    _emulate(place, platforms)
-    if len(platforms) > 1 and not status_report.supports_multi_platform_images(docker_cli.connect(place)):
+def ready_for(paths: EnginePaths, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that the engine can build and store an image of these platforms."""
+    _emulate(paths, platforms)
+    if len(platforms) > 1 and not status_report.supports_multi_platform_images(docker_cli.connect(paths)):
         message = (
             "This Docker Engine cannot store images of several platforms, because it uses the classic image store.\n"
             'Enable the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
@@ -62,117 +62,117 @@ def ready_for(place: Place, platforms: tuple[Platform, ...]) -> None:
         raise NoEngineError(message)
 
 
-def _ensure_private(place: Place) -> None:
-    if not (daemon.lives(daemon.recorded(place)) and daemon.pings(place.socket)):
-        daemon.sweep_dead(place)
+def _ensure_private(paths: EnginePaths) -> None:
+    if not (daemon.lives(daemon.recorded(paths)) and daemon.pings(paths.socket)):
+        daemon.sweep_dead(paths)
         system = host_checks.examine_system()
         host_checks.refuse(system)
-        host_checks.refuse(host_checks.examine_kernel(system, place))
-        if not (place.root.exists() and place.client.exists()):
-            _provide(place, system.release)
-        daemon.start(place)
-    daemon.write_client_config(place)
+        host_checks.refuse(host_checks.examine_kernel(system, paths))
+        if not (paths.root.exists() and paths.client.exists()):
+            _provide(paths, system.release)
+        daemon.start(paths)
+    daemon.write_client_config(paths)
 
 
-def _provide(place: Place, release: str) -> None:
-    """Fetch and unpack the programs."""
+def _provide(paths: EnginePaths, release: str) -> None:
+    """Download and unpack the packages of the private engine."""
     from dynamo_containers.engine import packages  # a download library is slow to import
 
-    host_checks.check_space(place)
+    host_checks.check_space(paths)
     _say("Providing a private Docker Engine from Debian's packages")
-    packages.provide_client(place)
-    packages.provide_daemon(place, release)
-    packages.forget_lists(place)
+    packages.provide_client(paths)
+    packages.provide_daemon(paths, release)
+    packages.forget_lists(paths)
 
 
-def ensure_client(place: Place) -> None:
-    """Provide the docker CLI and buildx for an engine of the user's own."""
-    if not place.client.exists():
+def ensure_client(paths: EnginePaths) -> None:
+    """Provide the docker CLI and buildx for an engine of the user."""
+    if not paths.client.exists():
         from dynamo_containers.engine import packages  # a download library is slow to import
 
         _say("Providing the docker CLI and buildx from Debian's packages")
-        packages.provide_client(place)
-        packages.forget_lists(place)
-    daemon.write_client_config(place)
+        packages.provide_client(paths)
+        packages.forget_lists(paths)
+    daemon.write_client_config(paths)
 
 
-def _ensure_emulation(place: Place, used: endpoint.Endpoint, platform: Platform) -> None:
-    """Make the platform's programs run; what handles them already is used as it is found.
+def _ensure_emulation(paths: EnginePaths, used: endpoint.Endpoint, platform: Platform) -> None:
+    """Make sure that binaries of a platform run; an emulator that is already registered is used.
 
     Raises:
-        NoEngineError: nothing does, and it cannot be mended from here.
+        NoEngineError: there is no emulator, and none can be registered from here.
     """
-    found = emulation.handler(emulation.entries(), platform)
-    if found is None and not used.private and _builds(place, platform):
+    handler = emulation.handler(emulation.entries(), platform)
+    if handler is None and not used.private and _builds(paths, platform):
         return  # an engine in a virtual machine or on another host has its own handlers
-    _emulate_here(place, platform, local=used.local)
+    _emulate_here(paths, platform, local=used.local)
 
 
-def emulate(place: Place, platforms: tuple[Platform, ...]) -> None:
-    """Make this machine run the programs of the platforms, for what needs no engine."""
+def emulate(paths: EnginePaths, platforms: tuple[Platform, ...]) -> None:
+    """Make sure that this machine runs binaries of the platforms, for work without an engine."""
     for platform in platforms:
         if platform is not native_platform():
-            _emulate_here(place, platform, local=True)
+            _emulate_here(paths, platform, local=True)
 
 
-def _emulate_here(place: Place, platform: Platform, *, local: bool) -> None:
-    found = emulation.handler(emulation.entries(), platform)
-    if found is None:
+def _emulate_here(paths: EnginePaths, platform: Platform, *, local: bool) -> None:
+    handler = emulation.handler(emulation.entries(), platform)
+    if handler is None:
         system = host_checks.examine_system()
         refuse_emulation(platform, system, local=local)
-        emulation.claim(place, platform)  # first, so that `down` finds it however this is interrupted
-        _register(place, platform, system.release)
-    if found == emulation.handler_name(platform):
-        emulation.claim(place, platform)
+        emulation.claim(paths, platform)  # first, so that `down` finds it however this is interrupted
+        _register(paths, platform, system.release)
+    if handler == emulation.handler_name(platform):
+        emulation.claim(paths, platform)
 
 
-def _builds(place: Place, platform: Platform) -> bool:
-    return platform.value in status_report.engine_platforms(docker_cli.connect(place))
+def _builds(paths: EnginePaths, platform: Platform) -> bool:
+    return platform.value in status_report.engine_platforms(docker_cli.connect(paths))
 
 
-def refuse_emulation(platform: Platform, system: host_checks.Host, *, local: bool) -> None:
-    """Do nothing where an emulator can be registered from here.
+def refuse_emulation(platform: Platform, system: host_checks.HostFeatures, *, local: bool) -> None:
+    """Refuse a platform whose emulator cannot be registered from here.
 
     Raises:
-        NoEngineError: it cannot; with how to do it.
+        NoEngineError: with the reason, and the commands to run elsewhere.
     """
     reasons = (
         (not local, "the engine runs on another machine"),
         (not system.root, "you are not root"),
-        (system.distribution != "debian", "this is no Debian, from which one could be fetched"),
+        (system.distribution != "debian", "this host is not Debian, which could provide one"),
     )
     reason = next((reason for holds, reason in reasons if holds), None)
     if reason is None:
         return
     message = (
-        f"{platform.value} cannot be run: no emulator is registered for it, and {reason}.\n"
+        f"{platform.value} cannot run here: no emulator is registered for it, and {reason}.\n"
         "As root, on the machine of the engine: apt-get install qemu-user-static binfmt-support\n"
         "Or: https://docs.docker.com/build/building/multi-platform/#qemu"
     )
     raise NoEngineError(message)
 
 
-def _register(place: Place, platform: Platform, release: str) -> None:
+def _register(paths: EnginePaths, platform: Platform, release: str) -> None:
     from dynamo_containers.engine import packages  # a download library is slow to import
 
-    emulation.register(place, platform, packages.provide_emulator(place, release, platform))
-    packages.forget_lists(place)
+    emulation.register(paths, platform, packages.provide_emulator(paths, release, platform))
+    packages.forget_lists(paths)
 
 
-def down(place: Place) -> None:
-    """Stop the private engine and take back what `up` changed on the machine.
+def down(paths: EnginePaths) -> None:
+    """Stop the private engine and undo the changes of `up` on the machine.
 
     Raises:
-        NoEngineError: it belongs to root, and you are somebody else.
+        NoEngineError: root started it, and you are not root.
     """
-    if place.run.exists() and os.geteuid():
+    if paths.run.exists() and os.geteuid():
         message = "The private engine of this checkout was started by root.\nStop it as root: invoke engine.down"
         raise NoEngineError(message)
-    stopped = daemon.stop(place)
+    stopped = daemon.stop(paths)
     if os.geteuid() == 0:  # nobody else could have registered anything
-        emulation.release(place)
-        daemon.sweep(place)
-    _say("The private engine is stopped" if stopped else "No private engine of this checkout runs")
+        emulation.release(paths)
+        daemon.sweep(paths)
+    _say("The private engine is stopped" if stopped else "The private engine of this checkout does not run")
 
 
 def _say(line: str) -> None:

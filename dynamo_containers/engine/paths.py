@@ -12,7 +12,7 @@ RUNTIME = Path("/run/dynamo-containers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class EnginePaths:
     """The paths that belong to one checkout. Everything is below `.engine/`, but for sockets and process ids."""
 
     folder: Path

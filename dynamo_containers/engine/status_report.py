@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.engine.docker_cli import Docker
-    from dynamo_containers.engine.paths import Place
+    from dynamo_containers.engine.paths import EnginePaths
 
 CONTAINERD_STORE = "io.containerd.snapshotter.v1"
 HINT = "The engine answers, but this call failed. See: invoke engine.status"
@@ -119,11 +119,11 @@ class EngineStatus:
         return ", ".join([*uses, *([] if self.free_bytes is None else [f"{self.free_bytes / 1e9:.0f} GB free"])])
 
 
-def status(place: Place) -> Result:
+def status(paths: EnginePaths) -> Result:
     """Query the engine in use and report it."""
-    daemon.sweep_dead(place)
-    used = endpoint.required(endpoint.choose(endpoint.look(place)))
-    docker = connect(place)
+    daemon.sweep_dead(paths)
+    used = endpoint.require(endpoint.choose(endpoint.detect(paths)))
+    docker = connect(paths)
     info = json.loads(docker.capture("info", "--format", "{{json .}}", hint=HINT))
     report = EngineStatus(
         private=used.private,
@@ -137,9 +137,9 @@ def status(place: Place) -> Result:
         platforms=platform_support(engine_platforms(docker), emulation.entries()),
         data_folder=info["DockerRootDir"],
         disk=disk_uses(docker.capture("system", "df", "--format", "{{.Type}}\t{{.Size}}", hint=HINT)),
-        free_bytes=disk_usage(place.data).free if used.private else None,
-        log=str(place.log) if used.private else None,
-        network_command=daemon.network(place) if used.private else (),
+        free_bytes=disk_usage(paths.data).free if used.private else None,
+        log=str(paths.log) if used.private else None,
+        network_command=daemon.network(paths) if used.private else (),
     )
     return Result(text=str(report), data=report)
 

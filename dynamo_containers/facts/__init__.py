@@ -1,1 +1,1 @@
-"""What is written down: images.toml, pins.toml, locks, mirrors and the user's own configuration. Read only."""
+"""Facts: images.toml, pins.toml, locks, mirrors and the configuration of the user. Read only."""

@@ -1,7 +1,7 @@
-"""Apt archive of packages that are installed on root images of registries: a row of images.toml.
+"""Apt archive for packages that are installed on root images of registries: a row of images.toml.
 
-What is bootstrapped comes from the archives of this machine's own apt configuration. A root image of a registry may be
-of another distribution, whose archive this machine has never heard of: so its public address stands in data.
+Bootstrapped root images use the archives of the apt configuration of this machine. A root image of a registry may be
+based on another distribution, whose archive is not configured here; so images.toml has its public address.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ SUITE = "{suite}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive:
-    """The archive of a distribution that uses .debs."""
+class AptArchive:
+    """The archive of a distribution with .deb packages."""
 
     addresses: Mapping[Platform, str]
-    """Its public address for each platform, without a slash at the end; two platforms may have the same one."""
+    """Platform -> its public address, without a slash at the end."""
     suites: tuple[str, ...]
-    """What is read of a root image's suite, with {suite} in it: the suite itself, its updates, its security fixes."""
+    """The suites to read, with {suite} for that of the root image: itself, its updates, its security fixes."""
     components: tuple[str, ...]
     keyring: str
-    """The file in the root image with the keys that sign the archive: what that image's own apt trusts, by digest."""
+    """The file in the root image with the keys that sign the archive; the apt of the image trusts the same keys."""
 
     def name(self, platform: Platform) -> str:
-        """Return what a lock calls it: the end of its address, as for Debian's archives."""
+        """Return its name in locks: the end of its address, as for the archives of Debian."""
         return _name(self.addresses[platform])
 
     @property
     def by_name(self) -> dict[str, str]:
-        """Return each address by what a lock calls it."""
+        """Return name in locks -> address."""
         return {_name(address): address for address in self.addresses.values()}
 
-    def of(self, suite: str) -> tuple[str, ...]:
-        """Return the suites to read for the one that a root image is made from."""
-        return tuple(each.replace(SUITE, suite) for each in self.suites)
+    def suites_of(self, suite: str) -> tuple[str, ...]:
+        """Return the suites to read for the suite of a root image."""
+        return tuple(template.replace(SUITE, suite) for template in self.suites)
 
 
 def _name(address: str) -> str:
     return address.rpartition("/")[2]
 
 
-def read(row: Table) -> Archive:
+def read(row: Table) -> AptArchive:
     """Read a row `bases.NAME.archive`."""
     suites, components, keyring = row.strings("suites"), row.strings("components"), row.string("keyring")
     addresses = {platform: row.string(platform.value).rstrip("/") for platform in Platform}
@@ -65,4 +65,4 @@ def read(row: Table) -> Archive:
             )
     if not keyring.startswith("/"):
         raise wrong(row.file, f"{row.path}.keyring", f'"{keyring}"', "the path of a file in the root image")
-    return Archive(addresses=addresses, suites=suites, components=components, keyring=keyring)
+    return AptArchive(addresses=addresses, suites=suites, components=components, keyring=keyring)

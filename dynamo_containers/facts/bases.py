@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.facts.apt_archive import Archive
-    from dynamo_containers.facts.rpm_repositories import Repositories
+    from dynamo_containers.facts.apt_archive import AptArchive
+    from dynamo_containers.facts.rpm_repositories import RpmRepositories
     from dynamo_containers.platforms import Platform
 
 
 BUILDER = "builder"
-"""The role of the root image that wheels are fetched and installed on."""
+"""The role of the root image that downloads and installs wheels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Root:
-    """A root image that mmdebstrap makes: a Debian suite and the packages it gets beyond the minimum."""
+    """A root image that mmdebstrap builds: a Debian suite, and packages in addition to the minimum."""
 
     suite: str
     packages: tuple[str, ...]
@@ -31,16 +31,16 @@ class Root:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryRoot:
-    """A root image that stands in a registry."""
+    """A root image in a registry."""
 
     image: str
-    """Its readable reference, with {machine} (`x86_64`) where each platform has a repository of its own."""
+    """Its reference, with {machine} (`x86_64`) if each platform has its own repository."""
     suite: str = ""
-    """The suite of its bases' archive that it is made of ('' where nothing is installed on it)."""
+    """Its suite in the archive of its bases ('' if no packages are installed on it)."""
     packages: tuple[str, ...] = ()
-    """What whatever stands on it needs and it may lack: installed before anything else."""
-    repositories: Repositories | None = None
-    """Where the RPMs of sets on it come from (None: it is of .debs, or nothing is installed on it)."""
+    """Packages to install on it first: every image that is based on it needs them."""
+    repositories: RpmRepositories | None = None
+    """The repositories of its RPMs (None: it has .deb packages, or no packages are installed on it)."""
     interpreter: str = ""
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
@@ -48,88 +48,88 @@ class RegistryRoot:
 
     @property
     def split(self) -> bool:
-        """Say whether each platform has a repository of its own, and so no index is over them."""
+        """Say whether each platform has its own repository, and so there is no index."""
         return "{machine}" in self.image
 
     def reference(self, platform: Platform) -> str:
-        """Return the readable reference for a platform."""
+        """Return the reference for a platform."""
         return self.image.replace("{machine}", platform.machine)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageSet:
-    """OS packages that are installed, in one layer, on what stands on a root image."""
+    """A set of OS packages that is installed in one layer."""
 
     root: str
-    """The role of that root image. Packages that it has already are not in the lock of the set."""
+    """The role of the root image below it. Packages of the root image are not in the lock of the set."""
     packages: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program that is no Python package: the package it comes from and which of its files go where."""
+    """A program that is not a Python package: its .deb package, and which of its files to copy where."""
 
     suite: str
     package: str
     files: Mapping[str, str]
 
-    def members(self, platform: Platform) -> Mapping[str, str]:  # noqa: ARG002 - as a release archive is asked
-        """Return which files of the package for a platform go where."""
+    def members(self, platform: Platform) -> Mapping[str, str]:  # noqa: ARG002 - the signature of Release.members
+        """Return file in the package -> path in the image."""
         return self.files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A program out of a release archive (.tar.gz): where that is and which of its files go where."""
+    """A program in a release archive (.tar.gz): its URL, and which of its files to copy where."""
 
     url: str
     version: str
     files: Mapping[str, str]
     installer: str = ""
-    """The script in the archive that lays all of it out; '' where `files` says what is taken."""
+    """The script in the archive that installs it; '' if `files` names the files."""
 
     def address(self, platform: Platform) -> str:
-        """Return where the archive for a platform is."""
+        """Return the URL of the archive for a platform."""
         return self._filled(self.url, platform)
 
     def members(self, platform: Platform) -> Mapping[str, str]:
-        """Return which files of the archive for a platform go where."""
+        """Return file in the archive for a platform -> path in the image."""
         return {self._filled(source, platform): target for source, target in self.files.items()}
 
     def installer_of(self, platform: Platform) -> str:
-        """Return the script in the archive for a platform."""
+        """Return the install script in the archive for a platform."""
         return self._filled(self.installer, platform)
 
     def _filled(self, text: str, platform: Platform) -> str:
-        words = {"{version}": self.version, "{arch}": platform.arch, "{machine}": platform.machine}
-        for word, value in words.items():
-            text = text.replace(word, value)
+        fields = {"{version}": self.version, "{arch}": platform.arch, "{machine}": platform.machine}
+        for field_name, value in fields.items():
+            text = text.replace(field_name, value)
         return text
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitSource:
-    """Source code that something is built from: a repository, and a tag or branch of it."""
+    """Source code: a git repository, and a tag or branch."""
 
     git: str
     ref: str
     build: str = ""
-    """What wheels are built from, as on the command line (`source_builds.chosen`); '' for not at all."""
+    """The source to build wheels from, as on the command line (`source_builds.chosen`); '' for no source build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DebSources:
-    """Where locked .debs may be fetched from before the host's mirror is asked ('' for nowhere)."""
+    """Origins of locked .debs that have precedence over the mirror of the host ('' for none)."""
 
     pool: str = ""
-    """A folder (below the checkout unless absolute) or URL: files by archive and path, or below sha256/."""
+    """A folder (relative to the checkout) or URL, with files by archive and path, or below sha256/."""
     snapshot: str = ""
-    """A URL with {timestamp}, and {archive} where it differs."""
+    """The URL of a snapshot service, with {timestamp}, and {archive} if it has several archives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bases:
-    """A set of root images that the whole graph can stand on."""
+    """A set of root images that every image can be based on."""
 
     name: str
     description: str
@@ -138,52 +138,52 @@ class Bases:
     interpreter: str
     glibc: str
     cuda: str = ""
-    """The CUDA major whose libraries a process can load there, '13' ('' where that does not matter)."""
+    """The CUDA major of its libraries, such as '13' ('' for any)."""
     roots: Mapping[str, Root | RegistryRoot]
     programs: Mapping[str, Program | Release]
     packages: Mapping[str, PackageSet] = field(default_factory=dict)
     toolchains: Mapping[str, Release] = field(default_factory=dict)
-    """Set of OS packages -> the compiler that goes on top of it, where the distribution's is too old."""
-    archive: Archive | None = None
-    """Where packages come from that go on root images of registries."""
+    """Set of OS packages -> the compiler to add to it, where that of the distribution is too old."""
+    archive: AptArchive | None = None
+    """The archive of the packages on its root images of registries."""
     deb_sources: DebSources = DebSources()
 
     @property
-    def bootstrapped(self) -> dict[str, Root]:
-        """Return the root images that are made from packages."""
+    def bootstrapped_roots(self) -> dict[str, Root]:
+        """Return the root images that are built from packages."""
         return {role: root for role, root in self.roots.items() if isinstance(root, Root)}
 
     @property
-    def pulled(self) -> dict[str, RegistryRoot]:
-        """Return the root images that registries have."""
+    def registry_roots(self) -> dict[str, RegistryRoot]:
+        """Return the root images in registries."""
         return {role: root for role, root in self.roots.items() if isinstance(root, RegistryRoot)}
 
     @property
-    def extended(self) -> dict[str, RegistryRoot]:
-        """Return the root images of registries that OS packages are installed on."""
-        return {role: root for role, root in self.pulled.items() if root.suite}
+    def extended_roots(self) -> dict[str, RegistryRoot]:
+        """Return the root images in registries that OS packages are installed on."""
+        return {role: root for role, root in self.registry_roots.items() if root.suite}
 
     @property
-    def packaged(self) -> dict[str, Program]:
-        """Return the programs that come out of packages."""
+    def packaged_programs(self) -> dict[str, Program]:
+        """Return the programs from .deb packages."""
         return {name: program for name, program in self.programs.items() if isinstance(program, Program)}
 
     @property
-    def released(self) -> dict[str, Release]:
-        """Return the programs and toolchains that come out of release archives."""
+    def archive_programs(self) -> dict[str, Release]:
+        """Return the programs and toolchains from release archives."""
         programs = {name: program for name, program in self.programs.items() if isinstance(program, Release)}
         return programs | dict(self.toolchains)
 
     @property
-    def repositories(self) -> dict[str, Repositories]:
-        """Return where RPMs come from, by the role of the root image that they go on."""
-        return {role: root.repositories for role, root in self.pulled.items() if root.repositories}
+    def repositories(self) -> dict[str, RpmRepositories]:
+        """Return role of a root image -> the repositories of its RPMs."""
+        return {role: root.repositories for role, root in self.registry_roots.items() if root.repositories}
 
     @property
     def archives(self) -> dict[str, str]:
-        """Return the address of each archive whose packages go on images of registries, by what locks call it."""
-        known = self.archive.by_name if self.archive else {}
-        return known | {each.name: each.address for each in self.repositories.values()}
+        """Return name in locks -> address, for each archive of packages on root images of registries."""
+        debs = self.archive.by_name if self.archive else {}
+        return debs | {repositories.name: repositories.address for repositories in self.repositories.values()}
 
     def interpreter_of(self, role: str) -> str:
         """Return the Python of a root image."""

@@ -21,8 +21,8 @@ from dynamo_containers.toml_table import any_of, wrong
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.facts.apt_archive import Archive
-    from dynamo_containers.facts.rpm_repositories import Repositories
+    from dynamo_containers.facts.apt_archive import AptArchive
+    from dynamo_containers.facts.rpm_repositories import RpmRepositories
     from dynamo_containers.toml_table import Table
 
 
@@ -55,11 +55,11 @@ def _check_toolchains(row: Table, bases: Bases) -> None:
     for name in bases.toolchains:
         if name not in bases.packages:
             raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', any_of(list(bases.packages)))
-        if name in bases.programs:  # their pins would be one row
+        if name in bases.programs:  # their pins would be the same row
             raise wrong(row.file, f"{row.path}.toolchains", f'"{name}"', "a name that no program has")
 
 
-def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot:
+def _root(role: str, row: Table, archive: AptArchive | None) -> Root | RegistryRoot:
     interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
     root: Root | RegistryRoot
     if "image" in row.keys_left():
@@ -79,66 +79,67 @@ def _root(role: str, row: Table, archive: Archive | None) -> Root | RegistryRoot
     return root
 
 
-def _repositories(row: Table) -> Repositories | None:
+def _repositories(row: Table) -> RpmRepositories | None:
     return rpm_repositories.read(row.table("repositories")) if "repositories" in row.keys_left() else None
 
 
-def _check_extended(role: str, row: Table, root: RegistryRoot, archive: Archive | None) -> None:
-    """Refuse OS packages on a root image of a registry that nobody could lock or install."""
+def _check_extended(role: str, row: Table, root: RegistryRoot, archive: AptArchive | None) -> None:
+    """Refuse OS packages on a root image of a registry that could not be locked or installed."""
     if bool(root.suite) is not bool(root.packages):
-        lacks, has = ("packages", "suite") if root.suite else ("suite", "packages")
-        raise wrong(
-            row.file, row.path, f"{has} without {lacks}", "both: what is installed on the image, and of which suite"
-        )
+        present, missing = ("suite", "packages") if root.suite else ("packages", "suite")
+        allowed = "both: the packages to install on the image, and their suite"
+        raise wrong(row.file, row.path, f"{present} without {missing}", allowed)
     if root.suite and root.repositories:
-        raise wrong(row.file, f"{row.path}.repositories", "repositories", "none: a suite is of .debs")
+        raise wrong(row.file, f"{row.path}.repositories", "repositories", "none: a suite has .deb packages")
     if root.suite and archive is None:
-        raise wrong(row.file, f"{row.path}.suite", f'"{root.suite}"', "no suite: the bases have no row `archive`")
-    if root.suite and role == BUILDER:  # its steps also run for the machine that builds, whatever is asked for
-        raise wrong(row.file, f"{row.path}.packages", "packages", "none: a builder of a registry is taken as it is")
+        allowed = "no suite, because the bases have no row `archive`"
+        raise wrong(row.file, f"{row.path}.suite", f'"{root.suite}"', allowed)
+    if root.suite and role == BUILDER:  # its targets also run on the platform of the machine that builds
+        raise wrong(row.file, f"{row.path}.packages", "packages", "none: the builder of a registry is used as it is")
 
 
 def _tagged(row: Table, image: str, key: str = "image") -> str:
-    # The digest stands in pins.toml; without a tag nobody could tell what it is one of.
+    # The digest is in pins.toml; the tag is its readable name.
     if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
-        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', "REGISTRY/NAME:TAG without a digest, maybe {machine}")
+        allowed = "REGISTRY/NAME:TAG without a digest; it may contain {machine}"
+        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', allowed)
     return image
 
 
 def engine_image(row: Table) -> RegistryRoot | None:
-    """Read what an image's row says of the published image of its engine; None where it names none."""
+    """Read the keys of an image about the published image of its engine; None if there are none."""
     image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
     return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
-    made = [
+    roles = [
         role for role, root in roots.items() if root.suite or (isinstance(root, RegistryRoot) and root.repositories)
     ]
     sets = {}
     for name, row in rows.items():
-        if name in roots:  # their locks would be one file
+        if name in roots:  # their locks would be the same file
             raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
         row.refuse_renamed({"on": "root"})
         root, packages = row.string("root"), row.strings("packages")
         row.refuse_the_rest()
-        if root not in made:
-            raise wrong(row.file, f"{row.path}.root", f'"{root}"', _on(made))
+        if root not in roles:
+            raise wrong(row.file, f"{row.path}.root", f'"{root}"', _root_choices(roles))
         if not packages:
             raise wrong(row.file, f"{row.path}.packages", "[]", "at least one package")
         sets[name] = PackageSet(root=root, packages=packages)
     return sets
 
 
-def _on(roles: list[str]) -> str:
-    return any_of(roles) if roles else "no set: no root image has a suite to take packages of"
+def _root_choices(roles: list[str]) -> str:
+    return any_of(roles) if roles else "no set, because no root image has a suite or repositories"
 
 
 def _toolchain(row: Table) -> Release:
     """Read a row `bases.NAME.toolchains.SET`."""
-    made = Release(url=row.string("url"), version=row.string("version"), files={}, installer=row.string("installer"))
+    url, version, installer = row.string("url"), row.string("version"), row.string("installer")
     row.refuse_the_rest()
-    return made
+    return Release(url=url, version=version, files={}, installer=installer)
 
 
 def _deb_sources(row: Table) -> DebSources:

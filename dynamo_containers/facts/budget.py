@@ -1,4 +1,4 @@
-"""Budget of an image: the rows `images.NAME.budget.PLATFORM` of images.toml, key -> at most."""
+"""Budget of an image: the rows `images.NAME.budget.PLATFORM` of images.toml, key -> limit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KEYS = ("compressed-mb", "uncompressed-mb", "largest-layer-mb", LAYERS, SECOND, 
 
 
 def read(row: Table) -> Mapping[str, int]:
-    """Read a row `images.NAME.budget.PLATFORM`; key -> at most.
+    """Read a row `images.NAME.budget.PLATFORM`; return key -> limit.
 
     Raises:
-        UsageError: a key is unknown or no whole number.
+        UsageError: a key is unknown, or a value is not a whole number.
     """
     budget = {key: row.integer(key) for key in KEYS if key in row.keys_left()}
     row.refuse_the_rest()

@@ -38,7 +38,7 @@ RENAMED = {
 
 
 class Stage(Enum):
-    """Who an image is for: the steps of the build graph in their order."""
+    """Stage of an image, in the order of the build graph."""
 
     BASE = "base"
     BACKEND = "backend"
@@ -53,16 +53,16 @@ class InstallFrom(Enum):
     WHEELS = "wheels"
     """Locked wheels on the runtime root image."""
     IMAGE = "image"
-    """The engine's own published image, by digest, onto which what Dynamo needs is added."""
+    """The published image of the engine, by digest, with Dynamo and its requirements added."""
 
 
 ON_ENGINE_IMAGE = (Stage.RUNTIME, Stage.CI)
-"""The stages of an image on a published one: nothing is compiled, and no set of OS packages is locked on top of it."""
+"""The stages of an image that is based on a published one: it has no compiled packages and no sets of OS packages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One thing a user can pull, and its `-ci` and `-dev` forms."""
+    """An image that users pull, with its `-ci` and `-dev` variants."""
 
     name: str
     title: str
@@ -72,11 +72,11 @@ class Image:
     bases: tuple[str, ...]
     platforms: tuple[Platform, ...]
     backend: str = ""
-    """The inference engine in it ('' for none), as Dynamo names its module: dynamo.<backend>."""
+    """Its inference engine, by the name of the module of Dynamo: dynamo.<backend> ('' for none)."""
     imports: tuple[str, ...] = ()
-    """Modules of the engine and of Dynamo's worker for it, which must be importable without a device."""
+    """Modules of the engine and of its Dynamo worker that must be importable without a device."""
     worker_arguments: tuple[str, ...] = ()
-    """With which Dynamo's worker for the engine serves a tiny model on one GPU; `{model}` is that model's folder."""
+    """The arguments of the Dynamo worker that serves a tiny model on one GPU; `{model}` is the folder of the model."""
     allow_build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Build tools that its runtime may contain: pattern of their path -> the reason."""
     missing_libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -86,13 +86,13 @@ class Image:
     package_layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Image layer -> patterns of the names of its own Python packages; a package that no pattern fits is in `rest`."""
     os_packages: tuple[str, ...] = ()
-    """The sets of OS packages that it needs at run time (`bases.*.packages`)."""
+    """Its sets of OS packages at run time (`bases.*.packages`)."""
     compile_from_source: Mapping[Platform, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Platform -> the packages that have no wheel for it and are compiled."""
     budget: Mapping[Platform, Mapping[str, int]] = field(default_factory=dict, hash=False)
-    """What a runtime (or base) image of a platform may weigh; the keys of `budgets.KEYS`, in their units."""
+    """Platform -> the limits for the size of its runtime (or base) image, by the keys of `budgets.KEYS`."""
     indexes: tuple[str, ...] = ()
-    """The indexes that some of its Python packages are on, besides the machine's own."""
+    """Indexes of some of its Python packages, in addition to the index of the machine."""
     install_from: InstallFrom = InstallFrom.WHEELS
     engine_image: RegistryRoot | None = None
     """The published image of its engine, which is used with `InstallFrom.IMAGE`."""
@@ -100,7 +100,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """An index of Python packages beside the machine's own, and the packages that are only taken from it."""
+    """An additional index of Python packages, and the packages that come only from it."""
 
     url: str
     packages: tuple[str, ...]
@@ -118,7 +118,7 @@ class CommonLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Everything that images.toml and pins.toml say."""
+    """The content of images.toml and pins.toml."""
 
     folder: Path
     source: str
@@ -127,11 +127,11 @@ class Catalogue:
     """The package in the base lock whose version every image has."""
     oldest_glibc: str
     cooldown_days: int
-    """How old a release must be on its index before a lock takes it."""
+    """The days that a release must be on its index before it can be locked."""
     reports_kept: int
-    """How many builds `invoke report` looks back."""
+    """The number of builds whose reports are kept."""
     cooldown_exempt: Mapping[str, str]
-    """Package -> the reason why its releases are taken at once."""
+    """Package -> the reason why its releases can be locked at once."""
     excluded: Mapping[str, str]
     """Package -> the reason why it is in no lock although another package requires it."""
     cuda_exempt: Mapping[str, str]
@@ -145,7 +145,7 @@ class Catalogue:
 
     @cached_property
     def pins(self) -> Pins:
-        """Return the pins; read when first asked for, so that listing images needs none.
+        """Return the pins; they are read at the first use, so that listing images does not need them.
 
         Raises:
             LockError: pins.toml is missing.
@@ -203,7 +203,7 @@ def _reasons(table: Table, key: str) -> Mapping[str, str]:
     reasons = {name: rows.string(name) for name in rows.keys_left()}
     for name, reason in reasons.items():
         if not reason.strip():
-            raise wrong(rows.file, f"{rows.path}.{name}", repr(reason), "the reason in words")
+            raise wrong(rows.file, f"{rows.path}.{name}", repr(reason), "a reason")
     return reasons
 
 
@@ -224,20 +224,20 @@ def _package_layers(image: Table) -> Mapping[str, tuple[str, ...]]:
 
 
 def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
-    """Return the indexes; a package has one, so that nobody can offer it elsewhere under the same name."""
+    """Return the indexes; a package has only one, so that no other index can replace it."""
     indexes = {}
-    taken: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for name, row in rows.items():
         indexes[name] = Index(url=row.string("url"), packages=row.strings("packages"))
         row.refuse_the_rest()
         for package in indexes[name].packages:
-            if not CANONICAL.fullmatch(package):  # under another spelling it would be looked for everywhere
-                allowed = "a name as indexes spell it: lower case, digits and single dashes"
+            if not CANONICAL.fullmatch(package):  # another spelling would come from any index
+                allowed = "a normalized name: lower case, digits and single dashes"
                 raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
-            if package in taken:
-                allowed = f'each package at one index: "{package}" is at "{taken[package]}" already'
+            if package in owners:
+                allowed = f'one index per package: "{package}" is already in "{owners[package]}"'
                 raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
-            taken[package] = name
+            owners[package] = name
     return indexes
 
 
@@ -255,7 +255,7 @@ def _image(name: str, row: Table) -> Image:
         else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
         platforms=tuple(
-            Platform(platform) for platform in row.strings("platforms", allowed=[each.value for each in Platform])
+            Platform(name) for name in row.strings("platforms", allowed=[platform.value for platform in Platform])
         ),
         backend=row.string("backend", optional=True),
         imports=row.strings("imports", optional=True),
@@ -288,22 +288,22 @@ def _install_from(row: Table) -> InstallFrom:
 
 
 def _compile_from_source(row: Table) -> Mapping[Platform, tuple[str, ...]]:
-    known = {platform.value: platform for platform in Platform}
-    found = {known[name]: row.strings(name) for name in known if name in row.keys_left()}
+    packages = {platform: row.strings(platform.value) for platform in Platform if platform.value in row.keys_left()}
     row.refuse_the_rest()
-    return found
+    return packages
 
 
 def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
-    known = {platform.value: platform for platform in Platform}
-    found = {known[name]: budgets.read(row.table(name)) for name in known if name in row.keys_left()}
+    named = [platform for platform in Platform if platform.value in row.keys_left()]
+    limits = {platform: budgets.read(row.table(platform.value)) for platform in named}
     row.refuse_the_rest()
-    return found
+    return limits
 
 
 def _check_references(catalogue: Catalogue) -> None:
-    if ENGINE_IMAGES in catalogue.bases:  # their pins would be in one table
-        raise wrong(IMAGES_FILE, f"bases.{ENGINE_IMAGES}", "bases of that name", "another: pins.toml has it for images")
+    if ENGINE_IMAGES in catalogue.bases:  # their pins would be in the same table
+        allowed = "another name, because pins.toml uses it"
+        raise wrong(IMAGES_FILE, f"bases.{ENGINE_IMAGES}", "bases of that name", allowed)
     for image in catalogue.images.values():
         for name in image.bases:
             if name not in catalogue.bases:
@@ -313,7 +313,7 @@ def _check_references(catalogue: Catalogue) -> None:
                 raise wrong(IMAGES_FILE, f"images.{image.name}.indexes", f'"{index}"', any_of(catalogue.indexes))
         _check_index_pieces(image)
         if not image.common_layer and any(budgets.SECOND in row for row in image.budget.values()):
-            allowed = "no such key: an image without `common-layer` has nothing in common with a second one"
+            allowed = "no such key, because the image has no common-layer"
             raise wrong(IMAGES_FILE, f"images.{image.name}.budget", budgets.SECOND, allowed)
         if image.common_layer and image.common_layer not in catalogue.common_layers:
             raise wrong(
@@ -325,15 +325,15 @@ def _check_references(catalogue: Catalogue) -> None:
 
 
 def _check_index_pieces(image: Image) -> None:
-    """Refuse what would let a package with an index of its own be taken from another one."""
+    """Refuse keys that would let a package of one index come from another one."""
     for index in image.indexes:
         if index in (*image.package_layers, REST):
             raise wrong(
                 IMAGES_FILE,
                 f"images.{image.name}.indexes",
                 f'"{index}"',
-                "an index that no layer of package-layers is named like",
+                "an index whose name is not that of a layer in package-layers",
             )
     if image.indexes and image.common_layer:
-        allowed = "no such key beside indexes: a common layer comes from the index of the machine"
+        allowed = "no such key together with indexes: a common layer comes from the index of the machine"
         raise wrong(IMAGES_FILE, f"images.{image.name}.common-layer", f'"{image.common_layer}"', allowed)

@@ -37,7 +37,7 @@ def python_layers(image: Image, stage: Stage) -> tuple[str, ...]:
 
 
 def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
-    """Return the root images that an image of a stage stands on, or that something in it was compiled on."""
+    """Return the root images that an image of a stage is based on, or that its packages are compiled on."""
     if stage is Stage.BASE or image.install_from is InstallFrom.IMAGE:
         return ("builder",)
     runtime = () if stage is Stage.BACKEND else ("runtime",)
@@ -46,14 +46,15 @@ def root_roles(image: Image, stage: Stage) -> tuple[str, ...]:
 
 def os_sets(image: Image, stage: Stage) -> tuple[str, ...]:
     """Return the sets of OS packages in an image of a stage."""
-    if stage in (Stage.BASE, Stage.BACKEND) or image.install_from is InstallFrom.IMAGE:  # such a one brings its own
+    # The published image of an engine has its own OS packages.
+    if stage in (Stage.BASE, Stage.BACKEND) or image.install_from is InstallFrom.IMAGE:
         return ()
     return (*image.os_packages, DEV_PACKAGES) if stage is Stage.DEV else image.os_packages
 
 
 def extended_roots(bases: Bases, image: Image, stage: Stage, platforms: Iterable[Platform]) -> tuple[str, ...]:
-    """Return the root images of registries that get OS packages before an image of a stage stands on them."""
-    # What compiles is a step for all platforms of a build as soon as one of them needs it.
+    """Return the root images of registries that get OS packages for an image of a stage."""
+    # The target that compiles has all platforms of a build as soon as one of them needs it.
     compiles = stage is Stage.BACKEND or any(image.compile_from_source.get(platform) for platform in platforms)
     roles = (role for role in root_roles(image, stage) if role != DEVEL or compiles)
-    return tuple(role for role in roles if role in bases.extended)
+    return tuple(role for role in roles if role in bases.extended_roots)

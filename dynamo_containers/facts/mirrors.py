@@ -1,7 +1,7 @@
-"""Mirrors of a company for what is fetched from the Internet, from a file outside the checkout.
+"""Mirrors of a company for downloads from the Internet, configured in a file outside the checkout.
 
-The addresses in images.toml and pins.toml stay the public ones, and so does every digest: a mirror is where bytes are
-looked for, never what they are.
+images.toml and pins.toml have the public addresses, and digests do not depend on mirrors: a mirror changes where a file
+is downloaded from, never its content.
 """
 
 from __future__ import annotations
@@ -20,49 +20,51 @@ if TYPE_CHECKING:
     from dynamo_containers.toml_table import Table
 
 VARIABLE = "DYNAMO_CONTAINERS_MIRRORS"
-"""The file's path; without it a file of the user's own is read, where there is one."""
+"""The variable with the path of the file; without it the file of the user is read, if there is one."""
 USER_FILE = "mirrors.toml"
-"""Its name among the user's own."""
+"""The name of the file of the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mirrors:
-    """What stands in for what."""
+    """Mirrors by the public address that they replace."""
 
     registries: Mapping[str, str] = field(default_factory=dict)
-    """`nvcr.io`, or `nvcr.io/nvidia` for a part of it -> `HOST[:PORT][/PATH]` of the mirror."""
+    """`nvcr.io`, or `nvcr.io/nvidia` for a part of the registry -> `HOST[:PORT][/PATH]` of the mirror."""
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """The beginning of an address, up to a slash -> the beginning of the mirror's."""
+    """The beginning of a public address, up to a slash -> the beginning of the address on the mirror."""
 
     def image(self, reference: str) -> str:
-        """Return where an image (HOST/NAME with its tag or digest) is pulled from."""
+        """Return the reference to pull an image by, given its public one (HOST/NAME with a tag or digest)."""
         slashed = {f"{public}/": f"{mirror}/" for public, mirror in self.registries.items()}
-        return _exchanged(reference, slashed)
+        return _replace_prefix(reference, slashed)
 
     def address(self, url: str) -> str:
-        """Return where a file, a package index or a git repository is fetched from."""
+        """Return the address to download a file, a package index or a git repository from, given its public one."""
         # The table's beginnings end in a slash, so that none is the beginning of another host's name.
-        return _exchanged(url if url.endswith("/") else f"{url}/", self.addresses)[: None if url.endswith("/") else -1]
+        if url.endswith("/"):
+            return _replace_prefix(url, self.addresses)
+        return _replace_prefix(f"{url}/", self.addresses)[:-1]
 
 
-def _exchanged(text: str, table: Mapping[str, str]) -> str:
-    """Exchange the longest beginning that stands in the table."""
-    known = max((beginning for beginning in table if text.startswith(beginning)), key=len, default="")
-    return table[known] + text.removeprefix(known) if known else text
+def _replace_prefix(text: str, table: Mapping[str, str]) -> str:
+    """Replace the longest prefix that is in the table."""
+    prefix = max((prefix for prefix in table if text.startswith(prefix)), key=len, default="")
+    return table[prefix] + text.removeprefix(prefix) if prefix else text
 
 
 @cache
-def here() -> Mirrors:
-    """Return the mirrors of this machine; none where no file says any.
+def configured() -> Mirrors:
+    """Return the mirrors of this machine; none if there is no file.
 
     Raises:
-        UsageError: the file that the variable names is missing, or its content is wrong.
+        UsageError: the file that the variable names is missing, or its content is invalid.
     """
     return load(os.environ)
 
 
 def load(environment: Mapping[str, str]) -> Mirrors:
-    """Return the mirrors that an environment names; the same errors as `here`."""
+    """Return the mirrors for an environment; the same errors as `configured`."""
     table = user_config.read(environment, VARIABLE, USER_FILE)
     return _read(table) if table else Mirrors()
 
@@ -84,6 +86,6 @@ def _strings(row: Table) -> dict[str, str]:
     return {name: row.string(name) for name in row.keys_left()}
 
 
-def said(public: str, used: str) -> str:
-    """Return an address as a message says it: with the mirror that was asked in its place."""
+def describe(public: str, used: str) -> str:
+    """Return an address as messages have it: with the mirror that was used, if any."""
     return public if public == used else f"{public} (at the mirror, {used})"

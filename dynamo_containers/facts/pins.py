@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 PINS_FILE = "containers/pins.toml"
 ENGINE_IMAGES = "engine-image"
-"""What stands for the name of the bases in the pin of an engine's published image; the role is our image's name."""
+"""Takes the place of the bases in the pin of the published image of an engine; the role is the name of our image."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pin:
-    """A package file by content: its path below its archive's root, its version and its sha256."""
+class PackagePin:
+    """A package file: its version, its path in its archive, and its sha256."""
 
     version: str
     archive: str
@@ -28,35 +28,35 @@ class Pin:
     size: int
     sha256: str
     locked: str = ""
-    """When it was locked, as snapshot services write a time: 20261123T120000Z."""
+    """The time of the lock, in the format of snapshot services: 20261123T120000Z."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleasePin:
-    """A release archive by content: where it was found, its version and its sha256."""
+class ArchivePin:
+    """A release archive: its version, URL and sha256."""
 
     version: str
     url: str
     sha256: str
     size: int = 0
-    """0: nobody has fetched it since it was pinned."""
+    """0: it has not been downloaded since it was pinned."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PinnedRoot:
-    """A root image by content."""
+class ImagePin:
+    """An image by digest: a root image, or the published image of an engine."""
 
     index: str
-    """The digest of the OCI index over all platforms; '' where each platform has a repository of its own."""
+    """The digest of the OCI index of all platforms; '' if each platform has its own repository."""
     platforms: Mapping[Platform, str]
-    """The digest of each platform's manifest; empty where only the index of a registry's image is known yet."""
+    """Platform -> the digest of its manifest; empty if only the index of an image of a registry is known so far."""
     image: str = ""
-    """The readable reference that the digests were found at; '' for an image that is bootstrapped."""
+    """The readable reference that had these digests; '' for a bootstrapped image."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PinnedSource:
-    """Source code by content: the tag or branch that was asked for, and the commit it was."""
+class CommitPin:
+    """Source code: the tag or branch, and its commit."""
 
     ref: str
     commit: str
@@ -64,26 +64,26 @@ class PinnedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Pins:
-    """What `invoke lock` found: the external inputs by content."""
+    """The external inputs by content, as `invoke lock` wrote them."""
 
     epoch: int
-    """Seconds since 1970 (SOURCE_DATE_EPOCH): when the locks last moved. The newest time in any image."""
-    programs: Mapping[tuple[str, str, Platform], Pin | ReleasePin]
+    """The time when a lock last changed, in seconds since 1970 (SOURCE_DATE_EPOCH); the newest time in any image."""
+    programs: Mapping[tuple[str, str, Platform], PackagePin | ArchivePin]
     """(bases, program, platform) -> its package file or release archive."""
-    roots: Mapping[tuple[str, str], PinnedRoot]
-    """(bases, role) -> what bootstrapping its locks gives, or what its registry has; see also `ENGINE_IMAGES`."""
-    sources: Mapping[str, PinnedSource] = field(default_factory=dict)
+    roots: Mapping[tuple[str, str], ImagePin]
+    """(bases, role) -> the bootstrapped root image, or the image of a registry; see also `ENGINE_IMAGES`."""
+    sources: Mapping[str, CommitPin] = field(default_factory=dict)
 
     def root(self, bases: str, role: str, platform: Platform) -> str:
-        """Return the digest that a root image must have.
+        """Return the digest of a root image.
 
         Raises:
-            LockError: it is not pinned.
+            LockError: the image is not pinned.
         """
-        found = self.roots.get((bases, role), PinnedRoot(index="", platforms={}))
-        # An index of a registry by content means one manifest for each platform, known here or not.
-        whole = found.index if found.image and not found.platforms else ""
-        digest = found.platforms.get(platform, whole)
+        pin = self.roots.get((bases, role), ImagePin(index="", platforms={}))
+        # The digest of an index in a registry identifies the manifest of each platform, even if that is not known here.
+        index = pin.index if pin.image and not pin.platforms else ""
+        digest = pin.platforms.get(platform, index)
         if not digest:
             message = f"{PINS_FILE} has no roots.{bases}.{role} for {platform.value}.\nPin it with: invoke lock"
             raise LockError(message)
@@ -94,11 +94,11 @@ def load_pins(folder: Path) -> Pins:
     """Read pins.toml below `folder`.
 
     Raises:
-        LockError: there is no such file.
+        LockError: the file does not exist.
         UsageError: a key is unknown, missing or of the wrong type.
     """
     if not (folder / PINS_FILE).is_file():
-        message = f"{PINS_FILE} is missing: nothing is pinned yet.\nMake it with: invoke lock"
+        message = f"{PINS_FILE} does not exist: nothing is pinned yet.\nCreate it with: invoke lock"
         raise LockError(message)
     table = Table.read(folder, PINS_FILE)
     pins = Pins(
@@ -120,11 +120,11 @@ def load_pins(folder: Path) -> Pins:
     return pins
 
 
-def _pinned_root(row: Table) -> PinnedRoot:
+def _pinned_root(row: Table) -> ImagePin:
     image = row.string("image", optional=True)
     index = row.string("index", optional=bool(image))
     platforms = {_platform_key(key, row): row.string(key) for key in row.keys_left()}
-    return PinnedRoot(image=image, index=index, platforms=platforms)
+    return ImagePin(image=image, index=index, platforms=platforms)
 
 
 def _platform_key(name: str, row: Table) -> Platform:
@@ -134,14 +134,14 @@ def _platform_key(name: str, row: Table) -> Platform:
     return Platform(name)
 
 
-def _pin(row: Table) -> Pin | ReleasePin:
+def _pin(row: Table) -> PackagePin | ArchivePin:
     row.refuse_both("url", ("archive", "path"))
     version, sha256 = row.string("version"), row.string("sha256")
-    pin: Pin | ReleasePin
+    pin: PackagePin | ArchivePin
     if "url" in row.keys_left():
-        pin = ReleasePin(version=version, url=row.string("url"), sha256=sha256, size=row.integer("size", optional=True))
+        pin = ArchivePin(version=version, url=row.string("url"), sha256=sha256, size=row.integer("size", optional=True))
     else:
-        pin = Pin(
+        pin = PackagePin(
             version=version,
             archive=row.string("archive"),
             path=row.string("path"),
@@ -153,8 +153,8 @@ def _pin(row: Table) -> Pin | ReleasePin:
     return pin
 
 
-def _pinned_source(row: Table) -> PinnedSource:
-    source = PinnedSource(ref=row.string("ref"), commit=row.string("commit"))
+def _pinned_source(row: Table) -> CommitPin:
+    source = CommitPin(ref=row.string("ref"), commit=row.string("commit"))
     row.refuse_the_rest()
     return source
 
@@ -171,13 +171,13 @@ def render(pins: Pins) -> str:
     return (head + epoch + roots + render_programs(pins.programs) + sources).rstrip() + "\n"
 
 
-def render_root(root: PinnedRoot) -> str:
+def render_root(root: ImagePin) -> str:
     """Return the lines for a root image."""
     digests = sorted((platform.value, digest) for platform, digest in root.platforms.items())
     return _lines(image=root.image, index=root.index) + "".join(f'"{name}" = "{digest}"\n' for name, digest in digests)
 
 
-def render_programs(rows: Mapping[tuple[str, str, Platform], Pin | ReleasePin]) -> str:
+def render_programs(rows: Mapping[tuple[str, str, Platform], PackagePin | ArchivePin]) -> str:
     """Return the tables for the programs."""
     return "".join(
         f'[programs.{bases}.{name}."{platform.value}"]\n{_program_lines(pin)}\n'
@@ -185,12 +185,12 @@ def render_programs(rows: Mapping[tuple[str, str, Platform], Pin | ReleasePin]) 
     )
 
 
-def _program_lines(pin: Pin | ReleasePin) -> str:
+def _program_lines(pin: PackagePin | ArchivePin) -> str:
     size = f"size = {pin.size}\n" if pin.size else ""
-    if isinstance(pin, ReleasePin):
+    if isinstance(pin, ArchivePin):
         return _lines(version=pin.version, url=pin.url) + size + _lines(sha256=pin.sha256)
-    where = _lines(version=pin.version, archive=pin.archive, path=pin.path)
-    return where + f"size = {pin.size}\n" + _lines(sha256=pin.sha256, locked=pin.locked)
+    origin = _lines(version=pin.version, archive=pin.archive, path=pin.path)
+    return origin + f"size = {pin.size}\n" + _lines(sha256=pin.sha256, locked=pin.locked)
 
 
 def _lines(**values: str) -> str:

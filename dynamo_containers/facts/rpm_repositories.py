@@ -1,7 +1,7 @@
-"""RPM repositories of packages that are installed on root images of registries: a row of images.toml.
+"""RPM repositories for packages that are installed on root images of registries: a row of images.toml.
 
-An image's own dnf would ask a list of mirrors, and each lock would name another one. So the address that they all copy
-stands in data, and what of it is read.
+The dnf of an image would choose from a list of mirrors, and each lock would have another address. So images.toml has
+the address of the origin of these mirrors.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ MACHINE = "{machine}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repositories:
-    """The repositories of a distribution that uses RPMs."""
+class RpmRepositories:
+    """The repositories of a distribution with RPM packages."""
 
     address: str
     """Its public address, without a slash at the end."""
     paths: tuple[str, ...]
-    """The repositories below it, with {machine} (`x86_64`) in each."""
+    """The repositories below the address, with {machine} (`x86_64`) in each."""
     keyring: str
-    """The file in the root image with the keys that sign the packages: what that image's own dnf trusts, by digest."""
+    """The file in the root image with the keys that sign the packages; the dnf of the image trusts the same keys."""
 
     @property
     def name(self) -> str:
-        """Return what a lock calls it: the end of its address, as for archives of .debs."""
+        """Return its name in locks: the end of its address, as for apt archives."""
         return self.address.rpartition("/")[2]
 
-    def of(self, platform: Platform) -> tuple[str, ...]:
+    def paths_of(self, platform: Platform) -> tuple[str, ...]:
         """Return the repositories of a platform, below the address."""
         return tuple(path.replace(MACHINE, platform.machine) for path in self.paths)
 
 
-def read(row: Table) -> Repositories:
+def read(row: Table) -> RpmRepositories:
     """Read a row `bases.NAME.roots.ROLE.repositories`."""
-    made = Repositories(
+    repositories = RpmRepositories(
         address=row.string("address").rstrip("/"), paths=row.strings("paths"), keyring=row.string("keyring")
     )
     row.refuse_the_rest()
-    if "://" not in made.address:
-        raise wrong(row.file, f"{row.path}.address", f'"{made.address}"', "https://HOST/PATH or http://HOST/PATH")
-    for path in made.paths:
+    if "://" not in repositories.address:
+        raise wrong(
+            row.file, f"{row.path}.address", f'"{repositories.address}"', "https://HOST/PATH or http://HOST/PATH"
+        )
+    for path in repositories.paths:
         if MACHINE not in path:
             raise wrong(row.file, f"{row.path}.paths", f'"{path}"', f"a path with {MACHINE} in it")
-    if not made.keyring.startswith("/"):
-        raise wrong(row.file, f"{row.path}.keyring", f'"{made.keyring}"', "the path of a file in the root image")
-    return made
+    if not repositories.keyring.startswith("/"):
+        keyring = f'"{repositories.keyring}"'
+        raise wrong(row.file, f"{row.path}.keyring", keyring, "the path of a file in the root image")
+    return repositories

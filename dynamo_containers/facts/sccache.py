@@ -1,6 +1,6 @@
-"""sccache.toml: where compilers share what they made, and the secret that gives compile steps access.
+"""sccache.toml: the shared cache of compilers, and the secret that gives targets access to it.
 
-Nothing of it is in a bake document, an argument or a layer, and a secret is no part of a step's key: docs/adr/0026.
+Its content is in no bake document, build argument or layer, and a secret does not change cache keys: docs/adr/0026.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ STORAGES: Mapping[str, tuple[str, ...]] = {
     ),
     "SCCACHE_CACHE_SIZE": (),
 }
-"""The variable that says where a storage is -> those that say more of it (sccache's docs/Configuration.md).
+"""The variable with the address of a storage -> its other variables (docs/Configuration.md of sccache).
 
-The size of the local folder alone means that folder: it is a cache mount of the engine, and so of one machine.
+The size alone selects the local folder, which is a cache mount of the engine, and so of one machine.
 """
 FILES = re.compile(r"SCCACHE_(DIR|CONF|ERROR_LOG|GCS_KEY_PATH)|AWS_(PROFILE|CONFIG_FILE|SHARED_CREDENTIALS_FILE)")
-"""Variables whose value is a file of this machine."""
-HERE = re.compile(r"localhost|127[.].*|::1")
+"""Variables whose value is a file on this machine."""
+LOOPBACK = re.compile(r"localhost|127[.].*|::1")
 
 
 def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secret of bake that lets steps compile through sccache; none where no file asks for it.
+    """Return the bake secret for sccache; none if there is no file.
 
     Raises:
-        UsageError: the file that the variable names is missing, or its content is wrong.
+        UsageError: the file that the variable names is missing, or its content is invalid.
     """
     table = user_config.read(environment, VARIABLE, USER_FILE)
     if table is None:
@@ -80,28 +80,26 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _check(table: Table) -> None:
-    """Refuse what sccache would not understand in a step. No message has a value: it may be a password."""
+    """Refuse values that sccache cannot use in a target. Messages have no values: they may be passwords."""
     for name in filter(FILES.fullmatch, table.keys_left()):
-        message = f"{table.file}: {name} names a file of this machine, and a step that compiles does not see it.\n"
-        raise UsageError(
-            message + f"Write down what is in it, by the variables of docs/how-to/caches.md, in {table.file}."
-        )
+        message = f"{table.file}: {name} is a file on this machine, which a build cannot read.\n"
+        raise UsageError(message + f"Use the variables of docs/how-to/caches.md in {table.file} instead.")
     named = [name for name in STORAGES if name in table.keys_left()]
     if len(named) != 1:
-        what = f"{' and '.join(named)} are two storages" if named else "no variable says where the storage is"
-        message = f"{table.file}: {what}. Say one of: {', '.join(STORAGES)}.\nEdit {table.file} and run again."
+        problem = f"{' and '.join(named)} are two storages" if named else "no storage is set"
+        message = f"{table.file}: {problem}. Set one of: {', '.join(STORAGES)}.\nEdit {table.file} and run again."
         raise UsageError(message)
-    known = {name: table.string(name, optional=True) for name in (*named, *STORAGES[named[0]])}
+    values = {name: table.string(name, optional=True) for name in (*named, *STORAGES[named[0]])}
     table.refuse_the_rest()
-    _check_endpoint(table, {name: value for name, value in known.items() if name.endswith("ENDPOINT") and value})
+    _check_endpoint(table, {name: value for name, value in values.items() if name.endswith("ENDPOINT") and value})
 
 
 def _check_endpoint(table: Table, endpoints: Mapping[str, str]) -> None:
     for name, value in endpoints.items():
-        where = urlsplit(value if "://" in value else f"//{value}")
-        if where.username or where.password:
-            message = f"{table.file}: {name} has a user or a password, and addresses are shown.\n"
-            raise UsageError(message + f"Give them variables of their own in {table.file}: docs/how-to/caches.md")
-        if HERE.fullmatch(where.hostname or ""):
-            message = f"{table.file}: {name} is {where.hostname}, which in a step that compiles is the step itself.\n"
-            raise UsageError(message + "Name the machine by an address that the engine reaches.")
+        address = urlsplit(value if "://" in value else f"//{value}")
+        if address.username or address.password:
+            message = f"{table.file}: {name} contains a user or a password, and addresses are shown in logs.\n"
+            raise UsageError(message + f"Use the variables for them in {table.file}: docs/how-to/caches.md")
+        if LOOPBACK.fullmatch(address.hostname or ""):
+            message = f"{table.file}: {name} is {address.hostname}, which is the container itself during a build.\n"
+            raise UsageError(message + "Use an address of the machine that the engine can reach.")

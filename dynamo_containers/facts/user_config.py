@@ -1,6 +1,6 @@
 """Configuration files of this machine and its network, outside the checkout (docs/adr/0016).
 
-A variable names it; without that it is one of the user's own, below $XDG_CONFIG_HOME or ~/.config.
+A variable has the path of each file; without it the file of the user is read, below $XDG_CONFIG_HOME or ~/.config.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
 
 USER_FOLDER = "dynamo-containers"
 CACHES = ("DYNAMO_CONTAINERS_CACHES", "caches.toml")
-"""Where build caches are (plan/caches.py): the variable that may name the file, and the name of the user's own."""
+"""The build caches (plan/caches.py): the variable with the path of the file, and the name of the file of the user."""
 BUILDERS = ("DYNAMO_CONTAINERS_BUILDERS", "builders.toml")
-"""Which builder builds what (plan/builders.py)."""
+"""The builder of each platform (plan/builders.py)."""
 SCCACHE = ("DYNAMO_CONTAINERS_SCCACHE", "sccache.toml")
-"""Where is shared what compilers made (facts/sccache.py)."""
+"""The cache of compilers (facts/sccache.py)."""
 BUILDX_BUILDER = "BUILDX_BUILDER"
-"""buildx's own variable: the builder of every platform without a row."""
+"""Variable of buildx: the builder of every platform that has no row in builders.toml."""
 
 
 def read(environment: Mapping[str, str], variable: str, name: str) -> Table | None:
-    """Return the content of a file; None where there is none and none is named.
+    """Return the content of a file; None if there is no file and the variable is not set.
 
     Args:
         environment: the variables of the process.
-        variable: the one that may name the file.
-        name: the name of the user's own file.
+        variable: the variable with the path of the file.
+        name: the name of the file of the user.
 
     Raises:
-        UsageError: the file that the variable names is missing, or one is no TOML.
+        UsageError: the file that the variable names is missing, or the file is not TOML.
     """
     file = path(environment, variable, name)
     return Table.read(file.parent, file.name) if file else None
 
 
-def there(environment: Mapping[str, str], variable: str, name: str) -> bool:
-    """Say whether there is a file, or one is named."""
+def exists(environment: Mapping[str, str], variable: str, name: str) -> bool:
+    """Say whether there is a file, or the variable is set."""
     return path(environment, variable, name) is not None
 
 
 def path(environment: Mapping[str, str], variable: str, name: str) -> Path | None:
-    """Return where the file is; None where there is none and none is named."""
+    """Return the path of a file; None if there is no file and the variable is not set."""
     if named := environment.get(variable, ""):
         return Path(named).absolute()
     file = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FOLDER / name

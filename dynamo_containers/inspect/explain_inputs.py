@@ -146,8 +146,8 @@ def _content(request: Request, facts: BuildInputs, target: Target, platform: Pla
 
 def _root(request: Request, role: str, platform: Platform) -> Content:
     bases, pins = request.bases, request.catalogue.pins
-    if role in bases.pulled:
-        reference = image_reference.source(pins, bases, role, platform)
+    if role in bases.registry_roots:
+        reference = image_reference.root_context(pins, bases, role, platform)
         return Content(origin=f"{PINS_FILE} (roots.{bases.name}.{role})", description=reference)
     return _os_packages(request, OsLock(bases=bases, role=role, platform=platform))
 

@@ -242,13 +242,13 @@ def _check_images(catalogue: Catalogue, selection: LockSelection) -> Iterator[Lo
         if (ENGINE_IMAGES, image.name) not in pins.roots:
             yield _never_made(LockKind.IMAGES, row, image_reference.engine_root(image).image)
         else:
-            reasons = dict.fromkeys(_failure(partial(image_reference.pinned_engine, pins, image)))
+            reasons = dict.fromkeys(_failure(partial(image_reference.engine_pin, pins, image)))
             yield _status(LockKind.IMAGES, row, reasons, exists=True)
 
 
 def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:
-    if role in bases.pulled:
-        image_reference.source(catalogue.pins, bases, role, platform)
+    if role in bases.registry_roots:
+        image_reference.root_context(catalogue.pins, bases, role, platform)
     else:
         catalogue.pins.root(bases.name, role, platform)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.facts.pins import Pin
+from dynamo_containers.facts.pins import PackagePin
 from dynamo_containers.prepare import programs
 from dynamo_containers.result import Result
 from dynamo_containers.upstream import deb_origins
@@ -54,7 +54,7 @@ def copy_packages(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> 
     targets = {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in locks}
     for bases, platform in targets.values():
         pins = programs.pinned(catalogue.pins, bases, platform).values()
-        for pin in (pin for pin in pins if isinstance(pin, Pin)):  # a release archive is not a .deb
+        for pin in (pin for pin in pins if isinstance(pin, PackagePin)):  # a release archive is not a .deb
             if deb_origins.fetch_all(folder, bases, (pin,), pin.locked):
                 gone.append(pin.path)
             else:
@@ -74,5 +74,5 @@ def _copy(folder: Path, file: File, pool: Path) -> Path:
     target = pool / file.archive / file.path
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != file.sha256:
         with process.replace_file(target) as copy:
-            copy.write(deb_origins.stored(folder, file).read_bytes())
+            copy.write(deb_origins.store_path(folder, file).read_bytes())
     return target

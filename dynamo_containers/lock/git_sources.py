@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE
-from dynamo_containers.facts.pins import PinnedSource
+from dynamo_containers.facts.pins import CommitPin
 from dynamo_containers.upstream import git
-from dynamo_containers.upstream.unreachable import NOT_LOCKED, Outcome, Unreached, old_pin
+from dynamo_containers.upstream.unreachable import NOT_LOCKED, RefreshResult, UnreachableInput, old_pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +25,11 @@ UPGRADE = "invoke lock --only archives --upgrade-all"
 
 def pin_sources(
     sources: Mapping[str, GitSource],
-    old: Mapping[str, PinnedSource],
+    old: Mapping[str, CommitPin],
     *,
     upgrade_all: bool,
     seconds: float = SECONDS,
-) -> Outcome[str, PinnedSource]:
+) -> RefreshResult[str, CommitPin]:
     """Query every repository in parallel and return the pins.
 
     Raises:
@@ -38,34 +38,34 @@ def pin_sources(
     pin_source = partial(_pin_source, old=old, upgrade_all=upgrade_all, seconds=seconds)
     with ThreadPoolExecutor(max(1, len(sources))) as pool:
         outcomes = tuple(pool.map(pin_source, sources.keys(), sources.values()))
-    return Outcome(
+    return RefreshResult(
         pins={name: pin for outcome in outcomes for name, pin in outcome.pins.items()},
-        said=tuple(line for outcome in outcomes for line in outcome.said),
+        messages=tuple(line for outcome in outcomes for line in outcome.messages),
         unreachable=tuple(row for outcome in outcomes for row in outcome.unreachable),
     )
 
 
 def _pin_source(
-    name: str, source: GitSource, *, old: Mapping[str, PinnedSource], upgrade_all: bool, seconds: float
-) -> Outcome[str, PinnedSource]:
+    name: str, source: GitSource, *, old: Mapping[str, CommitPin], upgrade_all: bool, seconds: float
+) -> RefreshResult[str, CommitPin]:
     before = old.get(name)
     try:
         commit = _commit(name, source, seconds)
     except UnreachableError as error:
         old_text = old_pin((before.commit,), before.ref) if before else NOT_LOCKED
-        row = Unreached(what=f"sources.{name}", asked=source.git, why=str(error), kept=old_text)
-        return Outcome(pins={name: before} if before else {}, unreachable=(row,))
+        row = UnreachableInput(name=f"sources.{name}", address=source.git, reason=str(error), pinned=old_text)
+        return RefreshResult(pins={name: before} if before else {}, unreachable=(row,))
     if before and before.ref == source.ref and before.commit != commit and not upgrade_all:
         note = f"{source.git}: {source.ref} is now {commit}; upgrade with: {UPGRADE}"
-        return Outcome(pins={name: before}, said=(note,))
-    pin = PinnedSource(ref=source.ref, commit=commit)
+        return RefreshResult(pins={name: before}, messages=(note,))
+    pin = CommitPin(ref=source.ref, commit=commit)
     note = f"sources.{name}: {source.ref} of {source.git} is pinned to {commit}"
-    return Outcome(pins={name: pin}, said=() if pin == before else (note,))
+    return RefreshResult(pins={name: pin}, messages=() if pin == before else (note,))
 
 
 def _commit(name: str, source: GitSource, seconds: float) -> str:
     try:
-        references = git.list_remote(mirrors.here().address(source.git), source.ref, seconds)
+        references = git.list_remote(mirrors.configured().address(source.git), source.ref, seconds)
     except git.NoRepositoryError:
         message = f"sources.{name}: the repository {source.git} does not exist.\nCorrect it in {IMAGES_FILE}."
         raise LockError(message) from None

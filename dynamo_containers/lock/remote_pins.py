@@ -12,15 +12,15 @@ from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES
 from dynamo_containers.lock import archives, git_sources, images
 from dynamo_containers.lock.selection import locked_platforms
-from dynamo_containers.upstream.registry import Client
-from dynamo_containers.upstream.unreachable import Outcome
+from dynamo_containers.upstream.registry import RegistryClient
+from dynamo_containers.upstream.unreachable import RefreshResult
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.facts.pins import Pin, PinnedRoot, PinnedSource, Pins, ReleasePin
+    from dynamo_containers.facts.pins import ArchivePin, CommitPin, ImagePin, PackagePin, Pins
     from dynamo_containers.lock.selection import LockSelection
     from dynamo_containers.platforms import Platform
-    from dynamo_containers.upstream.unreachable import Unreached
+    from dynamo_containers.upstream.unreachable import UnreachableInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class RemotePins:
     pins: Pins
     notes: tuple[str, ...]
     """New pins, and tags that moved since they were pinned."""
-    unreachable: tuple[Unreached, ...]
+    unreachable: tuple[UnreachableInput, ...]
     """Inputs that could not be queried; their pins did not change."""
 
 
@@ -53,48 +53,48 @@ def update(catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade
             programs={**old.programs, **programs.pins},
             sources={**old.sources, **sources.pins},
         ),
-        notes=(*roots.said, *programs.said, *sources.said),
+        notes=(*roots.messages, *programs.messages, *sources.messages),
         unreachable=(*roots.unreachable, *programs.unreachable, *sources.unreachable),
     )
 
 
 def _roots(
     catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade_all: bool
-) -> Outcome[tuple[str, str], PinnedRoot]:
+) -> RefreshResult[tuple[str, str], ImagePin]:
     if LockKind.IMAGES not in selection.kinds:
-        return Outcome(pins={})
+        return RefreshResult(pins={})
     # For all its platforms, even if one is selected: a root image is pinned completely.
     rows = {
         (bases.name, role): images.RegistryImage(
             bases=bases.name, role=role, root=root, platforms=locked_platforms(catalogue, bases.name)
         )
         for bases, _ in selection.targets(catalogue)
-        for role, root in bases.pulled.items()
+        for role, root in bases.registry_roots.items()
     }
     for image in selection.engine_images(catalogue):
         key = ENGINE_IMAGES, image.name
         root = image_reference.engine_root(image)
         rows[key] = images.RegistryImage(bases=key[0], role=key[1], root=root, platforms=image.platforms)
     if not rows:
-        return Outcome(pins={})
+        return RefreshResult(pins={})
     from dynamo_containers import engine
 
-    client = Client(buildx=engine.client_buildx(catalogue.folder))
+    client = RegistryClient(buildx=engine.client_buildx(catalogue.folder))
     return images.pin_images(client, rows.values(), old.roots, upgrade_all=upgrade_all)
 
 
 def _programs(
     catalogue: Catalogue, selection: LockSelection, old: Pins
-) -> Outcome[tuple[str, str, Platform], Pin | ReleasePin]:
+) -> RefreshResult[tuple[str, str, Platform], PackagePin | ArchivePin]:
     if LockKind.ARCHIVES not in selection.kinds:
-        return Outcome(pins={})
+        return RefreshResult(pins={})
     return archives.pin_archives(catalogue.folder, selection.targets(catalogue), old)
 
 
 def _sources(
     catalogue: Catalogue, selection: LockSelection, old: Pins, *, upgrade_all: bool
-) -> Outcome[str, PinnedSource]:
+) -> RefreshResult[str, CommitPin]:
     # A source has no image, bases or platform, so these options leave it out.
     if LockKind.ARCHIVES not in selection.kinds or selection.is_partial:
-        return Outcome(pins={})
+        return RefreshResult(pins={})
     return git_sources.pin_sources(catalogue.sources, old.sources, upgrade_all=upgrade_all)

@@ -124,7 +124,7 @@ def root_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
     return tuple(
         os_lock.OsLock(bases=bases, role=role, platform=platform)
         for bases in catalogue.bases.values()
-        for role in bases.bootstrapped
+        for role in bases.bootstrapped_roots
         for platform in locked_platforms(catalogue, bases.name)
     )
 
@@ -135,7 +135,7 @@ def os_locks(catalogue: Catalogue) -> tuple[OsLock, ...]:
     extended = tuple(
         os_lock.OsLock(bases=bases, role=role, platform=platform)
         for bases in catalogue.bases.values()
-        for role in bases.extended
+        for role in bases.extended_roots
         for platform in locked_platforms(catalogue, bases.name)
     )
     rpm_roots = (

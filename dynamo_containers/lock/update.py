@@ -19,7 +19,7 @@ from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move  # noqa: TC001 - msgspec reads the types
-from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, Pins, load_pins, render
 from dynamo_containers.lock import remote_pins
 from dynamo_containers.lock.os import debian, on_image
 from dynamo_containers.lock.python.report import UnsharedPackage, unknown_sizes_table, unshared_table
@@ -27,7 +27,7 @@ from dynamo_containers.lock.selection import ALL_LOCKS, locked_platforms, os_loc
 from dynamo_containers.prepare import oci_layout, root_images
 from dynamo_containers.result import Result
 from dynamo_containers.upstream import unreachable
-from dynamo_containers.upstream.unreachable import Unreached  # noqa: TC001 - msgspec reads the types
+from dynamo_containers.upstream.unreachable import UnreachableInput  # noqa: TC001 - msgspec reads the types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -54,7 +54,7 @@ class LockUpdate:
     """Packages that images should share but do not."""
     unknown_sizes: tuple[tuple[str, str], ...]
     """(pin, lock) whose download size the index does not state."""
-    unreachable: tuple[Unreached, ...]
+    unreachable: tuple[UnreachableInput, ...]
     """Inputs that could not be queried; their pins did not change."""
     files: tuple[str, ...]
     """Files of the checkout that were added, changed or removed."""
@@ -167,7 +167,7 @@ def _check_other_roots(catalogue: Catalogue, selection: LockSelection) -> None:
     When a package moves, the epoch moves too, and every root image is rebuilt: also those that are not selected.
     """
     selected = _locks_of_roots(catalogue, selection)
-    has_packaged = any(bases.packaged for bases, _ in selection.targets(catalogue))
+    has_packaged = any(bases.packaged_programs for bases, _ in selection.targets(catalogue))
     if selected or (LockKind.ARCHIVES in selection.kinds and has_packaged):
         for lock in root_locks(catalogue):
             if lock not in selected:
@@ -260,12 +260,12 @@ def _pins(folder: Path) -> Pins:
         return Pins(epoch=0, programs={}, roots={})
 
 
-def _bootstrap(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], PinnedRoot]:
+def _bootstrap(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], ImagePin]:
     roots: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
     for lock, root in root_images.ensure_all(catalogue.folder, locks, epoch):
         roots.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
-        key: PinnedRoot(
+        key: ImagePin(
             index=oci_layout.write_index(catalogue.folder, images),
             platforms={platform: root.digest for platform, root in images.items()},
         )

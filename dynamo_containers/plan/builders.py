@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.engine.build_refs import EVERYWHERE
+from dynamo_containers.engine.build_refs import EVERY_NODE
 from dynamo_containers.errors import NoEngineError, UsageError
 from dynamo_containers.facts import user_config
 from dynamo_containers.plan.caches import Caches
@@ -88,7 +88,7 @@ class Node:
     def place(self) -> str:
         """Return BUILDER/NODE, as buildx's state has it."""
         node = self.builder.serving(self.platforms[0]) if self.builder else None
-        return f"{self.builder.name}/{node.name}" if self.builder and node else EVERYWHERE
+        return f"{self.builder.name}/{node.name}" if self.builder and node else EVERY_NODE
 
     @property
     def variables(self) -> Mapping[str, str]:

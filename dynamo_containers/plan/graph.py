@@ -107,7 +107,7 @@ def _add_on_engine_image(graph: GraphBuilder, image: Image) -> str:
     """Add what is installed on the published image of an engine instead of the runtime's root image."""
     pins = graph.request.catalogue.pins
     roots = {
-        f"root-{platform.arch}": image_reference.engine_source(pins, image, platform)
+        f"root-{platform.arch}": image_reference.engine_context(pins, image, platform)
         for platform in graph.request.platforms
     }
     below = graph.add(

@@ -48,7 +48,7 @@ def _base_labels(request: Request, image: Image) -> dict[str, str]:
     role = root_role(request.stage)
     pin, root = request.catalogue.pins.roots[request.bases.name, role], request.bases.roots[role]
     if image.install_from is InstallFrom.IMAGE:
-        pin, root = image_reference.pinned_engine(request.catalogue.pins, image), image_reference.engine_root(image)
+        pin, root = image_reference.engine_pin(request.catalogue.pins, image), image_reference.engine_root(image)
     if isinstance(root, Root):
         name, digest = f"{request.bases.name}-{role}:{root.suite}", pin.index
     elif root.split and len(request.platforms) == 1:

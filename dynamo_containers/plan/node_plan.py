@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dynamo_containers.engine.build_refs import EVERYWHERE
+from dynamo_containers.engine.build_refs import EVERY_NODE
 from dynamo_containers.plan import bake
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class NodePlan:
     @property
     def place(self) -> str:
         """Return BUILDER/NODE, as buildx's state has it."""
-        return self.node.place if self.node else EVERYWHERE
+        return self.node.place if self.node else EVERY_NODE
 
     @property
     def variables(self) -> Mapping[str, str]:

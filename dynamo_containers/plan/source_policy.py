@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynamo_containers.facts import image_reference
-from dynamo_containers.facts.pins import ENGINE_IMAGES, ReleasePin
+from dynamo_containers.facts.pins import ENGINE_IMAGES, ArchivePin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dynamo_containers.facts.bases import RegistryRoot
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.facts.pins import PinnedRoot
+    from dynamo_containers.facts.pins import ImagePin
     from dynamo_containers.plan.request import BuildInputs, Request
 
     Rule: TypeAlias = dict[str, Any]
@@ -79,7 +79,7 @@ def _rule(
 def _images(request: Request) -> Iterator[str]:
     """Return every pinned image of the bases, and those of engines that an image stands on: HOST/NAME@DIGEST."""
     pins = request.catalogue.pins.roots
-    for role, root in request.bases.pulled.items():
+    for role, root in request.bases.registry_roots.items():
         if pin := pins.get((request.bases.name, role)):
             yield from _references(root, pin)
     for image in request.images:
@@ -87,21 +87,21 @@ def _images(request: Request) -> Iterator[str]:
             yield from _references(*engine)
 
 
-def _engine(request: Request, image: Image) -> tuple[RegistryRoot, PinnedRoot] | None:
+def _engine(request: Request, image: Image) -> tuple[RegistryRoot, ImagePin] | None:
     pin = request.catalogue.pins.roots.get((ENGINE_IMAGES, image.name))
     return (image.engine_image, pin) if image.engine_image and pin else None
 
 
-def _references(root: RegistryRoot, pin: PinnedRoot) -> Iterator[str]:
+def _references(root: RegistryRoot, pin: ImagePin) -> Iterator[str]:
     for platform, digest in pin.platforms.items():
         yield f"{image_reference.repository(root.reference(platform))}@{digest}"
     if pin.index:
         yield f"{image_reference.repository(root.image)}@{pin.index}"
 
 
-def _archives(request: Request) -> tuple[ReleasePin, ...]:
+def _archives(request: Request) -> tuple[ArchivePin, ...]:
     pins = request.catalogue.pins.programs.items()
-    found = (pin for key, pin in pins if key[0] == request.bases.name and isinstance(pin, ReleasePin))
+    found = (pin for key, pin in pins if key[0] == request.bases.name and isinstance(pin, ArchivePin))
     return tuple({pin.url: pin for pin in found}.values())
 
 

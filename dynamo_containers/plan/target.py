@@ -153,7 +153,7 @@ class GraphBuilder:
     def _add_root(self, role: str) -> dict[str, str]:
         """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
         roots = self._roots(role, self.request.platforms)
-        if role not in self.request.bases.extended:
+        if role not in self.request.bases.extended_roots:
             return roots
         below = self.add(f"root-{role}", "root", {}, Settings(contexts=roots))
         extended = self.add_os_packages(f"{below}-packages", role, below)
@@ -167,8 +167,8 @@ class GraphBuilder:
     def _roots(self, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
         """Return a context per platform, so that a target is the same one whatever else is built beside it."""
         bases, inputs, pins = self.request.bases, self.inputs, self.request.catalogue.pins
-        if role in bases.pulled:
-            return {f"root-{each.arch}": image_reference.source(pins, bases, role, each) for each in platforms}
+        if role in bases.registry_roots:
+            return {f"root-{each.arch}": image_reference.root_context(pins, bases, role, each) for each in platforms}
         return {f"root-{each.arch}": f"oci-layout://{inputs.layout}@{inputs.roots[role, each]}" for each in platforms}
 
     def _target(self, folder: str, contexts: Mapping[str, str], settings: Settings = NOTHING) -> Target:

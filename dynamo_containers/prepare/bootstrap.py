@@ -56,14 +56,14 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Pa
     names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict or lock.image:
         message = (
-            f"{deb_origins.who_lacks(lock.package_sources.deb_sources)} what {lock.file} asks for: {names}.\n"
+            f"{deb_origins.describe_missing(lock.package_sources.deb_sources)} what {lock.file} asks for: {names}.\n"
             f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)
     from dynamo_containers.upstream import host_tools
 
     packages = apt_resolve.current(lock, folder)
-    host_tools.fetched(packages, apt.host_mirrors(), deb_origins.downloads(folder))
+    host_tools.fetch(packages, apt.host_mirrors(), deb_origins.downloads(folder))
     return packages
 
 
@@ -132,7 +132,7 @@ def _make_repository(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
     stanzas = []
     for package in packages:
         target = repository / f"{package.name}.deb"
-        os.link(deb_origins.stored(folder, package), target)
+        os.link(deb_origins.store_path(folder, package), target)
         control = process.capture(process.Command(argv=("dpkg-deb", "--field", str(target)))).rstrip()
         stanzas.append(f"{control}\nFilename: ./{target.name}\nSize: {package.size}\nSHA256: {package.sha256}\n")
     index = "\n".join(stanzas)

@@ -84,7 +84,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
     if image.install_from is InstallFrom.IMAGE:
-        pin = image_reference.pinned_engine(request.catalogue.pins, image)
+        pin = image_reference.engine_pin(request.catalogue.pins, image)
         texts[f"roots.{ENGINE_IMAGES}.{image.name}"] = render_root(pin)
     for name in (*source_builds.os_sets(request.sources), *os_sets(image, request.stage)):
         texts |= _os_texts(request, (os_lock.lock_of(bases, name, platform) for platform in image.platforms))
@@ -107,7 +107,7 @@ def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> st
     """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
     packages = {package: address for lock in missing for package, address in lock.indexes}
     where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
-    registries = sorted({root.image.partition("/")[0] for root in request.bases.pulled.values()})
+    registries = sorted({root.image.partition("/")[0] for root in request.bases.registry_roots.values()})
     pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
     return (
         f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
@@ -120,8 +120,8 @@ def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> st
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
     """Return what decides a root image: its pin where a registry has it, and the locks of its packages."""
     bases, texts = request.bases, {}
-    if role in bases.pulled:
-        texts[f"roots.{bases.name}.{role}"] = render_root(image_reference.pinned(request.catalogue.pins, bases, role))
+    if role in bases.registry_roots:
+        texts[f"roots.{bases.name}.{role}"] = render_root(image_reference.root_pin(request.catalogue.pins, bases, role))
         if role not in extended_roots(bases, image, request.stage, image.platforms):
             return texts
     return texts | _os_texts(

@@ -179,7 +179,7 @@ def _stated(
         drift=(),
         sources=source_checkout.read(request.sources, strict=bases.strict),
         secrets=(*build_secrets.secrets(folder, os.environ), *(sccache.secrets(os.environ) if request.sources else ())),
-        mirrors=mirrors.here(),
+        mirrors=mirrors.configured(),
     )
 
 

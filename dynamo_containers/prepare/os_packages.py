@@ -77,7 +77,7 @@ def _lay_out(
 
     kind = "rpm" if lock.repositories else "deb"
     for package in packages:
-        os.link(deb_origins.stored(folder, package), partial / f"{package.name}.{kind}")
+        os.link(deb_origins.store_path(folder, package), partial / f"{package.name}.{kind}")
     # A lock on a registry's image was made from what that has: a newer package of its own is in it because others need
     # exactly that one, and was looked at with the lock.
     if lock.image and not lock.repositories:

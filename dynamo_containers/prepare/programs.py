@@ -17,7 +17,7 @@ from dynamo_containers.errors import DownloadError, LockError, UsageError
 from dynamo_containers.facts.bases import DebSources, Program, Release
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.facts.pins import PINS_FILE, Pin, ReleasePin
+from dynamo_containers.facts.pins import PINS_FILE, ArchivePin, PackagePin
 from dynamo_containers.prepare import apt_resolve, drift
 from dynamo_containers.upstream import apt, deb_origins
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MODE = 0o755
 
 
-def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, Pin | ReleasePin]:
+def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, PackagePin | ArchivePin]:
     """Return the pin of every program of the bases on a platform.
 
     Raises:
@@ -47,9 +47,9 @@ def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
     where = f"programs.{bases.name}.{name} for {platform.value}"
     program = bases.toolchains.get(name) or bases.programs[name]
     pin = pins.programs.get((bases.name, name, platform))
-    if pin is None or isinstance(pin, ReleasePin) is not isinstance(program, Release):
+    if pin is None or isinstance(pin, ArchivePin) is not isinstance(program, Release):
         return f"has no {where}"
-    if isinstance(pin, ReleasePin) and isinstance(program, Release) and pin.url != program.address(platform):
+    if isinstance(pin, ArchivePin) and isinstance(program, Release) and pin.url != program.address(platform):
         return f"is stale: it has {where} of {pin.url}, and {IMAGES_FILE} names {program.address(platform)}"
     return ""
 
@@ -78,7 +78,7 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
     drifted = [
         os_lock.Drift(name=program.package, locked=locked[name].version, used=used[name].version)
-        for name, program in bases.packaged.items()
+        for name, program in bases.packaged_programs.items()
         if locked[name].sha256 != used[name].sha256
     ]
     from tempfile import TemporaryDirectory
@@ -94,22 +94,24 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     return tuple(drifted)
 
 
-def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: Pin | ReleasePin) -> Pin | ReleasePin:
+def _available(
+    folder: Path, bases: Bases, name: str, platform: Platform, pin: PackagePin | ArchivePin
+) -> PackagePin | ArchivePin:
     """Fetch what is pinned, or the suite's current package where the mirror dropped it and the bases allow it."""
-    if isinstance(pin, ReleasePin):
+    if isinstance(pin, ArchivePin):
         from dynamo_containers.upstream import release_archive
 
-        release_archive.fetched(folder, pin)
+        release_archive.fetch(folder, pin)
         return pin
     if not deb_origins.fetch_all(folder, bases, (pin,), pin.locked):
         return pin
     if bases.strict:
         message = (
-            f"{deb_origins.who_lacks(bases.deb_sources)} {pin.path}.\n"
+            f"{deb_origins.describe_missing(bases.deb_sources)} {pin.path}.\n"
             f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
         )
         raise LockError(message)
-    found = current(folder, bases.packaged[name], platform)
+    found = current(folder, bases.packaged_programs[name], platform)
     mirror = replace(bases, deb_sources=DebSources())  # what the suite has now is nowhere else yet
     if deb_origins.fetch_all(folder, mirror, (found,), ""):
         message = f"The mirror lists but does not have: {found.path}.\nIt is probably being updated: try again."
@@ -117,11 +119,11 @@ def _available(folder: Path, bases: Bases, name: str, platform: Platform, pin: P
     return found
 
 
-def current(folder: Path, program: Program, platform: Platform) -> Pin:
+def current(folder: Path, program: Program, platform: Platform) -> PackagePin:
     """Return the pin of the program's package as the suite has it now."""
     packages = apt.resolve(apt_resolve.updated(folder, program.suite, platform), (program.package,))
     package = next(each for each in packages if each.name == program.package)
-    return Pin(
+    return PackagePin(
         version=package.version,
         archive=package.archive,
         path=package.path,
@@ -130,17 +132,21 @@ def current(folder: Path, program: Program, platform: Platform) -> Pin:
     )
 
 
-def _unpack(folder: Path, pin: Pin | ReleasePin, program: Program | Release, platform: Platform, package: Path) -> None:
-    if isinstance(program, Release) and isinstance(pin, ReleasePin):
+def _unpack(
+    folder: Path, pin: PackagePin | ArchivePin, program: Program | Release, platform: Platform, package: Path
+) -> None:
+    if isinstance(program, Release) and isinstance(pin, ArchivePin):
         from dynamo_containers.upstream import release_archive
 
-        release_archive.unpack(release_archive.stored(folder, pin), pin.url, program.members(platform), package)
-    elif isinstance(pin, Pin):
-        archive = deb_origins.stored(folder, pin)
+        release_archive.unpack(release_archive.store_path(folder, pin), pin.url, program.members(platform), package)
+    elif isinstance(pin, PackagePin):
+        archive = deb_origins.store_path(folder, pin)
         process.run(process.Command(argv=("dpkg-deb", "--extract", str(archive), str(package)), quiet=True))
 
 
-def _lay_out(program: Program | Release, pin: Pin | ReleasePin, platform: Platform, package: Path, tree: Path) -> None:
+def _lay_out(
+    program: Program | Release, pin: PackagePin | ArchivePin, platform: Platform, package: Path, tree: Path
+) -> None:
     for source, target in program.members(platform).items():
         destination = tree / target.lstrip("/")
         if not (package / source).is_file():

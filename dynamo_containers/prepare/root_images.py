@@ -105,7 +105,7 @@ def locks_of(request: Request) -> list[OsLock]:
         if role != "devel" or request.stage is Stage.BACKEND or compiles(image, request.platforms)
     }
     wanted |= {("builder", native_platform())}
-    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped)
+    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped_roots)
     return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
 
 

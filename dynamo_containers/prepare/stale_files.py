@@ -53,7 +53,7 @@ def named(catalogue: Catalogue) -> Iterator[Path]:
     yield from _pieces(catalogue)
     for bases in catalogue.bases.values():
         yield programs.folder_of(folder, bases, catalogue.pins)
-        yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended, *bases.packages))
+        yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended_roots, *bases.packages))
         yield from (toolchains.folder_of(folder, bases, catalogue.pins, name) for name in bases.toolchains)
         yield from _roots(catalogue, bases)
 
@@ -73,7 +73,9 @@ def _pieces(catalogue: Catalogue) -> Iterator[Path]:
 
 
 def _roots(catalogue: Catalogue, bases: Bases) -> Iterator[Path]:
-    for lock in (OsLock(bases=bases, role=role, platform=each) for role in bases.bootstrapped for each in Platform):
+    for lock in (
+        OsLock(bases=bases, role=role, platform=each) for role in bases.bootstrapped_roots for each in Platform
+    ):
         try:
             packages = os_lock.read(lock, catalogue.folder)
         except LockError:

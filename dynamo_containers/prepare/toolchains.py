@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError
-from dynamo_containers.facts.pins import PINS_FILE, ReleasePin
+from dynamo_containers.facts.pins import PINS_FILE, ArchivePin
 from dynamo_containers.prepare import programs
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ARCHIVE = "archive.tar.gz"
 
 
-def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ReleasePin:
+def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ArchivePin:
     """Return the pin of a toolchain on a platform.
 
     Raises:
@@ -30,7 +30,7 @@ def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ReleasePi
     """
     pin = pins.programs.get((bases.name, name, platform))
     why = programs.stale(pins, bases, name, platform)
-    if why or not isinstance(pin, ReleasePin):
+    if why or not isinstance(pin, ArchivePin):
         message = (
             f"{PINS_FILE} {why}.\n"
             f"The compiler of the set {name} is {bases.toolchains[name].address(platform)}. Where that or a mirror of "
@@ -63,5 +63,5 @@ def ensure(folder: Path, bases: Bases, pins: Pins, name: str, platform: Platform
         release_archive,
     )
 
-    archive = release_archive.fetched(folder, pin)
+    archive = release_archive.fetch(folder, pin)
     host_tools.provide(target, lambda partial: os.link(archive, partial / ARCHIVE))

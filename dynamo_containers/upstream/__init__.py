@@ -1,1 +1,1 @@
-"""Whoever is asked outside this machine: Debian's apt, registries, git, indexes, downloads."""
+"""Clients of remote services: Debian's apt, registries, git, package indexes, downloads."""

@@ -1,8 +1,8 @@
 """Package resolution by Debian's own apt, with a private configuration.
 
-apt reads only the configuration written here (its own folder, its own lists, its own dpkg status), so the host's
-packages and lists are never touched. Release files are verified by signature against the archive's keyring.
-Debian's mirror is the host's own, as its apt configuration has it: no host name of one stands in this project.
+apt reads only the configuration that this module writes (its own folder, lists and dpkg status), so the packages and
+lists of the host do not change. Release files are verified by signature with the keyring of the archive. The Debian
+mirror is the one in the apt configuration of the host: this project contains no host name of a mirror.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ class Apt:
     architecture: str
     mirrors: dict[str, str]
     status: Path | None = None
-    """A dpkg status file: what it says is installed is not asked for. None: nothing is installed."""
+    """A dpkg status file; its packages count as installed. None: no package is installed."""
     keyring: Path | None = None
-    """With which keys the archives are signed. None: with Debian's."""
+    """The keys that sign the archives. None: those of Debian."""
     suites: tuple[tuple[str, str], ...] = ()
-    """(archive, suite) of all that is read for `suite`. Nothing: what Debian has for it."""
+    """(archive, suite) of each package list for `suite`. Empty: those of Debian."""
     components: tuple[str, ...] = ("main",)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables under which apt and apt-get use this configuration."""
+        """Return the variables that make apt and apt-get use this configuration."""
         return {"APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
 
 
 @cache
 def host_mirrors() -> dict[str, str]:
-    """Return the URL of each Debian archive that the host's apt is configured with, without a trailing slash.
+    """Return the URL of each Debian archive in the apt configuration of the host, without a trailing slash.
 
     Raises:
         UnsupportedHostError: the host has no apt, no archive keyring, or no Debian archive in its sources.
     """
     if which("apt-get") is None or not KEYRING.exists():
         message = (
-            "The `debian` bases and the private engine are made from Debian's packages, which needs apt and "
+            "The `debian` bases and the private engine are made from Debian packages, and this needs apt and "
             f"{KEYRING} on this machine.\n"
-            "Install them (packages apt, debian-archive-keyring), or run on a Debian machine."
+            "Install the packages apt and debian-archive-keyring, or run on a Debian machine."
         )
         raise UnsupportedHostError(message)
     targets = process.capture(process.Command(argv=("apt-get", "indextargets", "--format", "$(REPO_URI)")))
@@ -68,7 +68,7 @@ def host_mirrors() -> dict[str, str]:
     mirrors = {archive: next((url for url in urls if url.endswith(f"/{archive}")), "") for archive in (MAIN, SECURITY)}
     if not mirrors[MAIN]:
         message = (
-            "apt on this machine has no Debian archive among its sources (an address that ends in /debian).\n"
+            "apt on this machine is configured without a Debian archive (an address that ends in /debian).\n"
             "Add one to /etc/apt/sources.list.d, run `apt-get update`, and try again."
         )
         raise UnsupportedHostError(message)
@@ -78,7 +78,7 @@ def host_mirrors() -> dict[str, str]:
 
 
 def configuration(apt: Apt) -> tuple[process.Document, ...]:
-    """Return the files that make `apt.folder` a private apt configuration."""
+    """Return the files of the private apt configuration in `apt.folder`."""
     signed = f"arch={apt.architecture} signed-by={apt.keyring or KEYRING}"
     lines = [
         f"deb [{signed}] {apt.mirrors[archive]} {suite} {' '.join(apt.components)}"
@@ -125,11 +125,11 @@ def _suites(suite: str) -> tuple[tuple[str, str], ...]:
 
 
 def update(apt: Apt) -> None:
-    """Fetch the suite's signed lists into the private folder."""
+    """Download the signed package lists of the suite into the private folder."""
     for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d"):
         (apt.folder / name).mkdir(parents=True, exist_ok=True)
-    place = "mirror in your apt sources" if not apt.suites else "archive"
-    hint = f"apt could not read the suite {apt.suite}. Is the {place} reachable?"
+    origin = "mirror in your apt sources" if not apt.suites else "archive"
+    hint = f"apt could not read the suite {apt.suite}. Check that the {origin} is reachable."
     argv = ("apt-get", "update", "--error-on=any")
     title = f"reading the package lists of {apt.suite} ({apt.architecture})"
     process.execute(
@@ -141,14 +141,14 @@ def update(apt: Apt) -> None:
 
 
 def resolve(apt: Apt, requested: tuple[str, ...]) -> tuple[Package, ...]:
-    """Return the packages apt would install for `requested` (names or apt patterns), sorted by name.
+    """Return the packages that apt would install for `requested` (names or apt patterns), sorted by name.
 
-    `update` must have run.
+    Call `update` first.
     """
-    # Of what is there already, nothing is renewed but what the rest cannot do without.
-    kept = ("--no-upgrade",) if apt.status else ()
-    argv = ("apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *kept, *requested)
-    hint = f"Not every package exists in {apt.suite}: see the names above."
+    # An installed package is upgraded only where another package requires it.
+    no_upgrade = ("--no-upgrade",) if apt.status else ()
+    argv = ("apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *no_upgrade, *requested)
+    hint = f"A package does not exist in {apt.suite}: see the names above."
     return parse_uris(process.capture(process.Command(argv=argv, env=apt.environment, hint=hint)), apt.mirrors)
 
 
@@ -174,7 +174,7 @@ def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[st
 
 
 def url(package: Package, mirrors: Mapping[str, str]) -> str:
-    """Return where the host's mirror has the package."""
+    """Return the URL of a package on the mirror of the host."""
     return address(mirrors[package.archive], package.path)
 
 

@@ -1,6 +1,6 @@
 """Downloads, verified by sha256, into a store of files named by their sha256.
 
-A file is in the store only when its content is the pinned one; a download that differs is not kept.
+The store has only files with the pinned content: a download with another content is discarded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file by content. `url` is where to look for it; `sha256` is what it is."""
+    """A file, identified by its sha256, and the URL to download it from."""
 
     url: str
     sha256: str
@@ -39,26 +39,26 @@ class Download:
 
     @property
     def name(self) -> str:
-        """Return the last part of its address, as progress lines name it."""
+        """Return the last part of its URL, which is its name in progress lines."""
         return self.url.rsplit("/", 1)[-1]
 
 
 class GoneError(DownloadError):
-    """The server answers, and says that it has no such file (any more)."""
+    """The server answers that it does not have the file, or no longer has it."""
 
 
-def stored(store: Path, download: Download) -> Path:
-    """Return where the file stands in the store once it is there."""
+def store_path(store: Path, download: Download) -> Path:
+    """Return the path that a file has in the store after its download."""
     return store / "sha256" / download.sha256
 
 
 def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...]:
-    """Fetch what the store lacks, several files at a time; return those that their server no longer has.
+    """Download the files that are not in the store, in parallel; return those that their server no longer has.
 
     Raises:
-        DownloadError: a server could not be reached, or a file's content is not the pinned one.
+        DownloadError: a server is unreachable, or a file has another content than the pinned one.
     """
-    missing = [download for download in downloads if not stored(store, download).exists()]
+    missing = [download for download in downloads if not store_path(store, download).exists()]
     if not missing:
         return ()
     name = missing[0].name if len(missing) == 1 else f"{len(missing)} files"
@@ -74,20 +74,20 @@ def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...
 
 def _fetch_if_there(store: Path, download: Download, task: progress.Task) -> Download | None:
     try:
-        _fetch(stored(store, download), download, task)
+        _fetch(store_path(store, download), download, task)
     except GoneError:
         return download
     return None
 
 
 def fetch(store: Path, download: Download) -> Path:
-    """Fetch one file into the store, unless it is there, and return its path.
+    """Download a file into the store, unless the store has it, and return its path.
 
     Raises:
-        GoneError: the server says that there is no such file.
-        DownloadError: the server could not be reached, or the content differs; nothing is kept.
+        GoneError: the server does not have the file.
+        DownloadError: the server is unreachable, or the content differs; the store is unchanged.
     """
-    path = stored(store, download)
+    path = store_path(store, download)
     if not path.exists():
         name = download.name
         with progress.task(f"fetching {name}", total=download.size, summary=f"Fetched {name}") as task:
@@ -105,39 +105,39 @@ def _fetch(path: Path, download: Download, task: progress.Task) -> None:
         except HTTPError as error:
             error.close()
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-                message = f"{_asked(download.url)}: the server no longer has this file."
+                message = f"{_describe(download.url)}: the server no longer has this file."
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         except (URLError, OSError, HTTPException) as error:
             if isinstance(error, URLError) and isinstance(error.reason, FileNotFoundError):  # a file: address
-                message = f"{download.url}: there is no such file."
+                message = f"{download.url}: this file does not exist."
                 raise GoneError(message) from None
             _give_up_after(attempt, download, error)
         else:
             return
 
 
-def _asked(url: str) -> str:
-    """Return an address as a message says it."""
-    return mirrors.said(url, mirrors.here().address(url))
+def _describe(url: str) -> str:
+    """Return a URL as messages have it: with the mirror that was used, if any."""
+    return mirrors.describe(url, mirrors.configured().address(url))
 
 
 def _give_up_after(attempt: int, download: Download, error: OSError | HTTPException) -> None:
     if attempt == ATTEMPTS:
         message = (
-            f"{_asked(download.url)} could not be fetched: {error}.\n"
+            f"{_describe(download.url)} could not be downloaded: {error}.\n"
             "Check that the address is reachable from this machine (proxy, certificate), and run again. "
-            "In a closed network, name a mirror for it: docs/how-to/mirrors.md"
+            "In a closed network, configure a mirror: docs/how-to/mirrors.md"
         )
         raise DownloadError(message) from None
 
 
-def learn(store: Path, url: str, *, seconds: float) -> Download:
-    """Fetch a file that nobody has pinned yet into the store, and return what came.
+def fetch_unpinned(store: Path, url: str, *, seconds: float) -> Download:
+    """Download a file that has no pin yet into the store, and return its sha256 and size.
 
     Raises:
-        GoneError: the server says that there is no such file.
-        DownloadError: the server could not be reached, or said nothing for `seconds`.
+        GoneError: the server does not have the file.
+        DownloadError: the server is unreachable, or sent nothing for `seconds`.
     """
     path = store / "new" / hashlib.sha256(url.encode()).hexdigest()
     try:
@@ -145,26 +145,26 @@ def learn(store: Path, url: str, *, seconds: float) -> Download:
     except HTTPError as error:
         error.close()
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            message = f"{_asked(url)}: the server has no such file."
+            message = f"{_describe(url)}: the server does not have this file."
             raise GoneError(message) from None
         raise DownloadError(str(error)) from None
     except (URLError, OSError, HTTPException) as error:
         raise DownloadError(str(getattr(error, "reason", error))) from None
-    stored(store, download).parent.mkdir(parents=True, exist_ok=True)
-    path.replace(stored(store, download))
+    store_path(store, download).parent.mkdir(parents=True, exist_ok=True)
+    path.replace(store_path(store, download))
     return download
 
 
 def _receive(url: str, path: Path, seconds: float) -> Download:
     name = url.rsplit("/", 1)[-1]
-    with urlopen(mirrors.here().address(url), timeout=seconds) as response, replace_file(path) as file:
+    with urlopen(mirrors.configured().address(url), timeout=seconds) as response, replace_file(path) as file:
         total = int(response.headers.get("Content-Length", 0))
         with progress.task(f"fetching {name}", total=total, summary=f"Fetched {name}") as task:
             return _copy(response, file, url, task)
 
 
 def _copy(response: Any, file: IO[bytes], url: str, task: progress.Task) -> Download:  # noqa: ANN401 - what urlopen returns, typed as Any
-    """Write what comes to a file, and return what it was."""
+    """Copy a response to a file, and return its sha256 and size."""
     digest, size = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         digest.update(chunk)
@@ -180,14 +180,15 @@ def _copy(response: Any, file: IO[bytes], url: str, task: progress.Task) -> Down
 
 
 def _download(download: Download, path: Path, task: progress.Task) -> None:
-    with urlopen(mirrors.here().address(download.url), timeout=TIMEOUT_SECONDS) as response, replace_file(path) as file:
+    address = mirrors.configured().address(download.url)
+    with urlopen(address, timeout=TIMEOUT_SECONDS) as response, replace_file(path) as file:
         received = _copy(response, file, download.url, task)
         if received.sha256 != download.sha256:
             message = (
-                f"{_asked(download.url)} is not the pinned file; nothing was kept.\n"
+                f"{_describe(download.url)} is not the pinned file and was discarded.\n"
                 f"  pinned   sha256:{download.sha256}\n"
                 f"  received sha256:{received.sha256}\n"
-                "Either the server was changed or something between you and it rewrites downloads. "
-                "If the change is right, pin it with: invoke lock"
+                "Either the file on the server changed, or a proxy rewrites downloads. "
+                "If the new file is right, pin it with: invoke lock"
             )
             raise DownloadError(message)

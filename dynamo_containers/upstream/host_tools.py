@@ -1,7 +1,7 @@
-"""Debian tools that this host lacks: unpacked privately, never installed.
+"""Debian tools that are not installed on this host: unpacked in the checkout, never installed.
 
-The packages are those of the host's own release, so that they fit its libraries; what the host has already is taken
-from the host. Nothing outside the checkout is written, and no maintainer script runs.
+The packages are from the release of the host, so that they fit its libraries. Tools that the host has are used as they
+are. Nothing outside the checkout is written, and no maintainer script runs.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 ONE_AT_A_TIME = threading.RLock()
-"""Root images are made side by side and may want the same programs, and apt locks its lists."""
+"""Held while tools are provided: root images are built in parallel and share tools, and apt locks its lists."""
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the variables under which the packages' programs are found, unpacking what the host lacks.
+    """Return the variables that put the tools on PATH; unpack the tools that the host does not have.
 
     Args:
         folder: the checkout.
-        packages: Debian package names; each is taken to provide a program of its own name.
+        packages: Debian package names; each must provide a program of the same name.
     """
     missing = tuple(name for name in packages if which(name) is None)
     if not missing:
@@ -47,13 +47,13 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def _fill(folder: Path, names: tuple[str, ...], partial: Path) -> None:
-    packages = needed(folder, names)
+    packages = missing_packages(folder, names)
     progress.say(f"Unpacking {', '.join(package.name for package in packages)}")
-    unpack(fetched(packages, apt.host_mirrors(), deb_origins.downloads(folder)), partial)
+    unpack(fetch(packages, apt.host_mirrors(), deb_origins.downloads(folder)), partial)
 
 
-def needed(folder: Path, packages: tuple[str, ...]) -> tuple[Package, ...]:
-    """Return the packages and those of their dependencies that the host does not have installed."""
+def missing_packages(folder: Path, packages: tuple[str, ...]) -> tuple[Package, ...]:
+    """Return the packages and their dependencies, without those that are installed on the host."""
     suite = machine.freedesktop_os_release().get("VERSION_CODENAME", "")
     private = apt.Apt(
         folder=folder / ".build" / "apt" / "host",
@@ -68,7 +68,7 @@ def needed(folder: Path, packages: tuple[str, ...]) -> tuple[Package, ...]:
 
 
 def provide(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside its place and rename it, so that one that exists is whole."""
+    """Fill a temporary folder and rename it to `folder`, so that a folder of that name is always complete."""
     if folder.exists():
         return
     partial = folder.with_name(f"{folder.name}.partial")
@@ -82,11 +82,11 @@ def provide(folder: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
-def fetched(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
-    """Return the packages' files, after fetching those that the store lacks.
+def fetch(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:
+    """Return the files of packages; download those that are not in the store.
 
     Raises:
-        DownloadError: the mirror lists a package that it does not have, or has another content of it.
+        DownloadError: the mirror does not have a package that it lists, or the package has another content.
     """
     downloads = [
         upstream_download.Download(url=apt.url(package, mirrors), sha256=package.sha256, size=package.size)
@@ -95,28 +95,29 @@ def fetched(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Pa
     if gone := upstream_download.fetch_all(store, downloads):
         names = ", ".join(download.url.rsplit("/", 1)[-1] for download in gone)
         message = (
-            f"The mirror lists but does not have: {names}.\nIt is probably being updated: try again in some minutes."
+            f"The mirror lists packages that it does not have: {names}.\n"
+            "It is probably being updated. Try again in a few minutes."
         )
         raise DownloadError(message)
-    return tuple(upstream_download.stored(store, download) for download in downloads)
+    return tuple(upstream_download.store_path(store, download) for download in downloads)
 
 
 def unpack(files: tuple[Path, ...], folder: Path) -> None:
-    """Unpack package files into a folder; nothing is installed and no maintainer script runs."""
+    """Unpack package files into a folder, without installing them or running their maintainer scripts."""
     for file in files:
         process.run(process.Command(argv=("dpkg-deb", "--extract", str(file), str(folder)), quiet=True))
 
 
 def variables(root: Path, triplet: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that put an unpacked tree in front of the host's programs, libraries and Perl modules."""
+    """Return the variables that prefer the programs, libraries and Perl modules of an unpacked tree."""
     libraries = [root / "usr/lib" / triplet, root / "lib" / triplet]
     perl = [root / "usr/share/perl5", root / "usr/share/perl/5.36", root / "usr/lib" / triplet / "perl/5.36"]
-    found = {
+    search_paths = {
         "PATH": [root / "usr/bin", root / "usr/sbin", root / "sbin"],
         "LD_LIBRARY_PATH": [folder for folder in libraries if folder.is_dir()],
         "PERL5LIB": [folder for folder in perl if folder.is_dir()],
     }
-    return {name: _prefixed(folders, inherited.get(name, "")) for name, folders in found.items() if folders}
+    return {name: _prefixed(folders, inherited.get(name, "")) for name, folders in search_paths.items() if folders}
 
 
 def _prefixed(folders: list[Path], rest: str) -> str:

@@ -20,36 +20,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REQUEST = re.compile(r'^failed to do request: \w+ "[^"]*": ')
-"""What buildx puts before the reason; the table has the reference beside it."""
+"""What buildx writes before the reason; it repeats the reference, which our message already has."""
 SECONDS = 8
-"""How long one question may take: a manifest is a few kilobytes."""
+"""Timeout of a query: a manifest is only a few kilobytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What stands behind a reference."""
+class RemoteImage:
+    """An image of a registry."""
 
     digest: str
+    """The digest of its index, or of its manifest where it has one platform."""
     platforms: Mapping[Platform, str]
-    """The manifests of an index; empty for an image of one platform."""
+    """The digests of the manifests in its index; empty for an image of one platform."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Client:
-    """How buildx is called, and for how long."""
+class RegistryClient:
+    """The call of buildx, which talks to registries."""
 
     buildx: tuple[str, ...]
+    """The beginning of the command line."""
     seconds: float = SECONDS
+    """Timeout of a query."""
 
 
-def look(client: Client, reference: str) -> Found | None:
-    """Return what a reference means now; None when its registry says that there is no such image.
+def inspect(client: RegistryClient, reference: str) -> RemoteImage | None:
+    """Return the image that a reference names now; None if its registry has no such image.
 
     Raises:
-        UnreachableError: the registry did not answer that question; why, in one line.
+        UnreachableError: the registry did not answer; with the reason in one line.
     """
-    asked = mirrors.here().image(reference)
-    argv = (*client.buildx, "imagetools", "inspect", "--format", "{{json .Manifest}}", asked)
+    source = mirrors.configured().image(reference)
+    argv = (*client.buildx, "imagetools", "inspect", "--format", "{{json .Manifest}}", source)
     try:
         finished = process.query(process.Command(argv=argv), seconds=client.seconds)
     except process.TooSlowError:
@@ -57,28 +60,28 @@ def look(client: Client, reference: str) -> Found | None:
         raise UnreachableError(message) from None
     if finished.returncode == 0:
         return _read(finished.stdout)
-    why = unreachable.one_line(finished.stderr)
-    if why.endswith(f"{asked}: not found"):
+    reason = unreachable.one_line(finished.stderr)
+    if reason.endswith(f"{source}: not found"):
         return None
-    raise UnreachableError(REQUEST.sub("", why))
+    raise UnreachableError(REQUEST.sub("", reason))
 
 
-def _read(text: str) -> Found:
+def _read(text: str) -> RemoteImage:
     try:
         return parse(text)
     except (ValueError, KeyError):
-        message = "buildx answered something else than a manifest; is it 0.8 or newer?"
+        message = "buildx did not return a manifest; it must be version 0.8 or newer"
         raise UnreachableError(message) from None
 
 
-def parse(text: str) -> Found:
+def parse(text: str) -> RemoteImage:
     """Read a descriptor with its manifests (https://github.com/opencontainers/image-spec/blob/main/image-index.md)."""
     content = json.loads(text)
-    known = {platform.value: platform for platform in Platform}
+    supported = {platform.value: platform for platform in Platform}
     platforms: dict[Platform, str] = {}
     for manifest in content.get("manifests", []):
-        of = manifest.get("platform", {})  # attestations say unknown/unknown
-        platform = known.get(f"{of.get('os')}/{of.get('architecture')}")
+        described = manifest.get("platform", {})  # of an attestation it is unknown/unknown
+        platform = supported.get(f"{described.get('os')}/{described.get('architecture')}")
         if platform:
             platforms.setdefault(platform, str(manifest["digest"]))
-    return Found(digest=str(content["digest"]), platforms=platforms)
+    return RemoteImage(digest=str(content["digest"]), platforms=platforms)

@@ -1,4 +1,4 @@
-"""Release archives (.tar.gz): fetched by sha256; only the named members are unpacked."""
+"""Release archives (.tar.gz): downloaded by sha256; only the named members are unpacked."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from dynamo_containers.facts.pins import ReleasePin
+    from dynamo_containers.facts.pins import ArchivePin
 
 
-def fetched(folder: Path, pin: ReleasePin) -> Path:
-    """Return the pinned archive, after fetching it unless the checkout's store has it.
+def fetch(folder: Path, pin: ArchivePin) -> Path:
+    """Return the path of a pinned archive; download it unless the store of the checkout has it.
 
     Raises:
         LockError: its server no longer has it.
-        DownloadError: it could not be fetched, or is not the pinned one.
+        DownloadError: it could not be downloaded, or has another content than the pinned one.
     """
     try:
         return download.fetch(
@@ -32,21 +32,21 @@ def fetched(folder: Path, pin: ReleasePin) -> Path:
     except download.GoneError as error:
         message = (
             f"{error}\nPut a copy of it at {deb_origins.downloads(folder)}/sha256/{pin.sha256}, "
-            f"or state another version in {IMAGES_FILE} and pin it with: invoke lock --only archives"
+            f"or set another version in {IMAGES_FILE} and pin it with: invoke lock --only archives"
         )
         raise LockError(message) from None
 
 
-def stored(folder: Path, pin: ReleasePin) -> Path:
-    """Return where the archive stands in the checkout's store once it is there."""
-    return download.stored(deb_origins.downloads(folder), download.Download(url=pin.url, sha256=pin.sha256))
+def store_path(folder: Path, pin: ArchivePin) -> Path:
+    """Return the path that an archive has in the store of the checkout after its download."""
+    return download.store_path(deb_origins.downloads(folder), download.Download(url=pin.url, sha256=pin.sha256))
 
 
 def unpack(archive: Path, url: str, names: Collection[str], folder: Path) -> None:
-    """Unpack the named files, and nothing else, into a folder.
+    """Unpack only the named files of an archive into a folder.
 
     Raises:
-        UsageError: it has no such file, or is no archive at all.
+        UsageError: the archive does not have one of the files, or it is not an archive.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -55,7 +55,7 @@ def unpack(archive: Path, url: str, names: Collection[str], folder: Path) -> Non
                 _check(url, name, members)
                 tar.extract(members[name], folder, filter="data")
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        message = f"{url} is no archive: {error}.\nIs that the right address? It stands in {IMAGES_FILE}."
+        message = f"{url} is not a .tar.gz archive: {error}.\nCheck its url in {IMAGES_FILE}."
         raise UsageError(message) from None
 
 
@@ -63,6 +63,6 @@ def _check(url: str, name: str, members: Collection[str]) -> None:
     if name not in members:
         message = (
             f"The archive {url} has no file {name}.\n"
-            f"It has: {', '.join(sorted(members)[:20])}.\nEdit what is taken of it in {IMAGES_FILE}."
+            f"It has: {', '.join(sorted(members)[:20])}.\nCorrect its `files` in {IMAGES_FILE}."
         )
         raise UsageError(message)

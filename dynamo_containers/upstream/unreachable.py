@@ -12,52 +12,53 @@ Key = TypeVar("Key")
 APin = TypeVar("APin")
 NOT_LOCKED = "not locked"
 AS_IT_WAS = "as it was"
-HEAD = ("what", "asked", "stays", "why")
+HEADINGS = ("input", "address", "pinned", "reason")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unreached:
-    """One input that could not be refreshed."""
+class UnreachableInput:
+    """An input that could not be queried, and so was not refreshed."""
 
-    what: str
-    """The pin or the lock."""
-    asked: str = ""
-    """The address or reference, where the reason does not name it."""
-    why: str
-    """Who did not answer, in one line."""
-    kept: str
-    """What there is instead: the old pin, or none."""
+    name: str
+    """Its row of pins.toml, or the path of its lock."""
+    address: str = ""
+    """Its address or reference, where the reason does not have it."""
+    reason: str
+    """Why it could not be queried, in one line."""
+    pinned: str
+    """What the pins have for it: `not locked`, `as it was` or the old pin."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(Generic[Key, APin]):
-    """The pins as they are to be, what a person is to be told, and who could not be asked."""
+class RefreshResult(Generic[Key, APin]):
+    """New pins, what changed, and the inputs that could not be queried."""
 
     pins: Mapping[Key, APin]
-    said: tuple[str, ...] = ()
-    unreachable: tuple[Unreached, ...] = ()
+    messages: tuple[str, ...] = ()
+    """What changed, each in one line."""
+    unreachable: tuple[UnreachableInput, ...] = ()
 
 
-def message(rows: Iterable[Unreached]) -> str:
-    """Return the message about them."""
+def message(rows: Iterable[UnreachableInput]) -> str:
+    """Return the message of a command that could not refresh some inputs."""
     return (
-        f"Could not be asked, so what it pins was not refreshed:\n{table(rows)}\n"
-        "Everything else was done. Where these can be reached, run again: invoke lock\n"
-        "In a closed network, name mirrors of them: docs/how-to/mirrors.md"
+        f"Unreachable, so the existing pins were kept:\n{table(rows)}\n"
+        "Everything else was refreshed. When these are reachable, run again: invoke lock\n"
+        "In a closed network, configure mirrors: docs/how-to/mirrors.md"
     )
 
 
-def table(rows: Iterable[Unreached]) -> str:
-    """Return one line for each, by name."""
-    ordered = sorted(rows, key=lambda row: row.what)
-    lines = (HEAD, *((row.what, row.asked, row.kept, row.why) for row in ordered))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+def table(rows: Iterable[UnreachableInput]) -> str:
+    """Return a table with a line per input, sorted by name."""
+    ordered = sorted(rows, key=lambda row: row.name)
+    lines = (HEADINGS, *((row.name, row.address, row.pinned, row.reason) for row in ordered))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def old_pin(digests: Iterable[str], of: str) -> str:
-    """Return the words for an old pin that stays."""
-    return f"the old pin {', '.join(map(_short, digests))} of {of}"
+def old_pin(digests: Iterable[str], name: str) -> str:
+    """Return the text for an old pin that was kept."""
+    return f"the old pin {', '.join(map(_short, digests))} of {name}"
 
 
 def _short(digest: str) -> str:
@@ -66,6 +67,6 @@ def _short(digest: str) -> str:
 
 
 def one_line(output: str) -> str:
-    """Return the reason out of what a program or a library complained: its last line that is not empty."""
+    """Return the reason from the error output of a program: its last line that is not empty."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1].removeprefix("ERROR: ").removeprefix("fatal: ") if lines else "no reason was given"

@@ -18,7 +18,7 @@ import pytest
 
 from dynamo_containers import engine
 from dynamo_containers import process as process_module
-from dynamo_containers.engine.paths import Place
+from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.inspect.report import record, store
 from dynamo_containers.inspect.report.record import CACHED, DONE
@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         registry(folder, [engine.network(node.folder)]) as running,
     ):
         checkout(PLACE / "one")
-        own = Place(folder=ROOT)
+        own = EnginePaths(folder=ROOT)
         (folder / "docker").mkdir()
         (folder / "docker/config.json").write_bytes((own.docker_config / "config.json").read_bytes())
         variables = {**CLEAN, "DOCKER_CONFIG": str(folder / "docker"), "PATH": engine.environment(ROOT)["PATH"]}

@@ -22,7 +22,7 @@ import pytest
 from dynamo_containers import engine
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import os_lock
-from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, PinnedRoot, render
+from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, render
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildInputs, request_for
@@ -179,7 +179,7 @@ class Project:
     def command(self, published: str, stage: Stage) -> tuple[Command, str]:
         """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""
         catalogue = load_catalogue(self.folder)
-        pinned = PinnedRoot(image=REFERENCE, index=published, platforms={NATIVE: published})
+        pinned = ImagePin(image=REFERENCE, index=published, platforms={NATIVE: published})
         known = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
         (self.folder / PINS_FILE).write_text(render(known), encoding="utf-8")
         request = request_for(

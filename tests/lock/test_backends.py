@@ -143,11 +143,11 @@ def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_oth
     backends.require("first", "torch")
     outcome = backends.make(also=("trtllm", "trtllm-ci"))
     assert backends.pins("first") + backends.pins("common") == ["torch==2.11.0"]
-    assert [(row.what, row.kept) for row in outcome.unreachable] == [
+    assert [(row.name, row.pinned) for row in outcome.unreachable] == [
         ("constraints/trtllm-debian-amd64.txt", "not locked"),
         ("constraints/trtllm-ci-debian-amd64.txt", "not locked"),
     ]
-    assert outcome.unreachable[0].why == "http://127.0.0.1:9/simple/ cannot be reached from here"
+    assert outcome.unreachable[0].reason == "http://127.0.0.1:9/simple/ cannot be reached from here"
     assert not (backends.folder / "constraints/trtllm-debian-amd64.txt").exists()
     selected = selection.select(["python"], images=["trtllm"])
     result = lock_check.check(load_catalogue(backends.folder), selected)
@@ -167,7 +167,7 @@ def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
     backends.make(also=("trtllm",))
     other.instead["tensorrt-llm"] = lambda to: to.send_error(503)
     outcome = backends.make("tensorrt-llm", also=("trtllm",))
-    assert [(row.what, row.kept) for row in outcome.unreachable] == [
+    assert [(row.name, row.pinned) for row in outcome.unreachable] == [
         ("constraints/trtllm-debian-amd64.txt", "as it was")
     ]
     assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]

@@ -14,12 +14,12 @@ import pytest
 from dynamo_containers import process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.bases import GitSource
-from dynamo_containers.facts.pins import PinnedSource
+from dynamo_containers.facts.pins import CommitPin
 from dynamo_containers.lock import git_sources
 from dynamo_containers.process import Command
 
 if TYPE_CHECKING:
-    from dynamo_containers.upstream.unreachable import Outcome
+    from dynamo_containers.upstream.unreachable import RefreshResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def ask(
-    address: str, ref: str, pin: PinnedSource | None = None, *, upgrade_all: bool = False, seconds: float = 8
-) -> Outcome[str, PinnedSource]:
+    address: str, ref: str, pin: CommitPin | None = None, *, upgrade_all: bool = False, seconds: float = 8
+) -> RefreshResult[str, CommitPin]:
     old = {"dynamo": pin} if pin else {}
     sources = {"dynamo": GitSource(git=address, ref=ref)}
     return git_sources.pin_sources(sources, old, upgrade_all=upgrade_all, seconds=seconds)
@@ -65,8 +65,8 @@ def test_a_tag_is_pinned_to_the_commit_that_it_points_at(repository: Repository)
     repository.git("tag", "--annotate", "--message", "a release", "v1")
     assert repository.git("rev-parse", "v1") != commit
     outcome = ask(repository.address, "v1")
-    assert outcome.pins == {"dynamo": PinnedSource(ref="v1", commit=commit)}
-    assert outcome.said == (f"sources.dynamo: v1 of {repository.address} is pinned to {commit}",)
+    assert outcome.pins == {"dynamo": CommitPin(ref="v1", commit=commit)}
+    assert outcome.messages == (f"sources.dynamo: v1 of {repository.address} is pinned to {commit}",)
 
 
 def test_a_tag_without_words_and_a_branch_are_their_commits(repository: Repository) -> None:
@@ -87,21 +87,21 @@ def test_a_tag_is_taken_before_a_branch_of_its_name_and_no_longer_name_is(reposi
 
 
 def test_a_name_that_moved_on_is_said_and_taken_only_with_an_upgrade(repository: Repository) -> None:
-    pin = PinnedSource(ref="main", commit=repository.commit("one"))
+    pin = CommitPin(ref="main", commit=repository.commit("one"))
     newer = repository.commit("two")
     outcome = ask(repository.address, "main", pin)
     assert outcome.pins == {"dynamo": pin}
-    assert outcome.said == (
+    assert outcome.messages == (
         f"{repository.address}: main is now {newer}; upgrade with: invoke lock --only archives --upgrade-all",
     )
     assert ask(repository.address, "main", pin, upgrade_all=True).pins["dynamo"].commit == newer
-    other = PinnedSource(ref="v1", commit=pin.commit)
+    other = CommitPin(ref="v1", commit=pin.commit)
     assert ask(repository.address, "main", other).pins["dynamo"].commit == newer
 
 
 def test_a_name_that_did_not_move_says_nothing(repository: Repository) -> None:
-    pin = PinnedSource(ref="main", commit=repository.commit("one"))
-    assert ask(repository.address, "main", pin, upgrade_all=True).said == ()
+    pin = CommitPin(ref="main", commit=repository.commit("one"))
+    assert ask(repository.address, "main", pin, upgrade_all=True).messages == ()
 
 
 def test_no_such_name_and_no_such_repository_are_errors(repository: Repository, tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_no_such_name_and_no_such_repository_are_errors(repository: Repository, 
 
 
 def test_a_server_that_refuses_leaves_the_old_pin() -> None:
-    pin = PinnedSource(ref="v1", commit="c" * 40)
+    pin = CommitPin(ref="v1", commit="c" * 40)
     for old, old_text in ((pin, "the old pin cccccccccccc of v1"), (None, "not locked")):
         outcome = ask("http://127.0.0.1:1/dynamo", "v2", old)
         assert outcome.pins == ({"dynamo": old} if old else {})
         (row,) = outcome.unreachable
-        assert (row.what, row.asked, row.kept) == ("sources.dynamo", "http://127.0.0.1:1/dynamo", old_text)
-        assert row.why.startswith("unable to access 'http://127.0.0.1:1/dynamo/': ")
+        assert (row.name, row.address, row.pinned) == ("sources.dynamo", "http://127.0.0.1:1/dynamo", old_text)
+        assert row.reason.startswith("unable to access 'http://127.0.0.1:1/dynamo/': ")
 
 
 def test_a_server_that_says_nothing_is_left_with_all_that_git_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_server_that_says_nothing_is_left_with_all_that_git_started(monkeypatc
         start = time.monotonic()
         (row,) = ask(address, "v1", seconds=1).unreachable
         assert time.monotonic() - start < 4
-        assert row.why == "no answer within 1 s"
+        assert row.reason == "no answer within 1 s"
         deadline = time.monotonic() + 2
         while asking(address) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -19,13 +19,13 @@ from dynamo_containers import engine
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.bases import RegistryRoot
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
-from dynamo_containers.facts.pins import PINS_FILE, PinnedRoot, Pins, load_pins, render
+from dynamo_containers.facts.pins import PINS_FILE, ImagePin, Pins, load_pins, render
 from dynamo_containers.lock import images as lock_images
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import host_tools
-from dynamo_containers.upstream.registry import Client
+from dynamo_containers.upstream.registry import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.result import Result
-    from dynamo_containers.upstream.unreachable import Outcome, Unreached
+    from dynamo_containers.upstream.unreachable import RefreshResult, UnreachableInput
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -163,13 +163,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegistryClient:
     """Return how buildx is called: with an empty configuration and without an engine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     buildx = engine.client_buildx(ROOT)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    return Client(buildx=buildx)
+    return RegistryClient(buildx=buildx)
 
 
 def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> lock_images.RegistryImage:
@@ -177,67 +177,77 @@ def row(image: str, platforms: tuple[Platform, ...] = BOTH) -> lock_images.Regis
 
 
 def ask(
-    client: Client, image: str, pin: PinnedRoot | None = None, *, upgrade_all: bool = False
-) -> Outcome[tuple[str, str], PinnedRoot]:
+    client: RegistryClient, image: str, pin: ImagePin | None = None, *, upgrade_all: bool = False
+) -> RefreshResult[tuple[str, str], ImagePin]:
     old = {("cuda", "runtime"): pin} if pin else {}
     return lock_images.pin_images(client, [row(image)], old, upgrade_all=upgrade_all)
 
 
-def pinned(client: Client, image: str) -> PinnedRoot:
+def pinned(client: RegistryClient, image: str) -> ImagePin:
     return ask(client, image).pins["cuda", "runtime"]
 
 
-def test_a_tag_is_pinned_by_its_index_and_the_manifest_of_each_platform(client: Client, registry: Registry) -> None:
+def test_a_tag_is_pinned_by_its_index_and_the_manifest_of_each_platform(
+    client: RegistryClient, registry: Registry
+) -> None:
     image = f"{registry.address}/first:1"
     index = registry.push_index("first", "1", "one")
     manifests = {platform: str(registry.push("first", platform.arch, platform, "one")["digest"]) for platform in BOTH}
     outcome = ask(client, image)
-    assert outcome.pins == {("cuda", "runtime"): PinnedRoot(image=image, index=index, platforms=manifests)}
-    assert outcome.said == (f"roots.cuda.runtime: {image} is pinned to {index}",)
+    assert outcome.pins == {("cuda", "runtime"): ImagePin(image=image, index=index, platforms=manifests)}
+    assert outcome.messages == (f"roots.cuda.runtime: {image} is pinned to {index}",)
     assert outcome.unreachable == ()
 
 
-def test_a_platform_with_a_repository_of_its_own_is_pinned_by_its_image(client: Client, registry: Registry) -> None:
+def test_a_platform_with_a_repository_of_its_own_is_pinned_by_its_image(
+    client: RegistryClient, registry: Registry
+) -> None:
     amd64 = str(registry.push("wheels_x86_64", "1", Platform.AMD64, "amd")["digest"])
     arm64 = str(registry.push("wheels_aarch64", "1", Platform.ARM64, "arm")["digest"])
     image = f"{registry.address}/wheels_{{machine}}:1"
-    assert pinned(client, image) == PinnedRoot(
+    assert pinned(client, image) == ImagePin(
         image=image, index="", platforms={Platform.AMD64: amd64, Platform.ARM64: arm64}
     )
 
 
-def test_an_unchanged_tag_moves_nothing_and_says_nothing(client: Client, registry: Registry) -> None:
+def test_an_unchanged_tag_moves_nothing_and_says_nothing(client: RegistryClient, registry: Registry) -> None:
     image = f"{registry.address}/same:1"
     registry.push_index("same", "1", "one")
     pin = pinned(client, image)
     for upgrade_all in (False, True):
         outcome = ask(client, image, pin, upgrade_all=upgrade_all)
-        assert (outcome.pins["cuda", "runtime"], outcome.said, outcome.unreachable) == (pin, (), ())
+        assert (outcome.pins["cuda", "runtime"], outcome.messages, outcome.unreachable) == (pin, (), ())
 
 
-def test_manifests_that_were_not_known_are_added_to_an_index_that_stays(client: Client, registry: Registry) -> None:
+def test_manifests_that_were_not_known_are_added_to_an_index_that_stays(
+    client: RegistryClient, registry: Registry
+) -> None:
     image = f"{registry.address}/bare:1"
     index = registry.push_index("bare", "1", "one")
-    outcome = ask(client, image, PinnedRoot(image=image, index=index, platforms={}))
+    outcome = ask(client, image, ImagePin(image=image, index=index, platforms={}))
     assert set(outcome.pins["cuda", "runtime"].platforms) == set(BOTH)
     assert outcome.pins["cuda", "runtime"].index == index
-    assert outcome.said == ()
+    assert outcome.messages == ()
 
 
-def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(client: Client, registry: Registry) -> None:
+def test_a_tag_that_moved_on_is_named_and_taken_only_with_an_upgrade(
+    client: RegistryClient, registry: Registry
+) -> None:
     image = f"{registry.address}/moved:1"
     registry.push_index("moved", "1", "one")
     pin = pinned(client, image)
     newer = registry.push_index("moved", "1", "two")
     outcome = ask(client, image, pin)
     assert outcome.pins["cuda", "runtime"] == pin
-    assert outcome.said == (f"{image}: the tag is now {newer}; upgrade with: invoke lock --only images --upgrade-all",)
+    assert outcome.messages == (
+        f"{image}: the tag is now {newer}; upgrade with: invoke lock --only images --upgrade-all",
+    )
     upgraded = ask(client, image, pin, upgrade_all=True)
     assert upgraded.pins["cuda", "runtime"].index == newer
-    assert upgraded.said == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
+    assert upgraded.messages == (f"roots.cuda.runtime: {image} is pinned to {newer}",)
 
 
-def test_another_tag_in_the_data_is_taken_without_an_upgrade(client: Client, registry: Registry) -> None:
+def test_another_tag_in_the_data_is_taken_without_an_upgrade(client: RegistryClient, registry: Registry) -> None:
     registry.push_index("other", "1", "one")
     newer = registry.push_index("other", "2", "two")
     pin = pinned(client, f"{registry.address}/other:1")
@@ -245,7 +255,7 @@ def test_another_tag_in_the_data_is_taken_without_an_upgrade(client: Client, reg
 
 
 def test_a_pinned_digest_that_the_registry_deleted_is_an_error_until_an_upgrade(
-    client: Client, registry: Registry
+    client: RegistryClient, registry: Registry
 ) -> None:
     image = f"{registry.address}/gone:1"
     registry.push_index("gone", "1", "one")
@@ -262,7 +272,7 @@ def test_a_pinned_digest_that_the_registry_deleted_is_an_error_until_an_upgrade(
 
 @pytest.mark.parametrize("name", ["first:none", "never-pushed:1"])
 def test_no_such_tag_or_repository_is_an_error_that_names_the_row(
-    client: Client, registry: Registry, name: str
+    client: RegistryClient, registry: Registry, name: str
 ) -> None:
     registry.push_index("first", "1", "one")
     image = f"{registry.address}/{name}"
@@ -270,7 +280,7 @@ def test_no_such_tag_or_repository_is_an_error_that_names_the_row(
         ask(client, image)
 
 
-def test_an_image_without_a_platform_that_is_needed_is_an_error(client: Client, registry: Registry) -> None:
+def test_an_image_without_a_platform_that_is_needed_is_an_error(client: RegistryClient, registry: Registry) -> None:
     image = f"{registry.address}/half:1"
     registry.push_index("half", "1", "one", (Platform.AMD64,))
     with pytest.raises(LockError, match="is not available for linux/arm64: it has linux/amd64"):
@@ -287,7 +297,7 @@ def project(registry: Registry, tmp_path: Path) -> Catalogue:
 IMAGES_ONLY = selection.select(["images"])
 
 
-def unreachable(result: Result) -> tuple[Unreached, ...]:
+def unreachable(result: Result) -> tuple[UnreachableInput, ...]:
     assert isinstance(result.data, lock_update.LockUpdate)
     return result.data.unreachable
 
@@ -306,7 +316,7 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
     assert "is pinned to sha256:" in lock_update.update(project, IMAGES_ONLY).text
     pins = load_pins(project.folder)
     closed = f"127.0.0.1:{free_port()}"
-    moved = PinnedRoot(
+    moved = ImagePin(
         image=f"{closed}/cuda:13-runtime",
         index=pins.roots["cuda", "runtime"].index,
         platforms=pins.roots["cuda", "runtime"].platforms,
@@ -324,27 +334,27 @@ def test_a_registry_that_refuses_leaves_the_old_pin_and_ends_with_exit_code_10(
 def test_what_was_never_pinned_and_cannot_be_asked_is_not_locked(tmp_path: Path) -> None:
     closed = f"127.0.0.1:{free_port()}"
     (row,) = unreachable(lock_update.update(checkout(tmp_path / "checkout", closed), IMAGES_ONLY))
-    assert (row.what, row.kept) == ("roots.cuda.runtime", "not locked")
+    assert (row.name, row.pinned) == ("roots.cuda.runtime", "not locked")
     assert load_pins(tmp_path / "checkout").roots == {}
 
 
-def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: Client) -> None:
+def test_a_registry_that_says_nothing_is_left_after_some_seconds(client: RegistryClient) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         image = f"127.0.0.1:{silent.getsockname()[1]}/cuda:1"
         start = time.monotonic()
         rows = [row(image), row(image.replace("cuda", "other"))]
-        outcome = lock_images.pin_images(Client(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
+        outcome = lock_images.pin_images(RegistryClient(buildx=client.buildx, seconds=1), rows, {}, upgrade_all=False)
     assert time.monotonic() - start < 5
-    assert [(row.why, row.kept) for row in outcome.unreachable] == [("no answer within 1 s", "not locked")] * 2
+    assert [(row.reason, row.pinned) for row in outcome.unreachable] == [("no answer within 1 s", "not locked")] * 2
 
 
 def test_other_bases_keep_their_pins_unasked(project: Catalogue) -> None:
     text = (project.folder / IMAGES_FILE).read_text(encoding="utf-8")
     other = text.partition("[bases.cuda]")[2].partition("[images]")[0].replace("bases.cuda", "bases.rocm")
     address = f"127.0.0.1:{free_port()}"
-    other = other.replace(project.bases["cuda"].pulled["runtime"].image.partition("/")[0], address)
+    other = other.replace(project.bases["cuda"].registry_roots["runtime"].image.partition("/")[0], address)
     text = text.replace("[images]\n", f"[bases.rocm]{other}\n[images]\n")
     (project.folder / IMAGES_FILE).write_text(text, encoding="utf-8")
     result = lock_update.update(load_catalogue(project.folder), selection.select(["images"], bases=["cuda"]))
@@ -382,7 +392,7 @@ def test_the_published_image_of_an_engine_is_pinned_for_the_platforms_of_its_row
     result = lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     image = f"{registry.address}/engine:1"
     assert f"roots.engine-image.engine: {image} is pinned to {index}" in result.text
-    pin = PinnedRoot(image=image, index=index, platforms={Platform.ARM64: arm})
+    pin = ImagePin(image=image, index=index, platforms={Platform.ARM64: arm})
     assert load_pins(project.folder).roots["engine-image", "engine"] == pin
 
 
@@ -402,10 +412,10 @@ def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_p
 ) -> None:
     closed = f"127.0.0.1:{free_port()}"
     (row,) = unreachable(lock_update.update(with_engine(project, closed), IMAGES_ONLY))
-    assert (row.what, row.asked, row.kept) == ("roots.engine-image.engine", f"{closed}/engine:1", "not locked")
+    assert (row.name, row.address, row.pinned) == ("roots.engine-image.engine", f"{closed}/engine:1", "not locked")
     registry.push_index("engine", "1", "one")
     lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     before = load_pins(project.folder).roots["engine-image", "engine"]
     (row,) = unreachable(lock_update.update(with_engine(project, closed), IMAGES_ONLY))
-    assert row.kept.startswith(f"the old pin {before.index[:19]}")
+    assert row.pinned.startswith(f"the old pin {before.index[:19]}")
     assert load_pins(project.folder).roots["engine-image", "engine"] == before

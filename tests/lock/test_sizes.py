@@ -245,7 +245,7 @@ def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_
     server.shutdown()
     server.server_close()
     (row,) = backends.make(also=("trtllm",)).unreachable
-    assert (row.what, row.kept) == ("sizes of constraints/trtllm-debian-amd64.txt", "left out")
+    assert (row.name, row.pinned) == ("sizes of constraints/trtllm-debian-amd64.txt", "left out")
     sizes = load(backends.folder)
     assert sizes.stated["first-debian-amd64"] == {"torch==2.11.0": wheel_size(index, "torch-2.11.0-py3-none-any")}
     assert sizes.stated["trtllm-debian-amd64"] == {}

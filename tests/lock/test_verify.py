@@ -106,9 +106,9 @@ def mirrored(other: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     table = tmp_path / "mirrors.toml"
     table.write_text(f'[addresses]\n"https://index.example.invalid/" = "{other.address}"\n', encoding="utf-8")
     monkeypatch.setenv(mirrors.VARIABLE, str(table))
-    mirrors.here.cache_clear()
+    mirrors.configured.cache_clear()
     yield "https://index.example.invalid"
-    mirrors.here.cache_clear()
+    mirrors.configured.cache_clear()
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) ->
     catalogue = load_catalogue()
     digests = {"builder": roots.builder(catalogue, store, rpms)}
     digests |= dict.fromkeys(("devel", "runtime"), roots.nvidia(catalogue, store, archive.keyring))
-    for role, root in catalogue.bases["cuda"].pulled.items():
+    for role, root in catalogue.bases["cuda"].registry_roots.items():
         name, _, tag = root.reference(NATIVE).rpartition(":")
         _push(registry, name, tag, store, digests[role], index=not root.split)
 
@@ -108,13 +108,13 @@ def offer_packages(archive: Archive) -> None:
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
     packages = bootstrap.fetched(ROOT, lock, os_lock.read(lock, ROOT))
     cuda = catalogue.bases["cuda"]
-    rows = [each.packages for each in cuda.packages.values()] + [each.packages for each in cuda.extended.values()]
+    rows = [each.packages for each in cuda.packages.values()] + [each.packages for each in cuda.extended_roots.values()]
     named = {name for row in rows for name in row}
     small = {name: SmallDeb(name=name) for name in named - {package.name for package in packages}}
     small["libc6-dev"] = SmallDeb(name="libc6-dev", depends=f"{RENEWED} (>= 9999)")
     small["sudo"] = SmallDeb(name="sudo", files={"etc/sudoers.d/README": "none\n"})
     newer = SmallDeb(name=RENEWED, version="9999-1")
-    archive.offer((deb_origins.stored(ROOT, package) for package in packages), (*small.values(), newer))
+    archive.offer((deb_origins.store_path(ROOT, package) for package in packages), (*small.values(), newer))
 
 
 def _push(  # noqa: PLR0913 - what is put where
@@ -142,7 +142,7 @@ def offer_programs(server: StandIn) -> None:
     tree = programs.folder_of(ROOT, bases, catalogue.pins) / NATIVE.arch
     members: dict[str, dict[str, str]] = {}
     cuda = catalogue.bases["cuda"]
-    for program in (cuda.released[name] for name in cuda.programs):  # etcd and etcdctl come out of one archive
+    for program in (cuda.archive_programs[name] for name in cuda.programs):  # etcd and etcdctl come out of one archive
         members.setdefault(program.address(NATIVE), {}).update(program.members(NATIVE))
     for address, files in members.items():
         content = io.BytesIO()
@@ -206,7 +206,7 @@ def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry
     """Write the table of a company whose network reaches the stand-ins alone; return its file."""
     cuda = load_catalogue().bases["cuda"]
     assert cuda.archive is not None
-    hosts = sorted({root.image.partition("/")[0] for root in cuda.pulled.values()})
+    hosts = sorted({root.image.partition("/")[0] for root in cuda.registry_roots.values()})
     snapshot = cuda.deb_sources.snapshot.partition("{timestamp}")[0]
     addresses = {
         "https://github.com/": f"{server.address}/releases/",

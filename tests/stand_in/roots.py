@@ -56,11 +56,11 @@ def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
     links |= {f"{home.parent}/{each}": f"/usr/{each}" for each in ("include", "lib")}
     links["/usr/libexec/platform-python"] = f"{home}/{real}"  # where AlmaLinux has the Python of its dnf
     debian = bases["debian"]
-    plain = debian.bootstrapped["builder"]
+    plain = debian.bootstrapped_roots["builder"]
     root = replace(plain, packages=(*plain.packages, *MANYLINUX))
     lock = OsLock(bases=replace(debian, roots={"builder": root}), role="builder", platform=NATIVE)
     packages = apt_resolve.current(lock, ROOT)
-    host_tools.fetched(packages, apt.host_mirrors(), deb_origins.downloads(ROOT))
+    host_tools.fetch(packages, apt.host_mirrors(), deb_origins.downloads(ROOT))
     repositories = bases["cuda"].repositories["builder"]
     files = {repositories.keyring: rpms.key.read_bytes(), "/etc/popt": FORCE, "/etc/rpm/macros": DATABASE}
     files["/var/lib/rpm/rpmdb.sqlite"] = (rpms.database / "rpmdb.sqlite").read_bytes()
@@ -77,7 +77,7 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     """Make what stands in for NVIDIA's images in an OCI layout; return its digest."""
     debian, archive = catalogue.bases["debian"], catalogue.bases["cuda"].archive
     assert archive is not None
-    bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped["runtime"].suite, packages=NVIDIA)})
+    bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped_roots["runtime"].suite, packages=NVIDIA)})
     lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
     whole = OsLock(bases=debian, role="runtime", platform=NATIVE)
     packages = bootstrap.fetched(ROOT, whole, os_lock.read(whole, ROOT))

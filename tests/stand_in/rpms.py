@@ -133,7 +133,7 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
     lock = os_lock.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
     wanted = tuple(each for each in os_lock.read(lock, ROOT) if each.name in names)
     for package in bootstrap.fetched(ROOT, lock, wanted):
-        argv = ("dpkg-deb", "--extract", str(deb_origins.stored(ROOT, package)), str(tree))
+        argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
 
 

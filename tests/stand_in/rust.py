@@ -76,7 +76,7 @@ def _unpacked(tree: Path) -> Path:
         each for each in locked if each.name.startswith(beginnings) and each.name != f"libllvm{clang}"
     )  # which is clang's own
     for package in bootstrap.fetched(ROOT, lock, packages):
-        argv = ("dpkg-deb", "--extract", str(deb_origins.stored(ROOT, package)), str(tree))
+        argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
     return tree
 

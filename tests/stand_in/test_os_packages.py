@@ -173,7 +173,7 @@ def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(project: 
     address = archive.addresses[NATIVE]
     assert re.search(rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", done.stderr)
     assert f"{address} (at the mirror, http://127.0.0.1:9/ubuntu): " in done.stderr
-    assert "In a closed network, name mirrors of them: docs/how-to/mirrors.md" in done.stderr
+    assert "In a closed network, configure mirrors: docs/how-to/mirrors.md" in done.stderr
     assert all_locks(project) == before
 
 

@@ -158,5 +158,5 @@ def test_the_repositories_were_asked_for_their_lists_and_for_what_is_locked_alon
     }
     found = {path for path in server.rpms if "/repodata/" not in path}
     assert {path for path in found if "-3.0-" not in path} <= paths
-    repositories = load_catalogue(project.folder).bases["cuda"].repositories["builder"].of(NATIVE)
+    repositories = load_catalogue(project.folder).bases["cuda"].repositories["builder"].paths_of(NATIVE)
     assert all(path.startswith(repositories) for path in server.rpms)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.paths import Place
+from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE, REST, ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
@@ -356,7 +356,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def docker(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a docker CLI with buildx: this checkout's private one, or the user's."""
-    place = Place(folder=ROOT)
+    place = EnginePaths(folder=ROOT)
     plugins = place.client / endpoint.PRIVATE_PLUGINS
     variables = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"}  # nothing listens: --print asks no engine
     if (plugins / endpoint.BUILDX).exists():

@@ -18,10 +18,10 @@ def test_the_second_waits_for_the_first_and_says_for_whom(tmp_path: Path, capsys
     order: list[str] = []
 
     def second() -> None:
-        with file_lock.held(tmp_path / "below/lock", "another build"):
+        with file_lock.hold(tmp_path / "below/lock", "another build"):
             order.append("second")
 
-    with file_lock.held(tmp_path / "below/lock", "another build"):
+    with file_lock.hold(tmp_path / "below/lock", "another build"):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(timeout=3 * file_lock.POLL_SECONDS)
@@ -33,15 +33,15 @@ def test_the_second_waits_for_the_first_and_says_for_whom(tmp_path: Path, capsys
 
 def test_who_waits_too_long_is_told_what_is_still_at_work(tmp_path: Path) -> None:
     with (
-        file_lock.held(tmp_path / "lock", "another build"),
-        pytest.raises(BusyError, match=r"^Another build is still at work.\nWait for it, or end it.$"),
-        file_lock.held(tmp_path / "lock", "another build", seconds=0),
+        file_lock.hold(tmp_path / "lock", "another build"),
+        pytest.raises(BusyError, match=r"^Another build still runs.\nWait for it, or stop it.$"),
+        file_lock.hold(tmp_path / "lock", "another build", seconds=0),
     ):
         pass
 
 
 def test_a_lock_is_free_again_whatever_happened(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="bug"), file_lock.held(tmp_path / "lock", "another build"):
+    with pytest.raises(RuntimeError, match="bug"), file_lock.hold(tmp_path / "lock", "another build"):
         raise RuntimeError("bug")  # noqa: EM101 - what happened
-    with file_lock.held(tmp_path / "lock", "another build", seconds=0):
+    with file_lock.hold(tmp_path / "lock", "another build", seconds=0):
         pass

@@ -17,9 +17,9 @@ from dynamo_containers.facts.locks.os_package import Package
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_containers.facts.apt_archive import Archive
+    from dynamo_containers.facts.apt_archive import AptArchive
     from dynamo_containers.facts.bases import Bases, RegistryRoot, Root
-    from dynamo_containers.facts.rpm_repositories import Repositories
+    from dynamo_containers.facts.rpm_repositories import RpmRepositories
     from dynamo_containers.platforms import Platform
 
 HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
@@ -74,16 +74,16 @@ class OsLock:
     @property
     def image(self) -> str:
         """Return the reference of a root image in a registry; '' where it is bootstrapped."""
-        root = self.bases.pulled.get(self.role)
+        root = self.bases.registry_roots.get(self.role)
         return root.reference(self.platform) if root else ""
 
     @property
-    def repositories(self) -> Repositories | None:
+    def repositories(self) -> RpmRepositories | None:
         """Return the repositories of a lock of RPMs; None for a lock of .debs."""
         return self.bases.repositories.get(self.role)
 
     @property
-    def archive(self) -> Archive:
+    def archive(self) -> AptArchive:
         """Return the archive with the packages for a registry's image; a bootstrapped image uses Debian's mirror."""
         archive = self.bases.archive
         assert archive is not None, "the parser of images.toml refuses such a row"  # noqa: S101 - for mypy
@@ -131,7 +131,7 @@ class OsLock:
 
 def lock_of(bases: Bases, name: str, platform: Platform) -> OsLock:
     """Return the lock of a set of packages, or, by the name of its role, of the packages on a registry's root image."""
-    if name in bases.extended:
+    if name in bases.extended_roots:
         return OsLock(bases=bases, role=name, platform=platform)
     return OsLock(bases=bases, role=bases.packages[name].root, platform=platform, package_set=name)
 

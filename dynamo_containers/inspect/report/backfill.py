@@ -129,7 +129,7 @@ def _targets(
         raise CommandFailedError(message)
     records = build_refs.with_nodes(build_refs.state_folder(environment), own)
     buildx = engine.buildx(environment)
-    commands = [process.Command(argv=(*buildx, *engine_history.asking(ref)), env=environment) for ref in records]
+    commands = [process.Command(argv=(*buildx, *engine_history.log_arguments(ref)), env=environment) for ref in records]
     with ThreadPoolExecutor(PARALLEL) as pool:
         answers = list(pool.map(_vertexes, commands))
     histories: dict[str, list[Mapping[str, Vertex]]] = {}

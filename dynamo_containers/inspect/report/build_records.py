@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_containers.engine import bake_metadata, build_refs
-from dynamo_containers.engine.build_refs import EVERYWHERE
+from dynamo_containers.engine.build_refs import EVERY_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def records(nodes: Sequence[NodePlan], state: Path, since: float, *, succeeded: 
     records: dict[int, dict[str, str]] = {}
     assigned: set[str] = set()
     # Builders with a name come first: the name of the engine in use is unknown, so it gets the remaining records.
-    for index in sorted(range(len(nodes)), key=lambda index: nodes[index].place == EVERYWHERE):
+    for index in sorted(range(len(nodes)), key=lambda index: nodes[index].place == EVERY_NODE):
         records[index] = {}
         for call in nodes[index].calls:
             records[index] |= _call_records(nodes[index], call, state, since, assigned, succeeded=succeeded)
@@ -38,10 +38,10 @@ def _call_records(  # noqa: PLR0913 - a record is identified by all of them
     node: NodePlan, call: Call, state: Path, since: float, assigned: set[str], *, succeeded: bool
 ) -> dict[str, str]:
     if succeeded and call.metadata.is_file():
-        return build_refs.of_metadata(bake_metadata.read(call.metadata))
+        return build_refs.from_metadata(bake_metadata.read(call.metadata))
     contexts = {name: target.context for name, target in node.plan.graph.targets.items()}
-    begun = build_refs.Begun(since=since, contexts=contexts, wanted=call.images[0].target, place=node.place)
-    return build_refs.begun(state, begun, assigned)
+    begun = build_refs.StartedBuild(since=since, contexts=contexts, target=call.images[0].target, node=node.place)
+    return build_refs.find_started(state, begun, assigned)
 
 
 def digests(node: NodePlan) -> dict[str, str]:

@@ -57,7 +57,7 @@ def targets(
         started: the start of the build, in seconds since 1970.
         succeeded: whether it succeeded: then nothing that did not start was needed.
     """
-    merged = history.merged(vertexes for rows in records.values() for vertexes in rows)
+    merged = history.merge(vertexes for rows in records.values() for vertexes in rows)
     digests = {target: {digest for vertexes in rows for digest in vertexes} for target, rows in records.items()}
     recorded: list[RecordedTarget] = []
     for name in in_order(graph):

@@ -14,7 +14,7 @@ from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.locks.download_sizes import lock_name
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import LockedVersion, compare
-from dynamo_containers.facts.pins import Pin
+from dynamo_containers.facts.pins import PackagePin
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.prepare import apt_resolve, programs
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.moves import Move
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.locks.os_package import Package
-    from dynamo_containers.facts.pins import ReleasePin
+    from dynamo_containers.facts.pins import ArchivePin
     from dynamo_containers.platforms import Platform
     from dynamo_containers.upstream.apt import Apt
 
-    ProgramPins: TypeAlias = Mapping[tuple[str, str, Platform], Pin | ReleasePin]
+    ProgramPins: TypeAlias = Mapping[tuple[str, str, Platform], PackagePin | ArchivePin]
 
 
 def update_locks(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
@@ -99,25 +99,25 @@ def _program_versions(pins: ProgramPins, bases: str, arch: str) -> dict[str, Loc
     return {
         name: LockedVersion(version=pin.version, size=pin.size)
         for (pin_bases, name, platform), pin in pins.items()
-        if (pin_bases, platform.arch) == (bases, arch) and isinstance(pin, Pin)
+        if (pin_bases, platform.arch) == (bases, arch) and isinstance(pin, PackagePin)
     }
 
 
 def current_programs(
     folder: Path, targets: Iterable[tuple[Bases, Platform]], old: ProgramPins
-) -> dict[tuple[str, str, Platform], Pin]:
+) -> dict[tuple[str, str, Platform], PackagePin]:
     """Return pins of the binaries out of packages for these bases and platforms, as their suites have them now."""
     pins = {}
     for bases, platform in targets:
-        for name, program in bases.packaged.items():
+        for name, program in bases.packaged_programs.items():
             _print_progress(f"{name} of the {bases.name} bases for {platform.value}")
             key = bases.name, name, platform
             pins[key] = _with_time(programs.current(folder, program, platform), old.get(key))
     return pins
 
 
-def _with_time(current: Pin, old: Pin | ReleasePin | None) -> Pin:
-    if isinstance(old, Pin) and old.locked and old.sha256 == current.sha256:
+def _with_time(current: PackagePin, old: PackagePin | ArchivePin | None) -> PackagePin:
+    if isinstance(old, PackagePin) and old.locked and old.sha256 == current.sha256:
         return old
     return replace(current, locked=timestamp())
 

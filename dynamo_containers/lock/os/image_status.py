@@ -18,7 +18,7 @@ from dynamo_containers.lock.images import UPGRADE
 from dynamo_containers.plan import bake, source_policy
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import host_tools, registry
-from dynamo_containers.upstream.registry import Client
+from dynamo_containers.upstream.registry import RegistryClient
 from dynamo_containers.upstream.unreachable import one_line
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ def _short(text: str) -> str:
 
 def pinned_reference(lock: OsLock, pins: Pins) -> str:
     """Return the reference of a lock's root image by digest; LockError as in `read`."""
-    return image_reference.source(pins, lock.bases, lock.role, lock.platform).removeprefix("docker-image://")
+    return image_reference.root_context(pins, lock.bases, lock.role, lock.platform).removeprefix("docker-image://")
 
 
 def run_query(folder: Path, lock: OsLock, query: ImageQuery, output: Path) -> None:
     """Build the answer of a root image into a folder; errors as in `read`."""
-    shown = mirrors.said(query.image, mirrors.here().image(query.image))
+    shown = mirrors.describe(query.image, mirrors.configured().image(query.image))
     # Before the engine: its messages about a registry are errors of sockets.
-    if registry.look(Client(buildx=engine.client_buildx(folder)), query.image) is None:
+    if registry.inspect(RegistryClient(buildx=engine.client_buildx(folder)), query.image) is None:
         message = f"The registry does not have {shown}.\nPin the current digest of its tag: {UPGRADE}"
         raise LockError(message)
     try:
@@ -137,7 +137,7 @@ def query_plan(folder: Path, lock: OsLock, query: ImageQuery, output: Path, dock
             }
         }
     }
-    rules = source_policy.of_image(query.image, mirrors.here().image(query.image))
+    rules = source_policy.of_image(query.image, mirrors.configured().image(query.image))
     readable = (folder, *(secret.partition("src=")[2] for secret in query.secrets))
     allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={output}")
     command = docker.buildx_command("bake", *allowed, "--file", str(path), hint=query.hint)

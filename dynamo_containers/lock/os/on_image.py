@@ -16,7 +16,7 @@ from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.lock.os import debian, image_status, rpm
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.upstream import apt
-from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, Unreached
+from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, UnreachableInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,9 @@ UNSIGNED = re.compile(
 APT_ERROR = re.compile(r"^\s*E: (?P<reason>.+)$", re.MULTILINE)
 
 
-def update_locks(folder: Path, locks: Iterable[OsLock], pins: Pins) -> tuple[tuple[Move, ...], tuple[Unreached, ...]]:
+def update_locks(
+    folder: Path, locks: Iterable[OsLock], pins: Pins
+) -> tuple[tuple[Move, ...], tuple[UnreachableInput, ...]]:
     """Write locks of OS packages on images of registries; return what moved and what was unreachable.
 
     Raises:
@@ -46,7 +48,7 @@ def update_locks(folder: Path, locks: Iterable[OsLock], pins: Pins) -> tuple[tup
     for lock in locks:
         families.setdefault(lock.root_lock.file, []).append(lock)
     moves: tuple[Move, ...] = ()
-    unreachable: tuple[Unreached, ...] = ()
+    unreachable: tuple[UnreachableInput, ...] = ()
     for family in families.values():
         try:
             resolved = _resolve(folder, family, pins)
@@ -83,17 +85,17 @@ def configured_apt(folder: Path, lock: OsLock, installed: image_status.Installed
         folder=folder / ".build" / "apt" / f"{name}-{suite}-{platform.arch}",  # all such images share these lists
         suite=suite,
         architecture=platform.arch,
-        mirrors={name: mirrors.here().address(lock.origin)},
+        mirrors={name: mirrors.configured().address(lock.origin)},
         status=installed.status,
         keyring=installed.keyring,
-        suites=tuple((name, archive_suite) for archive_suite in archive.of(suite)),
+        suites=tuple((name, archive_suite) for archive_suite in archive.suites_of(suite)),
         components=archive.components,
     )
 
 
 def _update_lists(private: apt.Apt, lock: OsLock) -> None:
     """Download the archive's lists; errors as in `update_locks`, and UnreachableError where it does not answer."""
-    address = mirrors.said(lock.origin, mirrors.here().address(lock.origin))
+    address = mirrors.describe(lock.origin, mirrors.configured().address(lock.origin))
     try:
         apt.update(private)
     except CommandFailedError as error:
@@ -113,8 +115,11 @@ def _write(folder: Path, lock: OsLock, after: tuple[Package, ...], pins: Pins) -
     return debian.os_moves(lock, before, after)
 
 
-def _unreachable(folder: Path, lock: OsLock, reason: str) -> Unreached:
+def _unreachable(folder: Path, lock: OsLock, reason: str) -> UnreachableInput:
     exists = (folder / lock.file).is_file()
-    return Unreached(
-        what=lock.file, asked=f"{lock.image}, {lock.origin}", why=reason, kept=AS_IT_WAS if exists else NOT_LOCKED
+    return UnreachableInput(
+        name=lock.file,
+        address=f"{lock.image}, {lock.origin}",
+        reason=reason,
+        pinned=AS_IT_WAS if exists else NOT_LOCKED,
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.pins import Pins
-    from dynamo_containers.facts.rpm_repositories import Repositories
+    from dynamo_containers.facts.rpm_repositories import RpmRepositories
 
 TARGET = "os-resolved"
 """The folder of containers/ whose Dockerfile runs an image's dnf."""
@@ -51,7 +51,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
     """
     lock = locks[0]
     query_folder = folder / ".build" / TARGET / lock.root_lock.layer
-    text = json.dumps(dnf_query(locks, mirrors.here().address), indent=2) + "\n"
+    text = json.dumps(dnf_query(locks, mirrors.configured().address), indent=2) + "\n"
     process.write(process.Document(path=query_folder / QUERY_FILE, text=text))
     query = image_status.ImageQuery(
         image=image_status.pinned_reference(lock, pins),
@@ -70,7 +70,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
 def dnf_query(locks: tuple[OsLock, ...], mirror: Callable[[str], str]) -> dict[str, Any]:
     """Return the query for dnf; `mirror` returns the address to use for a public address."""
     repositories = _repositories(locks[0])
-    addresses = {path: mirror(f"{repositories.address}/{path}") for path in repositories.of(locks[0].platform)}
+    addresses = {path: mirror(f"{repositories.address}/{path}") for path in repositories.paths_of(locks[0].platform)}
     return {
         "keyring": repositories.keyring,
         "repositories": addresses,
@@ -108,7 +108,7 @@ def parse_answer(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[s
 
 def _error(locks: tuple[OsLock, ...], fault: str, reason: str) -> FatalError:
     lock, repositories = locks[0], _repositories(locks[0])
-    address = mirrors.said(repositories.address, mirrors.here().address(repositories.address))
+    address = mirrors.describe(repositories.address, mirrors.configured().address(repositories.address))
     match fault:
         case "unsigned":
             return DownloadError(
@@ -125,6 +125,6 @@ def _error(locks: tuple[OsLock, ...], fault: str, reason: str) -> FatalError:
             return UnreachableError(f"{address}: {one_line(reason)}")
 
 
-def _repositories(lock: OsLock) -> Repositories:
+def _repositories(lock: OsLock) -> RpmRepositories:
     assert lock.repositories is not None, "a lock of .debs has no repositories"  # noqa: S101 - for mypy
     return lock.repositories

@@ -101,7 +101,7 @@ class TargetRepository(PyPIRepository):
         self.yanked: dict[tuple[str, str], str] = {}
         make = partial(cooldown.evaluator, self._finder.make_link_evaluator)
         self._finder.make_link_evaluator = partial(self._evaluator, make)  # type: ignore[method-assign]
-        indexes = {name: mirrors.here().address(address) for name, address in lock.indexes}
+        indexes = {name: mirrors.configured().address(address) for name, address in lock.indexes}
         fetch = partial(index_response.fetch, self._session, indexes)
         self._finder._link_collector.fetch_response = (  # type: ignore[method-assign]  # noqa: SLF001
             fetch if pages is None else index_response.cached(fetch, pages)

@@ -18,7 +18,7 @@ from dynamo_containers.facts.locks.download_sizes import REMEDY, SIZES_FILE, Siz
 from dynamo_containers.facts.locks.python_lock import locks
 from dynamo_containers.facts.locks.requirements import read_if_valid
 from dynamo_containers.process import Command, Document, Plan, execute, write
-from dynamo_containers.upstream.unreachable import Unreached
+from dynamo_containers.upstream.unreachable import UnreachableInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class SizesUpdate:
 
     unknown: tuple[tuple[str, str], ...] = ()
     """(pin, lock) whose size the index does not state."""
-    unreachable: tuple[Unreached, ...] = ()
+    unreachable: tuple[UnreachableInput, ...] = ()
     """Locks whose own index did not answer."""
 
 
@@ -110,9 +110,9 @@ def merge(old: Sizes, new: Mapping[str, Mapping[str, int | None]], lock_names: I
 
 def _query(
     catalogue: Catalogue, missing: Mapping[LockFile, list[str]], sizes: Mapping[LockFile, PinSizes]
-) -> tuple[Unreached, ...]:
+) -> tuple[UnreachableInput, ...]:
     """Add the sizes that the index states to `sizes`; locks with the same indexes share one query."""
-    unreachable: list[Unreached] = []
+    unreachable: list[UnreachableInput] = []
     for indexes in sorted({lock.indexes for lock in missing}):
         group = {lock: pins for lock, pins in missing.items() if lock.indexes == indexes}
         try:
@@ -120,7 +120,9 @@ def _query(
         except UnreachableError:
             addresses = ", ".join(sorted({address for _, address in indexes}))
             reason = f"{addresses} cannot be reached from here"
-            unreachable += [Unreached(what=f"sizes of {lock.path}", why=reason, kept="left out") for lock in group]
+            unreachable += [
+                UnreachableInput(name=f"sizes of {lock.path}", reason=reason, pinned="left out") for lock in group
+            ]
         else:
             for lock in group:
                 sizes[lock].update(answers[lock.path])

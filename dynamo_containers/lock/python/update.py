@@ -23,7 +23,7 @@ from dynamo_containers.lock.python import sizes as python_sizes
 from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, yanked_warning
 from dynamo_containers.lock.python.schedule import compile_command, findings_file, units, upgrades_in, waves
 from dynamo_containers.process import Document, Plan, execute, write
-from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, Unreached
+from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, UnreachableInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ class PythonUpdate:
     moves: tuple[Move, ...] = ()
     unshared: tuple[UnsharedPackage, ...] = ()
     """Packages that images should share but do not."""
-    unreachable: tuple[Unreached, ...] = ()
+    unreachable: tuple[UnreachableInput, ...] = ()
     """Locks that were not changed because their own index did not answer."""
     sizes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     """Path of each updated lock -> pin -> bytes that the index states."""
@@ -153,7 +153,7 @@ def _split_and_report(
 def _unreachable(unit: Iterable[LockFile], before: Mapping[str, str], reason: str) -> PythonUpdate:
     return PythonUpdate(
         unreachable=tuple(
-            Unreached(what=lock.path, why=reason, kept=AS_IT_WAS if before.get(lock.path) else NOT_LOCKED)
+            UnreachableInput(name=lock.path, reason=reason, pinned=AS_IT_WAS if before.get(lock.path) else NOT_LOCKED)
             for lock in unit
         )
     )

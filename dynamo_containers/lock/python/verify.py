@@ -70,7 +70,7 @@ def _index_options(lock: LockFile) -> tuple[str, ...]:
     uv takes a package from the first index that has any release of it, and such an index has other packages too. The
     lock pins files by hash, so any index may have them.
     """
-    addresses = sorted({mirrors.here().address(url) for _, url in lock.indexes})
+    addresses = sorted({mirrors.configured().address(url) for _, url in lock.indexes})
     options = (option for address in addresses for option in ("--index", address))
     return (*options, "--index-strategy", "unsafe-best-match") if addresses else ()
 
@@ -119,7 +119,7 @@ def pin_sets(locks: Mapping[LockFile, str]) -> tuple[PinSet, ...]:
 def hashes_command(pin_set: PinSet, file: Path) -> Plan:
     """Return the plan by which uv writes the hashes of pinned packages to standard output, as the index states them."""
     text = "".join(f"{name}=={version}\n" for name, version in sorted(pin_set.pins.items()))
-    index_options = ("--default-index", mirrors.here().address(pin_set.index)) if pin_set.index else ()
+    index_options = ("--default-index", mirrors.configured().address(pin_set.index)) if pin_set.index else ()
     argv = (
         *("uv", "pip", "compile", "--no-deps", "--generate-hashes", "--no-header"),
         *("--no-annotate", *_target_options(pin_set.target), *index_options, str(file)),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, lifecycle
-from dynamo_containers.engine.endpoint import Candidate, Seen
-from dynamo_containers.engine.paths import Place
+from dynamo_containers.engine.endpoint import Candidate, EngineCandidates
+from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.errors import BusyError, NoEngineError
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.platforms import Platform
@@ -22,7 +22,7 @@ PRIVATE = "unix:///run/dynamo-containers/0123456789ab/docker.sock"
 DEFAULT = "unix:///var/run/docker.sock"
 NAMED = "tcp://builder:2375"
 CONTEXT = "unix:///home/me/.docker/desktop/docker.sock"
-DEBIAN = host_checks.Host(root=True, distribution="debian", release="bookworm", glibc=(2, 36))
+DEBIAN = host_checks.HostFeatures(root=True, distribution="debian", release="bookworm", glibc=(2, 36))
 UNIX_PATH_MAX = 108
 QEMU = """\
 enabled
@@ -41,9 +41,9 @@ def seen(
     private: bool = False,
     current: bool | None = None,
     default: bool = False,
-) -> Seen:
+) -> EngineCandidates:
     """Return what a machine shows; for each engine whether it answers, None where nothing names it."""
-    return Seen(
+    return EngineCandidates(
         docker_host=None if named is None else Candidate(host=NAMED, answers=named),
         docker_context=None if context is None else Candidate(host=CONTEXT, answers=context),
         private=Candidate(host=PRIVATE, answers=private),
@@ -66,7 +66,7 @@ def seen(
         pytest.param(seen(default=True), DEFAULT, id="the default socket comes last"),
     ],
 )
-def test_the_engine_is_chosen_in_this_order(machine: Seen, address: str) -> None:
+def test_the_engine_is_chosen_in_this_order(machine: EngineCandidates, address: str) -> None:
     """What the user named, then the private engine, then what docker itself would use."""
     found = endpoint.choose(machine)
     assert found is not None
@@ -82,8 +82,8 @@ def test_where_nothing_answers_there_is_no_engine() -> None:
 @pytest.mark.parametrize(
     ("machine", "variable"), [(seen(named=False), "DOCKER_HOST"), (seen(context=False), "DOCKER_CONTEXT")]
 )
-def test_a_named_engine_that_does_not_answer_is_refused_by_name(machine: Seen, variable: str) -> None:
-    """Another engine is never taken in the place of the one that was named."""
+def test_a_named_engine_that_does_not_answer_is_refused_by_name(machine: EngineCandidates, variable: str) -> None:
+    """Another engine is never taken in the paths of the one that was named."""
     with pytest.raises(NoEngineError, match=f"{variable} names .*\n.*unset {variable}"):
         endpoint.choose(machine)
 
@@ -91,7 +91,7 @@ def test_a_named_engine_that_does_not_answer_is_refused_by_name(machine: Seen, v
 def test_without_an_engine_the_message_says_what_to_run(tmp_path: Path) -> None:
     """What, why, what next; exit code 3."""
     with pytest.raises(NoEngineError) as caught:
-        endpoint.required(None, default=tmp_path / "docker.sock")
+        endpoint.require(None, default=tmp_path / "docker.sock")
     assert caught.value.exit_code == 3
     assert "invoke engine.up" in str(caught.value)
     assert "https://docs.docker.com/engine/install/" in str(caught.value)
@@ -101,14 +101,14 @@ def test_a_default_socket_that_refuses_is_told_from_a_missing_one(tmp_path: Path
     """The group docker is the usual reason."""
     (tmp_path / "docker.sock").touch()
     with pytest.raises(NoEngineError, match="group docker"):
-        endpoint.required(None, default=tmp_path / "docker.sock")
+        endpoint.require(None, default=tmp_path / "docker.sock")
 
 
 def test_the_variables_of_a_shell_inside_the_private_engine_do_not_name_a_users_engine(tmp_path: Path) -> None:
     """DOCKER_HOST may be our own: then the private engine can be started again."""
-    place = Place(folder=tmp_path, runtime=tmp_path)
-    variables = {"DOCKER_HOST": place.host, "DOCKER_CONFIG": str(tmp_path)}
-    assert endpoint.look(place, variables).docker_host is None
+    paths = EnginePaths(folder=tmp_path, runtime=tmp_path)
+    variables = {"DOCKER_HOST": paths.host, "DOCKER_CONFIG": str(tmp_path)}
+    assert endpoint.detect(paths, variables).docker_host is None
 
 
 def test_a_socket_nobody_listens_at_does_not_answer(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_a_socket_nobody_listens_at_does_not_answer(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        assert endpoint.accepts(path)
-    assert not endpoint.accepts(path)
-    assert not endpoint.accepts(tmp_path / "none")
+        assert endpoint.accepts_connections(path)
+    assert not endpoint.accepts_connections(path)
+    assert not endpoint.accepts_connections(tmp_path / "none")
 
 
 def test_the_address_of_a_context_is_read_from_dockers_own_store(tmp_path: Path) -> None:
@@ -138,62 +138,72 @@ def test_a_users_engine_with_docker_and_buildx_needs_no_variables(tmp_path: Path
     (tmp_path / "cli-plugins").mkdir()
     (tmp_path / "cli-plugins/docker-buildx").touch()
     variables = {"DOCKER_HOST": NAMED, "DOCKER_CONFIG": str(tmp_path), "PATH": str(tmp_path)}
-    assert endpoint.environment(Place(folder=tmp_path, runtime=tmp_path), variables) == {}
+    assert endpoint.environment(EnginePaths(folder=tmp_path, runtime=tmp_path), variables) == {}
 
 
 def test_a_running_private_engine_is_given_with_its_own_client(tmp_path: Path) -> None:
     """DOCKER_HOST, DOCKER_CONFIG and PATH; PATH grows once only."""
-    place = Place(folder=tmp_path / "checkout", runtime=tmp_path)
-    place.run.mkdir()
+    paths = EnginePaths(folder=tmp_path / "checkout", runtime=tmp_path)
+    paths.run.mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place.socket))
+        listener.bind(str(paths.socket))
         listener.listen()
-        variables = endpoint.environment(place, {"PATH": "/bin", "DOCKER_CONFIG": str(tmp_path)})
+        variables = endpoint.environment(paths, {"PATH": "/bin", "DOCKER_CONFIG": str(tmp_path)})
         assert variables == {
-            "DOCKER_HOST": f"unix://{tmp_path}/{place.name}/docker.sock",
+            "DOCKER_HOST": f"unix://{tmp_path}/{paths.name}/docker.sock",
             "DOCKER_CONFIG": f"{tmp_path}/checkout/.engine/docker",
             "PATH": f"{tmp_path}/checkout/.engine/client/usr/bin:/bin",
         }
-        assert endpoint.environment(place, variables) == variables
+        assert endpoint.environment(paths, variables) == variables
 
 
 def test_the_socket_of_a_deep_checkout_fits_into_a_unix_address() -> None:
     """unix(7): 108 bytes, with the shims' and containerd's own sockets below the same folder."""
-    place = Place(folder=Path("/home/somebody") / "/".join(["a-deep-folder"] * 30))
-    assert len(str(place.run / "exec/containerd/containerd-debug.sock.ttrpc")) < UNIX_PATH_MAX
-    assert place.run != Place(folder=Path("/home/somebody/else")).run
+    paths = EnginePaths(folder=Path("/home/somebody") / "/".join(["a-deep-folder"] * 30))
+    assert len(str(paths.run / "exec/containerd/containerd-debug.sock.ttrpc")) < UNIX_PATH_MAX
+    assert paths.run != EnginePaths(folder=Path("/home/somebody/else")).run
 
 
 @pytest.mark.parametrize(
     ("machine", "sentence"),
     [
-        (host_checks.Host(root=False, distribution="debian", release="bookworm", glibc=(2, 36)), "You are not root"),
-        (host_checks.Host(root=True, distribution="fedora", release="", glibc=(2, 40)), "no Debian release"),
-        (host_checks.Host(root=True, distribution="debian", release="bullseye", glibc=(2, 31)), "older than 2.34"),
         (
-            host_checks.Host(root=True, distribution="debian", release="trixie", glibc=(2, 41), lacking=("mount",)),
+            host_checks.HostFeatures(root=False, distribution="debian", release="bookworm", glibc=(2, 36)),
+            "You are not root",
+        ),
+        (host_checks.HostFeatures(root=True, distribution="fedora", release="", glibc=(2, 40)), "not a Debian release"),
+        (
+            host_checks.HostFeatures(root=True, distribution="debian", release="bullseye", glibc=(2, 31)),
+            "older than 2.34",
+        ),
+        (
+            host_checks.HostFeatures(
+                root=True, distribution="debian", release="trixie", glibc=(2, 41), lacking=("mount",)
+            ),
             "missing: mount",
         ),
         (
-            host_checks.Host(root=True, distribution="debian", release="trixie", glibc=(2, 41), tun=False),
+            host_checks.HostFeatures(root=True, distribution="debian", release="trixie", glibc=(2, 41), tun=False),
             "/dev/net/tun",
         ),
         (
-            host_checks.Host(root=True, distribution="debian", release="trixie", glibc=(2, 41), namespaces=False),
+            host_checks.HostFeatures(
+                root=True, distribution="debian", release="trixie", glibc=(2, 41), namespaces=False
+            ),
             "namespaces",
         ),
         (
-            host_checks.Host(root=True, distribution="debian", release="trixie", glibc=(2, 41), overlay=False),
+            host_checks.HostFeatures(root=True, distribution="debian", release="trixie", glibc=(2, 41), overlay=False),
             "Overlayfs",
         ),
     ],
 )
-def test_a_machine_that_cannot_run_the_engine_is_told_why(machine: host_checks.Host, sentence: str) -> None:
+def test_a_machine_that_cannot_run_the_engine_is_told_why(machine: host_checks.HostFeatures, sentence: str) -> None:
     """The message names what is missing and where Docker is to be had."""
     with pytest.raises(NoEngineError, match=sentence) as caught:
         host_checks.refuse(machine)
     assert str(caught.value).count("  - ") == 1
-    assert str(caught.value).endswith("Install Docker by hand instead: https://docs.docker.com/engine/install/")
+    assert str(caught.value).endswith("Install Docker instead: https://docs.docker.com/engine/install/")
 
 
 def test_a_debian_machine_with_everything_is_not_refused() -> None:
@@ -204,7 +214,11 @@ def test_a_debian_machine_with_everything_is_not_refused() -> None:
 def test_everything_that_is_missing_is_named_at_once() -> None:
     """Nobody should mend one thing to be told of the next."""
     assert (
-        len(host_checks.obstacles(host_checks.Host(root=False, distribution="", release="", glibc=(2, 31), tun=False)))
+        len(
+            host_checks.obstacles(
+                host_checks.HostFeatures(root=False, distribution="", release="", glibc=(2, 31), tun=False)
+            )
+        )
         == 4
     )
 
@@ -249,44 +263,44 @@ def test_a_record_that_is_not_whole_is_no_process(text: str) -> None:
 
 def test_what_a_dead_engine_left_is_swept_but_for_the_claim_of_emulation(tmp_path: Path) -> None:
     """The claim is given up by `down`, which also removes the handler."""
-    place = Place(folder=tmp_path / "checkout", runtime=tmp_path / "run")
-    (place.run / "exec/containerd").mkdir(parents=True)
-    place.record.write_text("4194305 1\n")  # above the highest process id of Linux
-    (place.run / "docker.sock").touch()
-    (place.run / "emulates-aarch64").touch()
-    daemon.sweep_dead(place)
-    assert [entry.name for entry in place.run.iterdir()] == ["emulates-aarch64"]
+    paths = EnginePaths(folder=tmp_path / "checkout", runtime=tmp_path / "run")
+    (paths.run / "exec/containerd").mkdir(parents=True)
+    paths.record.write_text("4194305 1\n")  # above the highest process id of Linux
+    (paths.run / "docker.sock").touch()
+    (paths.run / "emulates-aarch64").touch()
+    daemon.sweep_dead(paths)
+    assert [entry.name for entry in paths.run.iterdir()] == ["emulates-aarch64"]
 
 
 def test_nothing_of_a_running_engine_is_swept(tmp_path: Path) -> None:
     """Its record names a process that lives: here, this one."""
-    place = Place(folder=tmp_path / "checkout", runtime=tmp_path / "run")
-    place.run.mkdir(parents=True)
+    paths = EnginePaths(folder=tmp_path / "checkout", runtime=tmp_path / "run")
+    paths.run.mkdir(parents=True)
     start = daemon.parse_stat(Path("/proc/self/stat").read_text())[2]
-    place.record.write_text(f"{os.getpid()} {start}\n")
-    daemon.sweep(place)
-    assert place.record.exists()
+    paths.record.write_text(f"{os.getpid()} {start}\n")
+    daemon.sweep(paths)
+    assert paths.record.exists()
 
 
 def test_stopping_what_does_not_run_says_so_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`down` can be run twice."""
-    place = Place(folder=tmp_path / "checkout", runtime=tmp_path / "run")
-    lifecycle.down(place)
-    assert capsys.readouterr().err == "No private engine of this checkout runs\n"
-    assert not place.runtime.exists()
+    paths = EnginePaths(folder=tmp_path / "checkout", runtime=tmp_path / "run")
+    lifecycle.down(paths)
+    assert capsys.readouterr().err == "The private engine of this checkout does not run\n"
+    assert not paths.runtime.exists()
 
 
 def test_dockerd_is_configured_to_stay_within_its_own(tmp_path: Path) -> None:
     """Socket and run-time state in the run folder, images in the checkout, a cgroup of its own."""
-    place = Place(folder=tmp_path / "checkout", runtime=Path("/run/x"))
-    settings = json.loads(daemon.daemon_config(place))
-    assert settings["hosts"] == [f"unix:///run/x/{place.name}/docker.sock"]
+    paths = EnginePaths(folder=tmp_path / "checkout", runtime=Path("/run/x"))
+    settings = json.loads(daemon.daemon_config(paths))
+    assert settings["hosts"] == [f"unix:///run/x/{paths.name}/docker.sock"]
     assert settings["data-root"] == f"{tmp_path}/checkout/.engine/data"
-    assert settings["exec-root"] == f"/run/x/{place.name}/exec"
+    assert settings["exec-root"] == f"/run/x/{paths.name}/exec"
     assert settings["features"] == {"containerd-snapshotter": True}
-    assert settings["cgroup-parent"] == f"/dynamo-containers-{place.name}"
+    assert settings["cgroup-parent"] == f"/dynamo-containers-{paths.name}"
     assert settings["dns"] == ["10.0.2.3"]
 
 
@@ -347,7 +361,7 @@ def test_our_handler_stays_until_the_last_checkout_gives_it_up(tmp_path: Path, m
     monkeypatch.setattr(emulation, "BINFMT", tmp_path)
     own = tmp_path / emulation.handler_name(Platform.ARM64)
     own.touch()
-    first, second = (Place(folder=tmp_path / name, runtime=tmp_path / "run") for name in ("first", "second"))
+    first, second = (EnginePaths(folder=tmp_path / name, runtime=tmp_path / "run") for name in ("first", "second"))
     emulation.claim(first, Platform.ARM64)
     emulation.claim(second, Platform.ARM64)
     emulation.release(first)
@@ -361,14 +375,14 @@ def test_a_handler_that_was_never_claimed_is_not_removed(tmp_path: Path, monkeyp
     monkeypatch.setattr(emulation, "BINFMT", tmp_path)
     own = tmp_path / emulation.handler_name(Platform.ARM64)
     own.touch()
-    emulation.release(Place(folder=tmp_path, runtime=tmp_path / "run"))
+    emulation.release(EnginePaths(folder=tmp_path, runtime=tmp_path / "run"))
     assert own.read_text() == ""
 
 
 def test_a_platform_that_cannot_be_mended_is_refused_with_the_reason() -> None:
     """The engine of another machine, or a user who may not register an emulator."""
-    nobody = host_checks.Host(root=False, distribution="debian", release="bookworm", glibc=(2, 36))
-    with pytest.raises(NoEngineError, match=r"linux/arm64 cannot be run: .* another machine"):
+    nobody = host_checks.HostFeatures(root=False, distribution="debian", release="bookworm", glibc=(2, 36))
+    with pytest.raises(NoEngineError, match=r"linux/arm64 cannot run here: .* another machine"):
         lifecycle.refuse_emulation(Platform.ARM64, DEBIAN, local=False)
     with pytest.raises(NoEngineError, match="you are not root"):
         lifecycle.refuse_emulation(Platform.ARM64, nobody, local=True)
@@ -378,8 +392,8 @@ def test_a_platform_that_cannot_be_mended_is_refused_with_the_reason() -> None:
 def test_a_second_command_is_told_that_the_first_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits, and gives up at last."""
     monkeypatch.setattr(lifecycle, "BUSY_SECONDS", 0)
-    place = Place(folder=tmp_path, runtime=tmp_path)
-    with lifecycle.locked(place), pytest.raises(BusyError, match="still at work"), lifecycle.locked(place):
+    paths = EnginePaths(folder=tmp_path, runtime=tmp_path)
+    with lifecycle.locked(paths), pytest.raises(BusyError, match="still runs"), lifecycle.locked(paths):
         pass
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_containers.engine import emulation, status_report
 from dynamo_containers.engine.docker_cli import Docker
-from dynamo_containers.engine.paths import Place
+from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.engine.status_report import DiskUse, EngineStatus, PlatformSupport
 from dynamo_containers.result import Result
 
@@ -120,7 +120,7 @@ def test_an_engine_is_queried_through_docker_and_buildx(monkeypatch: pytest.Monk
     docker = Docker(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}, buildx=(str(plugin),))
     monkeypatch.setattr(status_report, "connect", lambda _: docker)
     monkeypatch.setattr(emulation, "entries", dict)
-    report = status_report.status(Place(folder=tmp_path, runtime=tmp_path)).data
+    report = status_report.status(EnginePaths(folder=tmp_path, runtime=tmp_path)).data
     assert report == replace(
         REPORT,
         private=False,

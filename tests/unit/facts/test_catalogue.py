@@ -67,10 +67,10 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             HEAD_OF_SMALL,
             f'{HEAD_OF_SMALL}colour = "red"\n',
-            "containers/images.toml: images.small.colour: unknown key, allowed here are "
+            "containers/images.toml: images.small.colour: unknown key (choose from: "
             "allow-build-tools, backend, bases, budget, common-layer, compile-from-source, description, engine-image, "
             "engine-interpreter, imports, indexes, install-from, missing-libraries, os-packages, package-layers, "
-            "platforms, repository, stages, title, worker-arguments.",
+            "platforms, repository, stages, title, worker-arguments).",
             id="an unknown key",
         ),
         pytest.param(
@@ -82,29 +82,28 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[images.small]\n",
             "[image.small]\n",
-            "containers/images.toml: image: unknown key, allowed here are "
-            "bases, images, indexes, lock, project, reports, sources.",
+            "containers/images.toml: image: unknown key (choose from: "
+            "bases, images, indexes, lock, project, reports, sources).",
             id="a misspelt table",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nsuit = "sid"\n',
-            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key, "
-            "allowed here are glibc, interpreter, packages, suite.",
+            "containers/images.toml: bases.debian.roots.runtime.suit: unknown key "
+            "(choose from: glibc, interpreter, packages, suite).",
             id="an unknown key of a root image",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nimage = "debian:bookworm"\n',
             'containers/images.toml: bases.debian.roots.runtime.suite: found "bookworm", '
-            "allowed is no suite: the bases have no row `archive`.",
+            "allowed is no suite, because the bases have no row `archive`.",
             id="packages on a root image of a registry without an archive to take them from",
         ),
         pytest.param(
             ETCD_ROW,
             f'{COMPILER}root = "runtime"\npackages = ["g++"]\nsuite = "sid"\n{ETCD_ROW}',
-            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key, "
-            "allowed here are packages, root.",
+            "containers/images.toml: bases.debian.packages.compiler.suite: unknown key (choose from: packages, root).",
             id="an unknown key of a set of packages",
         ),
         pytest.param(
@@ -140,28 +139,28 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian@sha256:1"\n[bases.debian.roots.runtime]\n',
             'containers/images.toml: bases.debian.roots.devel.image: found "debian@sha256:1", '
-            "allowed is REGISTRY/NAME:TAG without a digest, maybe {machine}.",
+            "allowed is REGISTRY/NAME:TAG without a digest; it may contain {machine}.",
             id="a root image without a tag",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
-            "containers/images.toml: bases.debian.roots.devel.tag: unknown key, allowed here are "
-            "glibc, image, interpreter, packages, suite.",
+            "containers/images.toml: bases.debian.roots.devel.tag: unknown key (choose from: "
+            "glibc, image, interpreter, packages, suite).",
             id="an unknown key of a root image of a registry",
         ),
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             f'{ARCHIVE}[bases.debian.roots.devel]\nimage = "debian:1"\nsuite = "noble"\n[bases.debian.roots.runtime]\n',
             "containers/images.toml: bases.debian.roots.devel: found suite without packages, "
-            "allowed is both: what is installed on the image, and of which suite.",
+            "allowed is both: the packages to install on the image, and their suite.",
             id="a suite of a root image of a registry without packages",
         ),
         pytest.param(
             "[bases.debian.roots.builder]\n",
             f'{ARCHIVE}[bases.debian.roots.builder]\nimage = "debian:1"\n',
             "containers/images.toml: bases.debian.roots.builder.packages: found packages, "
-            "allowed is none: a builder of a registry is taken as it is.",
+            "allowed is none: the builder of a registry is used as it is.",
             id="packages on a builder of a registry",
         ),
         pytest.param(
@@ -187,7 +186,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             'package = "etcd-server"\n',
             'package = "etcd-server"\nurl = "https://example.invalid"\n',
-            "containers/images.toml: bases.debian.programs.etcd has both url and suite; a row has one or the other.",
+            "containers/images.toml: bases.debian.programs.etcd has both url and suite; only one of them is allowed.",
             id="a program of two kinds",
         ),
         pytest.param(
@@ -235,7 +234,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.deb-sources]\npol = "kept"\n[bases.debian.roots.runtime]\n',
-            "containers/images.toml: bases.debian.deb-sources.pol: unknown key, allowed here are pool, snapshot.",
+            "containers/images.toml: bases.debian.deb-sources.pol: unknown key (choose from: pool, snapshot).",
             id="a misspelt source",
         ),
         pytest.param(
@@ -248,13 +247,13 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "[lock.cooldown-exempt]\n",
             '[lock.cooldown-exempt]\nidna = " "\n',
-            "containers/images.toml: lock.cooldown-exempt.idna: found ' ', allowed is the reason in words.",
+            "containers/images.toml: lock.cooldown-exempt.idna: found ' ', allowed is a reason.",
             id="exemption without a reason",
         ),
         pytest.param(
             "cooldown-days = 7\n",
             "cooldown-days = 7\ncooldown-weeks = 1\n",
-            "containers/images.toml: lock.cooldown-weeks: unknown key, allowed here are common-layers, cooldown-days,",
+            "containers/images.toml: lock.cooldown-weeks: unknown key (choose from: common-layers, cooldown-days,",
             id="unknown key of the lock table",
         ),
         pytest.param(
@@ -333,7 +332,7 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             "epoch = 1700000000\n",
             "epoch = 1700000000\nepochs = 1\n",
-            "containers/pins.toml: epochs: unknown key, allowed here are epoch, programs, roots, sources.",
+            "containers/pins.toml: epochs: unknown key (choose from: epoch, programs, roots, sources).",
             id="an unknown key",
         ),
         pytest.param(
@@ -407,7 +406,7 @@ def test_a_checkout_without_images_toml_is_not_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_catalogue(tmp_path)
     assert str(caught.value) == (
-        f"containers/images.toml is missing below {tmp_path}.\nIs this a whole checkout? Try: git status"
+        f"containers/images.toml does not exist below {tmp_path}.\nCheck that the checkout is complete with: git status"
     )
 
 
@@ -416,7 +415,9 @@ def test_without_pins_the_message_is_to_make_them(checkout: Path) -> None:
     catalogue = load_catalogue(checkout)
     with pytest.raises(LockError) as caught:
         _ = catalogue.pins
-    assert str(caught.value) == "containers/pins.toml is missing: nothing is pinned yet.\nMake it with: invoke lock"
+    assert (
+        str(caught.value) == "containers/pins.toml does not exist: nothing is pinned yet.\nCreate it with: invoke lock"
+    )
 
 
 def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:

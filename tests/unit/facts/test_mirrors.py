@@ -28,10 +28,10 @@ def used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
     def use(text: str) -> None:
         monkeypatch.setenv(mirrors.VARIABLE, written(tmp_path, text)[mirrors.VARIABLE])
-        mirrors.here.cache_clear()
+        mirrors.configured.cache_clear()
 
     yield use
-    mirrors.here.cache_clear()
+    mirrors.configured.cache_clear()
 
 
 def test_without_a_file_everything_is_asked_for_where_it_is(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_longest_beginning_that_fits_wins() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[images]\n"a" = "b"\n', "company.toml: images: unknown key, allowed here are addresses, registries."),
+        ('[images]\n"a" = "b"\n', "company.toml: images: unknown key (choose from: addresses, registries)."),
         ('[registries]\n"nvcr.io" = 1\n', "company.toml: registries.nvcr.io: found 1, allowed is a string."),
         (
             '[registries]\n"nvcr.io" = "https://mirror.example"\n',
@@ -89,7 +89,7 @@ def test_what_is_wrong_in_the_file_is_refused_by_name(tmp_path: Path, text: str,
 
 
 def test_a_file_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"away\.toml is missing"):
+    with pytest.raises(UsageError, match=r"away\.toml does not exist"):
         mirrors.load({mirrors.VARIABLE: str(tmp_path / "away.toml")})
 
 
@@ -103,7 +103,7 @@ def test_a_mirror_with_other_bytes_is_refused_and_both_addresses_are_named(
         download.fetch(tmp_path / "store", pinned)
     said = f"https://github.com/etcd.tar.gz (at the mirror, {tmp_path.as_uri()}/etcd.tar.gz) is not the pinned file"
     assert str(error.value).startswith(said)
-    assert not download.stored(tmp_path / "store", pinned).exists()
+    assert not download.store_path(tmp_path / "store", pinned).exists()
 
 
 def test_a_registry_is_asked_at_its_mirror(tmp_path: Path, used: Callable[[str], None]) -> None:
@@ -113,4 +113,4 @@ def test_a_registry_is_asked_at_its_mirror(tmp_path: Path, used: Callable[[str],
         '#!/bin/sh\n[ "$5" = mirror.example/nv/nvidia/cuda:13 ] && echo "$5: not found" >&2\nexit 1\n', encoding="utf-8"
     )
     buildx.chmod(0o755)
-    assert registry.look(registry.Client(buildx=(str(buildx),)), "nvcr.io/nvidia/cuda:13") is None
+    assert registry.inspect(registry.RegistryClient(buildx=(str(buildx),)), "nvcr.io/nvidia/cuda:13") is None

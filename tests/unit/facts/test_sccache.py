@@ -58,16 +58,16 @@ def test_without_a_file_there_is_no_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no variable says where the storage is"),
+        ("", "no storage is set"),
         (REDIS + 'SCCACHE_BUCKET = "b"\n', "SCCACHE_BUCKET and SCCACHE_REDIS_ENDPOINT are two storages"),
         (REDIS + 'SCCACHE_REDIS_PASWORD = "secret"\n', "SCCACHE_REDIS_PASWORD: unknown key"),
         (REDIS + 'SCCACHE_REDIS_PASSWORD = ["secret"]\n', "SCCACHE_REDIS_PASSWORD: found a value of type list"),
         (REDIS + 'AWS_ACCESS_KEY_ID = "secret"\n', "AWS_ACCESS_KEY_ID: unknown key"),
-        (REDIS + 'SCCACHE_DIR = "/srv/secret"\n', "SCCACHE_DIR names a file of this machine"),
-        ('SCCACHE_BUCKET = "b"\nAWS_PROFILE = "secret"\n', "AWS_PROFILE names a file of this machine"),
-        ('SCCACHE_REDIS_ENDPOINT = "redis://u:secret@cache.example"\n', "SCCACHE_REDIS_ENDPOINT has a user or a pass"),
-        ('SCCACHE_REDIS_ENDPOINT = "redis://127.0.0.1:6379"\n', "is 127.0.0.1, which in a step that compiles is the"),
-        ('SCCACHE_MEMCACHED_ENDPOINT = "localhost:11211"\n', "is localhost, which in a step"),
+        (REDIS + 'SCCACHE_DIR = "/srv/secret"\n', "SCCACHE_DIR is a file on this machine"),
+        ('SCCACHE_BUCKET = "b"\nAWS_PROFILE = "secret"\n', "AWS_PROFILE is a file on this machine"),
+        ('SCCACHE_REDIS_ENDPOINT = "redis://u:secret@cache.example"\n', "SCCACHE_REDIS_ENDPOINT contains a user"),
+        ('SCCACHE_REDIS_ENDPOINT = "redis://127.0.0.1:6379"\n', "is 127.0.0.1, which is the container itself"),
+        ('SCCACHE_MEMCACHED_ENDPOINT = "localhost:11211"\n', "is localhost, which is the container itself"),
     ],
 )
 def test_what_no_step_could_use_is_refused_by_name_and_never_by_value(tmp_path: Path, text: str, why: str) -> None:
@@ -79,7 +79,7 @@ def test_what_no_step_could_use_is_refused_by_name_and_never_by_value(tmp_path: 
 
 
 def test_a_file_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.toml is missing"):
+    with pytest.raises(UsageError, match=r"none\.toml does not exist"):
         sccache.secrets({sccache.VARIABLE: str(tmp_path / "none.toml")})
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from dynamo_containers.errors import DownloadError, LockError, UsageError
 from dynamo_containers.facts.bases import Release
-from dynamo_containers.facts.pins import Pin, Pins, ReleasePin, render_programs
+from dynamo_containers.facts.pins import ArchivePin, PackagePin, Pins, render_programs
 from dynamo_containers.lock import archives as lock_archives
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import programs
@@ -24,7 +24,7 @@ from dynamo_containers.prepare import programs
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
-    from dynamo_containers.upstream.unreachable import Outcome
+    from dynamo_containers.upstream.unreachable import RefreshResult
     from tests.unit.conftest import Server
 
 AMD, KEY = Platform.AMD64, ("debian", "etcd", Platform.AMD64)
@@ -44,7 +44,7 @@ def archive(*names: str) -> bytes:
 
 
 COMPLETE = archive("etcd-3.5.21/etcd", "etcd-3.5.21/etcdctl", "etcd-3.5.21/README.md")
-PIN = ReleasePin(version="3.5.21", url="", sha256=hashlib.sha256(COMPLETE).hexdigest(), size=len(COMPLETE))
+PIN = ArchivePin(version="3.5.21", url="", sha256=hashlib.sha256(COMPLETE).hexdigest(), size=len(COMPLETE))
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def bases(catalogue: Catalogue, server: Server) -> Bases:
 
 def both(bases: Bases) -> Bases:
     """Return bases that take a second program out of the same archive."""
-    row = bases.released["etcd"]
+    row = bases.archive_programs["etcd"]
     other = replace(row, files={"etcd-{version}/etcdctl": "/usr/local/bin/etcdctl"})
     return replace(bases, programs={"etcd": row, "etcdctl": other})
 
 
 def ask(
     catalogue: Catalogue, bases: Bases, old: Pins = NO_PINS
-) -> Outcome[tuple[str, str, Platform], Pin | ReleasePin]:
+) -> RefreshResult[tuple[str, str, Platform], PackagePin | ArchivePin]:
     return lock_archives.pin_archives(catalogue.folder, [(bases, AMD)], old, seconds=1)
 
 
-def with_pin(pin: ReleasePin) -> Pins:
+def with_pin(pin: ArchivePin) -> Pins:
     return replace(NO_PINS, programs={KEY: pin})
 
 
@@ -77,7 +77,7 @@ def test_an_archive_is_pinned_by_what_its_address_gives(catalogue: Catalogue, ba
     pin = replace(PIN, url=f"{server.address}{PATH}")
     outcome = ask(catalogue, bases)
     assert outcome.pins == {KEY: pin}
-    assert outcome.said == (f"programs.debian.etcd for linux/amd64: {pin.url} is pinned to sha256:{pin.sha256}",)
+    assert outcome.messages == (f"programs.debian.etcd for linux/amd64: {pin.url} is pinned to sha256:{pin.sha256}",)
 
 
 def test_an_archive_of_two_programs_is_fetched_once(catalogue: Catalogue, bases: Bases, server: Server) -> None:
@@ -100,17 +100,17 @@ def test_another_version_in_the_data_is_fetched(catalogue: Catalogue, bases: Bas
 
 
 def test_a_server_that_refuses_leaves_the_old_pin(catalogue: Catalogue, bases: Bases) -> None:
-    row = replace(bases.released["etcd"], url="http://127.0.0.1:1/v{version}/etcd.tar.gz")
+    row = replace(bases.archive_programs["etcd"], url="http://127.0.0.1:1/v{version}/etcd.tar.gz")
     nowhere = replace(bases, programs={"etcd": row})
     old = replace(PIN, version="3.5.20", url="http://127.0.0.1:1/v3.5.20/etcd.tar.gz", sha256="a" * 64)
     outcome = ask(catalogue, nowhere, with_pin(old))
     assert outcome.pins == {KEY: old}
     (missing,) = outcome.unreachable
-    assert missing.what == "programs.debian.etcd for linux/amd64"
-    assert missing.asked == "http://127.0.0.1:1/v3.5.21/etcd.tar.gz"
-    assert missing.kept == "the old pin sha256:aaaaaaaaaaaa of 3.5.20"
-    assert "refused" in missing.why
-    assert ask(catalogue, nowhere).unreachable[0].kept == "not locked"
+    assert missing.name == "programs.debian.etcd for linux/amd64"
+    assert missing.address == "http://127.0.0.1:1/v3.5.21/etcd.tar.gz"
+    assert missing.pinned == "the old pin sha256:aaaaaaaaaaaa of 3.5.20"
+    assert "refused" in missing.reason
+    assert ask(catalogue, nowhere).unreachable[0].pinned == "not locked"
 
 
 def test_a_server_that_says_nothing_is_left_after_some_seconds(catalogue: Catalogue, bases: Bases) -> None:
@@ -118,16 +118,16 @@ def test_a_server_that_says_nothing_is_left_after_some_seconds(catalogue: Catalo
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/etcd-{{version}}.tar.gz"
-        nowhere = replace(bases, programs={"etcd": replace(bases.released["etcd"], url=address)})
+        nowhere = replace(bases, programs={"etcd": replace(bases.archive_programs["etcd"], url=address)})
         (missing,) = ask(catalogue, nowhere).unreachable
-    assert (missing.why, missing.kept) == ("timed out", "not locked")
+    assert (missing.reason, missing.pinned) == ("timed out", "not locked")
 
 
 def test_a_connection_that_ends_early_pins_nothing(catalogue: Catalogue, bases: Bases, server: Server) -> None:
     server.deaths[PATH] = 1
     outcome = ask(catalogue, bases)
     assert outcome.pins == {}
-    assert outcome.unreachable[0].why.startswith("the connection ended after ")
+    assert outcome.unreachable[0].reason.startswith("the connection ended after ")
 
 
 def test_no_such_archive_is_an_error_that_names_the_row(catalogue: Catalogue, bases: Bases, server: Server) -> None:
@@ -135,7 +135,7 @@ def test_no_such_archive_is_an_error_that_names_the_row(catalogue: Catalogue, ba
     with pytest.raises(LockError) as caught:
         ask(catalogue, bases)
     assert str(caught.value).startswith(
-        f"programs.debian.etcd for linux/amd64: {server.address}{PATH}: the server has no such file.\n"
+        f"programs.debian.etcd for linux/amd64: {server.address}{PATH}: the server does not have this file.\n"
     )
 
 
@@ -153,7 +153,7 @@ def test_an_archive_that_lacks_the_file_names_it(catalogue: Catalogue, bases: Ba
 )
 def test_what_is_no_archive_is_not_pinned(catalogue: Catalogue, bases: Bases, server: Server, content: bytes) -> None:
     server.files[PATH] = content
-    with pytest.raises(UsageError, match="is no archive"):
+    with pytest.raises(UsageError, match=r"is not a \.tar\.gz archive"):
         ask(catalogue, bases)
 
 
@@ -182,7 +182,7 @@ def test_a_build_says_what_to_do_when_a_pinned_archive_is_gone(
 ) -> None:
     del server.files[PATH]
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}"))
-    with pytest.raises(LockError, match=r"state another version in containers/images\.toml"):
+    with pytest.raises(LockError, match=r"set another version in containers/images\.toml"):
         programs.ensure(catalogue.folder, bases, pins, AMD)
 
 

@@ -12,7 +12,7 @@ import pytest
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.bases import DebSources
 from dynamo_containers.facts.locks.os_package import Package
-from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, render
+from dynamo_containers.facts.pins import PINS_FILE, PackagePin, Pins, render
 from dynamo_containers.lock import deb_pool, selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os.write import write_lock
@@ -35,7 +35,9 @@ BASH = Package(
     size=9,
     sha256=hashlib.sha256(CONTENT).hexdigest(),
 )
-ETCD = Pin(version="3", archive="debian", path="pool/e/etcd_3.deb", size=4, sha256=hashlib.sha256(b"etcd").hexdigest())
+ETCD = PackagePin(
+    version="3", archive="debian", path="pool/e/etcd_3.deb", size=4, sha256=hashlib.sha256(b"etcd").hexdigest()
+)
 
 
 @pytest.fixture

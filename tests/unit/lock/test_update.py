@@ -15,14 +15,14 @@ from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move
-from dynamo_containers.facts.pins import PINS_FILE, Pin, PinnedRoot, PinnedSource, Pins, ReleasePin, load_pins, render
+from dynamo_containers.facts.pins import PINS_FILE, ArchivePin, CommitPin, ImagePin, PackagePin, Pins, load_pins, render
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.lock.python.report import UnsharedPackage
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt
-from dynamo_containers.upstream.unreachable import Unreached
+from dynamo_containers.upstream.unreachable import UnreachableInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,10 @@ THEN, NOW = 1700000000, 1800000000
 
 
 def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
-    pin = Pin(version="1:3.5+b1~x", archive="debian-security", path="pool/e+_1%3a.deb", size=5, sha256="e" * 64)
-    release = ReleasePin(version="3.5.21", url="https://example.invalid/etcd.tar.gz", sha256="d" * 64, size=7)
-    bare = PinnedRoot(image="nvcr.io/nvidia/cuda:13", index=f"sha256:{'4' * 64}", platforms={})
-    split = PinnedRoot(
+    pin = PackagePin(version="1:3.5+b1~x", archive="debian-security", path="pool/e+_1%3a.deb", size=5, sha256="e" * 64)
+    release = ArchivePin(version="3.5.21", url="https://example.invalid/etcd.tar.gz", sha256="d" * 64, size=7)
+    bare = ImagePin(image="nvcr.io/nvidia/cuda:13", index=f"sha256:{'4' * 64}", platforms={})
+    split = ImagePin(
         image="quay.io/wheels_{machine}:1", index="", platforms=dict.fromkeys(Platform, f"sha256:{'5' * 64}")
     )
     pins = Pins(
@@ -57,10 +57,10 @@ def test_pins_are_read_back_as_they_were_written(checkout: Path) -> None:
             ("cuda", "etcd", Platform.AMD64): release,
             ("cuda", "etcd", Platform.ARM64): replace(release, size=0),
         },
-        sources={"dynamo": PinnedSource(ref="v1", commit="c" * 40)},
+        sources={"dynamo": CommitPin(ref="v1", commit="c" * 40)},
         roots={("cuda", "runtime"): bare, ("cuda", "builder"): split}
         | {
-            ("debian", role): PinnedRoot(
+            ("debian", role): ImagePin(
                 index=f"sha256:{'1' * 64}",
                 platforms={Platform.AMD64: f"sha256:{'2' * 64}", Platform.ARM64: f"sha256:{'3' * 64}"},
             )
@@ -107,7 +107,7 @@ def locked(
         for listed in (packages, apt.parse_uris(f"{BASH}\n{NEWER}\n", MIRRORS)):
             for epoch in (THEN, NOW):
                 leave_root_image(catalogue.folder, lock, listed, epoch, digests[lock.role, lock.platform])
-    pin = Pin(
+    pin = PackagePin(
         version="3.5-4",
         archive="debian",
         path="pool/etcd-server_3.5-4_all.deb",
@@ -148,7 +148,7 @@ def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: Fake
 
 def moments(catalogue: Catalogue) -> set[str]:
     """Return what locks and pins say of when they were made."""
-    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, Pin)}
+    pins = {pin.locked for pin in load_pins(catalogue.folder).programs.values() if isinstance(pin, PackagePin)}
     return pins | {os_lock.locked_at(lock, catalogue.folder) for lock in selection.os_locks(catalogue)}
 
 
@@ -291,7 +291,9 @@ NO_CHANGES = lock_update.LockUpdate(
 
 
 def test_unreachable_inputs_end_the_report_with_exit_code_10() -> None:
-    row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
+    row = UnreachableInput(
+        name="roots.cuda.devel", address="nvcr.io/cuda:1", reason="no such host", pinned="not locked"
+    )
     result = lock_update.update_result(replace(NO_CHANGES, unreachable=(row,)))
     assert result.exit_code == 10
     assert result.text.startswith("Nothing moved.\n\n")
@@ -301,7 +303,9 @@ def test_unreachable_inputs_end_the_report_with_exit_code_10() -> None:
 
 def test_the_data_of_an_update_are_valid_json() -> None:
     move = Move(kind=LockKind.OS, name="bash", old=None, new="5.2", lock="os-debian-dev-amd64", size_change=None)
-    row = Unreached(what="roots.cuda.devel", asked="nvcr.io/cuda:1", why="no such host", kept="not locked")
+    row = UnreachableInput(
+        name="roots.cuda.devel", address="nvcr.io/cuda:1", reason="no such host", pinned="not locked"
+    )
     unshared = UnsharedPackage(name="torch", versions=(("vllm-debian-amd64", "2.11.0", "vllm==1"),))
     changes = replace(NO_CHANGES, moves=(move,), unreachable=(row,), unshared=(unshared,))
     values = json.loads(lock_update.update_result(changes).json())

@@ -118,8 +118,8 @@ def test_a_build_refuses_a_root_image_of_another_tag_than_the_data_names(cuda: C
         inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
         "containers/pins.toml is stale: "
-        "it has roots.cuda.builder of quay.io/pypa/manylinux_2_28_{machine}:2026.08.15-1, "
-        "and containers/images.toml names quay.io/pypa/manylinux_2_28_{machine}:2026.11.15-1.\n"
+        "roots.cuda.builder is for quay.io/pypa/manylinux_2_28_{machine}:2026.08.15-1, "
+        "but containers/images.toml has quay.io/pypa/manylinux_2_28_{machine}:2026.11.15-1.\n"
         "Pin it with: invoke lock --only images --bases cuda"
     )
 

@@ -87,7 +87,7 @@ def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str,
         pytest.param(
             f'engine-image = "{REFERENCE}@{INDEX}"\n',
             f'images.small.engine-image: found "{REFERENCE}@{INDEX}", '
-            "allowed is REGISTRY/NAME:TAG without a digest, maybe {machine}.",
+            "allowed is REGISTRY/NAME:TAG without a digest; it may contain {machine}.",
             id="a digest, which belongs into pins.toml",
         ),
     ],
@@ -198,8 +198,8 @@ def test_a_plan_refuses_a_published_image_that_was_never_pinned(checkout: Path, 
 def test_a_pin_of_another_reference_is_stale(checkout: Path, facts: BuildInputs) -> None:
     catalogue = written(checkout, ROW.replace("small:1", "small:2"))
     message = (
-        f"containers/pins.toml is stale: it has roots.engine-image.small of {REFERENCE}, "
-        "and containers/images.toml names registry.example.invalid/engine/small:2.\n"
+        f"containers/pins.toml is stale: roots.engine-image.small is for {REFERENCE}, "
+        "but containers/images.toml has registry.example.invalid/engine/small:2.\n"
         "Pin it with: invoke lock --only images --image small"
     )
     with pytest.raises(LockError) as caught:

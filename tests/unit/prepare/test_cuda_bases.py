@@ -116,7 +116,7 @@ def test_what_compiles_stands_on_the_devel_image_with_python_s_headers(
 ) -> None:
     steps = documents(asked(catalogue, "sglang", Stage.BACKEND, platform))[0]["target"]
     assert below(steps, "sglang-backend", platform.arch)[:2] == ["target:root-devel-packages", "target:root-devel"]
-    assert "libpython3-dev" in catalogue.bases["cuda"].extended["devel"].packages
+    assert "libpython3-dev" in catalogue.bases["cuda"].extended_roots["devel"].packages
 
 
 @pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))

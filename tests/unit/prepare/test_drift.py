@@ -16,7 +16,7 @@ from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_package import Package
-from dynamo_containers.facts.pins import PINS_FILE, Pin, Pins, load_pins, render
+from dynamo_containers.facts.pins import PINS_FILE, PackagePin, Pins, load_pins, render
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildInputs, request_for
@@ -42,7 +42,7 @@ LOST = Package(
     size=4,
     sha256="b" * 64,
 )
-LOST_PIN = Pin(version=NEVER, archive="debian", path="pool/etcd-server_0-never_all.deb", size=5, sha256="e" * 64)
+LOST_PIN = PackagePin(version=NEVER, archive="debian", path="pool/etcd-server_0-never_all.deb", size=5, sha256="e" * 64)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
         )
     )
     pins = load_pins(own_checkout)
-    found = Pin(
+    found = PackagePin(
         version="3.5.16-4",
         archive="debian",
         path="pool/etcd-server_3.5.16-4_all.deb",
@@ -72,7 +72,7 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
     return own_checkout
 
 
-def pin_etcd(folder: Path, pins: Pins, pin: Pin) -> None:
+def pin_etcd(folder: Path, pins: Pins, pin: PackagePin) -> None:
     moved = replace(pins, programs={("debian", "etcd", platform): pin for platform in Platform})
     process.write(process.Document(path=folder / PINS_FILE, text=render(moved)))
 
@@ -214,7 +214,9 @@ def test_strict_bases_refuse_and_leave_nothing_half_made(checkout_: Path, lose: 
 def test_a_mirror_that_lists_what_it_does_not_have_is_named(checkout_: Path, server: Server) -> None:
     lose_a_package(checkout_)
     del server.files["/debian/pool/bash_5.2-3_all.deb"]
-    with pytest.raises(DownloadError, match=r"^The mirror lists but does not have: bash_5\.2-3_all\.deb\."):
+    with pytest.raises(
+        DownloadError, match=r"^The mirror lists packages that it does not have: bash_5\.2-3_all\.deb\."
+    ):
         inputs.build_inputs(asked(checkout_))
 
 

@@ -16,7 +16,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.bases import Program
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.facts.locks.os_lock import Drift
-from dynamo_containers.facts.pins import Pin, Pins, render_programs
+from dynamo_containers.facts.pins import PackagePin, Pins, render_programs
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import programs
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 POOL = "pool/main/e/etcd/etcd-server_3.5.16-4_amd64.deb"
 NEWER = "pool/main/e/etcd/etcd-server_3.5.16-5_amd64.deb"
-PIN = Pin(version="3.5.16-4", archive="debian", path=POOL, size=1000, sha256="7" * 64)
+PIN = PackagePin(version="3.5.16-4", archive="debian", path=POOL, size=1000, sha256="7" * 64)
 KEY = ("debian", "etcd", Platform.AMD64)
 
 needs_dpkg = pytest.mark.skipif(which("dpkg-deb") is None, reason="NOT RUN: no dpkg-deb on this machine")
 
 
-def pinned_to(pin: Pin) -> Pins:
+def pinned_to(pin: PackagePin) -> Pins:
     return Pins(epoch=0, programs={KEY: pin}, roots={})
 
 

@@ -79,7 +79,7 @@ def test_its_archive_is_fetched_once_into_a_folder_of_its_pins(own: Catalogue, m
         fetched.append((folder, pin))
         return archive
 
-    monkeypatch.setattr(release_archive, "fetched", answer)
+    monkeypatch.setattr(release_archive, "fetch", answer)
     bases = own.bases["cuda"]
     for _ in range(2):
         toolchains.ensure(own.folder, bases, own.pins, "rust", Platform.ARM64)
@@ -96,7 +96,7 @@ def test_what_is_locked_must_have_the_installer(own: Catalogue, monkeypatch: pyt
     monkeypatch.setattr(release_archive, "unpack", lambda _, address, names, __: asked.append((address, tuple(names))))
     monkeypatch.setattr(
         download,
-        "learn",
+        "fetch_unpinned",
         lambda _, address, seconds: download.Download(url=address, sha256="1" * 64, size=int(seconds)),
     )
     target = [(own.bases["cuda"], Platform.ARM64)]

@@ -143,7 +143,7 @@ def test_a_machine_without_the_security_archive_gets_it_from_beside_the_other(fa
 
 def test_a_machine_without_a_debian_source_is_told_what_to_add(fake_apt: FakeApt) -> None:
     fake_apt.sources("http://mirror.example.invalid/ubuntu/")
-    with pytest.raises(UnsupportedHostError, match="no Debian archive among its sources") as caught:
+    with pytest.raises(UnsupportedHostError, match="configured without a Debian archive") as caught:
         apt.host_mirrors()
     assert "/etc/apt/sources.list.d" in str(caught.value)
 
@@ -157,5 +157,5 @@ def test_a_machine_without_apt_or_its_keyring_is_told_what_to_install(
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         monkeypatch.setattr(apt, "KEYRING", tmp_path / "no-keyring.gpg")
-    with pytest.raises(UnsupportedHostError, match="Install them \\(packages apt, debian-archive-keyring\\)"):
+    with pytest.raises(UnsupportedHostError, match="Install the packages apt and debian-archive-keyring"):
         apt.host_mirrors()

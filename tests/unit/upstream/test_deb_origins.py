@@ -65,18 +65,20 @@ def test_the_order_is_the_pool_the_snapshot_service_and_the_mirror() -> None:
     both = DebSources(
         pool="https://pool.example.invalid/", snapshot="https://old.example.invalid/{archive}/{timestamp}/"
     )
-    places = deb_origins.places(both, Path("/checkout"))
+    places = deb_origins.url_templates(both, Path("/checkout"))
     assert [deb_origins.url(place, PACKAGE, THEN) for place in places[:3]] == [
         f"https://pool.example.invalid/debian-security/{QUOTED}",
         f"https://pool.example.invalid/sha256/{SHA256}",
         f"https://old.example.invalid/debian-security/20231114T221320Z/{QUOTED}",
     ]
     assert places[3:] == (deb_origins.MIRROR,)
-    assert deb_origins.places(DebSources(), Path("/checkout")) == (deb_origins.MIRROR,)
+    assert deb_origins.url_templates(DebSources(), Path("/checkout")) == (deb_origins.MIRROR,)
 
 
 def test_a_pool_without_a_scheme_is_a_folder_of_the_checkout_or_of_the_machine() -> None:
-    below, outside = (deb_origins.places(DebSources(pool=pool), Path("/checkout"))[0] for pool in ("debs", "/srv/debs"))
+    below, outside = (
+        deb_origins.url_templates(DebSources(pool=pool), Path("/checkout"))[0] for pool in ("debs", "/srv/debs")
+    )
     assert below == "file:///checkout/debs/{archive}/{path}"
     assert outside == "file:///srv/debs/{archive}/{path}"
 
@@ -90,7 +92,7 @@ def test_what_the_pool_has_needs_no_mirror(
     server.files[f"/kept/{place.replace('+', '%2B')}"] = CONTENT
     pool = "kept" if kind == "folder" else f"{server.address}/kept"
     assert deb_origins.fetch_all(catalogue.folder, with_sources(bases, pool=pool), (PACKAGE,), "") == ()
-    assert deb_origins.stored(catalogue.folder, PACKAGE).read_bytes() == CONTENT
+    assert deb_origins.store_path(catalogue.folder, PACKAGE).read_bytes() == CONTENT
     assert bool(server.asked) is (kind == "URL")
 
 
@@ -113,7 +115,7 @@ def test_what_both_lack_comes_from_the_mirror(catalogue: Catalogue, bases: Bases
 
 
 def test_what_is_in_the_store_needs_no_source(catalogue: Catalogue, bases: Bases) -> None:
-    put(deb_origins.stored(catalogue.folder, PACKAGE), CONTENT)
+    put(deb_origins.store_path(catalogue.folder, PACKAGE), CONTENT)
     nowhere = with_sources(bases, pool="not-mounted")
     assert deb_origins.fetch_all(catalogue.folder, nowhere, (PACKAGE,), "") == ()
 
@@ -138,7 +140,7 @@ def test_a_source_with_other_bytes_is_refused_with_both_values_and_not_passed_ov
         f"  pinned   sha256:{SHA256}",
         f"  received sha256:{hashlib.sha256(b'other bytes').hexdigest()}",
     ]
-    assert not deb_origins.stored(catalogue.folder, PACKAGE).exists()
+    assert not deb_origins.store_path(catalogue.folder, PACKAGE).exists()
     assert not [path for path in mirror.asked if path.startswith("/mirror/")]
 
 
@@ -146,16 +148,16 @@ def test_a_pool_that_is_not_mounted_is_named(catalogue: Catalogue, bases: Bases)
     with pytest.raises(DownloadError) as caught:
         deb_origins.fetch_all(catalogue.folder, with_sources(bases, pool="not-mounted"), (PACKAGE,), "")
     assert str(caught.value) == (
-        "bases.debian.deb-sources.pool is not-mounted, and there is no such folder.\n"
+        "bases.debian.deb-sources.pool is not-mounted, but this folder does not exist.\n"
         "Mount it, or correct containers/images.toml."
     )
 
 
 def test_a_snapshot_service_cannot_be_asked_for_a_lock_without_a_time(catalogue: Catalogue, bases: Bases) -> None:
     undated = with_sources(bases, snapshot="https://old.example.invalid/{timestamp}")
-    with pytest.raises(LockError, match="the lock does not say when it was made") as caught:
+    with pytest.raises(LockError, match="the lock has no time") as caught:
         deb_origins.fetch_all(catalogue.folder, undated, (PACKAGE,), "")
-    assert str(caught.value).endswith("State it with: invoke lock --only os --only archives")
+    assert str(caught.value).endswith("Add it with: invoke lock --only os --only archives")
 
 
 def test_strict_bases_build_from_the_pool_what_the_mirror_dropped(

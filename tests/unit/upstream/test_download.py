@@ -55,7 +55,7 @@ def test_another_content_shows_both_values_and_is_not_kept(server: Server, store
         upstream_download.fetch(store, Download(url=url, sha256=SHA256))
     assert caught.value.exit_code == 5
     assert str(caught.value).splitlines()[:3] == [
-        f"{url} is not the pinned file; nothing was kept.",
+        f"{url} is not the pinned file and was discarded.",
         f"  pinned   sha256:{SHA256}",
         f"  received sha256:{hashlib.sha256(b'other bytes').hexdigest()}",
     ]
@@ -95,7 +95,7 @@ def test_a_server_that_dies_every_time_is_named(server: Server, store: Path) -> 
     with pytest.raises(DownloadError) as caught:
         upstream_download.fetch(store, Download(url=url, sha256=SHA256))
     assert str(caught.value).startswith(
-        f"{url} could not be fetched: the connection ended after 8500 of 17000 bytes.\n"
+        f"{url} could not be downloaded: the connection ended after 8500 of 17000 bytes.\n"
     )
     assert server.asked == ["/a.deb"] * 3
     assert kept(store) == []
@@ -103,7 +103,7 @@ def test_a_server_that_dies_every_time_is_named(server: Server, store: Path) -> 
 
 def test_a_server_that_is_not_there_is_named(server: Server, store: Path) -> None:
     nowhere = f"{server.address.rpartition(':')[0]}:1/a.deb"
-    with pytest.raises(DownloadError, match=r"could not be fetched: .*refused") as caught:
+    with pytest.raises(DownloadError, match=r"could not be downloaded: .*refused") as caught:
         upstream_download.fetch(store, Download(url=nowhere, sha256=SHA256))
     assert not isinstance(caught.value, GoneError)
     assert kept(store) == []

@@ -58,7 +58,7 @@ def test_a_failure_leaves_no_half_of_a_tree(
     tools, mirrors = tmp_path / "tools", {"debian": f"{server.address}/debian"}
 
     def fill(partial: Path) -> None:
-        host_tools.unpack(host_tools.fetched((package,), mirrors, tmp_path / "store"), partial)
+        host_tools.unpack(host_tools.fetch((package,), mirrors, tmp_path / "store"), partial)
 
     with pytest.raises(failure):
         host_tools.provide(tools / "0123", fill)
@@ -76,5 +76,5 @@ def test_two_threads_that_lack_the_same_programs_ask_apt_one_after_the_other(fak
     fake_apt.would_install()
     apt.host_mirrors()
     with ThreadPoolExecutor() as pool:
-        found = [pool.submit(host_tools.needed, tmp_path, ("mmdebstrap",)) for _ in range(2)]
+        found = [pool.submit(host_tools.missing_packages, tmp_path, ("mmdebstrap",)) for _ in range(2)]
     assert [each.result() for each in found] == [(), ()]

@@ -10,7 +10,7 @@ import pytest
 from dynamo_containers.errors import UnreachableError
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import git, registry, unreachable
-from dynamo_containers.upstream.registry import Client, Found
+from dynamo_containers.upstream.registry import RegistryClient, RemoteImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 AMD64, ARM64 = ({"os": "linux", "architecture": each} for each in ("amd64", "arm64"))
 
 
-def buildx(folder: Path, script: str) -> Client:
+def buildx(folder: Path, script: str) -> RegistryClient:
     """Return a stand-in for buildx."""
     program = folder / "buildx"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
-    return Client(buildx=(str(program),), seconds=5)
+    return RegistryClient(buildx=(str(program),), seconds=5)
 
 
 def test_the_manifests_of_our_platforms_are_read_and_attestations_are_not() -> None:
@@ -37,17 +37,17 @@ def test_the_manifests_of_our_platforms_are_read_and_attestations_are_not() -> N
             {"digest": "sha256:6"},
         ],
     }
-    assert registry.parse(json.dumps(content)) == Found(
+    assert registry.parse(json.dumps(content)) == RemoteImage(
         digest="sha256:1", platforms={Platform.AMD64: "sha256:2", Platform.ARM64: "sha256:3"}
     )
 
 
 def test_an_image_of_one_platform_has_a_digest_and_no_manifests() -> None:
-    assert registry.parse('{"digest": "sha256:1", "size": 7}') == Found(digest="sha256:1", platforms={})
+    assert registry.parse('{"digest": "sha256:1", "size": 7}') == RemoteImage(digest="sha256:1", platforms={})
 
 
 def test_only_what_the_registry_says_is_not_there_is_not_there(tmp_path: Path) -> None:
-    assert registry.look(buildx(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'), "r/i:1") is None
+    assert registry.inspect(buildx(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'), "r/i:1") is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_any_other_failure_is_nobody_reached_with_the_reason_in_one_line(
 ) -> None:
     client = buildx(tmp_path, f"printf '{complaint}' >&2; exit 1")
     with pytest.raises(UnreachableError) as caught:
-        registry.look(client, "r/i:1")
+        registry.inspect(client, "r/i:1")
     assert str(caught.value) == why
 
 

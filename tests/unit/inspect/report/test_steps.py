@@ -150,7 +150,7 @@ def test_a_line_is_shown_without_its_mounts_and_its_logins() -> None:
 
 
 def test_another_form_of_the_stream_is_an_error_and_other_lines_are_ignored() -> None:
-    with pytest.raises(ValueError, match="in another form than known here"):
+    with pytest.raises(ValueError, match="has an unknown form"):
         history.parse('{"vertexes": [{"colour": "red"}]}')
     assert history.parse("#1 a line of plain progress\n") == {}
 
@@ -201,8 +201,8 @@ def note(state: Path, group: str, targets: dict[str, tuple[str, str]], moment: f
 
 def begun(state: Path, since: float, *, place: str = "*/*", assigned: tuple[str, ...] = ()) -> dict[str, str]:
     contexts = {"top": "/c/top", "below": "/c/below"}
-    return build_refs.begun(
-        state, build_refs.Begun(since=since, contexts=contexts, wanted="top", place=place), assigned
+    return build_refs.find_started(
+        state, build_refs.StartedBuild(since=since, contexts=contexts, target="top", node=place), assigned
     )
 
 
@@ -244,7 +244,7 @@ def test_each_machine_has_its_own_records_where_builds_start_at_the_same_time(
 def test_each_node_of_a_builder_has_a_record(tmp_path: Path) -> None:
     note(tmp_path, "mine", {"m1": ("top", "/c/top")}, 100)
     note(tmp_path, "mine", {"m2": ("top", "/c/top")}, -100, node="arm")
-    refs = build_refs.of_metadata({"top": {"buildx.build.ref": "default/default/m1"}, "warnings": [], "other": {}})
+    refs = build_refs.from_metadata({"top": {"buildx.build.ref": "default/default/m1"}, "warnings": [], "other": {}})
     assert refs == {"default/default/m1": "top"}
     assert build_refs.with_nodes(tmp_path, refs) == {"default/default/m1": "top", "default/arm/m2": "top"}
     assert build_refs.with_nodes(tmp_path / "nowhere", refs) == refs

@@ -51,7 +51,7 @@ def own(own_checkout: Path) -> Catalogue:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the machine have no mirrors."""
-    monkeypatch.setattr(mirrors, "here", Mirrors)
+    monkeypatch.setattr(mirrors, "configured", Mirrors)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_the_cuda_bases_have_every_set_of_the_debian_ones_that_goes_on_a_runtime
 
 def test_the_image_and_its_packages_decide_the_lock(own: Catalogue) -> None:
     lock = lock_of(own)
-    root = own.bases["cuda"].extended["runtime"]
+    root = own.bases["cuda"].extended_roots["runtime"]
     for other in (
         replace(root, image="nvcr.io/nvidia/cuda:14"),
         replace(root, packages=("python3",)),
@@ -130,7 +130,7 @@ def test_the_archive_is_asked_at_a_mirror_that_the_machine_has_for_it(
     own: Catalogue, readable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = Mirrors(addresses={"http://archive.ubuntu.com/": "https://mirror.example/"})
-    monkeypatch.setattr(mirrors, "here", lambda: table)
+    monkeypatch.setattr(mirrors, "configured", lambda: table)
     installed = InstalledPackages(status=readable, keyring=readable)
     private = on_image.configured_apt(own.folder, lock_of(own), installed)
     assert private.mirrors == {"ubuntu": "https://mirror.example/ubuntu"}
@@ -151,7 +151,7 @@ def test_a_package_is_fetched_from_the_snapshot_of_its_lock_and_then_from_the_ar
         size=1,
         sha256="b" * 64,
     )
-    places = deb_origins.places(bases.deb_sources, own.folder)
+    places = deb_origins.url_templates(bases.deb_sources, own.folder)
     assert [deb_origins.url(place, package, "20261124T180000Z", bases.archives) for place in places] == [
         "https://snapshot.ubuntu.com/ubuntu/20261124T180000Z/pool/g%2B%2B_13_arm64.deb",
         "http://ports.ubuntu.com/ubuntu-ports/pool/g%2B%2B_13_arm64.deb",
@@ -242,7 +242,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
     moved, missing = on_image.update_locks(own.folder, locks, own.pins)
     assert {move.lock for move in moved} == {"os-cuda-devel-amd64"}
     image = "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04, http://archive.ubuntu.com/ubuntu"
-    assert [(row.what, row.asked, row.why, row.kept) for row in missing] == [
+    assert [(row.name, row.address, row.reason, row.pinned) for row in missing] == [
         (f"constraints/os-cuda-{name}-amd64.txt", image, "no such host", "not locked") for name in ("runtime", "dev")
     ]
     assert [lock.name for lock in locks if (own.folder / lock.file).exists()] == ["devel"]
@@ -252,7 +252,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
 def test_an_image_that_is_not_pinned_is_said_and_what_to_run(own: Catalogue) -> None:
     pins = replace(own.pins, roots={})
     _, (row,) = on_image.update_locks(own.folder, [lock_of(own)], pins)
-    assert row.why.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
+    assert row.reason.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
 
 
 def failing(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,8 +276,8 @@ def test_an_archive_out_of_reach_is_named_with_the_reason_and_nothing_is_written
     )
     moved, missing = on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins)
     assert moved == ()
-    assert {row.kept for row in missing} == {"as it was"}
-    assert {row.why for row in missing} == {
+    assert {row.pinned for row in missing} == {"as it was"}
+    assert {row.reason for row in missing} == {
         "http://ports.ubuntu.com/ubuntu-ports: Failed to fetch http://x  Could not connect"
     }
     assert {file.name: file.read_bytes() for file in (own.folder / "constraints").iterdir()} == before

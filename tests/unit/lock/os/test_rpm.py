@@ -59,7 +59,7 @@ LOCKED = Package(
 @pytest.fixture
 def own(own_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     """Return a copy of this project's data, on a machine without mirrors and certificates of its own."""
-    monkeypatch.setattr(mirrors, "here", Mirrors)
+    monkeypatch.setattr(mirrors, "configured", Mirrors)
     monkeypatch.setattr(build_secrets, "secrets", lambda *_: ("id=ca,src=/ca.pem", "id=netrc,src=/netrc"))
     return load_catalogue(own_checkout)
 
@@ -96,7 +96,7 @@ def test_each_set_on_the_builder_has_a_lock_for_each_platform(own: Catalogue) ->
 
 def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) -> None:
     lock, bases = lock_of(own), own.bases["cuda"]
-    root = bases.pulled["builder"]
+    root = bases.registry_roots["builder"]
     assert root.repositories is not None
     others = (
         replace(root, image="quay.io/pypa/manylinux_2_28_{machine}:next"),
@@ -153,7 +153,7 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
     own: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = Mirrors(addresses={f"{ADDRESS}/": "https://mirror.example/alma/"})
-    monkeypatch.setattr(mirrors, "here", lambda: table)
+    monkeypatch.setattr(mirrors, "configured", lambda: table)
     ((_, question),) = (
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
         on_image.update_locks(own.folder, [lock_of(own)], own.pins),
@@ -191,7 +191,7 @@ def test_a_foreign_image_is_asked_under_emulation(
 ) -> None:
     emulated_platforms: list[tuple[Platform, ...]] = []
     monkeypatch.setattr(image_status, "native_platform", lambda: Platform.AMD64)
-    monkeypatch.setattr(registry, "look", lambda *_: "there")
+    monkeypatch.setattr(registry, "inspect", lambda *_: "there")
     monkeypatch.setattr(engine, "client_buildx", lambda _: ("buildx",))
     monkeypatch.setattr(engine, "docker", lambda _: Docker(environment={}, buildx=("buildx",)))
     monkeypatch.setattr(engine, "emulate", lambda _, platforms: emulated_platforms.append(platforms))
@@ -278,7 +278,9 @@ def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(
     if error is None:
         moved, missing = on_image.update_locks(own.folder, both(own), own.pins)
         assert moved == ()
-        assert {(row.asked, row.why, row.kept) for row in missing} == {(f"{IMAGE}, {ADDRESS}", message, "not locked")}
+        assert {(row.address, row.reason, row.pinned) for row in missing} == {
+            (f"{IMAGE}, {ADDRESS}", message, "not locked")
+        }
     else:
         with pytest.raises(error) as caught:
             on_image.update_locks(own.folder, both(own), own.pins)
@@ -295,7 +297,7 @@ def test_without_a_registry_every_set_is_named_with_what_it_takes(
 
     monkeypatch.setattr(image_status, "run_query", run_query)
     _, missing = on_image.update_locks(own.folder, both(own), own.pins)
-    assert [(row.what, row.asked, row.why) for row in missing] == [
+    assert [(row.name, row.address, row.reason) for row in missing] == [
         (lock.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for lock in both(own)
     ]
 
@@ -317,16 +319,16 @@ def test_a_build_without_the_lock_says_what_it_takes_to_make_it(own: Catalogue) 
 
 def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_asked(own: Catalogue) -> None:
     bases = lock_of(own).package_sources
-    places = deb_origins.places(bases.deb_sources, own.folder)
+    places = deb_origins.url_templates(bases.deb_sources, own.folder)
     assert [deb_origins.url(place, LOCKED, "20261124T180000Z", bases.archives) for place in places] == [
         f"{ADDRESS}/{LOCKED.path}"
     ]
-    assert deb_origins.who_lacks(bases.deb_sources) == "The mirror no longer has"
+    assert deb_origins.describe_missing(bases.deb_sources) == "The mirror no longer has"
 
 
 def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_renewed_by_name(own: Catalogue) -> None:
     lock = lock_of(own)
-    file = deb_origins.stored(own.folder, LOCKED)
+    file = deb_origins.store_path(own.folder, LOCKED)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"an RPM")
     write_lock(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
