@@ -219,7 +219,7 @@ def _check_source(catalogue: Catalogue, name: str) -> LockStatus:
     if pin is None:
         return _never_made(LockKind.ARCHIVES, f"sources.{name}", f"{source.git} {source.ref}")
     message = (
-        f"{PINS_FILE} is stale: it has sources.{name} of {pin.ref}, and {IMAGES_FILE} names {source.ref}.\n"
+        f"{PINS_FILE} is stale: sources.{name} is for {pin.ref}, but {IMAGES_FILE} has {source.ref}.\n"
         "Pin it with: invoke lock --only archives"
     )
     reasons = (message,) if pin.ref != source.ref else ()

@@ -50,7 +50,7 @@ def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
     if pin is None or isinstance(pin, ArchivePin) is not isinstance(program, Release):
         return f"has no {where}"
     if isinstance(pin, ArchivePin) and isinstance(program, Release) and pin.url != program.address(platform):
-        return f"is stale: it has {where} of {pin.url}, and {IMAGES_FILE} names {program.address(platform)}"
+        return f"is stale: {where} is for {pin.url}, but {IMAGES_FILE} has {program.address(platform)}"
     return ""
 
 

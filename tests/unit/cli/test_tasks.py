@@ -299,7 +299,7 @@ def test_what_was_never_locked_is_exit_code_10(line: CommandLine) -> None:
     ("script", "reason"),
     [
         ("echo 'ERROR: dial tcp: connect: connection refused' >&2; exit 1", "dial tcp: connect: connection refused"),
-        ("echo hello", "buildx answered something else than a manifest; is it 0.8 or newer?"),
+        ("echo hello", "buildx did not return a manifest; it must be version 0.8 or newer"),
     ],
     ids=["a registry that refuses", "another buildx"],
 )

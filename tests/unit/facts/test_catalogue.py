@@ -365,7 +365,7 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
             'archive = "debian"\npath = "pool/main/e/etcd/etcd-server_3.5.16-4_arm64.deb"\n',
             'archive = "debian"\nurl = "https://example.invalid"\n',
             "containers/pins.toml: programs.debian.etcd.linux/arm64 has both url and archive; "
-            "a row has one or the other.",
+            "only one of them is allowed.",
             id="a program of two kinds",
         ),
         pytest.param(

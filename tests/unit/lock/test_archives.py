@@ -191,7 +191,7 @@ def test_a_build_refuses_a_pin_of_another_version_than_the_data_names(catalogue:
     with pytest.raises(LockError) as caught:
         programs.ensure(catalogue.folder, bases, pins, AMD)
     assert str(caught.value).startswith(
-        "containers/pins.toml is stale: it has programs.debian.etcd for linux/amd64 of "
+        "containers/pins.toml is stale: programs.debian.etcd for linux/amd64 is for "
     )
     assert str(caught.value).endswith("\nPin it with: invoke lock --only archives")
 

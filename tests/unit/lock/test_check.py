@@ -127,7 +127,7 @@ def test_a_source_that_is_pinned_to_another_name_is_stale(own_checkout: Path) ->
     assert result.exit_code == 4
     assert result.text == (
         "1 lock is not current:\n"
-        "containers/pins.toml is stale: it has sources.dynamo of v1.4.1, and containers/images.toml names v1.4.2.\n"
+        "containers/pins.toml is stale: sources.dynamo is for v1.4.1, but containers/images.toml has v1.4.2.\n"
         "Pin it with: invoke lock --only archives"
     )
 
@@ -139,10 +139,10 @@ def test_a_source_that_is_pinned_to_another_name_is_stale(own_checkout: Path) ->
             'version = "3.5.21"',
             'version = "3.5.22"',
             "archives",
-            "programs.cuda.etcd for linux/arm64 of ",
+            "programs.cuda.etcd for linux/arm64 is for ",
             id="version",
         ),
-        pytest.param("13.0.2-runtime", "13.0.3-runtime", "images", "roots.cuda.runtime of nvcr.io", id="tag"),
+        pytest.param("13.0.2-runtime", "13.0.3-runtime", "images", "roots.cuda.runtime is for nvcr.io", id="tag"),
     ],
 )
 def test_a_pin_of_another_version_or_tag_than_the_data_names_is_stale(
