@@ -190,9 +190,7 @@ def test_a_build_refuses_a_pin_of_another_version_than_the_data_names(catalogue:
     pins = with_pin(replace(PIN, version="3.5.20", url="https://example.invalid/v3.5.20/etcd.tar.gz"))
     with pytest.raises(LockError) as caught:
         programs.ensure(catalogue.folder, bases, pins, AMD)
-    assert str(caught.value).startswith(
-        "containers/pins.toml is stale: programs.debian.etcd for linux/amd64 is for "
-    )
+    assert str(caught.value).startswith("containers/pins.toml is stale: programs.debian.etcd for linux/amd64 is for ")
     assert str(caught.value).endswith("\nPin it with: invoke lock --only archives")
 
 

@@ -61,7 +61,7 @@ def test_another_version_than_the_pinned_one_is_stale(own: Catalogue) -> None:
     changed = replace(own, bases={**own.bases, "cuda": newer})
     result = lock_check.check(changed, selection.select(["archives"]))
     assert result.exit_code == 4
-    assert "it has programs.cuda.rust" in result.text
+    assert "programs.cuda.rust for linux" in result.text
 
 
 def test_the_check_names_one_that_was_never_locked_and_finds_nothing_stale(own: Catalogue) -> None:
