@@ -135,14 +135,14 @@ def states(
         inputs: target -> its inputs.
         recorded: target -> its inputs at the last build here.
     """
-    judged: dict[str, State] = {}
+    states: dict[str, State] = {}
 
     def state(name: str) -> State:
-        if name not in judged:
+        if name not in states:
             needed = _links(targets[name])
             moved = {key for key, target in needed.items() if state(target).reason != UNCHANGED}
-            judged[name] = _state(inputs[name], recorded.get(name), moved, dockerfiles[name], needed)
-        return judged[name]
+            states[name] = _state(inputs[name], recorded.get(name), moved, dockerfiles[name], needed)
+        return states[name]
 
     return {name: state(name) for name in targets}
 

@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Edge:
     """Line from a target down to a target that needs it, through some points."""
 
     start: str
@@ -55,7 +55,7 @@ class Layout:
     width: float
     height: float
     boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Edge, ...]
 
 
 def layout(graph: Graph) -> Layout:
@@ -172,7 +172,7 @@ def _top(rank: int) -> float:
     return EDGE + rank * (HEIGHT + ROW_GAP)
 
 
-def _line(chain: Sequence[str], centers: Mapping[str, float], rank: Mapping[str, int]) -> Line:
+def _line(chain: Sequence[str], centers: Mapping[str, float], rank: Mapping[str, int]) -> Edge:
     first, top = rank[chain[0]], [(round(centers[chain[0]], 1), _top(rank[chain[0]]) + HEIGHT)]
     bends = [
         (round(centers[name], 1), _top(first + index) + height)
@@ -180,4 +180,4 @@ def _line(chain: Sequence[str], centers: Mapping[str, float], rank: Mapping[str,
         for height in ((0.0, HEIGHT) if len(chain) == 3 else (HEIGHT / 2,))  # noqa: PLR2004 - a single bend
     ]
     end = (round(centers[chain[-1]], 1), _top(rank[chain[-1]]))
-    return Line(start=chain[0], end=chain[-1], points=(*top, *bends, end))
+    return Edge(start=chain[0], end=chain[-1], points=(*top, *bends, end))

@@ -22,7 +22,7 @@ from dynamo_containers.inspect.sizes import budget as sizes_budget
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dynamo_containers.inspect.report.graph_layout import Line
+    from dynamo_containers.inspect.report.graph_layout import Edge
     from dynamo_containers.inspect.report.record import BuildReport, RecordedInstruction, RecordedTarget
     from dynamo_containers.inspect.report.treemap import Tile
     from dynamo_containers.inspect.report.trends import MeasuredImage, Pair, Point
@@ -152,7 +152,7 @@ def _box(name: str, targets: Sequence[RecordedTarget]) -> dict[str, Any]:
     return {"state": state, "short": short, "caption": f"{caption}{platforms}"}
 
 
-def _path(line: Line) -> str:
+def _path(line: Edge) -> str:
     """Return a line as an SVG path: straight past a row, and a curve from row to row."""
     (left, top), *rest = line.points
     commands = [f"M{left:g} {top:g}"]
