@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ALL_PLATFORMS = "all"
-"""What means every platform on the command line."""
+"""The name for all platforms on the command line."""
 
 
 class Platform(Enum):
-    """What an image runs on, in the words of the OCI image specification."""
+    """A platform of images, by its name in the OCI image specification."""
 
     AMD64 = "linux/amd64"
     ARM64 = "linux/arm64"
@@ -38,16 +38,16 @@ class Platform(Enum):
 
 
 def native_platform() -> Platform:
-    """Return the platform of the machine this runs on.
+    """Return the platform of this machine.
 
     Raises:
-        UnsupportedHostError: it is none of ours.
+        UnsupportedHostError: images are not built on such a machine.
     """
     for platform in Platform:
         if platform.machine == machine.machine():
             return platform
     valid = ", ".join(platform.value for platform in Platform)
-    message = f"This machine is {machine.machine()}. Images are built on {valid}.\nUse a machine of that kind."
+    message = f"This machine is {machine.machine()}, but images can only be built on {valid}.\nUse such a machine."
     raise UnsupportedHostError(message)
 
 

@@ -68,15 +68,15 @@ def docker(paths: EnginePaths, *arguments: str) -> str:
 
 def processes(paths: EnginePaths) -> list[str]:
     """Return the command lines that name the checkout or its run folder."""
-    found = []
+    lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = file.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
         if str(paths.run) in line or str(paths.private) in line:
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 def host_network() -> str:
@@ -110,7 +110,7 @@ def test_two_ups_at_once_agree_on_one_engine(paths: EnginePaths) -> None:
     """The second waits for the first."""
     argv = (sys.executable, "-c", UP)
     both = [subprocess.Popen(argv, cwd=paths.folder, env=CLEAN, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [each.wait() for each in both] == [0, 0]
+    assert [process.wait() for process in both] == [0, 0]
     assert len([line for line in processes(paths) if line.startswith("dockerd")]) == 1
 
 
@@ -155,7 +155,7 @@ def _busybox(paths: EnginePaths, platform: Platform) -> Path:
         mirrors=apt.host_mirrors(),
     )
     apt.update(source)
-    package = next(it for it in apt.resolve(source, ("busybox-static",)) if it.name == "busybox-static")
+    package = next(package for package in apt.resolve(source, ("busybox-static",)) if package.name == "busybox-static")
     download = upstream_download.Download(
         url=f"{source.mirrors[package.archive]}/{package.path}", sha256=package.sha256
     )

@@ -236,12 +236,12 @@ def _leave_root_image() -> Callable[[Path, OsLock, tuple[Package, ...], int, str
 
 @dataclass
 class Server:
-    """What the server on loopback has, how often it breaks off in the middle, and what it was asked for."""
+    """The files of a server on loopback, how often it breaks off a transfer, and the paths that were requested."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     deaths: dict[str, int] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            state.asked.append(self.path)
+            state.requests.append(self.path)
             content = state.files.get(self.path)
             if content is None:
                 self.send_error(404)
@@ -260,9 +260,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            left = state.deaths.get(self.path, 0)
-            state.deaths[self.path] = max(0, left - 1)
-            self.wfile.write(content[: len(content) // 2] if left else content)
+            deaths = state.deaths.get(self.path, 0)
+            state.deaths[self.path] = max(0, deaths - 1)
+            self.wfile.write(content[: len(content) // 2] if deaths else content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server gave it
             """Keep the requests off the terminal."""
@@ -283,16 +283,16 @@ class FakeApt:
     folder: Path
 
     def sources(self, *addresses: str) -> None:
-        """Say which archives the machine's apt is configured with."""
-        (self.folder / "targets").write_text("".join(f"{each}\n" for each in addresses), encoding="utf-8")
+        """Set the archives that the apt of the machine is configured with."""
+        (self.folder / "targets").write_text("".join(f"{address}\n" for address in addresses), encoding="utf-8")
 
     def would_install(self, *lines: str) -> None:
-        """Say what `apt-get install --print-uris` prints."""
+        """Set the output of `apt-get install --print-uris`."""
         (self.folder / "uris").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def would_install_for(self, word: str, *lines: str) -> None:
-        """Say what it prints instead where one of the packages that it is asked for is `word`."""
-        (self.folder / f"uris-{word}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    def would_install_for(self, package: str, *lines: str) -> None:
+        """Set its output for a command that names this package."""
+        (self.folder / f"uris-{package}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def has_mmdebstrap(self) -> None:
         """Let mmdebstrap make a tree that is only the list of the packages it was given."""
@@ -328,17 +328,17 @@ esac
 
 
 def build_package(folder: Path, name: str, version: str, files: tuple[str, ...] = (), more: str = "") -> bytes:
-    """Return a .deb with these files; `more` is added to what it says of itself."""
+    """Return a .deb with these files; `more` is added to its control file."""
     (folder / "DEBIAN").mkdir(parents=True)
     control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none\n{more}Description: none\n"
     (folder / "DEBIAN/control").write_text(control, encoding="utf-8")
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text("a program", encoding="utf-8")
-    made = folder.with_suffix(".deb")
-    argv = ("dpkg-deb", "--build", "-Zgzip", str(folder), str(made))
+    for path in files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("a program", encoding="utf-8")
+    file = folder.with_suffix(".deb")
+    argv = ("dpkg-deb", "--build", "-Zgzip", str(folder), str(file))
     subprocess.run(argv, check=True, capture_output=True)
-    return made.read_bytes()
+    return file.read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -68,10 +68,10 @@ def seen(
 )
 def test_the_engine_is_chosen_in_this_order(machine: EngineCandidates, address: str) -> None:
     """What the user named, then the private engine, then what docker itself would use."""
-    found = endpoint.choose(machine)
-    assert found is not None
-    assert found.host == address
-    assert found.private is (address == PRIVATE)
+    engine = endpoint.choose(machine)
+    assert engine is not None
+    assert engine.host == address
+    assert engine.private is (address == PRIVATE)
 
 
 def test_where_nothing_answers_there_is_no_engine() -> None:
@@ -350,9 +350,9 @@ def test_a_handler_counts_only_when_it_works_inside_of_containers(entry: str, *,
 
 def test_a_handler_of_somebody_else_is_preferred_to_ours() -> None:
     """What is there is used as it is found."""
-    ours = emulation.handler_name(Platform.ARM64)
-    assert emulation.handler({ours: QEMU, "qemu-aarch64": QEMU}, Platform.ARM64) == "qemu-aarch64"
-    assert emulation.handler({ours: QEMU}, Platform.ARM64) == ours
+    own = emulation.handler_name(Platform.ARM64)
+    assert emulation.handler({own: QEMU, "qemu-aarch64": QEMU}, Platform.ARM64) == "qemu-aarch64"
+    assert emulation.handler({own: QEMU}, Platform.ARM64) == own
     assert emulation.handler({}, Platform.ARM64) is None
 
 
@@ -381,11 +381,11 @@ def test_a_handler_that_was_never_claimed_is_not_removed(tmp_path: Path, monkeyp
 
 def test_a_platform_that_cannot_be_mended_is_refused_with_the_reason() -> None:
     """The engine of another machine, or a user who may not register an emulator."""
-    nobody = host_checks.HostFeatures(root=False, distribution="debian", release="bookworm", glibc=(2, 36))
+    unprivileged = host_checks.HostFeatures(root=False, distribution="debian", release="bookworm", glibc=(2, 36))
     with pytest.raises(NoEngineError, match=r"linux/arm64 cannot run here: .* another machine"):
         lifecycle.refuse_emulation(Platform.ARM64, DEBIAN, local=False)
     with pytest.raises(NoEngineError, match="you are not root"):
-        lifecycle.refuse_emulation(Platform.ARM64, nobody, local=True)
+        lifecycle.refuse_emulation(Platform.ARM64, unprivileged, local=True)
     lifecycle.refuse_emulation(Platform.ARM64, DEBIAN, local=True)
 
 

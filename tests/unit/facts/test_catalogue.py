@@ -427,7 +427,7 @@ def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:
 
 
 def test_a_platform_is_named_in_every_vocabulary() -> None:
-    names = [(each.arch, each.machine, each.elf_machine) for each in (Platform.AMD64, Platform.ARM64)]
+    names = [(platform.arch, platform.machine, platform.elf_machine) for platform in (Platform.AMD64, Platform.ARM64)]
     assert names == [("amd64", "x86_64", 62), ("arm64", "aarch64", 183)]
 
 

@@ -66,7 +66,7 @@ def test_the_longest_beginning_that_fits_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('[images]\n"a" = "b"\n', "company.toml: images: unknown key (choose from: addresses, registries)."),
         ('[registries]\n"nvcr.io" = 1\n', "company.toml: registries.nvcr.io: found 1, allowed is a string."),
@@ -81,11 +81,11 @@ def test_the_longest_beginning_that_fits_wins() -> None:
         ("[registries\n", "company.toml is not valid TOML"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_wrong_in_the_file_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
     environment = written(tmp_path, text)
     with pytest.raises(UsageError) as error:
         mirrors.load(environment)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_file_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_mirror_with_other_bytes_is_refused_and_both_addresses_are_named(
     pinned = download.Download(url="https://github.com/etcd.tar.gz", sha256="1" * 64)
     with pytest.raises(DownloadError) as error:
         download.fetch(tmp_path / "store", pinned)
-    said = f"https://github.com/etcd.tar.gz (at the mirror, {tmp_path.as_uri()}/etcd.tar.gz) is not the pinned file"
-    assert str(error.value).startswith(said)
+    message = f"https://github.com/etcd.tar.gz (at the mirror, {tmp_path.as_uri()}/etcd.tar.gz) is not the pinned file"
+    assert str(error.value).startswith(message)
     assert not download.store_path(tmp_path / "store", pinned).exists()
 
 

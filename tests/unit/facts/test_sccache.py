@@ -56,7 +56,7 @@ def test_without_a_file_there_is_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("", "no storage is set"),
         (REDIS + 'SCCACHE_BUCKET = "b"\n', "SCCACHE_BUCKET and SCCACHE_REDIS_ENDPOINT are two storages"),
@@ -70,10 +70,10 @@ def test_without_a_file_there_is_no_secret(tmp_path: Path) -> None:
         ('SCCACHE_MEMCACHED_ENDPOINT = "localhost:11211"\n', "is localhost, which is the container itself"),
     ],
 )
-def test_what_no_step_could_use_is_refused_by_name_and_never_by_value(tmp_path: Path, text: str, why: str) -> None:
+def test_what_no_step_could_use_is_refused_by_name_and_never_by_value(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         asked(tmp_path, text)
-    assert why in str(caught.value)
+    assert message in str(caught.value)
     assert "sccache.toml" in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -102,13 +102,13 @@ def test_the_configuration_changes_nothing_of_a_step_but_its_secrets(
     without = replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
     configured = replace(without, secrets=(*without.secrets, "id=sccache,src=/home/a/sccache.toml"))
     request = request_for(catalogue, Stage.BASE)
-    one, other = (planned.document(request, each)["target"] for each in (without, configured))
-    assert one["dynamo-rust"]["contexts"]["sccache"] == str(checkout / "containers/sccache")
-    for step in one.values():
+    plain, cached = (planned.document(request, state)["target"] for state in (without, configured))
+    assert plain["dynamo-rust"]["contexts"]["sccache"] == str(checkout / "containers/sccache")
+    for step in plain.values():
         step.pop("secret")
-    for step in other.values():
+    for step in cached.values():
         assert "id=sccache,src=/home/a/sccache.toml" in step.pop("secret")
-    assert one == other
+    assert plain == cached
 
 
 # The step's own program
@@ -124,7 +124,7 @@ def sharing() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("variables", "where"),
+    ("variables", "address"),
     [
         ({"SCCACHE_REDIS_ENDPOINT": "redis://cache.example"}, ("cache.example", 6379)),
         ({"SCCACHE_REDIS_ENDPOINT": "rediss://cache.example:7000"}, ("cache.example", 7000)),
@@ -137,10 +137,10 @@ def sharing() -> ModuleType:
     ],
 )
 def test_the_address_of_a_storage_is_known_from_its_variables(
-    sharing: ModuleType, variables: dict[str, str], where: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    sharing: ModuleType, variables: dict[str, str], address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "getproxies", dict)
-    assert sharing.address(variables) == where
+    assert sharing.address(variables) == address
 
 
 def test_a_storage_behind_a_proxy_is_not_tried_past_it(sharing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,5 +172,5 @@ def test_no_credential_is_in_the_environment_of_compilers(sharing: ModuleType, m
 def test_a_step_without_the_secret_is_told_nothing(tmp_path: Path) -> None:
     """This machine has no /run/secrets/sccache, as a step of a machine without the file."""
     argv = (sys.executable, str(ROOT / "containers/sccache/sharing"), "start")
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
+    completed = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (completed.stdout, completed.stderr) == ("", "")

@@ -82,7 +82,7 @@ def test_an_archive_is_pinned_by_what_its_address_gives(catalogue: Catalogue, ba
 
 def test_an_archive_of_two_programs_is_fetched_once(catalogue: Catalogue, bases: Bases, server: Server) -> None:
     assert len(ask(catalogue, both(bases)).pins) == 2
-    assert server.asked == [PATH]
+    assert server.requests == [PATH]
 
 
 def test_what_is_pinned_is_not_fetched_and_its_address_gives_others_the_same_pin(
@@ -91,7 +91,7 @@ def test_what_is_pinned_is_not_fetched_and_its_address_gives_others_the_same_pin
     pin = replace(PIN, url=f"{server.address}{PATH}", sha256="0" * 64)
     outcome = ask(catalogue, both(bases), with_pin(pin))
     assert set(outcome.pins.values()) == {pin}
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_another_version_in_the_data_is_fetched(catalogue: Catalogue, bases: Bases, server: Server) -> None:
@@ -166,7 +166,7 @@ def test_only_the_named_files_are_taken_out_of_an_archive(catalogue: Catalogue, 
     assert files[0].read_text(encoding="utf-8") == "etcd-3.5.21/etcd"
     assert files[0].stat().st_mode & 0o777 == 0o755
     programs.ensure(catalogue.folder, bases, pins, AMD)
-    assert server.asked == [PATH]
+    assert server.requests == [PATH]
 
 
 def test_a_build_refuses_another_archive_than_the_pinned_one(

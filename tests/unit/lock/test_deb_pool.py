@@ -79,11 +79,11 @@ def test_what_was_kept_is_all_that_a_build_needs(locked: Catalogue, server: Serv
     lock_update.keep_pool(locked, str(tmp_path / "kept"))
     rmtree(locked.folder / ".build")
     server.files.clear()
-    server.asked.clear()
+    server.requests.clear()
     bases = replace(locked.bases["debian"], deb_sources=DebSources(pool=str(tmp_path / "kept")))
     assert deb_origins.fetch_all(locked.folder, bases, (BASH,), "") == ()
     assert deb_origins.fetch_all(locked.folder, bases, (ETCD,), "") == ()
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_what_nobody_has_any_more_is_named_and_the_rest_is_kept(

@@ -148,11 +148,11 @@ def test_drift_is_said_again_by_every_build_that_uses_it(
 ) -> None:
     lose_a_package(checkout_)
     first = inputs.build_inputs(asked(checkout_))
-    known = len(server.asked)
+    known = len(server.requests)
     capsys.readouterr()
     assert inputs.build_inputs(asked(checkout_)) == first
     assert "DRIFTED" in capsys.readouterr().err
-    assert len(server.asked) == known
+    assert len(server.requests) == known
 
 
 def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(

@@ -246,7 +246,7 @@ def test_the_debs_are_laid_out_once_as_links_to_the_store(stacked: Catalogue, ba
     assert contents(debs) == {"g++.deb": "g++ 12.2-3", "drift": ""}
     assert (debs / "g++.deb").samefile(stacked.folder / ".build/downloads/sha256" / GPP.sha256)
     assert os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64) == ()
-    assert len(mirror.asked) == 1
+    assert len(mirror.requests) == 1
 
 
 def test_another_lock_is_another_folder(stacked: Catalogue, bases: Bases, compiler: OsLock) -> None:
@@ -266,7 +266,7 @@ def test_a_stale_lock_is_refused_although_its_debs_are_there(stacked: Catalogue,
     other = replace(bases, packages={"compiler": PackageSet(root="runtime", packages=("g++", "gdb"))})
     with pytest.raises(LockError, match="is stale"):
         os_packages.ensure(stacked.folder, other, "compiler", Platform.AMD64)
-    assert len(mirror.asked) == 1
+    assert len(mirror.requests) == 1
 
 
 def test_nothing_is_left_of_a_set_that_could_not_be_fetched(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
@@ -293,9 +293,9 @@ def test_what_the_mirror_dropped_is_replaced_with_all_that_it_needs_and_said_eve
         "libc6.deb": "libc6 2.36-10",
         "drift": "g++ 12.2-3 12.2-4\nlibc6 2.36-9 2.36-10\n",
     }
-    asked = len(server.asked)
+    asked = len(server.requests)
     assert os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64) == drift
-    assert len(server.asked) == asked
+    assert len(server.requests) == asked
 
 
 def test_strict_bases_refuse_a_set_that_the_mirror_dropped(

@@ -74,7 +74,7 @@ def test_only_the_named_files_are_taken_out_of_a_package(
     assert found[0].read_text(encoding="utf-8") == "a program"
     assert found[0].stat().st_mode & 0o777 == 0o755
     assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
-    assert mirror.asked == [f"/debian/{POOL}"]
+    assert mirror.requests == [f"/debian/{POOL}"]
 
 
 @needs_dpkg
@@ -114,9 +114,9 @@ def test_other_bases_take_the_current_package_and_say_so_every_time(
     newer_on_the_mirror(mirror, fake_apt, etcd)
     drift = (Drift(name="etcd-server", locked="3.5.16-4", used="3.5.16-5"),)
     assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
-    asked = len(mirror.asked)
+    asked = len(mirror.requests)
     assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
-    assert len(mirror.asked) == asked
+    assert len(mirror.requests) == asked
 
 
 @needs_dpkg

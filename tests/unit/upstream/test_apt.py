@@ -87,7 +87,7 @@ def test_the_address_of_a_package_is_quoted() -> None:
 )
 def test_the_private_sources_are_those_of_the_suite_signed_by_debian(suite: str, lines: list[str]) -> None:
     private = Apt(folder=Path("/checkout/apt"), suite=suite, architecture="arm64", mirrors=MIRRORS)
-    texts = {each.path.name: each.text for each in apt.configuration(private)}
+    texts = {document.path.name: document.text for document in apt.configuration(private)}
     head = "deb [arch=arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     assert texts["sources.list"].splitlines() == [f"{head} {line}" for line in lines]
 
@@ -95,7 +95,7 @@ def test_the_private_sources_are_those_of_the_suite_signed_by_debian(suite: str,
 def test_the_private_apt_touches_nothing_of_the_machine_s_own() -> None:
     private = Apt(folder=Path("/checkout/apt"), suite="bookworm", architecture="arm64", mirrors=MIRRORS)
     documents = apt.configuration(private)
-    assert [str(each.path) for each in documents] == [
+    assert [str(document.path) for document in documents] == [
         "/checkout/apt/apt.conf",
         "/checkout/apt/sources.list",
         "/checkout/apt/status",
@@ -120,7 +120,7 @@ def test_what_the_machine_has_installed_can_be_left_out() -> None:
     status = Path("/var/lib/dpkg/status")
     private = Apt(folder=Path("/a"), suite="bookworm", architecture="arm64", mirrors=MIRRORS, status=status)
     documents = apt.configuration(private)
-    assert [each.path.name for each in documents] == ["apt.conf", "sources.list"]
+    assert [document.path.name for document in documents] == ["apt.conf", "sources.list"]
     assert 'Dir::State::status "/var/lib/dpkg/status";' in documents[0].text
 
 

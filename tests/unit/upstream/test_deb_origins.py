@@ -76,11 +76,11 @@ def test_the_order_is_the_pool_the_snapshot_service_and_the_mirror() -> None:
 
 
 def test_a_pool_without_a_scheme_is_a_folder_of_the_checkout_or_of_the_machine() -> None:
-    below, outside = (
+    relative, absolute = (
         deb_origins.url_templates(DebSources(pool=pool), Path("/checkout"))[0] for pool in ("debs", "/srv/debs")
     )
-    assert below == "file:///checkout/debs/{archive}/{path}"
-    assert outside == "file:///srv/debs/{archive}/{path}"
+    assert relative == "file:///checkout/debs/{archive}/{path}"
+    assert absolute == "file:///srv/debs/{archive}/{path}"
 
 
 @pytest.mark.parametrize("place", [f"debian-security/{PATH}", f"sha256/{SHA256}"], ids=["by path", "by sha256"])
@@ -93,7 +93,7 @@ def test_what_the_pool_has_needs_no_mirror(
     pool = "kept" if kind == "folder" else f"{server.address}/kept"
     assert deb_origins.fetch_all(catalogue.folder, with_sources(bases, pool=pool), (PACKAGE,), "") == ()
     assert deb_origins.store_path(catalogue.folder, PACKAGE).read_bytes() == CONTENT
-    assert bool(server.asked) is (kind == "URL")
+    assert bool(server.requests) is (kind == "URL")
 
 
 def test_what_the_pool_lacks_comes_from_the_snapshot_of_the_lock_s_time(
@@ -103,7 +103,7 @@ def test_what_the_pool_lacks_comes_from_the_snapshot_of_the_lock_s_time(
     (catalogue.folder / "kept").mkdir()
     both = with_sources(bases, pool="kept", snapshot=server.address + SNAPSHOT)
     assert deb_origins.fetch_all(catalogue.folder, both, (PACKAGE,), THEN) == ()
-    assert server.asked == [f"/snapshot/debian-security/{THEN}/{QUOTED}"]
+    assert server.requests == [f"/snapshot/debian-security/{THEN}/{QUOTED}"]
 
 
 def test_what_both_lack_comes_from_the_mirror(catalogue: Catalogue, bases: Bases, mirror: Server) -> None:
@@ -111,7 +111,7 @@ def test_what_both_lack_comes_from_the_mirror(catalogue: Catalogue, bases: Bases
     (catalogue.folder / "kept").mkdir()
     both = with_sources(bases, pool="kept", snapshot=mirror.address + SNAPSHOT)
     assert deb_origins.fetch_all(catalogue.folder, both, (PACKAGE,), THEN) == ()
-    assert [path.split("/")[1] for path in mirror.asked] == ["snapshot", "mirror"]
+    assert [path.split("/")[1] for path in mirror.requests] == ["snapshot", "mirror"]
 
 
 def test_what_is_in_the_store_needs_no_source(catalogue: Catalogue, bases: Bases) -> None:
@@ -141,7 +141,7 @@ def test_a_source_with_other_bytes_is_refused_with_both_values_and_not_passed_ov
         f"  received sha256:{hashlib.sha256(b'other bytes').hexdigest()}",
     ]
     assert not deb_origins.store_path(catalogue.folder, PACKAGE).exists()
-    assert not [path for path in mirror.asked if path.startswith("/mirror/")]
+    assert not [path for path in mirror.requests if path.startswith("/mirror/")]
 
 
 def test_a_pool_that_is_not_mounted_is_named(catalogue: Catalogue, bases: Bases) -> None:

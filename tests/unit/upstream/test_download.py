@@ -45,7 +45,7 @@ def test_what_is_there_needs_no_network(server: Server, store: Path) -> None:
     upstream_download.fetch(store, download)
     assert upstream_download.fetch(store, download).read_bytes() == CONTENT
     assert upstream_download.fetch_all(store, [download]) == ()
-    assert server.asked == ["/a.deb"]
+    assert server.requests == ["/a.deb"]
 
 
 def test_another_content_shows_both_values_and_is_not_kept(server: Server, store: Path) -> None:
@@ -60,7 +60,7 @@ def test_another_content_shows_both_values_and_is_not_kept(server: Server, store
         f"  received sha256:{hashlib.sha256(b'other bytes').hexdigest()}",
     ]
     assert kept(store) == []
-    assert server.asked == ["/a.deb"]
+    assert server.requests == ["/a.deb"]
 
 
 def test_a_file_that_the_server_dropped_is_gone(server: Server, store: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_that_the_server_dropped_is_gone(server: Server, store: Path) -> 
         upstream_download.fetch(store, Download(url=url, sha256=SHA256))
     assert caught.value.exit_code == 5
     assert str(caught.value) == f"{url}: the server no longer has this file."
-    assert server.asked == ["/gone.deb"]
+    assert server.requests == ["/gone.deb"]
 
 
 def test_of_several_files_those_that_are_gone_are_returned_and_the_others_kept(server: Server, store: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_server_that_dies_in_the_middle_is_asked_again(server: Server, store: 
     server.files["/a.deb"] = CONTENT
     server.deaths["/a.deb"] = 2
     upstream_download.fetch(store, Download(url=f"{server.address}/a.deb", sha256=SHA256))
-    assert server.asked == ["/a.deb"] * 3
+    assert server.requests == ["/a.deb"] * 3
     assert kept(store) == [SHA256]
 
 
@@ -97,7 +97,7 @@ def test_a_server_that_dies_every_time_is_named(server: Server, store: Path) -> 
     assert str(caught.value).startswith(
         f"{url} could not be downloaded: the connection ended after 8500 of 17000 bytes.\n"
     )
-    assert server.asked == ["/a.deb"] * 3
+    assert server.requests == ["/a.deb"] * 3
     assert kept(store) == []
 
 

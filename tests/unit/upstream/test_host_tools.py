@@ -76,5 +76,5 @@ def test_two_threads_that_lack_the_same_programs_ask_apt_one_after_the_other(fak
     fake_apt.would_install()
     apt.host_mirrors()
     with ThreadPoolExecutor() as pool:
-        found = [pool.submit(host_tools.missing_packages, tmp_path, ("mmdebstrap",)) for _ in range(2)]
-    assert [each.result() for each in found] == [(), ()]
+        futures = [pool.submit(host_tools.missing_packages, tmp_path, ("mmdebstrap",)) for _ in range(2)]
+    assert [future.result() for future in futures] == [(), ()]

@@ -15,7 +15,7 @@ from dynamo_containers.upstream.registry import RegistryClient, RemoteImage
 if TYPE_CHECKING:
     from pathlib import Path
 
-AMD64, ARM64 = ({"os": "linux", "architecture": each} for each in ("amd64", "arm64"))
+AMD64, ARM64 = ({"os": "linux", "architecture": arch} for arch in ("amd64", "arm64"))
 
 
 def buildx(folder: Path, script: str) -> RegistryClient:
@@ -51,7 +51,7 @@ def test_only_what_the_registry_says_is_not_there_is_not_there(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("complaint", "why"),
+    ("complaint", "reason"),
     [
         pytest.param(
             'WARN: old\\nERROR: failed to do request: Head "https://r/v2/": dial tcp: lookup r: no such host',
@@ -64,12 +64,12 @@ def test_only_what_the_registry_says_is_not_there_is_not_there(tmp_path: Path) -
     ],
 )
 def test_any_other_failure_is_nobody_reached_with_the_reason_in_one_line(
-    tmp_path: Path, complaint: str, why: str
+    tmp_path: Path, complaint: str, reason: str
 ) -> None:
     client = buildx(tmp_path, f"printf '{complaint}' >&2; exit 1")
     with pytest.raises(UnreachableError) as caught:
         registry.inspect(client, "r/i:1")
-    assert str(caught.value) == why
+    assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize(
