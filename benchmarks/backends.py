@@ -34,6 +34,7 @@ from tests.stand_in.servers import registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.inspect.sizes.manifest import ImageSize
 
 FIRST, SECOND = "vllm", "sglang"
@@ -49,7 +50,7 @@ MB = 10**6
 class Bench:
     """What is measured on, and what was found."""
 
-    environment: dict[str, str]
+    docker: Docker
     rows: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -84,14 +85,14 @@ def tag(image: str) -> str:
 def size(bench: Bench, image: str) -> ImageSize:
     """Return the layers of an image's runtime."""
     part = of(image)
-    return size_measure.measure(part, bake.bake_graph(part), bench.environment)[0].size
+    return size_measure.measure(part, bake.bake_graph(part), bench.docker)[0].size
 
 
 def cold_smoke(bench: Bench) -> None:
     """Time the whole session of the first backend, with a warm engine and download cache."""
     print(f"\n{FIRST}, nothing built, downloads there")
     seconds("invoke", "build.runtime", "--image", FIRST)
-    on_engine.forget_what_is_built(bench.environment)
+    on_engine.forget_what_is_built(bench.docker)
     took = seconds("nox", "--session", f"smoke-{FIRST}({native_platform().arch})")
     bench.say(f"nox -s smoke-{FIRST}", took, "s", COLD_SMOKE_SECONDS)
 
@@ -110,7 +111,7 @@ def unchanged(bench: Bench) -> None:
 def new_dynamo(bench: Bench) -> None:
     """Time what a new version of Dynamo makes run again, and weigh what it puts on the image."""
     plan = bake.build_plan(of(FIRST))
-    command = plan.command(bench.environment, engine.buildx(bench.environment))
+    command = plan.command(bench.docker)
     again = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
     process.write(plan.document)
     start = time.perf_counter()
@@ -135,7 +136,7 @@ def second_backend(bench: Bench) -> None:
     with scratch as folder, registry(Path(folder)) as at:
         stored = [0]
         for image in (FIRST, SECOND):
-            bench.say(f"push of {image}", on_engine.push(bench.environment, tag(image), at.address), "s")
+            bench.say(f"push of {image}", on_engine.push(bench.docker, tag(image), at.address), "s")
             stored.append(on_engine.folder_bytes(Path(folder) / "data"))
             bench.say(f"new in the registry after {image}", (stored[-1] - stored[-2]) / MB, "MB")
     added = (stored[2] - stored[1]) / second.packed
@@ -153,10 +154,10 @@ def compressions(bench: Bench) -> None:
     A layer that was compressed once is kept as long as a step has it, and zstd of any level is taken for any other, so
     only what was just built shows what a compressor costs.
     """
-    command = bake.build_plan(of(FIRST)).command(bench.environment, engine.buildx(bench.environment))
+    command = bake.build_plan(of(FIRST)).command(bench.docker)
     target = f"{FIRST}-runtime"
     for kind in ("type=docker,compression=gzip,force-compression=true", bake.OUTPUT):
-        on_engine.forget_what_is_built(bench.environment)
+        on_engine.forget_what_is_built(bench.docker)
         for output in ("type=cacheonly", kind):
             start = time.perf_counter()
             argv = (*command.argv, f"--set={target}.output={output}")
@@ -175,7 +176,7 @@ def main(words: Sequence[str] = tuple(sys.argv[1:])) -> int:
     parser.add_argument("--compression", action="store_true", help="also measure gzip beside zstd, ten minutes")
     parser.add_argument("--only", choices=parts, action="append", help="only this part; again for more")
     asked = parser.parse_args(words)
-    bench = Bench(environment=engine.environment(ROOT))
+    bench = Bench(docker=engine.docker(ROOT))
     for name, part in parts.items():
         if name in (asked.only or parts):
             part(bench)

@@ -63,12 +63,12 @@ def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[Project, StandIn]]
 
 def measured(form: str, wanted: Sequence[str], rounds: int) -> dict[str, Measured]:
     """Measure the ways that are wanted; what was measured of one is kept where the other fails."""
-    environment = engine.environment(ROOT)
-    os.environ.update(environment)
+    docker = engine.docker(ROOT)
+    os.environ.update(docker.environment)
     found: dict[str, Measured] = {}
     folder = TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent)
     with folder as scratch, prepared(Path(scratch), quick=form == "quick") as (project, server):
-        baseline = comparison_ways.baseline(project, environment)
+        baseline = comparison_ways.baseline(project, docker)
         ways: dict[str, Ours | Baseline] = {OURS: comparison_ways.Ours(project=project), BASELINE: baseline}
         for name in wanted:
             print(f"\n{name}", flush=True)
@@ -79,7 +79,7 @@ def measured(form: str, wanted: Sequence[str], rounds: int) -> dict[str, Measure
                     way=ways[name],
                     project=project,
                     server=server,
-                    environment=environment,
+                    docker=docker,
                     at=at,
                     stored=place / "data",
                     found=Measured(date=datetime.now(UTC).isoformat(" ", "minutes")[:16], form=form),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison_project import Project
     from benchmarks.comparison_ways import Baseline, Ours
+    from dynamo_containers.docker_cli import Docker
     from tests.lock.test_registry import Registry
     from tests.stand_in.servers import StandIn
 
@@ -39,7 +40,7 @@ class Bench:
     way: Ours | Baseline
     project: Project
     server: StandIn
-    environment: Mapping[str, str]
+    docker: Docker
     at: Registry
     stored: Path
     """Where the registry keeps what it was sent."""
@@ -68,7 +69,7 @@ class Bench:
         """Push every image of these backends; return the new bytes of the registry."""
         before = on_engine.folder_bytes(self.stored)
         for tag in dict.fromkeys(tag for name in backends for tag in self.way.tags(name)):
-            on_engine.push(self.environment, tag, self.at.address)
+            on_engine.push(self.docker, tag, self.at.address)
         _hollow(self.stored)
         return on_engine.folder_bytes(self.stored) - before
 
@@ -124,14 +125,14 @@ def settled_bytes() -> int | None:
 def first_and_second(bench: Bench) -> None:
     """Build one backend and then the other, and push both: what does the second one cost?"""
     first, second = bench.project.backends
-    on_engine.forget_what_is_built(bench.environment)
+    on_engine.forget_what_is_built(bench.docker)
     alone = bench.build(first)
     pushed = bench.push([first])
     there = bench.layers(first)
     bench.say("pulled", COLD, sum(there.values()))
     if bench.is_full and not bench.way.shares:
         # The disk does not hold both beside uv's cache, and the second uses nothing of the first one's images.
-        on_engine.remove(bench.environment, bench.way.tags(first))
+        on_engine.remove(bench.docker, bench.way.tags(first))
     added = bench.build(second)
     bench.say("seconds", ADDED, added)
     more = bench.push([second])
@@ -153,7 +154,7 @@ def changes(bench: Bench, rounds: int) -> int | None:
     """Build everything again after nothing changed, and after Dynamo did; return what everything takes on the disk."""
     both = bench.project.backends
     if bench.is_full:
-        on_engine.forget_downloads(bench.environment)  # no engine is installed again, and the disk is full
+        on_engine.forget_downloads(bench.docker)  # no engine is installed again, and the disk is full
         bench.build(*both)
     everything = settled_bytes()
     for _ in range(NO_OPS):
@@ -171,7 +172,7 @@ def package_changes(bench: Bench, rounds: int) -> None:
         if bench.is_full:
             if not bench.way.shares:
                 # All of an engine is made anew: no disk holds it twice, and the other engine too.
-                on_engine.forget_what_is_built(bench.environment)
+                on_engine.forget_what_is_built(bench.docker)
             bench.fill(first)
             bench.build(first)
             bench.push([first])
@@ -196,9 +197,9 @@ def measure(bench: Bench, rounds: int) -> None:
         everything = changes(bench, rounds)
         package_changes(bench, rounds)
     finally:
-        on_engine.forget_what_is_built(bench.environment)
+        on_engine.forget_what_is_built(bench.docker)
     if bench.is_full:
-        on_engine.forget_downloads(bench.environment)
+        on_engine.forget_downloads(bench.docker)
     nothing = settled_bytes()
     if everything is not None and nothing is not None:
         bench.say("disk", "images and build cache", everything - nothing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import on_engine
 from benchmarks.comparison_project import BASES, NATIVE
-from dynamo_containers import engine, process
+from dynamo_containers import process
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.facts.locks.python_layers import ci_layer
 from dynamo_containers.plan import bake
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.comparison_project import Project
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Image
 
 OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
@@ -67,7 +68,7 @@ class Baseline:
     project: Project
     facts: BuildInputs
     """What is the same for all backends: root images, programs, sets of OS packages, secrets."""
-    environment: Mapping[str, str]
+    docker: Docker
 
     def commands(self, backends: Iterable[str]) -> tuple[process.Command, ...]:
         """Return what builds every stage of these backends, one after the other."""
@@ -110,7 +111,7 @@ class Baseline:
             "--provenance=false",
             str(folder),
         ]
-        return process.Command(argv=(*engine.buildx(self.environment), "build", *words), env=self.environment)
+        return self.docker.buildx_command("build", *words)
 
     def _root(self, role: str) -> str:
         return f"oci-layout://{self.facts.layout}@{self.facts.roots[role, NATIVE]}"
@@ -144,7 +145,7 @@ class Baseline:
         return folder
 
 
-def baseline(project: Project, environment: Mapping[str, str]) -> Baseline:
+def baseline(project: Project, docker: Docker) -> Baseline:
     """Make what both ways stand on, root images and programs, and return the baseline."""
     catalogue = project.catalogue()
     known = [
@@ -152,4 +153,4 @@ def baseline(project: Project, environment: Mapping[str, str]) -> Baseline:
         for stage in (Stage.BACKEND, Stage.RUNTIME)
     ]
     roots = {key: digest for facts in known for key, digest in facts.roots.items()}
-    return Baseline(project=project, facts=replace(known[1], roots=roots), environment=environment)
+    return Baseline(project=project, facts=replace(known[1], roots=roots), docker=docker)

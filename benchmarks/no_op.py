@@ -67,7 +67,7 @@ def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
 def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke`, by one that leaves all steps to the engine, and by raw bake of the same."""
     request = request_for(load_catalogue(), stage, ImageSelection(images=images))
-    raw = bake.build_plan(Part(request, inputs.build_inputs(request))).command(engine.environment(ROOT))
+    raw = bake.build_plan(Part(request, inputs.build_inputs(request))).command(engine.docker(ROOT))
     chosen = () if stage is Stage.BASE else (word for image in images for word in ("--image", image))
     words = ("invoke", f"build.{stage.value}", *chosen)
     process.capture(process.Command(argv=words))

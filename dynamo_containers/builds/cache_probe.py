@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping  # noqa: TC003 - a field of a dataclass
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from dynamo_containers.errors import CommandFailedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.plan.caches import Cache, Caches
 
 SECONDS = 20
@@ -42,17 +43,7 @@ WRITING = "exporting cache to "
 """How BuildKit names the vertex that writes a cache."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """How buildx is called, and whom it asks."""
-
-    buildx: tuple[str, ...]
-    environment: Mapping[str, str]
-    folder: Path
-    """The checkout."""
-
-
-def usable(engine: Engine, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
+def usable(docker: Docker, folder: Path, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
     """Return the caches that a build can use, and a line for each place that it has to do without.
 
     A place that does not answer is not written to either: a build would wait for it once more at its end.
@@ -65,7 +56,7 @@ def usable(engine: Engine, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
         for place, found in asked.items()
     }
     with ThreadPoolExecutor(len(asked) or 1) as pool:
-        answers = dict(zip(asked, pool.map(lambda found: _answers(engine, found), asked.values()), strict=True))
+        answers = dict(zip(asked, pool.map(lambda found: _answers(docker, folder, found), asked.values()), strict=True))
     why = {place: reason for place, found in answers.items() if (reason := _unreached(found))}
     why |= _not_made(cache.place for cache in caches.write.values() if cache.local)
     there = {reference for found in answers.values() for reference, reason in found.items() if not reason}
@@ -103,23 +94,23 @@ def _lines(caches: Caches, kept: Caches, why: Mapping[str, str]) -> Iterator[str
             yield f"The build cache at {place} has nothing for this yet."
 
 
-def _answers(engine: Engine, caches: Iterable[Cache]) -> dict[str, str]:
+def _answers(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
     """Return reference -> '' where it is there, `not found`, or why its place does not answer."""
     found = {cache.reference: _of_folder(cache) for cache in caches if cache.local}
     remote = [cache for cache in caches if not cache.local]
-    return found | (_of_registry(engine, remote) if remote else {})
+    return found | (_of_registry(docker, folder, remote) if remote else {})
 
 
 def _of_folder(cache: Cache) -> str:
     return "" if (Path(cache.reference) / "index.json").is_file() else ABSENT
 
 
-def _of_registry(engine: Engine, caches: Iterable[Cache]) -> dict[str, str]:
+def _of_registry(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
     caches = tuple(caches)
-    path = engine.folder / ".build" / f"cache-{_name(caches[0].place)}.json"
-    process.write(process.Document(path=path, text=json.dumps(document(engine.folder, caches), indent=2) + "\n"))
-    flags = (f"--allow=fs.read={engine.folder}", "--progress=rawjson", "--file", str(path))
-    command = process.Command(argv=(*engine.buildx, "bake", *flags), env=engine.environment)
+    path = folder / ".build" / f"cache-{_name(caches[0].place)}.json"
+    process.write(process.Document(path=path, text=json.dumps(document(folder, caches), indent=2) + "\n"))
+    flags = (f"--allow=fs.read={folder}", "--progress=rawjson", "--file", str(path))
+    command = process.Command(argv=(*docker.buildx, "bake", *flags), env=docker.environment)
     try:
         finished = process.query(command, seconds=SECONDS)
     except process.TooSlowError:
@@ -165,16 +156,16 @@ def reason(error: str, reference: str) -> str:
     return error.splitlines()[0] if error else ""
 
 
-def reading_fault(engine: Engine, caches: Iterable[Cache], since: str) -> str:
+def reading_fault(docker: Docker, caches: Iterable[Cache], since: str) -> str:
     """Return what a cache did wrong to a build that failed, in one line; '' if it was none of them.
 
     Args:
-        engine: whom to ask.
+        docker: the docker CLI that reaches the node.
         caches: those that the build was told of.
         since: the time at which it began, as `2026-11-24T18:02:11`, in UTC.
     """
     places = ", ".join(dict.fromkeys(cache.place for cache in caches))
-    for message in _errors(engine, since) if places else ():
+    for message in _errors(docker, since) if places else ():
         if found := OTHER_BYTES.search(message):
             return f"The build cache at {places} has other bytes than it says ({found[1]} for {found[2]}): refused."
         if NOT_HANDED_OUT.search(message):
@@ -182,33 +173,33 @@ def reading_fault(engine: Engine, caches: Iterable[Cache], since: str) -> str:
     return ""
 
 
-def _errors(engine: Engine, since: str) -> list[str]:
+def _errors(docker: Docker, since: str) -> list[str]:
     """Return why builds failed since a time; nothing where this buildx or this builder keeps no history."""
     try:
-        listed = process.capture(process.Command(argv=(*engine.buildx, *FAILED_BUILDS), env=engine.environment))
+        listed = process.capture(process.Command(argv=(*docker.buildx, *FAILED_BUILDS), env=docker.environment))
         rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
         references = [row["ref"].rpartition("/")[2] for row in rows if row["created_at"][: len(since)] >= since]
-        return [_error(engine, reference) for reference in references]
+        return [_error(docker, reference) for reference in references]
     except (CommandFailedError, KeyError, ValueError):
         return []
 
 
-def _error(engine: Engine, reference: str) -> str:
-    argv = (*engine.buildx, "history", "inspect", "--format", "json", reference)
-    known = json.loads(process.capture(process.Command(argv=argv, env=engine.environment)))
+def _error(docker: Docker, reference: str) -> str:
+    argv = (*docker.buildx, "history", "inspect", "--format", "json", reference)
+    known = json.loads(process.capture(process.Command(argv=argv, env=docker.environment)))
     return str((known.get("Error") or {}).get("Message", ""))
 
 
-def writing_fault(engine: Engine, reference: str) -> str:
+def writing_fault(docker: Docker, reference: str) -> str:
     """Return why a build did not write its cache, in one line; '' if it did, or if nothing is known of it.
 
     Args:
-        engine: whom to ask.
+        docker: the docker CLI that reaches the node.
         reference: the build, as its metadata names it (`buildx.build.ref`).
     """
-    argv = (*engine.buildx, *history.log_arguments(reference))
+    argv = (*docker.buildx, *history.log_arguments(reference))
     try:
-        said = process.query(process.Command(argv=argv, env=engine.environment), check=True)
+        said = process.query(process.Command(argv=argv, env=docker.environment), check=True)
         return failure(said.stdout + said.stderr)
     except (CommandFailedError, ValueError):
         return ""

@@ -16,9 +16,10 @@ from dynamo_containers.prepare import stale_files
 from dynamo_containers.process import Command, Plan, capture, execute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue
 
 LABEL = "label=ai.dynamo.stage"
@@ -41,11 +42,10 @@ def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) ->
         CommandFailedError: the engine refuses to remove something.
     """
     folder, now = catalogue.folder, time.time()
-    environment = engine.environment(folder)
+    docker = engine.docker(folder)
     commands = plan(
-        environment,
-        engine.buildx(environment),
-        capture(Command(argv=LIST, env=environment)).split(),
+        docker,
+        capture(Command(argv=LIST, env=docker.environment)).split(),
         private=engine.private(folder),
         everything=with_caches,
     )
@@ -61,8 +61,7 @@ def scratch(folder: Path, now: float) -> tuple[Path, ...]:
 
 
 def plan(
-    environment: Mapping[str, str],
-    buildx: tuple[str, ...],
+    docker: Docker,
     tagged: Iterable[str],
     *,
     private: bool,
@@ -71,18 +70,17 @@ def plan(
     """Return the commands that remove our images from the engine, and what the private one keeps to build faster.
 
     Args:
-        environment: what docker needs to find its engine.
-        buildx: how buildx is called.
+        docker: the docker CLI of the engine in use.
         tagged: what `LIST` prints.
         private: whether the engine is this checkout's own.
         everything: remove images that have a name, too, and the caches.
     """
-    env = dict(environment)
+    env = docker.environment
     dangling = Command(argv=("docker", "image", "prune", "--force", "--filter", LABEL), env=env)
     names = [name for name in tagged if "<none>" not in name]
     named = [Command(argv=("docker", "image", "rm", *names), env=env)] if everything and names else []
     words = ("--all",) if everything else ("--filter", f"until={UNUSED}")
-    caches = [Command(argv=(*buildx, "prune", "--force", *words), env=env)] if private else []
+    caches = [Command(argv=(*docker.buildx, "prune", "--force", *words), env=env)] if private else []
     return Plan(commands=(*named, dangling, *caches))
 
 

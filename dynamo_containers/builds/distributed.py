@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process, progress
+from dynamo_containers import process, progress
 from dynamo_containers.builds import cache_probe
-from dynamo_containers.builds.cache_probe import Engine
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.facts import user_config
@@ -24,6 +23,7 @@ from dynamo_containers.process import Plan
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.inspect.report.recorder import Recorder
     from dynamo_containers.plan.builders import Node
     from dynamo_containers.plan.caches import Caches
@@ -65,14 +65,14 @@ def distribution(request: Request, options: BuildOptions, variables: Mapping[str
 
 
 def build(
-    distribution: Distribution, part: Part, environment: Mapping[str, str], record: Recorder, *, dry_run: bool
+    distribution: Distribution, part: Part, docker: Docker, record: Recorder, *, dry_run: bool
 ) -> tuple[NodePlan, ...]:
     """Build one stage; return what each node did.
 
     Raises:
         FatalError: any of the foreseen failures; then nothing has a tag in the registry.
     """
-    work = _Work(distribution, part, environment, record, dry_run=dry_run)
+    work = _Work(distribution, part, docker, record, dry_run=dry_run)
     nodes = work.nodes()
     with work.watched(nodes):
         node_plans = work.built(nodes, work.planned(nodes))
@@ -92,13 +92,12 @@ class _Work:
     """One build: what it is about does not change, so that its steps need not hand it on."""
 
     def __init__(
-        self, distribution: Distribution, part: Part, environment: Mapping[str, str], record: Recorder, *, dry_run: bool
+        self, distribution: Distribution, part: Part, docker: Docker, record: Recorder, *, dry_run: bool
     ) -> None:
         self._caches, self._builders = distribution.caches, distribution.builders
         self._registry = distribution.registry
         self._part = part
-        self._environment = environment
-        self._buildx = engine.buildx(environment)
+        self._docker = docker
         self._record = record
         self._dry_run = dry_run
 
@@ -111,8 +110,8 @@ class _Work:
     def _known_builders(self) -> dict[str, builders.Builder]:
         if set(self._builders) == {""}:
             return {}
-        argv = (*self._buildx, *builders.LIST)
-        return builders.parse(process.capture(process.Command(argv=argv, env=dict(self._environment))))
+        argv = (*self._docker.buildx, *builders.LIST)
+        return builders.parse(process.capture(process.Command(argv=argv, env=self._docker.environment)))
 
     def _request(self, node: Node) -> Request:
         return replace(self._part.request, platforms=node.platforms)
@@ -121,14 +120,14 @@ class _Work:
         own = distributed.caches_of(self._caches, self._part.request, self._request(node))
         if self._dry_run or not (own.read or own.write):
             return replace(node, caches=own)
-        usable, lines = cache_probe.usable(self._engine(node), own)
+        usable, lines = cache_probe.usable(self._docker_of(node), self._part.request.catalogue.folder, own)
         for line in lines:
             progress.say(line)
         return replace(node, caches=usable)
 
-    def _engine(self, node: Node) -> Engine:
-        environment = {**self._environment, **node.variables}
-        return Engine(buildx=self._buildx, environment=environment, folder=self._part.request.catalogue.folder)
+    def _docker_of(self, node: Node) -> Docker:
+        """Return the docker CLI that reaches a node."""
+        return replace(self._docker, environment={**self._docker.environment, **node.variables})
 
     def planned(self, nodes: Sequence[Node]) -> list[NodePlan]:
         """Return what each node does, with its documents written and the nodes in the report."""
@@ -136,14 +135,14 @@ class _Work:
         if not self._dry_run:
             for document in (document for node_plan in node_plans for document in node_plan.documents):
                 process.write(document)
-        self._record.building(self._environment, node_plans)
+        self._record.building(self._docker, node_plans)
         return node_plans
 
     def _node_plan(self, node: Node) -> NodePlan:
         plan = bake.build_plan(Part(self._request(node), replace(self._part.inputs, native=node.native)))
         dockerfiles = distributed.dockerfiles(plan.graph.targets)
         texts = {name: file.read_text(encoding="utf-8") for name, file in dockerfiles.items()}
-        return distributed.node_plan(plan, node, texts, self._environment, self._buildx)
+        return distributed.node_plan(plan, node, texts, self._docker)
 
     @contextmanager
     def watched(self, nodes: Sequence[Node]) -> Iterator[None]:
@@ -174,7 +173,7 @@ class _Work:
         try:
             self._at_once(node_plans)
         except CommandFailedError:
-            faults = [cache_probe.reading_fault(self._engine(node), node.caches.read, since) for node in nodes]
+            faults = [cache_probe.reading_fault(self._docker_of(node), node.caches.read, since) for node in nodes]
             if not any(faults):
                 raise
             for fault in dict.fromkeys(filter(None, faults)):
@@ -208,11 +207,10 @@ class _Work:
         """Remove the tags of images that came half from a cache: the engine names an image before it has all of it."""
         if self._registry or not node.is_engine:
             return
-        request, environment = self._request(node), self._engine(node).environment
+        request, docker = self._request(node), self._docker_of(node)
         for image in request.images:
             tag = bake.tag(image, request.stage, request.bases, request.platforms, self._part.inputs.version)
-            argv = ("docker", "image", "rm", "--force", tag)
-            process.query(process.Command(argv=argv, env=environment), seconds=60)
+            process.query(docker.command("image", "rm", "--force", tag), seconds=60)
 
     def report_unwritten_caches(self, node_plan: NodePlan) -> None:
         """Print a line for each cache that was not written; a build does not fail for that."""
@@ -222,7 +220,7 @@ class _Work:
             cache = node_plan.node.caches.write.get(image.image.name)
             row = bake_metadata.read(call.metadata).get(image.target, {})
             reference = str(row.get(bake_metadata.REFERENCE, ""))
-            fault = cache_probe.writing_fault(self._engine(node_plan.node), reference) if cache and reference else ""
+            fault = cache_probe.writing_fault(self._docker_of(node_plan.node), reference) if cache and reference else ""
             if cache and fault:
                 progress.say(
                     f"The build cache {cache.reference} was not written: {fault}. The image is built all the same."
@@ -237,7 +235,7 @@ class _Work:
         }
         version = self._part.inputs.version
         pushed = PushedImages(request=request, version=version, registry=self._registry, digests=digests)
-        commands = distributed.merges(pushed, self._buildx, self._environment)
+        commands = distributed.merges(pushed, self._docker)
         process.execute(Plan(commands=commands), dry_run=self._dry_run)
 
     def _digest(self, image: str, node_plan: NodePlan) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, progress
 from dynamo_containers.builds import up_to_date
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError, FatalError, NoEngineError
 from dynamo_containers.inspect.report import recorder
 from dynamo_containers.plan import bake
@@ -28,8 +29,7 @@ class Preflight:
     """The state before an ordinary build, while nothing is made for it."""
 
     offline: tuple[OfflineInputs, ...]
-    environment: Mapping[str, str]
-    """What docker needs to find its engine."""
+    docker: Docker
     plan: BuildPlan | None = None
     """The plan of the build, where nothing has to be made or fetched first."""
     drift: tuple[tuple[Drift, ...], ...] = ()
@@ -52,11 +52,9 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     """
     try:
         offline = inputs.offline_inputs(requests)
-        variables = environment(requests[0].catalogue.folder, dry_run=dry_run)
+        docker = docker_of(requests[0].catalogue.folder, dry_run=dry_run)
         if dry_run:  # what would run is printed, whatever is there
-            return Preflight(
-                offline=offline, environment=variables, existing={}, is_up_to_date=False, is_one_graph=False
-            )
+            return Preflight(offline=offline, docker=docker, existing={}, is_up_to_date=False, is_one_graph=False)
         complete = [inputs.existing(request, known) for request, known in zip(requests, offline, strict=True)]
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
@@ -71,10 +69,10 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     images = up_to_date.made(plan) if plan else None
     together = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
     may_be_one = len(requests) > 1 and together is not None and input_digests.unchanged(together)
-    stored = _stored(variables) if images or may_be_one else {}
+    stored = _stored(docker) if images or may_be_one else {}
     return Preflight(
         offline=offline,
-        environment=variables,
+        docker=docker,
         plan=plan,
         drift=tuple(drift),
         existing={target: image.digest for target, image in (images or {}).items()},
@@ -83,24 +81,24 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     )
 
 
-def environment(folder: Path, *, dry_run: bool) -> dict[str, str]:
-    """Return what docker needs to find its engine; a dry run needs none, and says so.
+def docker_of(folder: Path, *, dry_run: bool) -> Docker:
+    """Return the docker CLI of the engine in use; a dry run needs no engine, and says so.
 
     Raises:
         NoEngineError: there is no engine.
     """
     try:
-        return engine.environment(folder)
+        return engine.docker(folder)
     except NoEngineError:
         if not dry_run:
             raise
         progress.say("# no Docker Engine answers; start one with: invoke engine.up")
-        return {}
+        return Docker(environment={}, buildx=("docker", "buildx"))
 
 
-def _stored(variables: Mapping[str, str]) -> dict[str, str]:
+def _stored(docker: Docker) -> dict[str, str]:
     """Return tag -> digest of the images that the engine has."""
     try:
-        return engine.images(variables)
+        return docker.images()
     except CommandFailedError:
         return {}  # the build itself finds out why it does not answer, and says so

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.builds.distributed import Distribution
     from dynamo_containers.builds.preflight import Preflight
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.inspect.report.recorder import Recorder
     from dynamo_containers.plan.bake import BuildPlan
@@ -78,7 +79,7 @@ def _build(
 ) -> None:
     first = requests[0]
     folder = first.catalogue.folder
-    environment = before.environment if before else preflight.environment(folder, dry_run=dry_run)
+    docker = before.docker if before else preflight.docker_of(folder, dry_run=dry_run)
     distribution = _distribution(first, options)
     local_platforms = distribution.local_platforms if distribution else first.platforms
     if not dry_run and local_platforms:
@@ -87,18 +88,18 @@ def _build(
     plan = before.plan if before and before.plan and before.plan.parts == parts else bake.build_plan(*parts)
     with _at_work(requests, dry_run=dry_run):
         if distribution is None:
-            node_plans: tuple[NodePlan, ...] = (_ordinary(plan, environment, record, dry_run=dry_run),)
+            node_plans: tuple[NodePlan, ...] = (_ordinary(plan, docker, record, dry_run=dry_run),)
         else:
             from dynamo_containers.builds import distributed  # an ordinary build has no need of it
 
-            node_plans = distributed.build(distribution, parts[0], environment, record, dry_run=dry_run)
+            node_plans = distributed.build(distribution, parts[0], docker, record, dry_run=dry_run)
     if dry_run:
         return
     record.measuring()
     for part in parts:
         disk_space.remember_request(*part)
     if not any(used.node and (used.node.builder or used.node.registry) for used in node_plans):
-        _check_sizes(plan, environment, _digests(node_plans))
+        _check_sizes(plan, docker, _digests(node_plans))
 
 
 def _digests(node_plans: Sequence[NodePlan]) -> dict[str, str]:
@@ -116,17 +117,17 @@ def _leave(before: Preflight, plan: BuildPlan, record: Recorder) -> None:
     """
     for part, drift in zip(plan.parts, before.drift, strict=True):
         inputs.say_drift(part.request, drift)
-    record.up_to_date(before.environment, NodePlan(plan=plan, existing=before.existing))
+    record.up_to_date(before.docker, NodePlan(plan=plan, existing=before.existing))
     for tag in sorted(plan.tags):
         progress.say(f"{tag} is up to date")
-    _check_sizes(plan, before.environment, before.existing)
+    _check_sizes(plan, before.docker, before.existing)
 
 
-def _check_sizes(plan: BuildPlan, environment: Mapping[str, str], digests: Mapping[str, str]) -> None:
+def _check_sizes(plan: BuildPlan, docker: Docker, digests: Mapping[str, str]) -> None:
     faults = []
     for part in plan.parts:
         try:
-            size_check.check(part, plan.graph, environment, digests)
+            size_check.check(part, plan.graph, docker, digests)
         except CheckFailedError as error:
             faults.append(str(error))
     if faults:
@@ -169,7 +170,7 @@ def prepared(requests: Sequence[Request], offline: Sequence[OfflineInputs] = (),
         return tuple(Part(request, inputs.build_inputs(request, known, dry_run=dry_run)) for request, known in pairs)
 
 
-def build_part(part: Part, environment: Mapping[str, str], *, dry_run: bool) -> None:
+def build_part(part: Part, docker: Docker, *, dry_run: bool) -> None:
     """Build a stage that was prepared as an ordinary one, and record what was built.
 
     Raises:
@@ -177,7 +178,7 @@ def build_part(part: Part, environment: Mapping[str, str], *, dry_run: bool) -> 
     """
     with recorder.recording(part.request, dry_run=dry_run) as record:
         with _at_work((part.request,), dry_run=dry_run):
-            _ordinary(bake.build_plan(part), environment, record, dry_run=dry_run)
+            _ordinary(bake.build_plan(part), docker, record, dry_run=dry_run)
         if not dry_run:
             record.measuring()
             disk_space.remember_request(*part)
@@ -209,14 +210,14 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def _ordinary(plan: BuildPlan, environment: Mapping[str, str], record: Recorder, *, dry_run: bool) -> NodePlan:
+def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool) -> NodePlan:
     """Build stages as one bake graph on the engine in use.
 
     Raises:
         CommandFailedError: a step failed.
     """
-    ordinary = node_plan.ordinary(plan, environment, engine.buildx(environment))
-    record.building(environment, [ordinary])
+    ordinary = node_plan.ordinary(plan, docker)
+    record.building(docker, [ordinary])
     commands = tuple(call.command for call in ordinary.calls)
     if dry_run:
         process.execute(Plan(documents=ordinary.documents, commands=commands), dry_run=True)

@@ -50,10 +50,10 @@ def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
         terminal=sys.stdin.isatty(),
         gpu=words.gpu,
     )
-    environment = engine.environment(catalogue.folder)
-    built = engine.images(environment)
+    docker = engine.docker(catalogue.folder)
+    built = docker.images()
     version = inputs.stated(requests[0]).version
-    process.execute(container.plan(requests, version, wish, environment, built), dry_run=dry_run)
+    process.execute(container.plan(requests, version, wish, docker, built), dry_run=dry_run)
 
 
 def _folder(word: str) -> Path | None:

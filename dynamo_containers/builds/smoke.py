@@ -35,12 +35,12 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
     check_locks(requests)
     if not wish.dry_run:
         engine.up(catalogue.folder, (platform,))
-    environment = engine.environment(catalogue.folder)
+    docker = engine.docker(catalogue.folder)
     parts = build_run.prepared(requests, dry_run=wish.dry_run)
     for part in parts:
-        build_run.build_part(part, environment, dry_run=wish.dry_run)
+        build_run.build_part(part, docker, dry_run=wish.dry_run)
     with engine.watched(catalogue.folder):
-        tests = smoke_tests.plan(requests, parts[0].inputs.version, environment, gpu=wish.gpu)
+        tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=wish.gpu)
         process.execute(tests, dry_run=wish.dry_run)
 
 

@@ -17,22 +17,20 @@ from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.errors import CommandFailedError, NoEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from dynamo_containers.engine.docker_cli import Docker
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.platforms import Platform
     from dynamo_containers.result import Result
 
 __all__ = [
-    "buildx",
     "client",
     "client_buildx",
     "docker",
     "down",
     "emulate",
     "environment",
-    "images",
     "network",
     "private",
     "ready_for",
@@ -51,31 +49,13 @@ def environment(folder: Path) -> dict[str, str]:
     return endpoint.environment(EnginePaths(folder=folder))
 
 
-def buildx(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the beginning of a buildx call, given the variables of `environment`."""
-    return endpoint.buildx_call(environment)
-
-
 def docker(folder: Path) -> Docker:
     """Return the docker CLI and buildx for the engine in use.
 
     Raises:
         NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
     """
-    from dynamo_containers.engine import docker_cli  # see above
-
-    return docker_cli.connect(EnginePaths(folder=folder))
-
-
-def images(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return tag -> digest of the images in the engine, given the variables of `environment`.
-
-    Raises:
-        CommandFailedError: the engine does not answer.
-    """
-    from dynamo_containers.engine.docker_cli import Docker  # see above
-
-    return Docker(environment=environment, buildx=()).images()
+    return endpoint.connect(EnginePaths(folder=folder))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dynamo_containers.errors import NoEngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.engine.paths import EnginePaths
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
@@ -233,3 +234,15 @@ def environment(paths: EnginePaths, variables: Mapping[str, str] = os.environ) -
         f"Install them for this checkout only (Debian): invoke engine.up\nOr for all: {INSTALL}"
     )
     raise NoEngineError(message)
+
+
+def connect(paths: EnginePaths) -> Docker:
+    """Return docker and buildx for the engine in use.
+
+    Raises:
+        NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
+    """
+    from dynamo_containers.docker_cli import Docker  # who only needs the variables starts no process
+
+    variables = environment(paths)
+    return Docker(environment=variables, buildx=buildx_call(variables))

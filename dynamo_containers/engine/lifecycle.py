@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers import file_lock, progress
-from dynamo_containers.engine import daemon, docker_cli, emulation, endpoint, host_checks, status_report
+from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, status_report
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
 
@@ -53,7 +53,7 @@ def _emulate(paths: EnginePaths, platforms: tuple[Platform, ...]) -> endpoint.En
 def ready_for(paths: EnginePaths, platforms: tuple[Platform, ...]) -> None:
     """Make sure that the engine can build and store an image of these platforms."""
     _emulate(paths, platforms)
-    if len(platforms) > 1 and not status_report.supports_multi_platform_images(docker_cli.connect(paths)):
+    if len(platforms) > 1 and not status_report.supports_multi_platform_images(endpoint.connect(paths)):
         message = (
             "This Docker Engine cannot store images of several platforms, because it uses the classic image store.\n"
             'Enable the feature "containerd-snapshotter" (https://docs.docker.com/engine/storage/containerd/), or '
@@ -127,7 +127,7 @@ def _emulate_here(paths: EnginePaths, platform: Platform, *, local: bool) -> Non
 
 
 def _builds(paths: EnginePaths, platform: Platform) -> bool:
-    return platform.value in status_report.engine_platforms(docker_cli.connect(paths))
+    return platform.value in status_report.engine_platforms(endpoint.connect(paths))
 
 
 def refuse_emulation(platform: Platform, system: host_checks.HostFeatures, *, local: bool) -> None:

@@ -8,14 +8,14 @@ from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.engine import daemon, emulation, endpoint
-from dynamo_containers.engine.docker_cli import connect
+from dynamo_containers.engine.endpoint import connect
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamo_containers.engine.docker_cli import Docker
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.engine.paths import EnginePaths
 
 CONTAINERD_STORE = "io.containerd.snapshotter.v1"

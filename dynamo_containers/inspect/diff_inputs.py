@@ -27,6 +27,7 @@ from dynamo_containers.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.inspect.sizes.manifest import ImageSize
 
 LOCKS = "constraints"
@@ -64,8 +65,8 @@ def diff(folder: Path, names: tuple[str, str]) -> Result:
         locks, image = names if before else names[::-1]
         message = f"{locks} names locks and {image} does not: they cannot be compared.\n{_choices()}"
         raise UsageError(message)
-    environment = _engine(folder, names[0])
-    first, second = (_image_contents(folder, environment, name, _inspect(environment, name)) for name in names)
+    docker = _docker(folder, names[0])
+    first, second = (_image_contents(folder, docker, name, _inspect(docker, name)) for name in names)
     return _result(difference.of_images(first, second))
 
 
@@ -180,25 +181,25 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", str(value)
 
 
-def _engine(folder: Path, name: str) -> dict[str, str]:
+def _docker(folder: Path, name: str) -> Docker:
     try:
-        return engine.environment(folder)
+        return engine.docker(folder)
     except NoEngineError as error:
         message = f"{name} is not a lock or a revision. Images can only be compared with a running engine.\n{error}"
         raise NoEngineError(message) from None
 
 
-def _inspect(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+def _inspect(docker: Docker, name: str) -> dict[str, Any]:
     """Return what `docker image inspect` prints about an image.
 
     Raises:
         UsageError: the engine has no such image.
     """
     with suppress(CommandFailedError):
-        command = process.Command(argv=("docker", "image", "inspect", name), env=environment)
+        command = process.Command(argv=("docker", "image", "inspect", name), env=docker.environment)
         (image,) = json.loads(process.capture(command))
         return dict(image)
-    tags = sorted(tag for tag in engine.images(environment) if not tag.startswith("<none>"))
+    tags = sorted(tag for tag in docker.images() if not tag.startswith("<none>"))
     more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
     message = (
         f"{name} is not a lock, a revision of this checkout, or an image of the engine.\n"
@@ -207,11 +208,11 @@ def _inspect(environment: Mapping[str, str], name: str) -> dict[str, Any]:
     raise UsageError(message)
 
 
-def _image_contents(folder: Path, environment: Mapping[str, str], name: str, image: Mapping[str, Any]) -> ImageContents:
+def _image_contents(folder: Path, docker: Docker, name: str, image: Mapping[str, Any]) -> ImageContents:
     return ImageContents(
         title=name,
-        packages=_packages(environment, image),
-        size=size_cache.recall(folder, image["Id"]) or _size(environment, image),
+        packages=_packages(docker, image),
+        size=size_cache.recall(folder, image["Id"]) or _size(docker, image),
         settings=_settings(image),
     )
 
@@ -230,12 +231,12 @@ def _settings(image: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def _size(environment: Mapping[str, str], image: Mapping[str, Any]) -> ImageSize | None:
+def _size(docker: Docker, image: Mapping[str, Any]) -> ImageSize | None:
     """Return the uncompressed sizes of its layers; only a registry and some engines know the compressed ones.
 
     The cache has the sizes and layer names of an image that this checkout measured.
     """
-    history, contents = size_measure.history(environment, image["Id"]), image["RootFS"]["Layers"]
+    history, contents = size_measure.history(docker, image["Id"]), image["RootFS"]["Layers"]
     layers = [{"digest": digest, "size": 0} for digest in contents]
     try:
         return manifest.measured({"layers": layers}, contents, history)
@@ -243,14 +244,14 @@ def _size(environment: Mapping[str, str], image: Mapping[str, Any]) -> ImageSize
         return None
 
 
-def _packages(environment: Mapping[str, str], image: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _packages(docker: Docker, image: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     command = process.Command(
         argv=(
             *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--read-only"),
             *("--platform", f"{image['Os']}/{image['Architecture']}", "--entrypoint", "python3", image["Id"]),
             *("-I", "-B", "-c", PROGRAM.read_text(encoding="utf-8")),
         ),
-        env=environment,
+        env=docker.environment,
         hint="The image needs a python3, which lists its packages.",
     )
     packages: dict[str, dict[str, str]] = json.loads(process.capture(command))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.plan.request import Part, Request
@@ -110,15 +111,15 @@ class BuildPlan:
         """Return the bake document, and the source policy where there is one."""
         return (self.document, *policy_documents(self.policy, self.path))
 
-    def command(self, environment: Mapping[str, str], buildx: tuple[str, ...] = ("docker", "buildx")) -> Command:
+    def command(self, docker: Docker) -> Command:
         """Return the command that builds it.
 
         Args:
-            environment: what docker needs to find its engine.
+            docker: the docker CLI of the engine in use.
             buildx: how buildx is called.
         """
-        command = bake_command(self.parts[-1], buildx, self.path)
-        return replace(command, env={**environment, **command.env, **policy_variables(self.policy, self.path)})
+        command = bake_command(self.parts[-1], docker.buildx, self.path)
+        return replace(command, env={**docker.environment, **command.env, **policy_variables(self.policy, self.path)})
 
 
 def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...], version: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue
 
 WORKSPACE = "/workspace"
@@ -79,16 +80,14 @@ def _no_stage(image: str, stage: str, stages: Mapping[str, Stage]) -> UsageError
     return unknown_name("stage", stage, stages)
 
 
-def plan(
-    requests: Sequence[Request], version: str, wish: Wish, environment: Mapping[str, str], built: Collection[str]
-) -> Plan:
+def plan(requests: Sequence[Request], version: str, wish: Wish, docker: Docker, built: Collection[str]) -> Plan:
     """Return the docker command that starts the first of some images that is built.
 
     Args:
         requests: what may be meant, as `requests` gives it.
         version: the locked version of Dynamo, which is in the tag (`Facts.version`).
         wish: how it is to be started.
-        environment: what docker needs to find its engine.
+        docker: the docker CLI of the engine in use.
         built: the tags that the engine has.
 
     Raises:
@@ -113,7 +112,7 @@ def plan(
             SHELL,
             *(("-c", wish.command) if wish.command else ()),
         ),
-        env=environment,
+        env=docker.environment,
         hint="A shell ends with the exit code of its last command.",
     )
     return Plan(commands=(command,))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.plan.bake import BuildPlan, PlannedImage
     from dynamo_containers.plan.builders import Node
@@ -73,8 +74,7 @@ def node_plan(
     plan: BuildPlan,
     node: Node,
     texts: Mapping[str, str],
-    environment: Mapping[str, str],
-    buildx: tuple[str, ...],
+    docker: Docker,
 ) -> NodePlan:
     """Return what a node does.
 
@@ -82,18 +82,17 @@ def node_plan(
         plan: the ordinary build of its platforms.
         node: who builds.
         texts: target -> the text of its Dockerfile.
-        environment: what docker needs to find the engine in use.
-        buildx: how buildx is called.
+        docker: the docker CLI of the engine in use.
     """
-    variables = {**environment, **node.variables, **bake.policy_variables(plan.policy, plan.path)}
-    export = source_export.source_export(plan, buildx, variables) if node.merged else None
+    variables = {**docker.environment, **node.variables, **bake.policy_variables(plan.policy, plan.path)}
+    export = source_export.source_export(plan, replace(docker, environment=variables)) if node.merged else None
     documents = [*bake.policy_documents(plan.policy, plan.path), *([export.document] if export else [])]
     calls = []
     for planned in plan.graph.images:
         file = plan.path.with_name(f"{plan.path.stem}-wide-{planned.image.name}.json")
         image, targets, dockerfiles = _targets(plan, node, planned, texts, export)
         document = Document(path=file, text=bake.text_of(bake.bake_document([image.target], targets)))
-        command = bake.bake_command(plan.parts[0], buildx, file, caches.allowed(node.caches))
+        command = bake.bake_command(plan.parts[0], docker.buildx, file, caches.allowed(node.caches))
         calls.append(
             Call(images=(image,), document=document, command=replace(command, env={**variables, **command.env}))
         )
@@ -155,22 +154,21 @@ class PushedImages:
     """Image -> what each node pushed."""
 
 
-def merges(pushed: PushedImages, buildx: tuple[str, ...], environment: Mapping[str, str]) -> tuple[Command, ...]:
+def merges(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
     """Return the commands that name what was pushed: one index over all platforms of each image, and its tag.
 
     Args:
         pushed: what was pushed.
-        buildx: how buildx is called.
-        environment: what docker needs for its credentials.
+        docker: the docker CLI, with its credentials.
     """
     commands, request = [], pushed.request
     for image in request.images:
         tag = bake.tag(image, request.stage, request.bases, request.platforms, pushed.version)
         name = f"{pushed.registry}/{repository(request, image)}"
         sources = (f"{name}@{digest}" for digest in pushed.digests[image.name])
-        argv = (*buildx, "imagetools", "create", "--tag", f"{pushed.registry}/{tag}", *sources)
+        argv = (*docker.buildx, "imagetools", "create", "--tag", f"{pushed.registry}/{tag}", *sources)
         hint = f"Nothing was tagged. What was pushed is at {name}, by its digest: run the same command again."
-        commands.append(Command(argv=argv, env=dict(environment), hint=hint))
+        commands.append(Command(argv=argv, env=docker.environment, hint=hint))
     return tuple(commands)
 
 

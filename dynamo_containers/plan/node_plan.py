@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.plan.bake import BuildPlan, PlannedImage
     from dynamo_containers.plan.builders import Node
     from dynamo_containers.plan.source_export import SourceExport
@@ -81,15 +82,12 @@ class NodePlan:
         return bool(self.node and self.node.merged)
 
 
-def ordinary(
-    plan: BuildPlan, environment: Mapping[str, str], buildx: tuple[str, ...] = ("docker", "buildx")
-) -> NodePlan:
+def ordinary(plan: BuildPlan, docker: Docker) -> NodePlan:
     """Return the plan of an ordinary build: one call on the engine in use.
 
     Args:
         plan: what is built.
-        environment: what docker needs to find its engine.
-        buildx: how buildx is called.
+        docker: the docker CLI of the engine in use.
     """
-    call = Call(images=plan.graph.images, document=plan.document, command=plan.command(environment, buildx))
+    call = Call(images=plan.graph.images, document=plan.document, command=plan.command(docker))
     return NodePlan(plan=plan, calls=(call,), documents=plan.documents)

@@ -18,8 +18,9 @@ from dynamo_containers.plan.request import Request, request_for
 from dynamo_containers.process import Command, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
 
@@ -118,13 +119,13 @@ def requests(catalogue: Catalogue, image: str, platform: Platform, bases: str | 
     )
 
 
-def plan(requests: tuple[Request, ...], version: str, environment: Mapping[str, str], *, gpu: bool = False) -> Plan:
+def plan(requests: tuple[Request, ...], version: str, docker: Docker, *, gpu: bool = False) -> Plan:
     """Return the command that tests what `requests` built.
 
     Args:
         requests: what was built: one image for one platform, one request per stage.
         version: the locked version of Dynamo, which is in the tags (`Facts.version`).
-        environment: what docker needs to find its engine.
+        docker: the docker CLI of the engine in use.
         gpu: whether its inference engine is also tested on a GPU.
 
     Raises:
@@ -154,7 +155,7 @@ def plan(requests: tuple[Request, ...], version: str, environment: Mapping[str, 
             *("--logs", str(results)),
             *("--junit-xml", f"{results}.xml"),
         ),
-        env=dict(environment),
+        env=docker.environment,
         hint=f"What failed stands above and in {results}.xml; what the containers wrote is in {results}/",
     )
     return Plan(commands=(command,))

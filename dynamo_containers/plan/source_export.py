@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.process import Command
 
@@ -34,13 +35,12 @@ class SourceExport:
     command: Command
 
 
-def source_export(plan: BuildPlan, buildx: tuple[str, ...], variables: Mapping[str, str]) -> SourceExport | None:
+def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
     """Return what copies the sources of a build out; None where none comes from a checkout.
 
     Args:
         plan: what is built.
-        buildx: how buildx is called.
-        variables: what its environment must have.
+        docker: the docker CLI of the node that builds.
     """
     path, targets = plan.path, plan.graph.targets
     # Of these the build context is the folder of a checkout that is not this project's.
@@ -50,7 +50,7 @@ def source_export(plan: BuildPlan, buildx: tuple[str, ...], variables: Mapping[s
         return None
     file = path.with_name(f"{path.stem}-wide-sources.json")
     allowed = [f"--allow=fs.write={folder}" for folder in folders.values()]
-    command = bake.bake_command(plan.parts[0], buildx, file, allowed)
+    command = bake.bake_command(plan.parts[0], docker.buildx, file, allowed)
     # Without platforms: each of them would have a folder with the same in it.
     targets = {
         name: replace(targets[name], platforms=(), outputs=(f"type=local,dest={folder}",))
@@ -59,5 +59,5 @@ def source_export(plan: BuildPlan, buildx: tuple[str, ...], variables: Mapping[s
     return SourceExport(
         folders=folders,
         document=Document(path=file, text=bake.text_of(bake.bake_document(list(folders), targets))),
-        command=replace(command, env={**variables, **command.env}),
+        command=replace(command, env={**docker.environment, **command.env}),
     )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.locks.os_package import Package
 
+REPOSITORY, TAR = "repository", "root.tar"
+"""Below a scratch folder: the packages, and the root file system that is made of them."""
 VARIANT = "--variant=essential"
 # Manual pages and documentation are of no use in a container; licences must stay.
 DPKG_OPTIONS = (
@@ -81,9 +83,7 @@ def tree(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, 
     """
     from dynamo_containers.upstream import host_tools
 
-    repository = scratch / "repository"
-    _make_repository(folder, lock, packages, repository)
-    tar = scratch / "root.tar"
+    _make_repository(folder, lock, packages, scratch / REPOSITORY)
     environment = {
         **host_tools.environment(folder, ("mmdebstrap",)),
         "SOURCE_DATE_EPOCH": str(epoch),
@@ -91,15 +91,13 @@ def tree(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, 
     }
     program = which("mmdebstrap", path=environment.get("PATH")) or "mmdebstrap"
     hooks = Path(program).parent.parent / "share/mmdebstrap/hooks"
-    call = command(lock, repository, tar, environment, hooks, as_root=os.geteuid() == 0)
+    call = command(lock, scratch, environment, hooks, as_root=os.geteuid() == 0)
     process.execute(process.Plan(commands=(call,)))
-    return tar
+    return scratch / TAR
 
 
-def command(  # noqa: PLR0913 - what mmdebstrap must be told
-    lock: OsLock, repository: Path, tar: Path, environment: dict[str, str], hooks: Path, *, as_root: bool
-) -> process.Command:
-    """Return the mmdebstrap call that turns a repository of the locked packages into a root file system."""
+def command(lock: OsLock, scratch: Path, environment: dict[str, str], hooks: Path, *, as_root: bool) -> process.Command:
+    """Return the mmdebstrap call that turns the repository in `scratch` into a root file system, as a tar there."""
     return process.Command(
         argv=(
             # What it mounts for maintainer scripts is gone with it, however it ends.
@@ -114,9 +112,9 @@ def command(  # noqa: PLR0913 - what mmdebstrap must be told
             f"--hook-dir={hooks}/merged-usr",
             *(f"--customize-hook={command}" for command in CLEAN_UP),
             lock.root.suite,
-            str(tar),
+            str(scratch / TAR),
             # Not signed, because every file in it was compared with the lock's sha256.
-            f"deb [trusted=yes] copy:{repository} ./",
+            f"deb [trusted=yes] copy:{scratch / REPOSITORY} ./",
         ),
         env=environment,
         quiet=True,

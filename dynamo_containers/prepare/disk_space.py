@@ -150,9 +150,9 @@ def _cache_size(folder: Path) -> int:
     """Ask the engine how much its build cache holds; of one that does not answer nothing is believed."""
     from dynamo_containers import engine  # where nothing is asked, nothing is imported
 
-    environment = engine.environment(folder)
+    docker = engine.docker(folder)
     try:
-        return cached(process.capture(process.Command(argv=(*engine.buildx(environment), "du"), env=environment)))
+        return cached(process.capture(process.Command(argv=(*docker.buildx, "du"), env=docker.environment)))
     except CommandFailedError:
         return 0
 

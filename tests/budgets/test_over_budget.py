@@ -105,9 +105,9 @@ def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(cop
     catalogue = load_catalogue(copy)
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=[NATIVE.value]))
     facts, frontend = inputs.stated(request), catalogue.images["frontend"]
-    lock, environment = f"sha256:{facts.locks['frontend']}", engine.environment(ROOT)
-    known = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), environment)
+    lock, docker = f"sha256:{facts.locks['frontend']}", engine.docker(ROOT)
+    known = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), docker)
     assert known.source == "its image in the engine"
     assert len(known.layers) == 12
-    drifted = size_measure.other_backend(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), environment)
+    drifted = size_measure.other_backend(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), docker)
     assert (drifted.layers, drifted.source) == (frozenset(), NOWHERE)

@@ -20,6 +20,7 @@ from zipfile import ZipFile, ZipInfo
 import pytest
 
 from dynamo_containers import engine
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, render
@@ -185,7 +186,7 @@ class Project:
         request = request_for(
             load_catalogue(self.folder), stage, ImageSelection(images=["stand-in"], platforms=[NATIVE.value])
         )
-        plan = planned.execution(request, self.facts, self.environment, self.buildx)
+        plan = planned.execution(request, self.facts, Docker(environment=self.environment, buildx=self.buildx))
         (document,), (command,) = plan.documents, plan.commands
         here = f"oci-layout://{self.store}@"
         assert f'"docker-image://stand-in.invalid/engine@{published}"' in document.text
@@ -242,7 +243,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     engine.up(ROOT, (NATIVE,))
     environment = engine.environment(ROOT)
     yield Project(
-        folder=folder, facts=facts, environment=environment, buildx=engine.buildx(environment), base=base.digest
+        folder=folder, facts=facts, environment=environment, buildx=engine.docker(ROOT).buildx, base=base.digest
     )
     tags = [f"stand-in-runtime{form}:1.4.2-debian-{NATIVE.arch}" for form in ("", "-ci")]
     subprocess.run(("docker", "image", "rm", "--force", *tags), env={**os.environ, **environment}, check=False)

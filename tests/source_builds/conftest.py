@@ -101,7 +101,7 @@ def built(
     request = asked.request()
     facts = inputs.build_inputs(request)
     request = change(request)
-    plan = planned.execution(request, facts, environment(), engine.buildx(environment()))
+    plan = planned.execution(request, facts, engine.docker(ROOT))
     for document in plan.documents:
         process.write(_done_again(document, again))
     (command,) = plan.commands

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.request import BuildInputs, Part, Request
 from dynamo_containers.process import Plan
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+DOCKER = Docker(environment={}, buildx=("docker", "buildx"))
 
 
 def document(request: Request, inputs: BuildInputs) -> dict[str, Any]:
@@ -17,12 +17,7 @@ def document(request: Request, inputs: BuildInputs) -> dict[str, Any]:
     return bake.bake_graph(Part(request, inputs)).document()
 
 
-def execution(
-    request: Request,
-    inputs: BuildInputs,
-    environment: Mapping[str, str],
-    buildx: tuple[str, ...] = ("docker", "buildx"),
-) -> Plan:
+def execution(request: Request, inputs: BuildInputs, docker: Docker = DOCKER) -> Plan:
     """Return the documents and the command of an ordinary build."""
     plan = bake.build_plan(Part(request, inputs))
-    return Plan(documents=plan.documents, commands=(plan.command(environment, buildx),))
+    return Plan(documents=plan.documents, commands=(plan.command(docker),))

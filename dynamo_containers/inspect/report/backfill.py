@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.engine.history import Vertex
     from dynamo_containers.inspect.report.record import BuildReport, RecordedImage, RecordedTarget
     from dynamo_containers.inspect.sizes.manifest import ImageSize
@@ -48,13 +49,13 @@ def complete(folder: Path, reports: Sequence[BuildReport]) -> tuple[BuildReport,
     if not incomplete:
         return tuple(reports)
     try:
-        environment = engine.environment(folder)
+        docker = engine.docker(folder)
     except NoEngineError as error:
         progress.say(f"The engine was NOT QUERIED about {len(incomplete)} builds: {error}")
         return tuple(reports)
     progress.say(f"Querying the engine about {len(incomplete)} builds")
-    refs = _refs(environment)
-    completed = {report.name: _completed(folder, report, environment, refs) for report in incomplete}
+    refs = _refs(docker)
+    completed = {report.name: _completed(folder, report, docker, refs) for report in incomplete}
     return tuple(completed.get(report.name, report) for report in reports)
 
 
@@ -66,27 +67,27 @@ def _lacks_size(image: RecordedImage) -> bool:
     return image.size is None and not image.unmeasured_reason
 
 
-def _refs(environment: Mapping[str, str]) -> frozenset[str]:
+def _refs(docker: Docker) -> frozenset[str]:
     """Return the records that the engine has; none where it keeps none."""
-    argv = (*engine.buildx(environment), "history", "ls", "--format=json")
-    answer = process.query(process.Command(argv=argv, env=environment), seconds=SECONDS)
+    argv = (*docker.buildx, "history", "ls", "--format=json")
+    answer = process.query(process.Command(argv=argv, env=docker.environment), seconds=SECONDS)
     lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
     return frozenset(str(json.loads(line).get("ref")) for line in lines)
 
 
-def _completed(folder: Path, report: BuildReport, environment: Mapping[str, str], refs: frozenset[str]) -> BuildReport:
+def _completed(folder: Path, report: BuildReport, docker: Docker, refs: frozenset[str]) -> BuildReport:
     completed = report
     if _lacks_targets(report):
         available = bool(report.nodes or refs & set(report.records))
-        completed = with_targets(report, environment) if available else replace(report, unknown_reason=GONE)
-    images = tuple(_measured(folder, environment, image) for image in completed.images)
+        completed = with_targets(report, docker) if available else replace(report, unknown_reason=GONE)
+    images = tuple(_measured(folder, docker, image) for image in completed.images)
     completed = replace(completed, images=images)
     if completed != report:
         store.renew(folder, completed)
     return completed
 
 
-def with_targets(report: BuildReport, environment: Mapping[str, str]) -> BuildReport:
+def with_targets(report: BuildReport, docker: Docker) -> BuildReport:
     """Return a report with its targets, or with the reason why they are unknown."""
     platforms = report.request.platforms
     alone = RecordedNode(name="", platforms=platforms, variables={}, merged=False, records=(*report.records,))
@@ -94,9 +95,9 @@ def with_targets(report: BuildReport, environment: Mapping[str, str]) -> BuildRe
     targets: list[RecordedTarget] = []
     for node in report.nodes or (alone,):
         own = {ref: report.records[ref] for ref in node.records}
-        variables = {**environment, **node.variables}
+        reaching = replace(docker, environment={**docker.environment, **node.variables})
         try:
-            own, built = _targets(report, node, own, variables)
+            own, built = _targets(report, node, own, reaching)
         except (CommandFailedError, ValueError) as error:
             nodes.append(replace(node, unknown_reason=redact.text(str(error))))
             continue
@@ -116,7 +117,7 @@ def with_targets(report: BuildReport, environment: Mapping[str, str]) -> BuildRe
 
 
 def _targets(
-    report: BuildReport, node: RecordedNode, own: Mapping[str, str], environment: Mapping[str, str]
+    report: BuildReport, node: RecordedNode, own: Mapping[str, str], docker: Docker
 ) -> tuple[dict[str, str], tuple[RecordedTarget, ...]]:
     """Query a node for the targets of its records; return the records of all its BuildKit nodes, and the targets.
 
@@ -127,9 +128,8 @@ def _targets(
     if not own:
         message = "no target was started there"
         raise CommandFailedError(message)
-    records = build_refs.with_nodes(build_refs.state_folder(environment), own)
-    buildx = engine.buildx(environment)
-    commands = [process.Command(argv=(*buildx, *engine_history.log_arguments(ref)), env=environment) for ref in records]
+    records = build_refs.with_nodes(build_refs.state_folder(docker.environment), own)
+    commands = [docker.buildx_command(*engine_history.log_arguments(ref)) for ref in records]
     with ThreadPoolExecutor(PARALLEL) as pool:
         answers = list(pool.map(_vertexes, commands))
     histories: dict[str, list[Mapping[str, Vertex]]] = {}
@@ -162,14 +162,14 @@ def _last_line(lines: Iterable[str]) -> str:
     return next((line for line in reversed([*lines]) if line.strip()), "no reason given")
 
 
-def _measured(folder: Path, environment: Mapping[str, str], image: RecordedImage) -> RecordedImage:
+def _measured(folder: Path, docker: Docker, image: RecordedImage) -> RecordedImage:
     if not _lacks_size(image):
         return image
     size = size_cache.recall(folder, image.digest)
     if size:
         return replace(image, size=size)
     try:
-        measured = _measure(folder, environment, image)
+        measured = _measure(folder, docker, image)
     except CommandFailedError:
         return replace(image, unmeasured_reason="neither the engine nor a registry still has it")
     except (ValueError, KeyError):
@@ -180,7 +180,7 @@ def _measured(folder: Path, environment: Mapping[str, str], image: RecordedImage
     return replace(image, size=size) if digest == image.digest else replace(image, unmeasured_reason=OTHER_BYTES)
 
 
-def _measure(folder: Path, environment: Mapping[str, str], image: RecordedImage) -> tuple[str, ImageSize] | None:
+def _measure(folder: Path, docker: Docker, image: RecordedImage) -> tuple[str, ImageSize] | None:
     """Return the digest and the size of an image; None where no engine and no registry shows it.
 
     Raises:
@@ -188,10 +188,10 @@ def _measure(folder: Path, environment: Mapping[str, str], image: RecordedImage)
         ValueError: its history does not match its layers.
     """
     if not image.pushed:
-        return size_measure.size_of(folder, environment, image.tag, image.package_targets)
+        return size_measure.size_of(folder, docker, image.tag, image.package_targets)
     manifest, config = (
         json.loads(
-            process.capture(process.Command(argv=(*engine.buildx(environment), *query, image.pushed), env=environment))
+            process.capture(process.Command(argv=(*docker.buildx, *query, image.pushed), env=docker.environment))
         )
         for query in (MANIFEST, CONFIG)
     )

@@ -29,19 +29,19 @@ def records(nodes: Sequence[NodePlan], state: Path, since: float, *, succeeded: 
     for index in sorted(range(len(nodes)), key=lambda index: nodes[index].place == EVERY_NODE):
         records[index] = {}
         for call in nodes[index].calls:
-            records[index] |= _call_records(nodes[index], call, state, since, assigned, succeeded=succeeded)
+            records[index] |= (
+                build_refs.from_metadata(bake_metadata.read(call.metadata))
+                if succeeded and call.metadata.is_file()
+                else build_refs.find_started(state, _started(nodes[index], call, since), assigned)
+            )
             assigned |= set(records[index])
     return tuple(records[index] for index in range(len(nodes)))
 
 
-def _call_records(  # noqa: PLR0913 - a record is identified by all of them
-    node: NodePlan, call: Call, state: Path, since: float, assigned: set[str], *, succeeded: bool
-) -> dict[str, str]:
-    if succeeded and call.metadata.is_file():
-        return build_refs.from_metadata(bake_metadata.read(call.metadata))
+def _started(node: NodePlan, call: Call, since: float) -> build_refs.StartedBuild:
+    """Return what identifies the records of a call that wrote no metadata."""
     contexts = {name: target.context for name, target in node.plan.graph.targets.items()}
-    begun = build_refs.StartedBuild(since=since, contexts=contexts, target=call.images[0].target, node=node.place)
-    return build_refs.find_started(state, begun, assigned)
+    return build_refs.StartedBuild(since=since, contexts=contexts, target=call.images[0].target, node=node.place)
 
 
 def digests(node: NodePlan) -> dict[str, str]:

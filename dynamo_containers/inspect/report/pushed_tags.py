@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process, progress
+from dynamo_containers import process, progress
 from dynamo_containers.errors import CommandFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from dynamo_containers.docker_cli import Docker
+
 
 SECONDS = 60
 """How long the registry may take to answer."""
@@ -25,11 +26,11 @@ class PushedTag:
     """'' where the registry did not return it."""
 
 
-def read(tag: str, environment: Mapping[str, str]) -> PushedTag:
+def read(tag: str, docker: Docker) -> PushedTag:
     """Return a pushed tag with its digest; a registry that does not answer fails nothing."""
-    argv = (*engine.buildx(environment), "imagetools", "inspect", "--format={{json .Manifest}}", tag)
+    argv = (*docker.buildx, "imagetools", "inspect", "--format={{json .Manifest}}", tag)
     try:
-        answer = process.query(process.Command(argv=argv, env=environment), seconds=SECONDS, check=True)
+        answer = process.query(process.Command(argv=argv, env=docker.environment), seconds=SECONDS, check=True)
         return PushedTag(tag=tag, digest=str(json.loads(answer.stdout)["digest"]))
     except (CommandFailedError, ValueError, KeyError):
         progress.say(f"The registry did not return the digest of {tag}: the report of this build lacks it.")

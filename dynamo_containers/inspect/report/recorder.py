@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dynamo_containers import progress
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import build_refs
 from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
@@ -96,7 +97,7 @@ class Recorder:
         self._calls_started: float | None = None
         self._images_exist = False
         self._nodes: tuple[NodePlan, ...] = ()
-        self._environment: Mapping[str, str] = {}
+        self._docker = Docker(environment={}, buildx=())
         self._pushed: dict[str, PushedTag] = {}
         self.report = BuildReport(
             name=f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}",
@@ -104,18 +105,18 @@ class Recorder:
             started=now,
         )
 
-    def building(self, environment: Mapping[str, str], nodes: Sequence[NodePlan]) -> None:
+    def building(self, docker: Docker, nodes: Sequence[NodePlan]) -> None:
         """Record that nodes start to build; `environment` lets docker find the engine in use."""
         self._phase, self._calls_started = BUILDING, time.time()
-        self._environment, self._nodes = environment, tuple(nodes)
+        self._docker, self._nodes = docker, tuple(nodes)
         plan = nodes[0].plan
         request = replace(self.report.request, revision=plan.parts[0].inputs.revision)
         graph = {name: target.links for name, target in plan.graph.targets.items()}
         self.report = replace(self.report, request=request, graph=graph)
 
-    def up_to_date(self, environment: Mapping[str, str], node: NodePlan) -> None:
+    def up_to_date(self, docker: Docker, node: NodePlan) -> None:
         """Record that all images are up to date, so that nothing is built: every target counts as cached."""
-        self.building(environment, [node])
+        self.building(docker, [node])
         self.measuring()
         self._calls_started = None
         platforms, graph = self.report.request.platforms, node.plan.graph.targets
@@ -135,7 +136,7 @@ class Recorder:
         """Record the digest of each tag that was pushed into a registry."""
         for image in request.images:
             tag = bake.tag(image, request.stage, request.bases, request.platforms, version)
-            self._pushed[image.name] = pushed_tags.read(f"{registry}/{tag}", self._environment)
+            self._pushed[image.name] = pushed_tags.read(f"{registry}/{tag}", self._docker)
 
     def succeed(self) -> None:
         """Record that the build succeeded."""
@@ -163,7 +164,7 @@ class Recorder:
             if self._is_worth_a_query():
                 from dynamo_containers.inspect.report import backfill  # a no-op does not need it
 
-                self.report = backfill.with_targets(self.report, self._environment)
+                self.report = backfill.with_targets(self.report, self._docker)
             store.keep(folder, self.report, self._catalogue.reports_kept)
         except (NoSpaceError, OSError, ValueError) as error:
             progress.say(f"No report of this build was written: {error}")
@@ -178,7 +179,7 @@ class Recorder:
     def _add_records(self) -> None:
         if self._calls_started is None:
             return
-        state = build_refs.state_folder(self._environment)
+        state = build_refs.state_folder(self._docker.environment)
         rows = build_records.records(self._nodes, state, self._calls_started, succeeded=self._images_exist)
         nodes = (_node(node, records) for node, records in zip(self._nodes, rows, strict=True) if node.name)
         records = {ref: target for row in rows for ref, target in row.items()}

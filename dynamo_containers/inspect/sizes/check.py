@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.inspect.sizes.measure import SizedImage
     from dynamo_containers.plan.bake import BakeGraph
@@ -51,7 +52,7 @@ def stage_of(name: str) -> Stage:
     return stages[name]
 
 
-def check(part: Part, graph: BakeGraph, environment: Mapping[str, str], digests: Mapping[str, str]) -> None:
+def check(part: Part, graph: BakeGraph, docker: Docker, digests: Mapping[str, str]) -> None:
     """Compare runtime and base images with their budgets.
 
     An image that was within its budget is not measured again: a no-op only reads a small file.
@@ -59,7 +60,7 @@ def check(part: Part, graph: BakeGraph, environment: Mapping[str, str], digests:
     Args:
         part: the stage that was built.
         graph: its graph.
-        environment: the variables by which docker finds its engine.
+        docker: the docker CLI of the engine in use.
         digests: target -> digest of its image, as far as it is known.
 
     Raises:
@@ -71,8 +72,8 @@ def check(part: Part, graph: BakeGraph, environment: Mapping[str, str], digests:
     record = _record(request, limited, digests)
     if request.stage not in STAGES or not limited or (record and record.is_file()):
         return
-    measured = size_measure.measure(part._replace(request=replace(request, images=limited)), graph, environment)
-    is_complete = _compare(request, measured, environment)
+    measured = size_measure.measure(part._replace(request=replace(request, images=limited)), graph, docker)
+    is_complete = _compare(request, measured, docker)
     if record and is_complete and len(measured) == len(limited):
         process.write(Document(path=record, text=""))
 
@@ -86,7 +87,7 @@ def _record(request: Request, images: tuple[Image, ...], digests: Mapping[str, s
     return request.catalogue.folder / ".build" / "within-budget" / key
 
 
-def _compare(request: Request, measured: tuple[SizedImage, ...], environment: Mapping[str, str]) -> bool:
+def _compare(request: Request, measured: tuple[SizedImage, ...], docker: Docker) -> bool:
     """Return whether every number of the budgets was measured.
 
     Raises:
@@ -98,7 +99,7 @@ def _compare(request: Request, measured: tuple[SizedImage, ...], environment: Ma
         gaps = unmeasured(budget, sized)
         is_complete = is_complete and not gaps
         if rows := sizes_budget.over(budget, sized.numbers):
-            faults.append("\n".join((_fault(request, sized, rows, environment), *gaps)))
+            faults.append("\n".join((_fault(request, sized, rows, docker), *gaps)))
         else:
             say("\n".join((f"{sized.name} is within its budget{', as far as it was measured' if gaps else ''}", *gaps)))
     if faults:
@@ -117,14 +118,12 @@ def unmeasured(budget: Mapping[str, int], sized: SizedImage) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _fault(
-    request: Request, sized: SizedImage, rows: tuple[sizes_budget.Excess, ...], environment: Mapping[str, str]
-) -> str:
+def _fault(request: Request, sized: SizedImage, rows: tuple[sizes_budget.Excess, ...], docker: Docker) -> str:
     accepted = accepted_sizes.read(request.catalogue.folder).get(sized.name, Accepted())
     backends = [f"{other.name} ({other.source})" for other in sized.backends if other.layers]
     second = [f"  {SECOND} is measured against {', '.join(backends)}"] if SECOND in {row.key for row in rows} else []
     try:
-        contents = image_contents.table(size_measure.contents(request, sized, environment), accepted.contents)
+        contents = image_contents.table(size_measure.contents(request, sized, docker), accepted.contents)
     except CommandFailedError as error:
         contents = f"The growth by package and file was NOT MEASURED: {error}"
     table = sizes_budget.table(rows, sized.size, accepted.layers)
@@ -141,10 +140,10 @@ def accept_sizes(catalogue: Catalogue, stage: str, selection: ImageSelection) ->
     """
     request = request_for(catalogue, stage_of(stage), selection)
     part = Part(request, inputs.build_inputs(request, dry_run=True))
-    return accept(part, engine.environment(catalogue.folder))
+    return accept(part, engine.docker(catalogue.folder))
 
 
-def accept(part: Part, environment: Mapping[str, str]) -> str:
+def accept(part: Part, docker: Docker) -> str:
     """Write the sizes of the images of a request as the accepted ones; return their rows of images.toml.
 
     Raises:
@@ -153,13 +152,11 @@ def accept(part: Part, environment: Mapping[str, str]) -> str:
     """
     request = part.request
     folder = request.catalogue.folder
-    measured = size_measure.measure(part, bake.bake_graph(part), environment)
+    measured = size_measure.measure(part, bake.bake_graph(part), docker)
     if not measured:
         message = f"No sizes were accepted, for the reason above. {accepted_sizes.FILE} was not changed."
         raise CheckFailedError(message)
-    accepted = {
-        sized.name: accepted_of(sized, size_measure.contents(request, sized, environment)) for sized in measured
-    }
+    accepted = {sized.name: accepted_of(sized, size_measure.contents(request, sized, docker)) for sized in measured}
     process.write(accepted_sizes.document(folder, {**accepted_sizes.read(folder), **accepted}))
     return "\n".join(row(sized, request.platforms[0].value) for sized in measured)
 

@@ -25,6 +25,7 @@ from dynamo_containers.prepare import inputs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.inspect.sizes.manifest import ImageSize
     from dynamo_containers.plan.bake import BakeGraph, PlannedImage
@@ -87,7 +88,7 @@ def package_targets(targets: Targets, top: str) -> tuple[tuple[str, str], ...]:
     return tuple(reversed(chain))
 
 
-def measure(part: Part, graph: BakeGraph, environment: Mapping[str, str]) -> tuple[SizedImage, ...]:
+def measure(part: Part, graph: BakeGraph, docker: Docker) -> tuple[SizedImage, ...]:
     """Return the sizes of the images of a request in the private engine, given their graph.
 
     Images of another engine or of several platforms cannot be measured: they are named and left out.
@@ -100,13 +101,13 @@ def measure(part: Part, graph: BakeGraph, environment: Mapping[str, str]) -> tup
         say("Budgets were NOT CHECKED: images of several platforms are only measured in a build of one platform.")
         return ()
     images = (image for image in graph.images if image.image in request.images and image.request.stage is request.stage)
-    measured = (_measure(part, image, environment, graph.targets) for image in images)
+    measured = (_measure(part, image, docker, graph.targets) for image in images)
     return tuple(filter(None, measured))
 
 
-def _measure(part: Part, planned: PlannedImage, environment: Mapping[str, str], targets: Targets) -> SizedImage | None:
+def _measure(part: Part, planned: PlannedImage, docker: Docker, targets: Targets) -> SizedImage | None:
     (request, facts), image, name = part, planned.image, planned.tag
-    stored = _stored(request.catalogue.folder, name, process.capture(_inspect(environment, name)))
+    stored = _stored(request.catalogue.folder, name, process.capture(_inspect(docker, name)))
     if stored is None:
         say(f"The budget of {name} was NOT CHECKED: only the private engine shows the sizes of compressed layers.")
         return None
@@ -114,12 +115,11 @@ def _measure(part: Part, planned: PlannedImage, environment: Mapping[str, str], 
         say(f"The budget of {name} was NOT CHECKED: the history of a published engine image does not match its layers.")
         return None
     chain = package_targets(targets, planned.target)
-    size = _size(request.catalogue.folder, environment, stored, [name for name, _ in chain])
+    size = _size(request.catalogue.folder, docker, stored, [name for name, _ in chain])
     packages = [name for name, folder in chain if folder == PACKAGES]
     bump = sizes_manifest.above(size, packages[-1]) if packages else None
     backends = tuple(
-        other_backend(request, facts, other, stored.origin, environment)
-        for other in shared_layers.others(request, image)
+        other_backend(request, facts, other, stored.origin, docker) for other in shared_layers.others(request, image)
     )
     numbers = budget.numbers(size, bump=bump, second=shared_layers.to_pull(size, backends))
     return SizedImage(
@@ -127,23 +127,21 @@ def _measure(part: Part, planned: PlannedImage, environment: Mapping[str, str], 
     )
 
 
-def size_of(
-    folder: Path, environment: Mapping[str, str], name: str, targets: Sequence[str]
-) -> tuple[str, ImageSize] | None:
+def size_of(folder: Path, docker: Docker, name: str, targets: Sequence[str]) -> tuple[str, ImageSize] | None:
     """Return the digest and the size of the image with a tag; None where the engine is not the private one.
 
     Raises:
         CommandFailedError: the engine has no such image.
     """
-    stored = _stored(folder, name, process.capture(_inspect(environment, name)))
-    return (stored.digest, _size(folder, environment, stored, targets)) if stored else None
+    stored = _stored(folder, name, process.capture(_inspect(docker, name)))
+    return (stored.digest, _size(folder, docker, stored, targets)) if stored else None
 
 
-def _size(folder: Path, environment: Mapping[str, str], stored: StoredImage, targets: Sequence[str]) -> ImageSize:
+def _size(folder: Path, docker: Docker, stored: StoredImage, targets: Sequence[str]) -> ImageSize:
     cached = size_cache.recall(folder, stored.digest)
     if cached:
         return cached
-    size = sizes_manifest.measured(stored.manifest, stored.contents, history(environment, stored.tag), targets)
+    size = sizes_manifest.measured(stored.manifest, stored.contents, history(docker, stored.tag), targets)
     size_cache.remember(folder, stored.digest, size)
     return size
 
@@ -153,8 +151,8 @@ def key(request: Request, image: Image) -> str:
     return f"{image.name}-{request.stage.value}-{request.bases.name}-{request.platforms[0].arch}"
 
 
-def _inspect(environment: Mapping[str, str], name: str) -> process.Command:
-    return process.Command(argv=("docker", "image", "inspect", "--format={{json .}}", name), env=environment)
+def _inspect(docker: Docker, name: str) -> process.Command:
+    return process.Command(argv=("docker", "image", "inspect", "--format={{json .}}", name), env=docker.environment)
 
 
 def _stored(folder: Path, name: str, inspected: str) -> StoredImage | None:
@@ -170,20 +168,20 @@ def _stored(folder: Path, name: str, inspected: str) -> StoredImage | None:
     return StoredImage(tag=name, digest=image["Id"], manifest=manifest, contents=contents, origin=origin)
 
 
-def history(environment: Mapping[str, str], name: str) -> tuple[tuple[int, str], ...]:
+def history(docker: Docker, name: str) -> tuple[tuple[int, str], ...]:
     """Return (bytes, created by) of every line of an image's history, from the lowest on.
 
     Raises:
         CommandFailedError: the engine has no such image.
     """
     argv = ("docker", "history", "--no-trunc", "--human=false", "--format={{json .}}", name)
-    rows = [json.loads(line) for line in process.capture(process.Command(argv=argv, env=environment)).splitlines()]
+    rows = [
+        json.loads(line) for line in process.capture(process.Command(argv=argv, env=docker.environment)).splitlines()
+    ]
     return tuple((int(row["Size"]), row["CreatedBy"]) for row in reversed(rows))
 
 
-def other_backend(
-    request: Request, facts: BuildInputs, other: Image, pulled: Origin, environment: Mapping[str, str]
-) -> OtherBackend:
+def other_backend(request: Request, facts: BuildInputs, other: Image, pulled: Origin, docker: Docker) -> OtherBackend:
     """Return another image with its layers; `pulled` has the inputs of the image that is pulled."""
     folder, other_request = request.catalogue.folder, replace(request, images=(other,))
     try:
@@ -191,7 +189,7 @@ def other_backend(
     except LockError as error:
         return OtherBackend(name=other.name, source=str(error).splitlines()[0])
     name = tag(other, request.stage, request.bases, request.platforms, facts.version)
-    answer = process.query(_inspect(environment, name), seconds=SECONDS)
+    answer = process.query(_inspect(docker, name), seconds=SECONDS)
     stored = _stored(folder, name, answer.stdout) if answer.returncode == 0 else None
     return shared_layers.other_backend(
         other.name,
@@ -201,7 +199,7 @@ def other_backend(
     )
 
 
-def contents(request: Request, image: SizedImage, environment: Mapping[str, str]) -> dict[str, int]:
+def contents(request: Request, image: SizedImage, docker: Docker) -> dict[str, int]:
     """Return the uncompressed bytes of the packages and files of an image: the result of `image_contents.folded`.
 
     Raises:
@@ -214,7 +212,7 @@ def contents(request: Request, image: SizedImage, environment: Mapping[str, str]
         *(f"--platform={request.platforms[0].value}", f"--volume={INSIDE}:{MOUNTED}:ro"),
         *(f"--entrypoint={interpreter}", image.stored.tag, "-I", "-B", MOUNTED),
     )
-    return image_contents.folded(json.loads(process.capture(process.Command(argv=argv, env=environment))))
+    return image_contents.folded(json.loads(process.capture(process.Command(argv=argv, env=docker.environment))))
 
 
 def say(line: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamo_containers.engine.docker_cli import Docker
+    from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.platforms import Platform

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.builds import cache_probe
-from dynamo_containers.builds.cache_probe import Engine
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.plan.caches import Cache, Caches
 
@@ -31,12 +31,10 @@ def said(cache: Cache, error: str = "") -> str:
     return json.dumps({"vertexes": [{**vertex, **({"error": error} if error else {})}]})
 
 
-def engine(tmp_path: Path, *lines: str, code: int = 0) -> Engine:
-    """Return an engine whose buildx says these lines."""
+def engine(tmp_path: Path, *lines: str, code: int = 0) -> Docker:
+    """Return a docker CLI whose buildx says these lines."""
     (tmp_path / "said").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return Engine(
-        buildx=("sh", "-c", f"cat '{tmp_path}/said' >&2; exit {code}", "buildx"), environment={}, folder=tmp_path
-    )
+    return Docker(environment={}, buildx=("sh", "-c", f"cat '{tmp_path}/said' >&2; exit {code}", "buildx"))
 
 
 def absent(cache: Cache) -> str:
@@ -45,7 +43,7 @@ def absent(cache: Cache) -> str:
 
 def test_a_build_is_told_of_the_caches_that_are_there(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE), said(BOTH, absent(BOTH)), "not JSON")
-    usable, lines = cache_probe.usable(asked, Caches(read=(HERE, BOTH), write={"frontend": HERE}))
+    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(HERE, BOTH), write={"frontend": HERE}))
     assert usable == Caches(read=(HERE,), write={"frontend": HERE})
     assert lines == ()
 
@@ -53,7 +51,7 @@ def test_a_build_is_told_of_the_caches_that_are_there(tmp_path: Path) -> None:
 def test_a_registry_out_of_reach_is_neither_read_nor_written_and_said_once(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE), said(NOWHERE, REFUSED))
     wanted = Caches(read=(HERE, NOWHERE), write={"frontend": NOWHERE})
-    usable, lines = cache_probe.usable(asked, wanted)
+    usable, lines = cache_probe.usable(asked, tmp_path, wanted)
     assert usable == Caches(read=(HERE,))
     assert lines == (
         "The build cache at 127.0.0.1:9/cache is not used: connection refused. The build goes on without it.",
@@ -62,7 +60,7 @@ def test_a_registry_out_of_reach_is_neither_read_nor_written_and_said_once(tmp_p
 
 def test_an_empty_place_is_said_and_written(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE, absent(HERE)))
-    usable, lines = cache_probe.usable(asked, Caches(read=(HERE,), write={"frontend": HERE}))
+    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(HERE,), write={"frontend": HERE}))
     assert usable == Caches(write={"frontend": HERE})
     assert lines == ("The build cache at registry.example/cache has nothing for this yet.",)
 
@@ -71,8 +69,8 @@ def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
     full, empty = Cache(place=f"{tmp_path}/full", name="a"), Cache(place=f"{tmp_path}/empty", name="a")
     (tmp_path / "full/a").mkdir(parents=True)
     (tmp_path / "full/a/index.json").touch()
-    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
-    usable, lines = cache_probe.usable(asked, Caches(read=(full, empty)))
+    asked = Docker(environment={}, buildx=("false",))
+    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(full, empty)))
     assert usable.read == (full,)
     assert lines == (f"The build cache at {tmp_path}/empty has nothing for this yet.",)
 
@@ -80,8 +78,8 @@ def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
 def test_a_folder_that_is_written_to_is_made_and_one_that_cannot_be_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     good, bad = Cache(place=f"{tmp_path}/new/cache", name="a"), Cache(place=f"{tmp_path}/file", name="a")
-    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
-    usable, lines = cache_probe.usable(asked, Caches(write={"one": good, "other": bad}))
+    asked = Docker(environment={}, buildx=("false",))
+    usable, lines = cache_probe.usable(asked, tmp_path, Caches(write={"one": good, "other": bad}))
     assert usable == Caches(write={"one": good})
     assert (tmp_path / "new/cache").is_dir()
     assert lines == (f"The build cache at {tmp_path}/file is not used: file exists. The build goes on without it.",)
@@ -89,7 +87,7 @@ def test_a_folder_that_is_written_to_is_made_and_one_that_cannot_be_is_done_with
 
 def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> None:
     with pytest.raises(CommandFailedError, match="did not say which build caches"):
-        cache_probe.usable(engine(tmp_path, "ERROR: no", code=1), Caches(read=(HERE,)))
+        cache_probe.usable(engine(tmp_path, "ERROR: no", code=1), tmp_path, Caches(read=(HERE,)))
 
 
 @pytest.mark.parametrize(
@@ -122,12 +120,12 @@ ls) echo '{"ref":"a/b/old","created_at":"2026-11-24T17:59:59.5Z"}'
 inspect) [ "$5" = new ] && cat "$SAID" ;;
 esac"""
     (tmp_path / "said").write_text(json.dumps({"Error": {"Message": message}}), encoding="utf-8")
-    asked = Engine(buildx=("sh", "-c", script, "buildx"), environment={"SAID": f"{tmp_path}/said"}, folder=tmp_path)
+    asked = Docker(environment={"SAID": f"{tmp_path}/said"}, buildx=("sh", "-c", script, "buildx"))
     assert cache_probe.reading_fault(asked, (HERE,), "2026-11-24T18:00:00") == line
 
 
-def test_a_buildx_without_a_history_knows_of_no_fault(tmp_path: Path) -> None:
-    asked = Engine(buildx=("false",), environment={}, folder=tmp_path)
+def test_a_buildx_without_a_history_knows_of_no_fault() -> None:
+    asked = Docker(environment={}, buildx=("false",))
     assert cache_probe.reading_fault(asked, (HERE,), "2026-11-24T18:00:00") == ""
     assert cache_probe.writing_fault(asked, "a/b/new") == ""
 

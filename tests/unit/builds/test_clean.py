@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dynamo_containers.builds import clean
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes.manifest import ImageSize
@@ -27,7 +28,7 @@ DANGLING = ("docker", "image", "prune", "--force", "--filter", "label=ai.dynamo.
 
 
 def argvs(*, private: bool, everything: bool, tagged: tuple[str, ...] = TAGGED) -> list[tuple[str, ...]]:
-    planned = clean.plan(ENVIRONMENT, BUILDX, tagged, private=private, everything=everything)
+    planned = clean.plan(Docker(environment=ENVIRONMENT, buildx=BUILDX), tagged, private=private, everything=everything)
     assert all(command.env == ENVIRONMENT for command in planned.commands)
     return [command.argv for command in planned.commands]
 

@@ -9,6 +9,7 @@ import pytest
 
 from dynamo_containers.builds import distributed as distributed_run
 from dynamo_containers.builds.distributed import Distribution
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect.report.recorder import Recorder
@@ -60,7 +61,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     work = distributed_run._Work(
         distribution,
         Part(request, inputs.stated(request)),
-        {"DOCKER_CONFIG": str(plugins.parent)},
+        Docker(environment={"DOCKER_CONFIG": str(plugins.parent)}, buildx=(str(plugins / "docker-buildx"),)),
         Recorder((request,)),
         dry_run=False,
     )

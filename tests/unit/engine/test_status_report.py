@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import emulation, status_report
-from dynamo_containers.engine.docker_cli import Docker
 from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.engine.status_report import DiskUse, EngineStatus, PlatformSupport
 from dynamo_containers.result import Result

@@ -16,6 +16,7 @@ from dynamo_containers.inspect.diff import Difference, ImageContents, LockConten
 from dynamo_containers.inspect.in_container import packages as packages_inside
 from dynamo_containers.inspect.sizes import cache as size_cache
 from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
+from tests.unit.planned import DOCKER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,7 +212,7 @@ def test_pins_that_are_half_of_a_merge_are_refused(locked: Path) -> None:
         diff_inputs.diff(locked, ("v1", "constraints"))
 
 
-DOCKER = """\
+SCRIPT = """\
 #!/bin/sh
 case "$1 $2" in
 "image inspect") [ "$3" = one:1 ] || { echo "No such image" >&2; exit 1; } && cat "$(dirname "$0")/inspected" ;;
@@ -234,7 +235,7 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the checkout beside an engine with an image `one:1`, whose CLI is a script."""
     docker = locked / "bin/docker"
     docker.parent.mkdir()
-    docker.write_text(DOCKER, encoding="utf-8")
+    docker.write_text(SCRIPT, encoding="utf-8")
     docker.chmod(0o755)
     (docker.parent / "inspected").write_text(json.dumps([INSPECTED]), encoding="utf-8")
     plugin = locked / "docker/cli-plugins/docker-buildx"
@@ -249,7 +250,7 @@ def images(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_image_is_read_by_the_engine_and_by_its_own_python(images: Path) -> None:
     assert diff_inputs.diff(images, ("one:1", "one:1")).text == "# one:1 -> one:1\n\nNo differences."
-    contents = diff_inputs._image_contents(images, {}, "one:1", INSPECTED)
+    contents = diff_inputs._image_contents(images, DOCKER, "one:1", INSPECTED)
     assert contents == ImageContents(
         title="one:1",
         packages={"Python": {"numpy": "2.4.6"}},
@@ -267,7 +268,7 @@ def test_the_layers_of_an_image_that_was_measured_here_have_the_names_that_they_
         name="common-torch", digest="sha256:packed", content="sha256:2", packed=7, unpacked=80_000_000
     )
     size_cache.remember(images, "sha256:1", ImageSize(layers=(measured,)))
-    assert diff_inputs._image_contents(images, {}, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
+    assert diff_inputs._image_contents(images, DOCKER, "one:1", INSPECTED).size == ImageSize(layers=(measured,))
 
 
 def test_an_unknown_name_is_refused_with_the_images_of_the_engine(images: Path) -> None:

@@ -14,6 +14,7 @@ from dynamo_containers.plan import bake, node_plan, source_policy
 from dynamo_containers.plan.container import build_line
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import Part, parse_stages, requests_for
+from tests.unit.planned import DOCKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +99,12 @@ def test_an_image_whose_labels_a_stage_above_would_take_over_gives_it_none_that_
 
 def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: BuildInputs) -> None:
     plan = built(asked(catalogue, "frontend"), facts)
-    command, (document,) = plan.command({}), plan.documents
+    command, (document,) = plan.command(DOCKER), plan.documents
     assert document.path.name == "bake-base-runtime-ci-base-frontend-debian-amd64.json"
     assert str(document.path) in command.argv
     wanted = json.loads(document.text)["group"]["default"]["targets"]
     assert wanted == ["base", "frontend-runtime", "frontend-ci"]
-    made = node_plan.ordinary(plan, {})
+    made = node_plan.ordinary(plan, DOCKER)
     assert [(image.request.stage.value, image.target, image.tag) for image in made.images] == [
         ("base", "base", "dynamo-base:1.4.2-debian-amd64"),
         ("runtime", "frontend-runtime", "dynamo-frontend:1.4.2-debian-amd64"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, labels
@@ -36,7 +37,7 @@ def names(request: Request) -> list[str]:
 
 def document(request: Request, facts: BuildInputs) -> dict[str, Any]:
     """Return the document that the plan writes, as it would be in a checkout at /checkout."""
-    (written,) = planned.execution(request, facts, {}).documents
+    (written,) = planned.execution(request, facts).documents
     content: dict[str, Any] = json.loads(written.text.replace(str(request.catalogue.folder), "/checkout"))
     return content
 
@@ -197,7 +198,9 @@ def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: Buil
 
 def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/arm64"]))
-    plan = planned.execution(request, facts, {"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
+    plan = planned.execution(
+        request, facts, replace(planned.DOCKER, environment={"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
+    )
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
     assert [each.path for each in plan.documents] == [path]
     readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
@@ -209,7 +212,7 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: B
         "DOCKER_HOST": "tcp://builder.example.invalid:2375",
         "BUILDX_METADATA_PROVENANCE": "disabled",
     }
-    direct = planned.execution(request, facts, {}, ("/plugins/docker-buildx",)).commands[0]
+    direct = planned.execution(request, facts, Docker(environment={}, buildx=("/plugins/docker-buildx",))).commands[0]
     assert direct.argv == ("/plugins/docker-buildx", *words)
 
 
@@ -219,7 +222,7 @@ def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: BuildI
         for stage, images in ((Stage.RUNTIME, ["frontend"]), (Stage.CI, ["frontend"]), (Stage.BASE, ["base"]))
         for platforms in (BOTH, BOTH[:1], BOTH[1:])
     ]
-    paths = {planned.execution(request, facts, {}).documents[0].path.name for request in requests}
+    paths = {planned.execution(request, facts).documents[0].path.name for request in requests}
     assert len(paths) == len(requests)
 
 

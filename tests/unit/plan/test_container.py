@@ -12,6 +12,7 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.plan import container
 from dynamo_containers.plan.container import Wish
+from tests.unit.planned import DOCKER
 
 if TYPE_CHECKING:
     from dynamo_containers.plan.request import Request
@@ -27,7 +28,7 @@ def asked(stage: str = "") -> tuple[Request, ...]:
 
 
 def argv(wish: Wish, *built: str, stage: str = "") -> tuple[str, ...]:
-    (command,) = container.plan(asked(stage), "1.4.2", wish, ENVIRONMENT, built).commands
+    (command,) = container.plan(asked(stage), "1.4.2", wish, replace(DOCKER, environment=ENVIRONMENT), built).commands
     assert command.env == ENVIRONMENT
     return command.argv
 
@@ -77,7 +78,7 @@ def test_what_is_not_built_is_refused_with_the_command_that_builds_it(stage: str
 def test_several_platforms_are_refused() -> None:
     requests = container.requests(load_catalogue(), "frontend", "dev", ["all"])
     with pytest.raises(UsageError, match="A container runs on one platform"):
-        container.plan(requests, "1.4.2", Wish(checkouts=PARENT), {}, (DEV,))
+        container.plan(requests, "1.4.2", Wish(checkouts=PARENT), DOCKER, (DEV,))
 
 
 def test_an_image_without_a_stage_is_refused() -> None:

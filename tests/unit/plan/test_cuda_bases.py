@@ -47,7 +47,7 @@ def asked(catalogue: Catalogue, stage: Stage, *platforms: str) -> Request:
 
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a real build asks before it."""
-    document, *_ = planned.execution(request, inputs.build_inputs(request, dry_run=True), {}).documents
+    document, *_ = planned.execution(request, inputs.build_inputs(request, dry_run=True)).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 

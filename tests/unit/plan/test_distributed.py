@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, caches, distributed
@@ -30,6 +31,7 @@ NODE = Builder(name="node", driver="docker", nodes=(BuilderNode(name="node", pla
 REMOTE = Builder(name="far", driver="remote", nodes=(BuilderNode(name="far0", platforms=("linux/arm64",)),))
 RECIPE = "FROM scratch\nCOPY file /file\n"
 REGISTRY = "registry.example/team"
+DOCKER = Docker(environment={"DOCKER_HOST": "unix:///run/engine.sock"}, buildx=("buildx",))
 
 
 def both(catalogue: Catalogue) -> Request:
@@ -42,7 +44,7 @@ def planned(request: Request, facts: BuildInputs, node: Node, cache: str = "", r
     plan = bake.build_plan(Part(own, replace(facts, native=node.native)))
     texts = dict.fromkeys(plan.graph.targets, RECIPE)
     node = replace(node, caches=wanted, registry=registry)
-    return distributed.node_plan(plan, node, texts, {"DOCKER_HOST": "unix:///run/engine.sock"}, ("buildx",))
+    return distributed.node_plan(plan, node, texts, DOCKER)
 
 
 def target(work: NodePlan) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def test_the_index_over_all_platforms_is_made_of_digests_and_tagged_by_one_comma
     pushed = PushedImages(
         request=both(catalogue), version=facts.version, registry=REGISTRY, digests={"frontend": digests}
     )
-    (command,) = distributed.merges(pushed, ("buildx",), {})
+    (command,) = distributed.merges(pushed, DOCKER)
     assert command.argv == (
         *("buildx", "imagetools", "create", "--tag", "registry.example/team/dynamo-frontend:1.4.2-debian"),
         *(f"registry.example/team/dynamo-frontend@{digest}" for digest in digests),

@@ -54,7 +54,7 @@ def switched(folder: Path, name: str) -> Catalogue:
 def document(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str, Any]:
     """Return the document that builds `small`, as it would be in a checkout at /checkout."""
     request = request_for(catalogue, stage, ImageSelection(images=["small"], platforms=["linux/amd64"]))
-    (made,) = planned.execution(request, facts, {}).documents
+    (made,) = planned.execution(request, facts).documents
     content: dict[str, Any] = json.loads(made.text.replace(str(catalogue.folder), "/checkout"))
     return content
 

@@ -13,6 +13,7 @@ from dynamo_containers.facts.catalogue import Catalogue, Stage, load_catalogue
 from dynamo_containers.plan import smoke_tests
 from dynamo_containers.platforms import Platform
 from tests.smoke.locks import broken
+from tests.unit.planned import DOCKER
 
 ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
 CHECKOUT = Path("/checkout")
@@ -60,7 +61,7 @@ def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue:
 
 def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue) -> None:
     requests = smoke_tests.requests(catalogue, "frontend", Platform.ARM64)
-    plan = smoke_tests.plan(requests, "1.4.2", ENVIRONMENT)
+    plan = smoke_tests.plan(requests, "1.4.2", replace(DOCKER, environment=ENVIRONMENT))
     assert plan.documents == ()
     assert plan.commands[0].env == ENVIRONMENT
     assert plan.commands[0].argv == (
@@ -83,13 +84,13 @@ def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue
 
 
 def test_the_base_has_no_ci_form(catalogue: Catalogue) -> None:
-    plan = smoke_tests.plan(smoke_tests.requests(catalogue, "base", Platform.AMD64), "1.4.2", {})
+    plan = smoke_tests.plan(smoke_tests.requests(catalogue, "base", Platform.AMD64), "1.4.2", DOCKER)
     assert "--ci-image" not in plan.commands[0].argv
     assert "dynamo-base:1.4.2-debian-amd64" in plan.commands[0].argv
 
 
 def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogue) -> None:
-    hint = smoke_tests.plan(smoke_tests.requests(catalogue, "base", Platform.AMD64), "1.4.2", {}).commands[0].hint
+    hint = smoke_tests.plan(smoke_tests.requests(catalogue, "base", Platform.AMD64), "1.4.2", DOCKER).commands[0].hint
     assert "/checkout/.build/smoke/base-amd64.xml" in hint
     assert "/checkout/.build/smoke/base-amd64/" in hint
 
@@ -112,13 +113,15 @@ def test_two_platforms_are_not_tested_as_one(catalogue: Catalogue) -> None:
         *smoke_tests.requests(catalogue, "base", Platform.ARM64),
     )
     with pytest.raises(UsageError, match="one image and one platform"):
-        smoke_tests.plan(mixed, "1.4.2", {})
+        smoke_tests.plan(mixed, "1.4.2", DOCKER)
 
 
 def test_a_gpu_adds_what_the_engine_must_do_on_one_before_all_else(catalogue: Catalogue) -> None:
     requests = smoke_tests.requests(catalogue, "vllm", Platform.AMD64)
     paths = [
-        word for word in smoke_tests.plan(requests, "1.4.2", {}, gpu=True).commands[0].argv if "/tests/smoke/" in word
+        word
+        for word in smoke_tests.plan(requests, "1.4.2", DOCKER, gpu=True).commands[0].argv
+        if "/tests/smoke/" in word
     ]
     assert [path.rpartition("/")[2] for path in paths] == ["gpu", "any", "contract", "ci", "serving", "backend"]
 

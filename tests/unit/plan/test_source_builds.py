@@ -330,7 +330,7 @@ def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
 
 def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: BuildInputs) -> None:
     request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
-    allowed = [word for word in planned.execution(request, built, {}).commands[0].argv if word.startswith("--allow")]
+    allowed = [word for word in planned.execution(request, built).commands[0].argv if word.startswith("--allow")]
     assert "--allow=fs.read=/src/dynamo" in allowed
 
 

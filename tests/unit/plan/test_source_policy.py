@@ -150,7 +150,7 @@ def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catal
 
 def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: BuildInputs) -> None:
     request = request_for(cuda, Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
-    plan = planned.execution(request, facts, {})
+    plan = planned.execution(request, facts)
     bake, policy = plan.documents
     assert policy.path == cuda.folder / ".build/policy-bake-base-base-cuda-amd64.json"
     assert json.loads(policy.text)["rules"][0] == rule("DENY", "*", "WILDCARD")

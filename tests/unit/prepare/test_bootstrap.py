@@ -39,9 +39,7 @@ def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> Non
 def test_the_call_of_mmdebstrap(lock: OsLock, as_root: bool, head: list[str]) -> None:  # noqa: FBT001 - a row
     foreign = replace(lock, role="builder", platform=Platform.ARM64)
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
-    command = bootstrap.command(
-        foreign, Path("/s/repository"), Path("/s/root.tar"), environment, Path("/hooks"), as_root=as_root
-    )
+    command = bootstrap.command(foreign, Path("/s"), environment, Path("/hooks"), as_root=as_root)
     assert list(command.argv) == [
         *head,
         "mmdebstrap",

@@ -56,7 +56,7 @@ def asked(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) ->
 
 def documents(request: Request) -> list[dict[str, Any]]:
     """Return the bake document and the source policy, after all that a real build asks before it."""
-    plan = planned.execution(request, inputs.build_inputs(request, dry_run=True), {})
+    plan = planned.execution(request, inputs.build_inputs(request, dry_run=True))
     return [json.loads(document.text) for document in plan.documents]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.inspect.report import backfill
 from dynamo_containers.inspect.report.record import (
     BUILDING,
@@ -43,15 +44,16 @@ def answer(name: str, error: str = "") -> str:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Return the environment in which buildx is a script that answers for each machine."""
+def docker(tmp_path: Path) -> Docker:
+    """Return a docker CLI whose buildx is a script that answers for each machine."""
     plugins = tmp_path / "docker/cli-plugins"
     plugins.mkdir(parents=True)
     (plugins / "docker-buildx").write_text(BUILDX, encoding="utf-8")
     (plugins / "docker-buildx").chmod(0o755)
     (plugins / "answer-here").write_text(answer("[wheels 1/1] RUN x"), encoding="utf-8")
     (plugins / "answer-node").write_text(answer("[wheels 1/1] RUN x", "exit code: 1"), encoding="utf-8")
-    return {"DOCKER_CONFIG": str(tmp_path / "docker"), "BUILDX_CONFIG": str(tmp_path)}
+    variables = {"DOCKER_CONFIG": str(tmp_path / "docker"), "BUILDX_CONFIG": str(tmp_path)}
+    return Docker(environment=variables, buildx=(str(plugins / "docker-buildx"),))
 
 
 def node(name: str, platform: str, context: str = "", *records: str, joined: bool = False) -> RecordedNode:
@@ -72,9 +74,9 @@ def report(*nodes: RecordedNode) -> BuildReport:
     )
 
 
-def test_a_pair_of_which_one_half_failed_has_the_steps_of_both(environment: dict[str, str]) -> None:
+def test_a_pair_of_which_one_half_failed_has_the_steps_of_both(docker: Docker) -> None:
     pair = report(node(HERE, "linux/amd64", "", "default/default/1"), node(NODE, "linux/arm64", "node", "node/node/2"))
-    completed = backfill.with_targets(pair, environment)
+    completed = backfill.with_targets(pair, docker)
     assert [(target.node, target.platform, target.state) for target in completed.targets or ()] == [
         (HERE, "linux/amd64", DONE),
         (NODE, "linux/arm64", FAILED),
@@ -84,9 +86,9 @@ def test_a_pair_of_which_one_half_failed_has_the_steps_of_both(environment: dict
     assert completed.unknown_reason == ""
 
 
-def test_a_machine_that_is_away_is_named_and_hides_no_steps_of_another_one(environment: dict[str, str]) -> None:
+def test_a_machine_that_is_away_is_named_and_hides_no_steps_of_another_one(docker: Docker) -> None:
     pair = report(node(HERE, "linux/amd64", "", "default/default/1"), node(DEAD, "linux/arm64", "dead", "dead/dead/2"))
-    completed = backfill.with_targets(pair, environment)
+    completed = backfill.with_targets(pair, docker)
     assert [(target.node, target.state) for target in completed.targets or ()] == [(HERE, DONE)]
     assert [node.unknown_reason for node in completed.nodes] == [
         "",
@@ -94,19 +96,19 @@ def test_a_machine_that_is_away_is_named_and_hides_no_steps_of_another_one(envir
     ]
 
 
-def test_where_no_machine_answers_no_steps_are_known_and_each_says_why(environment: dict[str, str]) -> None:
-    completed = backfill.with_targets(report(node(DEAD, "linux/arm64", "dead", "dead/dead/2")), environment)
+def test_where_no_machine_answers_no_steps_are_known_and_each_says_why(docker: Docker) -> None:
+    completed = backfill.with_targets(report(node(DEAD, "linux/arm64", "dead", "dead/dead/2")), docker)
     assert completed.targets is None
     assert completed.unknown_reason.startswith(f"{DEAD}: ")
 
 
-def test_a_machine_on_which_nothing_began_is_not_asked(environment: dict[str, str]) -> None:
+def test_a_machine_on_which_nothing_began_is_not_asked(docker: Docker) -> None:
     pair = report(node(HERE, "linux/amd64", "", "default/default/1"), node(NODE, "linux/arm64", "node"))
-    completed = backfill.with_targets(pair, environment)
+    completed = backfill.with_targets(pair, docker)
     assert [node.unknown_reason for node in completed.nodes] == ["", "no target was started there"]
 
 
-def test_what_was_pushed_is_measured_by_its_registry(environment: dict[str, str], tmp_path: Path) -> None:
+def test_what_was_pushed_is_measured_by_its_registry(docker: Docker, tmp_path: Path) -> None:
     plugins = tmp_path / "docker/cli-plugins"
     layers = [{"digest": "sha256:a", "size": 40}, {"digest": "sha256:b", "size": 60}]
     (plugins / "manifest").write_text(json.dumps({"layers": layers}), encoding="utf-8")
@@ -121,11 +123,11 @@ def test_what_was_pushed_is_measured_by_its_registry(environment: dict[str, str]
         package_targets=("base",),
         pushed="r.example/base@sha256:c",
     )
-    size = backfill._measured(tmp_path, environment, pushed).size
+    size = backfill._measured(tmp_path, docker, pushed).size
     assert size is not None
     assert [(layer.name, layer.packed, layer.unpacked) for layer in size.layers] == [
         ("root image", 40, 0),
         ("base", 60, 0),
     ]
     (plugins / "config").write_text("{}", encoding="utf-8")
-    assert backfill._measured(tmp_path, environment, pushed).unmeasured_reason.startswith("its history does not have")
+    assert backfill._measured(tmp_path, docker, pushed).unmeasured_reason.startswith("its history does not have")

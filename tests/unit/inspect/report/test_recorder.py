@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.inspect.report import store
@@ -41,13 +42,14 @@ def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str)
     plan = bake.build_plan(Part(request, facts))
     images = tuple(replace(image, repository=REPOSITORY) for image in plan.graph.images)
     plan = replace(plan, graph=replace(plan.graph, images=images))
-    environment = {"DOCKER_CONFIG": str(plugins.parent)}
-    node = node_plan.ordinary(plan, environment)
+    variables = {"DOCKER_CONFIG": str(plugins.parent)}
+    docker = Docker(environment=variables, buildx=(str(plugins / "docker-buildx"),))
+    node = node_plan.ordinary(plan, docker)
     metadata = node.calls[0].metadata
     metadata.parent.mkdir(parents=True, exist_ok=True)
     metadata.write_text(json.dumps({images[0].target: {bake_metadata.DIGEST: "sha256:part"}}), encoding="utf-8")
     with recording(request, dry_run=False) as recorder:
-        recorder.building(environment, [node])
+        recorder.building(docker, [node])
         recorder.measuring()
         recorder.pushed(request, facts.version, "registry.example/team")
     (report,) = store.read(catalogue.folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.engine.docker_cli import Docker
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import load_catalogue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers import engine, process
-from dynamo_containers.engine.docker_cli import Docker
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError, UsageError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import engine
+from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import endpoint
-from dynamo_containers.engine.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.process import Command
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
-from dynamo_containers.engine import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dynamo_containers.engine.paths import EnginePaths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +70,3 @@ class Docker:
         """
         lines = self.capture("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
         return {tag: digest for tag, _, digest in (line.partition(" ") for line in lines)}
-
-
-def connect(paths: EnginePaths) -> Docker:
-    """Return docker and buildx for the engine in use.
-
-    Raises:
-        NoEngineError: there is no engine, or no docker CLI with buildx; the message names the command to run.
-    """
-    environment = endpoint.environment(paths)
-    return Docker(environment=environment, buildx=endpoint.buildx_call(environment))
