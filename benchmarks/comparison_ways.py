@@ -97,7 +97,7 @@ class Baseline:
         contexts = {
             **{f"root-{role}": self._root(role) for role in ("builder", "devel", "runtime")},
             "containers": str(self.project.folder / "containers"),
-            "programs": str(self.facts.programs / NATIVE.arch),
+            "programs": str(self.facts.binaries / NATIVE.arch),
             "debs": str(debs),
         }
         words = [

@@ -181,7 +181,7 @@ def _builder(request: Request, _: BuildInputs, __: Target, platform: Platform) -
 def _layer(request: Request, facts: BuildInputs, target: Target, platform: Platform) -> Content:
     folder = Path(target.contexts["lock"])
     layer = folder.parent.name.rpartition(f"-{request.bases.name}-")[0]
-    part = next(part for parts in facts.pieces.values() for part in parts if part.folder == folder)
+    part = next(part for parts in facts.package_layers.values() for part in parts if part.folder == folder)
     text = layer_pins.text(part, platform)
     content = _python(request, f"{layer}-{request.bases.name}-{platform.arch}", text)
     return Content(origin=f"{content.origin} (layer {folder.name})", packages=content.packages)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.layer_split import Piece
+    from dynamo_containers.plan.layer_split import PackageLayer
     from dynamo_containers.plan.target import GraphBuilder
 
 
@@ -35,15 +35,15 @@ def add_image(graph: GraphBuilder, image: Image, stage: Stage) -> str:
 
 def _add_base(graph: GraphBuilder, _: Image) -> str:
     request, inputs = graph.request, graph.inputs
-    below = _add_builder(graph)
+    parent = _add_builder(graph)
     compiled = source_targets.add_compiled(graph)
     packages = source_builds.packages(request.bases, inputs.sources) if compiled else ()
-    for piece in layer_split.installed(inputs.pieces.get("base", ())):
-        below = _add_fetched(graph, piece, below, packages)
+    for layer in layer_split.installed(inputs.package_layers.get("base", ())):
+        parent = _add_fetched(graph, layer, parent, packages)
     return graph.add(
         "base",
         "base",
-        {"below": below, **{target: target for target in compiled}},
+        {"below": parent, **{target: target for target in compiled}},
         Settings(
             contexts={"fetched": str(request.catalogue.folder / "containers/fetched")},
             args=_verified_by(graph, packages),
@@ -51,15 +51,15 @@ def _add_base(graph: GraphBuilder, _: Image) -> str:
     )
 
 
-def _add_fetched(graph: GraphBuilder, piece: Piece, below: str, compiled: Iterable[str]) -> str:
-    """Add a layer of the wheels that are fetched. It names what is compiled only where that would be in it."""
-    pieces = graph.request.catalogue.images["base"].package_layers
-    own = [package for package in compiled if layer_split.piece_of(package, pieces) == piece.name]
+def _add_fetched(graph: GraphBuilder, layer: PackageLayer, parent: str, compiled: Iterable[str]) -> str:
+    """Add a layer of wheels from an index. It names a compiled package only where that would be in it."""
+    patterns = graph.request.catalogue.images["base"].package_layers
+    own = [package for package in compiled if layer_split.layer_of(package, patterns) == layer.name]
     return graph.add(
-        f"base-{piece.name}",
+        f"base-{layer.name}",
         "fetched",
-        {"below": below},
-        Settings(contexts={"lock": str(piece.folder)}, args={"PIECE": piece.name, **_verified_by(graph, own)}),
+        {"below": parent},
+        Settings(contexts={"lock": str(layer.folder)}, args={"PIECE": layer.name, **_verified_by(graph, own)}),
     )
 
 
@@ -74,10 +74,10 @@ def _add_builder(graph: GraphBuilder) -> str:
 
 
 def _add_backend(graph: GraphBuilder, image: Image) -> str:
-    """Add the target that compiles what has no wheel; without any such package its wheelhouse is empty."""
-    builder, pieces = _add_builder(graph), graph.inputs.pieces
-    sources = layer_split.compiled(pieces[image.name])
-    requires, *_ = pieces.get(backend_layer(image), (sources,))
+    """Add the target that compiles the packages without a wheel; its wheelhouse is empty if there are none."""
+    builder, package_layers = _add_builder(graph), graph.inputs.package_layers
+    sources = layer_split.compiled(package_layers[image.name])
+    requires, *_ = package_layers.get(backend_layer(image), (sources,))
     contexts = {"sources": str(sources.folder), "requires": str(requires.folder)}
     return graph.add(
         f"{image.name}-backend", "backend", {"builder": builder}, Settings(root="devel", contexts=contexts)
@@ -88,18 +88,18 @@ def _add_runtime(graph: GraphBuilder, image: Image) -> str:
     base = _add_base(graph, image)
     if image.install_from is InstallFrom.IMAGE:
         return _add_on_engine_image(graph, image)
-    below = _add_os(graph)
+    parent = _add_os(graph)
     for package_set in image.os_packages:
-        below = graph.add_os_packages(f"os-{package_set}", package_set, below)
+        parent = graph.add_os_packages(f"os-{package_set}", package_set, parent)
     for layer in (image.common_layer, image.name):
-        below = _add_packages(graph, layer, below)
+        parent = _add_packages(graph, layer, parent)
     if layer_split.compiles(image, graph.request.platforms):
-        wheels = {"below": below, "wheelhouse": _add_backend(graph, image)}
-        below = graph.add(f"{image.name}-compiled", "wheels", wheels)
+        wheels = {"below": parent, "wheelhouse": _add_backend(graph, image)}
+        parent = graph.add(f"{image.name}-compiled", "wheels", wheels)
     # The Python package of NIXL needs torch: an image without an engine installs its libraries alone (ADR 5).
     args = {} if image.backend else {"NIXL": ""}
-    dynamo = graph.add(f"{image.name}-dynamo", "dynamo", {"below": below, "base": base}, Settings(args=args))
-    own = {} if image.backend else {"below": below, "base": base}
+    dynamo = graph.add(f"{image.name}-dynamo", "dynamo", {"below": parent, "base": base}, Settings(args=args))
+    own = {} if image.backend else {"below": parent, "base": base}
     return graph.add(f"{image.name}-runtime", image.name, {"dynamo": dynamo, **own})
 
 
@@ -110,52 +110,52 @@ def _add_on_engine_image(graph: GraphBuilder, image: Image) -> str:
         f"root-{platform.arch}": image_reference.engine_context(pins, image, platform)
         for platform in graph.request.platforms
     }
-    below = graph.add(
+    parent = graph.add(
         f"{image.name}-os",
         "os",
         {},
         Settings(
-            contexts={"programs": str(graph.inputs.programs), **roots}, args={"PYTHON": ""}
+            contexts={"programs": str(graph.inputs.binaries), **roots}, args={"PYTHON": ""}
         ),  # which the row of the image may say
     )
-    dynamo = _add_missing(graph, image, f"{image.name}-{ENGINE_IMAGE}", below)
+    dynamo = _add_missing(graph, image, f"{image.name}-{ENGINE_IMAGE}", parent)
     return graph.add(f"{image.name}-runtime", image.name, {"dynamo": dynamo})
 
 
-def _add_missing(graph: GraphBuilder, image: Image, name: str, below: str) -> str:
-    """Add a target for what a layer of packages has and the image below lacks."""
+def _add_missing(graph: GraphBuilder, image: Image, name: str, parent: str) -> str:
+    """Add a target for the packages of a layer that the parent image lacks."""
     layer = ci_layer(image) if name.endswith(Stage.CI.value) else engine_layer(image)
     args = {"LAYER": layer, "LEFT_OUT": " ".join(sorted(graph.request.catalogue.excluded))}
     if image.engine_image and image.engine_image.interpreter:
         args["PYTHON"] = image.engine_image.interpreter
-    return graph.add(name, ENGINE_IMAGE, {"below": below, "base": "base", "builder": "builder"}, Settings(args=args))
+    return graph.add(name, ENGINE_IMAGE, {"below": parent, "base": "base", "builder": "builder"}, Settings(args=args))
 
 
 def _add_ci(graph: GraphBuilder, image: Image) -> str:
-    below = _add_runtime(graph, image)
+    parent = _add_runtime(graph, image)
     if image.install_from is InstallFrom.IMAGE:
-        return _add_missing(graph, image, f"{image.name}-ci", below)
-    return _add_packages(graph, ci_layer(image), below)
+        return _add_missing(graph, image, f"{image.name}-ci", parent)
+    return _add_packages(graph, ci_layer(image), parent)
 
 
 def _add_dev(graph: GraphBuilder, image: Image) -> str:
-    below = _add_ci(graph, image)
-    below = graph.add_os_packages(f"{image.name}-dev-os", DEV_PACKAGES, below)
-    below = _add_packages(graph, f"{image.name}-dev", below)
+    parent = _add_ci(graph, image)
+    parent = graph.add_os_packages(f"{image.name}-dev-os", DEV_PACKAGES, parent)
+    parent = _add_packages(graph, f"{image.name}-dev", parent)
     # Last: all below it is the same for everybody, and no layer of packages closes the folders that it opens.
     args = {"USER_UID": str(graph.inputs.user)}
-    return graph.add(f"{image.name}-dev-user", "dev", {"below": below}, Settings(args=args))
+    return graph.add(f"{image.name}-dev-user", "dev", {"below": parent}, Settings(args=args))
 
 
 def _add_os(graph: GraphBuilder) -> str:
     """Add the user, the folders and the binaries, on the runtime's root image."""
-    return graph.add("os", "os", {}, Settings(root="runtime", contexts={"programs": str(graph.inputs.programs)}))
+    return graph.add("os", "os", {}, Settings(root="runtime", contexts={"programs": str(graph.inputs.binaries)}))
 
 
-def _add_packages(graph: GraphBuilder, layer: str, below: str) -> str:
-    """Add a target for each part of a layer of Python packages, one on the other; return the topmost."""
-    for piece in layer_split.installed(graph.inputs.pieces.get(layer, ())):
-        args = {"INDEX": graph.inputs.mirrors.address(piece.index)} if piece.index else {}
-        contexts = {"lock": str(piece.folder)}
-        below = graph.add(piece.target, "packages", {"below": below}, Settings(args=args, contexts=contexts))
-    return below
+def _add_packages(graph: GraphBuilder, layer: str, parent: str) -> str:
+    """Add a target for each image layer of a layer of Python packages, one on the other; return the topmost."""
+    for package_layer in layer_split.installed(graph.inputs.package_layers.get(layer, ())):
+        args = {"INDEX": graph.inputs.mirrors.address(package_layer.index)} if package_layer.index else {}
+        contexts = {"lock": str(package_layer.folder)}
+        parent = graph.add(package_layer.target, "packages", {"below": parent}, Settings(args=args, contexts=contexts))
+    return parent

@@ -1,8 +1,8 @@
 """Split of a layer of Python packages into image layers, none of which is huge.
 
-The pieces stand in containers/images.toml; what no pattern names is the last one, `rest`. Each piece is a file of pins
-for every platform, below .build/pieces, in a folder whose name says what it was cut from: a step whose piece did not
-change is not done again, whatever else moved in the lock.
+containers/images.toml names the image layers; packages that no pattern matches are in the last one, `rest`. Each image
+layer has a file of pins per platform, below .build/pieces, in a folder that is named by a digest of its origin. So an
+image layer whose pins did not change is not rebuilt, whatever else changed in the lock.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 COMPILED = "compiled"
-"""The pins of what is compiled in the backend stage; no layer is installed from them."""
+"""The pins of the packages that the backend stage compiles; no image layer is installed from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class PackageLayer:
     """One image layer of Python packages."""
 
     name: str
     target: str
-    """What its step is called in the build graph: as the layer, or as the layer and the piece where it is cut."""
+    """Its target in the build graph: named as the layer, or as the layer and the image layer where it is split."""
     folder: Path
-    """Where `<arch>.txt` of each platform has its pins."""
+    """The folder with the pins of each platform in `<arch>.txt`."""
     index: str = ""
     """The address of the only index that has them ('' for the machine's own)."""
     unwritten: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -42,73 +42,74 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """How a layer is cut: what stands in images.toml, for some platforms."""
+class LayerSplit:
+    """The rows of images.toml that split a layer, for some platforms."""
 
     layer: str
-    pieces: Mapping[str, tuple[str, ...]]
-    """Piece -> patterns of the packages in it; the first that fits has it."""
+    patterns: Mapping[str, tuple[str, ...]]
+    """Image layer -> patterns of the packages in it; the first match decides."""
     indexes: Mapping[str, str]
-    """Piece -> address of an index that it alone is taken from."""
+    """Image layer -> address of the only index that its packages come from."""
     compiled: Mapping[Platform, tuple[str, ...]]
-    """Packages that are compiled for a platform, and so are in no piece of it."""
+    """Packages that are compiled for a platform, and so are in none of its image layers."""
 
 
-def cut_of(catalogue: Catalogue, layer: PythonLayer) -> Cut:
-    """Return how a layer is cut."""
+def split_for(catalogue: Catalogue, layer: PythonLayer) -> LayerSplit:
+    """Return how a layer is split."""
     if layer.shared:
-        return Cut(layer=layer.name, pieces=catalogue.common_layers[layer.name].package_layers, indexes={}, compiled={})
+        patterns = catalogue.common_layers[layer.name].package_layers
+        return LayerSplit(layer=layer.name, patterns=patterns, indexes={}, compiled={})
     if layer.image is None:
-        return Cut(layer=layer.name, pieces={}, indexes={}, compiled={})
+        return LayerSplit(layer=layer.name, patterns={}, indexes={}, compiled={})
     image = catalogue.images[layer.image]
     main = layer.image == layer.name
-    # Its other forms too: what has an index of its own comes from there, whichever of its locks has it.
+    # The locks of its other stages too: a package with its own index comes from there, whichever lock has it.
     own = {name: catalogue.indexes[name] for name in image.indexes}
-    return Cut(
+    return LayerSplit(
         layer=layer.name,
-        pieces={**{name: index.packages for name, index in own.items()}, **(image.package_layers if main else {})},
+        patterns={**{name: index.packages for name, index in own.items()}, **(image.package_layers if main else {})},
         indexes={name: index.url for name, index in own.items()},
         compiled=image.compile_from_source if main else {},
     )
 
 
-def piece_of(name: str, pieces: Mapping[str, tuple[str, ...]]) -> str:
-    """Return the piece that a package is in."""
-    fits = (piece for piece, patterns in pieces.items() if any(fnmatchcase(name, each) for each in patterns))
-    return next(fits, REST)
+def layer_of(package: str, patterns: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the image layer that a package is in."""
+    matches = (name for name, globs in patterns.items() if any(fnmatchcase(package, glob) for glob in globs))
+    return next(matches, REST)
 
 
-def cut(text: str, how: Cut, platform: Platform) -> dict[str, str]:
-    """Return piece -> its pins, out of the text of a lock; a piece that nothing is in is absent."""
-    from dynamo_containers.facts.locks import python_common  # what only a new lock needs would make every no-op slower
+def split_pins(text: str, split: LayerSplit, platform: Platform) -> dict[str, str]:
+    """Return image layer -> its pins, from the text of a lock; an image layer without packages is absent."""
+    from dynamo_containers.facts.locks import python_common  # only a new lock needs it; builds without one start faster
 
-    compiled = how.compiled.get(platform, ())
-    found: dict[str, list[str]] = {}
-    for name, entry in python_common.parse(text).entries.items():
-        piece = COMPILED if name in compiled else piece_of(name, how.pieces)
-        found.setdefault(piece, []).append("\n".join(entry.pin) + "\n")
-    return {piece: "".join(pins) for piece, pins in found.items()}
+    compiled = split.compiled.get(platform, ())
+    pins: dict[str, list[str]] = {}
+    for package, entry in python_common.parse(text).entries.items():
+        name = COMPILED if package in compiled else layer_of(package, split.patterns)
+        pins.setdefault(name, []).append("\n".join(entry.pin) + "\n")
+    return {name: "".join(lines) for name, lines in pins.items()}
 
 
-def folder_of(folder: Path, bases: str, how: Cut, texts: Mapping[Platform, str]) -> Path:
-    """Return where the pieces of a layer stand for some platforms, below the checkout `folder`."""
-    compiled = {platform.value: how.compiled.get(platform, ()) for platform in texts}
-    words = [repr(how.pieces), repr(compiled), *texts.values()]
-    key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+def folder_of(folder: Path, bases: str, split: LayerSplit, texts: Mapping[Platform, str]) -> Path:
+    """Return the folder of a layer's pins for some platforms, below the checkout `folder`."""
+    compiled = {platform.value: split.compiled.get(platform, ()) for platform in texts}
+    content = [repr(split.patterns), repr(compiled), *texts.values()]
+    key = hashlib.sha256("\n".join(content).encode()).hexdigest()
     architectures = "-".join(platform.arch for platform in texts)
-    return folder / ".build" / "pieces" / f"{how.layer}-{bases}-{architectures}-{key[:16]}"
+    return folder / ".build" / "pieces" / f"{split.layer}-{bases}-{architectures}-{key[:16]}"
 
 
-def installed(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    """Return the pieces that are layers of an image."""
-    return tuple(piece for piece in pieces if piece.name != COMPILED)
+def installed(package_layers: Iterable[PackageLayer]) -> tuple[PackageLayer, ...]:
+    """Return those that are layers of an image."""
+    return tuple(layer for layer in package_layers if layer.name != COMPILED)
 
 
-def compiled(pieces: Iterable[Piece]) -> Piece:
-    """Return the pins of what the backend stage compiles; its files may be empty."""
-    return next(piece for piece in pieces if piece.name == COMPILED)
+def compiled(package_layers: Iterable[PackageLayer]) -> PackageLayer:
+    """Return the pins of the packages that the backend stage compiles; its files may be empty."""
+    return next(layer for layer in package_layers if layer.name == COMPILED)
 
 
 def compiles(image: Image, platforms: Iterable[Platform]) -> bool:
-    """Say whether anything is compiled for an image on some of these platforms."""
+    """Return whether a package of an image is compiled for one of these platforms."""
     return any(image.compile_from_source.get(platform) for platform in platforms)

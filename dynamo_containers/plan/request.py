@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.bases import Bases
-    from dynamo_containers.plan.layer_split import Piece
+    from dynamo_containers.plan.layer_split import PackageLayer
     from dynamo_containers.plan.source_builds import Source
 
 
@@ -53,10 +53,10 @@ class BuildInputs:
     """(role, platform) -> digest of the root image in the OCI layout."""
     layout: Path
     """The OCI layout of root images."""
-    programs: Path
-    """A folder with a tree of programs per architecture."""
-    pieces: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
-    """Layer of Python packages -> the image layers that it is cut into, from below."""
+    binaries: Path
+    """A folder with a tree of binaries per architecture."""
+    package_layers: Mapping[str, tuple[PackageLayer, ...]] = field(default_factory=dict)
+    """Layer of Python packages -> the image layers that it is split into, lowest first."""
     os_packages: Mapping[str, Path] = field(default_factory=dict)
     """Set of OS packages -> a folder with the .debs or RPMs per architecture."""
     toolchains: Mapping[str, Path] = field(default_factory=dict)

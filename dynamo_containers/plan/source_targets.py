@@ -39,9 +39,9 @@ def _add_nixl(graph: GraphBuilder) -> tuple[str, ...]:
     cuda = {"CUDA": graph.request.bases.cuda}
     tools = _add_tools(graph, "nixl-tools", NIXL)
     compiler = _add_compiler(graph, "nixl-cxx", NIXL, tools)
-    below = graph.add("nixl-cuda", "cuda-toolkit", {"below": compiler}, Settings(args=cuda))
+    cuda_toolkit = graph.add("nixl-cuda", "cuda-toolkit", {"below": compiler}, Settings(args=cuda))
     for name, own_links, own_args in ((UCX, {}, {}), (NIXL, {UCX: UCX}, cuda)):
-        links = {"below": below, "source": _add_source(graph, name), **own_links}
+        links = {"below": cuda_toolkit, "source": _add_source(graph, name), **own_links}
         args, contexts = _compiler_settings(graph, name)
         graph.add(name, name, links, Settings(args={**args, **own_args}, contexts=contexts))
     return (NIXL,)
@@ -59,17 +59,17 @@ def _add_tools(graph: GraphBuilder, name: str, project: str) -> str:
     return graph.add(name, "compile-tools", {"builder": builder}, Settings(args={"LAYER": PROJECTS[project].layer}))
 
 
-def _add_compiler(graph: GraphBuilder, name: str, project: str, below: str) -> str:
+def _add_compiler(graph: GraphBuilder, name: str, project: str, parent: str) -> str:
     """Add the OS packages that compile a project, and on them the toolchain of a release, where the bases name one."""
     package_set = PROJECTS[project].os_set
-    below = graph.add_os_packages(name, package_set, below)
+    parent = graph.add_os_packages(name, package_set, parent)
     if package_set not in graph.inputs.toolchains:
-        return below
+        return parent
     # Below the archive's one folder, whose name differs by platform.
     installer = graph.request.bases.toolchains[package_set].installer.partition("/")[2]
     contexts = {"archives": str(graph.inputs.toolchains[package_set])}
     return graph.add(
-        f"{name}-toolchain", "toolchain", {"below": below}, Settings(args={"INSTALLER": installer}, contexts=contexts)
+        f"{name}-toolchain", "toolchain", {"below": parent}, Settings(args={"INSTALLER": installer}, contexts=contexts)
     )
 
 

@@ -142,21 +142,21 @@ class GraphBuilder:
         )
         return name
 
-    def add_os_packages(self, name: str, package_set: str, below: str) -> str:
+    def add_os_packages(self, name: str, package_set: str, parent: str) -> str:
         """Add a layer of OS packages on a target; return its name."""
         bases = self.request.bases
         rpms = package_set in bases.packages and bases.packages[package_set].root in bases.repositories
         folder, context = ("os-rpms", "rpms") if rpms else ("os-packages", "debs")
         contexts = {context: str(self.inputs.os_packages[package_set])}
-        return self.add(name, folder, {"below": below}, Settings(contexts=contexts))
+        return self.add(name, folder, {"below": parent}, Settings(contexts=contexts))
 
     def _add_root(self, role: str) -> dict[str, str]:
         """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
         roots = self._roots(role, self.request.platforms)
         if role not in self.request.bases.extended_roots:
             return roots
-        below = self.add(f"root-{role}", "root", {}, Settings(contexts=roots))
-        extended = self.add_os_packages(f"{below}-packages", role, below)
+        parent = self.add(f"root-{role}", "root", {}, Settings(contexts=roots))
+        extended = self.add_os_packages(f"{parent}-packages", role, parent)
         return {f"root-{platform.arch}": f"{LINK}{extended}" for platform in self.request.platforms}
 
     def _add_tools(self) -> str:

@@ -82,7 +82,7 @@ class Digests:
 
     def add_unwritten(self, inputs: BuildInputs) -> None:
         """Take the digests of layer pins that no file has yet, which a build writes first."""
-        for part in (part for parts in inputs.pieces.values() for part in parts):
+        for part in (part for parts in inputs.package_layers.values() for part in parts):
             for name, text in part.unwritten.items():
                 self._known[part.folder / name] = _sha256(text.encode())
 

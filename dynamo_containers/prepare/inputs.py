@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.facts.locks.os_lock import Drift
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from dynamo_containers.plan.layer_split import Piece
+    from dynamo_containers.plan.layer_split import PackageLayer
     from dynamo_containers.plan.request import Request
 
 
@@ -121,7 +121,7 @@ def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
 
 def _complete(request: Request, offline: BuildInputs) -> CompleteInputs:
     """Make what is missing; return the inputs as they are now, and what drifted."""
-    layer_pins.ensure(part for parts in offline.pieces.values() for part in parts)
+    layer_pins.ensure(part for parts in offline.package_layers.values() for part in parts)
     build_secrets.ensure(request.catalogue.folder, os.environ)
     images, drift = root_images.ensure_request(request)
     drift += _fetched(request)
@@ -168,8 +168,8 @@ def _stated(
             for lock in root_images.locks_of(request)
         },
         layout=oci_layout.layout(folder),
-        programs=programs.folder_of(folder, bases, request.catalogue.pins),
-        pieces=_pieces(request, texts, every),
+        binaries=programs.folder_of(folder, bases, request.catalogue.pins),
+        package_layers=_pieces(request, texts, every),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         toolchains={
             name: toolchains.folder_of(folder, bases, request.catalogue.pins, name)
@@ -222,8 +222,8 @@ def _os_packages(request: Request) -> tuple[str, ...]:
 
 def _pieces(
     request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]
-) -> dict[str, tuple[Piece, ...]]:
-    """Cut the locks that go into the images, for the platforms that are built."""
+) -> dict[str, tuple[PackageLayer, ...]]:
+    """LayerSplit the locks that go into the images, for the platforms that are built."""
     catalogue, cuts = request.catalogue, {}
     known = {path: text for each in texts.values() for path, text in each.items()}
     for layer in layers(catalogue):
@@ -235,7 +235,7 @@ def _pieces(
             if lock.layer == layer and lock.path in known and lock.target.platform in request.platforms
         }
         if locks:
-            how = layer_split.cut_of(catalogue, layer)
+            how = layer_split.split_for(catalogue, layer)
             cuts[layer.name] = layer_pins.split(catalogue.folder, request.bases.name, how, locks)
     return cuts
 

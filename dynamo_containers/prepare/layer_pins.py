@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import REST
 from dynamo_containers.plan import layer_split
-from dynamo_containers.plan.layer_split import COMPILED, Piece
+from dynamo_containers.plan.layer_split import COMPILED, PackageLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dynamo_containers.plan.layer_split import Cut
+    from dynamo_containers.plan.layer_split import LayerSplit
     from dynamo_containers.platforms import Platform
 
 
-def split(folder: Path, bases: str, cut: Cut, texts: Mapping[Platform, str]) -> tuple[Piece, ...]:
+def split(folder: Path, bases: str, cut: LayerSplit, texts: Mapping[Platform, str]) -> tuple[PackageLayer, ...]:
     """Return the parts of a layer from below, and `compiled` last; nothing is written.
 
     Args:
@@ -28,34 +28,34 @@ def split(folder: Path, bases: str, cut: Cut, texts: Mapping[Platform, str]) -> 
     place = layer_split.folder_of(folder, bases, cut, texts)
     files = _files(cut, texts) if not place.is_dir() else {part.name: {} for part in place.iterdir()}
     return tuple(
-        Piece(
+        PackageLayer(
             name=name,
-            target=f"{cut.layer}-{name}" if cut.pieces else cut.layer,
+            target=f"{cut.layer}-{name}" if cut.patterns else cut.layer,
             folder=place / name,
             index=cut.indexes.get(name, ""),
             unwritten=files[name],
         )
-        for name in (*cut.pieces, REST, COMPILED)
+        for name in (*cut.patterns, REST, COMPILED)
         if name in files
     )
 
 
-def _files(cut: Cut, texts: Mapping[Platform, str]) -> dict[str, dict[str, str]]:
+def _files(cut: LayerSplit, texts: Mapping[Platform, str]) -> dict[str, dict[str, str]]:
     """Return part -> file -> pins, a file for every platform: a part may be empty on one of them, or on all."""
-    pins = {platform: layer_split.cut(text, cut, platform) for platform, text in texts.items()}
+    pins = {platform: layer_split.split_pins(text, cut, platform) for platform, text in texts.items()}
     names = dict.fromkeys((COMPILED, *(name for parts in pins.values() for name in parts)))
     return {name: {f"{platform.arch}.txt": parts.get(name, "") for platform, parts in pins.items()} for name in names}
 
 
-def text(part: Piece, platform: Platform) -> str:
+def text(part: PackageLayer, platform: Platform) -> str:
     """Return the pins of a part for a platform, whether they are written yet or not."""
     name = f"{platform.arch}.txt"
     return part.unwritten[name] if part.unwritten else (part.folder / name).read_text(encoding="utf-8")
 
 
-def ensure(parts: Iterable[Piece]) -> None:
+def ensure(parts: Iterable[PackageLayer]) -> None:
     """Write the files of parts that are not there yet, all parts of a layer at once."""
-    layers: dict[Path, list[Piece]] = {}
+    layers: dict[Path, list[PackageLayer]] = {}
     for part in parts:
         if part.unwritten:
             layers.setdefault(part.folder.parent, []).append(part)
@@ -64,7 +64,7 @@ def ensure(parts: Iterable[Piece]) -> None:
             _write(place, unwritten)
 
 
-def _write(place: Path, parts: Iterable[Piece]) -> None:
+def _write(place: Path, parts: Iterable[PackageLayer]) -> None:
     from tempfile import TemporaryDirectory
 
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def _pieces(catalogue: Catalogue) -> Iterator[Path]:
             of = texts.setdefault((lock.layer, lock.target.bases), {})
             of[lock.target.platform] = file.read_text(encoding="utf-8")
     for (layer, bases), each in texts.items():
-        how = layer_split.cut_of(catalogue, layer)
+        how = layer_split.split_for(catalogue, layer)
         for some in (some for count in range(1, len(each) + 1) for some in combinations(each, count)):
             wanted = {platform: each[platform] for platform in some}
             yield layer_split.folder_of(catalogue.folder, bases, how, wanted)

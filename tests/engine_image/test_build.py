@@ -236,7 +236,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         locks={"stand-in": "0" * 64},
         roots={(lock.role, NATIVE): root.digest for lock, root in made},
         layout=oci_layout.layout(ROOT),
-        programs=programs.folder_of(ROOT, debian, own.pins),
+        binaries=programs.folder_of(ROOT, debian, own.pins),
         drift=(),
         secrets=build_secrets.secrets(ROOT, os.environ),
     )

@@ -23,7 +23,7 @@ from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.lock import selection
 from dynamo_containers.lock.os.write import write_lock
-from dynamo_containers.plan.layer_split import COMPILED, Piece
+from dynamo_containers.plan.layer_split import COMPILED, PackageLayer
 from dynamo_containers.plan.request import BuildInputs
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import disk_space, oci_layout, programs, root_images
@@ -144,13 +144,14 @@ def catalogue(checkout: Path) -> Catalogue:
     return load_catalogue(checkout)
 
 
-def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[Piece, ...]:
+def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[PackageLayer, ...]:
     """Return the image layers of a layer of packages that is cut into these pieces, or not cut at all."""
     folder = checkout / ".build/pieces" / f"{layer}-0123456789abcdef"
     cut = [
-        Piece(name=name, target=f"{layer}-{name}" if names else layer, folder=folder / name) for name in (*names, REST)
+        PackageLayer(name=name, target=f"{layer}-{name}" if names else layer, folder=folder / name)
+        for name in (*names, REST)
     ]
-    return (*cut, Piece(name=COMPILED, target=f"{layer}-compiled", folder=folder / COMPILED))
+    return (*cut, PackageLayer(name=COMPILED, target=f"{layer}-compiled", folder=folder / COMPILED))
 
 
 @pytest.fixture
@@ -168,8 +169,8 @@ def facts(checkout: Path) -> BuildInputs:
             ("runtime", Platform.ARM64): f"sha256:{'8' * 64}",
         },
         layout=checkout / ".build/roots",
-        programs=checkout / ".build/programs/debian-0123456789abcdef",
-        pieces={
+        binaries=checkout / ".build/programs/debian-0123456789abcdef",
+        package_layers={
             "base": pieces_of(checkout, "base", "nixl"),
             **{layer: pieces_of(checkout, layer) for layer in ("frontend", "frontend-ci", "small")},
         },

@@ -32,7 +32,7 @@ COMMON_CONSTRAINTS = "requirements/constraints.in"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class LockTarget:
     """Environment that a lock is resolved for; independent of the machine that runs `invoke lock`."""
 
     bases: str
@@ -50,7 +50,7 @@ class Target:
         return f"{self.platform.machine}-manylinux_{self.glibc.replace('.', '_')}"
 
 
-ANY_HOST = Target(bases="any", python="3.11", glibc="2.28", platform=Platform.AMD64)
+ANY_HOST = LockTarget(bases="any", python="3.11", glibc="2.28", platform=Platform.AMD64)
 """Target of the project's own tools. It is fixed, so that every machine resolves the same lock: the oldest Python needs
 the most packages. The hashes cover all files of a release, so the lock installs on newer Pythons and arm64 too."""
 
@@ -61,7 +61,7 @@ class LockFile:
 
     path: str
     layer: PythonLayer
-    target: Target
+    target: LockTarget
     lower: tuple[LockFile, ...]
     """Locks of the layers below, lowest first."""
     shared: str = ""
@@ -97,7 +97,9 @@ def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
     return tuple(by_path.values())
 
 
-def _lock(catalogue: Catalogue, layer: PythonLayer, target: Target, lower_locks: Mapping[str, LockFile]) -> LockFile:
+def _lock(
+    catalogue: Catalogue, layer: PythonLayer, target: LockTarget, lower_locks: Mapping[str, LockFile]
+) -> LockFile:
     lower = [_lower(lower_locks, layer, _path(lower, target)) for lower in layer.on]
     shared = _path(layer.shares, target) if _is_shared(catalogue, layer.shares, target) else ""
     if layer.over_shared and _is_shared(catalogue, layer.over_shared, target):
@@ -117,7 +119,7 @@ def _lock(catalogue: Catalogue, layer: PythonLayer, target: Target, lower_locks:
     )
 
 
-def _shared_by(catalogue: Catalogue, layer: PythonLayer, target: Target) -> tuple[str, ...]:
+def _shared_by(catalogue: Catalogue, layer: PythonLayer, target: LockTarget) -> tuple[str, ...]:
     names = _sharing(catalogue, layer.name, target) if layer.shared else ()
     return tuple(_path(name, target) for name in names)
 
@@ -129,7 +131,7 @@ def _own_indexes(catalogue: Catalogue, layer: PythonLayer) -> tuple[tuple[str, s
     return tuple((package, row.url) for row in rows for package in row.packages)
 
 
-def _targets(catalogue: Catalogue, layer: PythonLayer) -> tuple[Target, ...]:
+def _targets(catalogue: Catalogue, layer: PythonLayer) -> tuple[LockTarget, ...]:
     if layer.shared:
         members = [image.name for image in catalogue.images.values() if image.common_layer == layer.name]
         targets = dict.fromkeys(target for name in members for target in _image_targets(catalogue, name))
@@ -142,26 +144,26 @@ def _targets(catalogue: Catalogue, layer: PythonLayer) -> tuple[Target, ...]:
     return image_targets
 
 
-def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[Target, ...]:
+def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[LockTarget, ...]:
     image = catalogue.images[name]
     return tuple(
-        Target(bases=bases.name, python=bases.python, glibc=bases.glibc_of(root), platform=platform)
+        LockTarget(bases=bases.name, python=bases.python, glibc=bases.glibc_of(root), platform=platform)
         for bases in (catalogue.bases[name] for name in image.bases)
         for platform in image.platforms
     )
 
 
-def _sharing(catalogue: Catalogue, shared: str, target: Target) -> tuple[str, ...]:
+def _sharing(catalogue: Catalogue, shared: str, target: LockTarget) -> tuple[str, ...]:
     """Return the images that share a layer on a target."""
     images = (image.name for image in catalogue.images.values() if image.common_layer == shared)
     return tuple(name for name in images if target in _image_targets(catalogue, name))
 
 
-def _is_shared(catalogue: Catalogue, shared: str, target: Target) -> bool:
+def _is_shared(catalogue: Catalogue, shared: str, target: LockTarget) -> bool:
     return bool(shared) and len(_sharing(catalogue, shared, target)) > 1
 
 
-def _path(layer: str, target: Target) -> str:
+def _path(layer: str, target: LockTarget) -> str:
     if target == ANY_HOST:
         return f"constraints/{layer}.txt"
     return f"constraints/{layer}-{target.bases}-{target.platform.arch}.txt"

@@ -9,7 +9,7 @@ from pip._internal.models.target_python import TargetPython
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
-    from dynamo_containers.facts.locks.python_lock import Target
+    from dynamo_containers.facts.locks.python_lock import LockTarget
 
 OLDEST_GLIBC = {Platform.AMD64: 5, Platform.ARM64: 17}
 """The oldest manylinux tag, as glibc 2.x (PEP 600)."""
@@ -17,7 +17,7 @@ LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 """Names of manylinux_2_x before PEP 600; pip also derives 2010 and 1 from 2014, and a repeated tag does no harm."""
 
 
-def environment(target: Target) -> dict[str, str]:
+def environment(target: LockTarget) -> dict[str, str]:
     """Return the target's environment markers (PEP 508).
 
     A target states `3.11`, and this uses 3.11.0, like uv: a marker such as `python_full_version < "3.11.3"` then adds a
@@ -38,13 +38,13 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-def version(target: Target) -> tuple[int, int, int]:
+def version(target: LockTarget) -> tuple[int, int, int]:
     """Return the target's Python version in full."""
     major, minor, patch = (*map(int, target.python.split(".")), 0, 0)[:3]
     return major, minor, patch
 
 
-def platform_tags(target: Target) -> list[str]:
+def platform_tags(target: LockTarget) -> list[str]:
     """Return the platform part of the wheel tags that the target accepts, best first."""
     newest = int(target.glibc.removeprefix("2."))
     tags = []
@@ -53,7 +53,7 @@ def platform_tags(target: Target) -> list[str]:
     return [f"{tag}_{target.platform.machine}" for tag in (*tags, "linux")]
 
 
-def target_python(target: Target) -> TargetPython:
+def target_python(target: LockTarget) -> TargetPython:
     """Return the target as pip's own class."""
     major, minor, _ = version(target)
     return TargetPython(

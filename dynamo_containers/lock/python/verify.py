@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Executor, Future
 
-    from dynamo_containers.facts.locks.python_lock import LockFile, Target
+    from dynamo_containers.facts.locks.python_lock import LockFile, LockTarget
 
 PARALLEL_CHECKS = 4
 """Locks verified in parallel: uv mostly waits for the index."""
@@ -75,11 +75,11 @@ def _index_options(lock: LockFile) -> tuple[str, ...]:
     return (*options, "--index-strategy", "unsafe-best-match") if addresses else ()
 
 
-def _target_options(target: Target) -> tuple[str, ...]:
+def _target_options(target: LockTarget) -> tuple[str, ...]:
     return ("--python-platform", target.uv_platform, "--python-version", target.python)
 
 
-def _verified_targets(lock: LockFile) -> tuple[Target, ...]:
+def _verified_targets(lock: LockFile) -> tuple[LockTarget, ...]:
     if lock.target != ANY_HOST:
         return (lock.target,)
     return tuple(replace(lock.target, platform=platform) for platform in Platform)
@@ -89,7 +89,7 @@ def _verified_targets(lock: LockFile) -> tuple[Target, ...]:
 class PinSet:
     """Pins that one query can ask for: of one target and one index, no package in two versions."""
 
-    target: Target
+    target: LockTarget
     index: str
     """Address of the index; '' for the machine's own."""
     pins: Mapping[str, str]
@@ -98,7 +98,7 @@ class PinSet:
 
 def pin_sets(locks: Mapping[LockFile, str]) -> tuple[PinSet, ...]:
     """Return the pins of all locks (lock -> its text) in as few sets as possible."""
-    sets: list[tuple[Target, str, dict[str, str]]] = []
+    sets: list[tuple[LockTarget, str, dict[str, str]]] = []
     for lock, text in locks.items():
         indexes = dict(lock.indexes)
         for package in read(text, lock.path):

@@ -84,7 +84,7 @@ def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
     facts = inputs.build_inputs(
         request_for(load_catalogue(checkout), stage, ImageSelection(images=["frontend"], platforms=platforms))
     )
-    folders = {facts.programs, *(piece.folder.parent for pieces in facts.pieces.values() for piece in pieces)}
+    folders = {facts.binaries, *(piece.folder.parent for pieces in facts.package_layers.values() for piece in pieces)}
     records = (checkout / ".build/roots").glob("*-*.json")
     return tuple(aged(path, WEEK + 1) for path in (*folders, *records))
 

@@ -126,7 +126,7 @@ def locked(catalogue: Catalogue) -> Catalogue:
 def targets(request: Request) -> dict[str, Any]:
     """Return the targets of the bake document, after all that a build asks before it."""
     facts = inputs.build_inputs(request, dry_run=True)
-    layer_pins.ensure(part for parts in facts.pieces.values() for part in parts)
+    layer_pins.ensure(part for parts in facts.package_layers.values() for part in parts)
     document, *_ = planned.execution(request, facts).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content

@@ -176,7 +176,7 @@ def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
     assert found.drift == ("etcd-server=3.5.16-4",)
     assert drift_label(request, found) == "etcd-server=3.5.16-4"
     assert f"  etcd-server  {NEVER} -> 3.5.16-4\n" in capsys.readouterr().err
-    assert os.access(found.programs / "amd64/usr/local/bin/etcd", os.X_OK)
+    assert os.access(found.binaries / "amd64/usr/local/bin/etcd", os.X_OK)
 
 
 @pytest.mark.parametrize(

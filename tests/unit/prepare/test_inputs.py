@@ -216,7 +216,7 @@ def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_t
 
 
 def test_two_builds_may_write_the_pins_of_the_same_lock_at_once(tmp_path: Path) -> None:
-    cut = layer_split.Cut(layer="small", pieces={}, indexes={}, compiled={})
+    cut = layer_split.LayerSplit(layer="small", patterns={}, indexes={}, compiled={})
     texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
     first, second = (layer_pins.split(tmp_path, "debian", cut, texts) for _ in range(2))
     assert not (tmp_path / ".build").exists()

@@ -26,7 +26,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import ROOT, CommonLayer, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
 from dynamo_containers.facts.locks.python_layers import PythonLayer
-from dynamo_containers.facts.locks.python_lock import ANY_HOST, LockFile, Target
+from dynamo_containers.facts.locks.python_lock import ANY_HOST, LockFile, LockTarget
 from dynamo_containers.facts.locks.requirements import LockedPackage
 from dynamo_containers.lock.python import compile as python_compile
 from dynamo_containers.lock.python import schedule as python_schedule
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
-ARM = Target(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
+ARM = LockTarget(bases="debian", python="3.11", glibc="2.36", platform=Platform.ARM64)
 AMD = replace(ARM, platform=Platform.AMD64)
 OPTIONS = UpgradeOptions(uploaded_before=datetime(2026, 11, 13, tzinfo=UTC))
 BASE = LockFile(
