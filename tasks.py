@@ -136,7 +136,7 @@ build_all = _build_task(
 )
 
 
-@task()
+@task(dry_run=False)
 def accept_sizes(
     _: Context, image: Sequence[str] = (), platform: Sequence[str] = (), bases: str = "debian", stage: str = "runtime"
 ) -> None:
@@ -148,7 +148,7 @@ def accept_sizes(
     print(size_check.accept_sizes(catalogue.load_catalogue(), stage, selection))
 
 
-@task(name="up")
+@task(name="up", dry_run=False)
 def engine_up(_: Context, platform: Sequence[str] = ()) -> None:
     """Provide a Docker Engine: the one that runs, or a private one from Debian's packages."""
     from dynamo_containers import engine
@@ -172,7 +172,7 @@ def engine_environment(_: Context) -> None:
     print(process.export_lines(engine.environment(catalogue.ROOT)))
 
 
-@task(name="down")
+@task(name="down", dry_run=False)
 def engine_down(_: Context, *, purge: bool = False) -> None:
     """Stop the private Docker Engine; an engine of your own is never touched."""
     from dynamo_containers import engine
@@ -182,7 +182,7 @@ def engine_down(_: Context, *, purge: bool = False) -> None:
 
 @task(as_json=True)
 def lock(  # noqa: PLR0913, PLR0917 - one for each flag
-    _: Context,
+    c: Context,
     image: Sequence[str] = (),
     platform: Sequence[str] = (),
     bases: Sequence[str] = (),
@@ -202,10 +202,12 @@ def lock(  # noqa: PLR0913, PLR0917 - one for each flag
 
     rows = catalogue.load_catalogue()
     selected = selection.select(only, images=image, bases=bases, platforms=platform)
-    if keep_pool is not None:
-        return lock_update.keep_pool(rows, keep_pool)
     if check:
         return lock_check.check(rows, selected, verify=verify)
+    if c.config.run.dry:
+        return lock_check.preview(rows, selected)
+    if keep_pool is not None:
+        return lock_update.keep_pool(rows, keep_pool)
     return lock_update.update(rows, selected, upgrade, upgrade_all=upgrade_all, report=report)
 
 

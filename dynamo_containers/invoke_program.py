@@ -76,10 +76,11 @@ class Command(Task["Callable[..., Result | None]"]):
             required: whether each of them must be given.
             omitted: parameters that are no flag of this task and keep their default.
             as_json: whether it has --json.
-            options: invoke's own options of a task.
+            options: invoke's own options of a task; and `dry_run`: False refuses -R.
         """
         self.operands, self.required = operands, required
         self.omitted, self.as_json = omitted, as_json
+        self.dry_run: bool = options.pop("dry_run", True)
         self.arguments: list[Argument] = []
         super().__init__(body, positional=(), auto_shortflags=False, **options)
 
@@ -113,6 +114,9 @@ class Command(Task["Callable[..., Result | None]"]):
         """
         as_json = self.as_json and kwargs.pop("json")
         with messages():
+            if not self.dry_run and args[0].config.run.dry:
+                message = "This task has no dry run.\nLeave out -R to run it."
+                raise UsageError(message)
             result: Result | None = super().__call__(*args, **kwargs)  # type: ignore[assignment]
             if result:
                 text = result.json() if as_json else result.text

@@ -14,6 +14,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 NO_SPACE_LEFT = 28
 """errno.ENOSPC"""
 
+END_OF_DOCUMENT = "END_OF_DOCUMENT"
+"""Ends a document in the script of a dry run; no document has such a line."""
 SHOWN_LINES = 40
 """Lines of a failed command's output that its message repeats."""
 SECONDS_TO_STOP = 5.0
@@ -130,18 +133,32 @@ def write(document: Document) -> None:
 def execute(plan: Plan, *, dry_run: bool = False) -> None:
     """Write the plan's documents and run its commands in order; stop at the first that fails.
 
+    A dry run writes and runs nothing: it prints the shell script that would do the same, on standard output.
+
     Raises:
         CommandFailedError: a command could not be found or ended with an error.
     """
+    if dry_run:
+        sys.stdout.write(script(plan))
+        sys.stdout.flush()
+        return
     for document in plan.documents:
-        # A dry run writes the documents too: the commands that it prints read them.
         write(document)
     for command in plan.commands:
         progress.say(f"+ {command}")
-        if not dry_run:
-            run(command)
-    for record in () if dry_run else plan.records:
+        run(command)
+    for record in plan.records:
         write(record)
+
+
+def script(plan: Plan) -> str:
+    """Return the shell script that writes the documents of a plan and runs its commands."""
+    folders = dict.fromkeys(document.path.parent for document in plan.documents)
+    lines = [f"mkdir -p {shlex.quote(str(folder))}" for folder in folders]
+    for document in plan.documents:
+        text = document.text if document.text.endswith("\n") else f"{document.text}\n"
+        lines.append(f"cat > {shlex.quote(str(document.path))} <<'{END_OF_DOCUMENT}'\n{text}{END_OF_DOCUMENT}")
+    return "".join(f"{line}\n" for line in (*lines, *plan.commands))
 
 
 def run(command: Command) -> None:

@@ -12,8 +12,9 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, progress, state
+from dynamo_containers.errors import NoEngineError
 from dynamo_containers.prepare import stale_files
-from dynamo_containers.process import Command, Plan, capture, execute
+from dynamo_containers.process import Command, Plan, execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 LABEL = "label=ai.dynamo.stage"
 """What `labels.labels` gives every image of this project."""
-LIST = ("docker", "image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}")
-"""The command that names our images."""
+LIST = ("image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}")
+"""Arguments of docker: the list of our images."""
 SCRATCH = ("pieces/tmp*", "programs/tmp*", "os-packages/.*", "roots/bootstrap-*", "bench-*", ".*.json.*", "*/.*.json.*")
 """Below .build: temporary names, renamed when they are complete (TemporaryDirectory, process.replace_file)."""
 UNUSED = "168h"
@@ -42,16 +43,26 @@ def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) ->
         CommandFailedError: the engine refuses to remove something.
     """
     folder, now = catalogue.folder, time.time()
-    docker = engine.docker(folder)
-    commands = plan(
-        docker,
-        capture(Command(argv=LIST, env=docker.environment)).split(),
-        private=engine.private(folder),
-        everything=with_caches,
-    )
+    commands = Plan() if dry_run and not _answers(folder) else _engine_plan(folder, with_caches=with_caches)
     clean(folder, (*scratch(folder, now), *stale_files.paths(catalogue, now)), commands, dry_run=dry_run)
     if with_caches and not dry_run:
         state.forget_builds(folder)
+
+
+def _answers(folder: Path) -> bool:
+    """Return whether an engine answers; without one a dry run names the files alone, and says so."""
+    try:
+        engine.docker(folder)
+    except NoEngineError:
+        progress.say("No Docker Engine answers: its images and caches are not known.")
+        return False
+    return True
+
+
+def _engine_plan(folder: Path, *, with_caches: bool) -> Plan:
+    docker = engine.docker(folder)
+    tags = docker.capture(*LIST).split()
+    return plan(docker, tags, private=engine.private(folder), everything=with_caches)
 
 
 def scratch(folder: Path, now: float) -> tuple[Path, ...]:

@@ -132,9 +132,8 @@ class _Work:
     def planned(self, nodes: Sequence[Node]) -> list[NodePlan]:
         """Return what each node does, with its documents written and the nodes in the report."""
         node_plans = [self._node_plan(node) for node in nodes]
-        if not self._dry_run:
-            for document in (document for node_plan in node_plans for document in node_plan.documents):
-                process.write(document)
+        documents = tuple(document for node_plan in node_plans for document in node_plan.documents)
+        process.execute(Plan(documents=documents), dry_run=self._dry_run)
         self._record.building(self._docker, node_plans)
         return node_plans
 

@@ -92,7 +92,7 @@ def docker_of(folder: Path, *, dry_run: bool) -> Docker:
     except NoEngineError:
         if not dry_run:
             raise
-        progress.say("# no Docker Engine answers; start one with: invoke engine.up")
+        progress.say("No Docker Engine answers: to run this, start one first (invoke engine.up)")
         return Docker(environment={}, buildx=("docker", "buildx"))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process
+from dynamo_containers import process
+from dynamo_containers.builds import preflight
 from dynamo_containers.errors import UsageError
 from dynamo_containers.plan import container
 from dynamo_containers.prepare import inputs
@@ -50,9 +51,10 @@ def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
         terminal=sys.stdin.isatty(),
         gpu=words.gpu,
     )
-    docker = engine.docker(catalogue.folder)
-    built = docker.images()
+    docker = preflight.docker_of(catalogue.folder, dry_run=dry_run)
     version = inputs.stated(requests[0]).version
+    # A dry run needs no engine, and so does not know which image is built.
+    built = container.tags(requests, version) if dry_run else docker.images()
     process.execute(container.plan(requests, version, wish, docker, built), dry_run=dry_run)
 
 

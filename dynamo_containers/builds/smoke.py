@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, process
+from dynamo_containers.builds import preflight
 from dynamo_containers.builds import run as build_run
 from dynamo_containers.errors import LockError
 from dynamo_containers.plan import smoke_tests
@@ -35,13 +36,16 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
     check_locks(requests)
     if not wish.dry_run:
         engine.up(catalogue.folder, (platform,))
-    docker = engine.docker(catalogue.folder)
+    docker = preflight.docker_of(catalogue.folder, dry_run=wish.dry_run)
     parts = build_run.prepared(requests, dry_run=wish.dry_run)
     for part in parts:
         build_run.build_part(part, docker, dry_run=wish.dry_run)
+    tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=wish.gpu)
+    if wish.dry_run:
+        process.execute(tests, dry_run=True)
+        return
     with engine.watched(catalogue.folder):
-        tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=wish.gpu)
-        process.execute(tests, dry_run=wish.dry_run)
+        process.execute(tests)
 
 
 def check_locks(requests: tuple[Request, ...]) -> None:

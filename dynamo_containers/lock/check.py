@@ -74,15 +74,28 @@ def check(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS, *, verify:
         UsageError: an option is invalid.
         CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be run.
     """
-    statuses = tuple(status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
-    text, exit_code = _verdict(statuses, selection)
+    checked = statuses(catalogue, selection)
+    text, exit_code = _verdict(checked, selection)
     if verify and exit_code != LockError.exit_code:
         from dynamo_containers.lock.python import verify as python_verify
 
         locks = selection.python_locks(catalogue)
         existing = [lock for lock in locks if not python_lock.never_locked(lock, catalogue.folder)]
         python_verify.verify_locks(existing, catalogue.folder)
-    return Result(text=text, data=LockCheck(locks=statuses), exit_code=exit_code)
+    return Result(text=text, data=LockCheck(locks=checked), exit_code=exit_code)
+
+
+def preview(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> Result:
+    """Return the locks and pins that `invoke lock` would update, with their states; nothing is queried or written."""
+    locks = statuses(catalogue, selection)
+    rows = (f"  {lock.name}  ({lock.state})" for lock in locks)
+    text = "\n".join((f"Would query the inputs of {len(locks)} locks and pins:", *rows))
+    return Result(text=text, data=LockCheck(locks=locks))
+
+
+def statuses(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> tuple[LockStatus, ...]:
+    """Return the state of every selected lock; offline."""
+    return tuple(status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
 
 
 def _verdict(statuses: Iterable[LockStatus], selection: LockSelection) -> tuple[str, int]:

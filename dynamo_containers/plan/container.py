@@ -93,14 +93,14 @@ def plan(requests: Sequence[Request], version: str, wish: Wish, docker: Docker, 
     Raises:
         UsageError: several platforms, or none is built; with the command that builds it.
     """
-    tags = {_tag(request, version): request for request in requests}
-    tag = next((tag for tag in tags if tag in built), "")
+    named = dict(zip(tags(requests, version), requests, strict=True))
+    tag = next((tag for tag in named if tag in built), "")
     if not tag:
         message = (
-            f"{next(iter(tags))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
+            f"{next(iter(named))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
         )
         raise UsageError(message)
-    request = tags[tag]
+    request = named[tag]
     (platform,) = request.platforms
     command = Command(
         argv=(
@@ -116,6 +116,15 @@ def plan(requests: Sequence[Request], version: str, wish: Wish, docker: Docker, 
         hint="A shell ends with the exit code of its last command.",
     )
     return Plan(commands=(command,))
+
+
+def tags(requests: Sequence[Request], version: str) -> tuple[str, ...]:
+    """Return the tags of what may be meant, in its order.
+
+    Raises:
+        UsageError: several platforms.
+    """
+    return tuple(_tag(request, version) for request in requests)
 
 
 def _tag(request: Request, version: str) -> str:

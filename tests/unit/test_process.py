@@ -178,12 +178,17 @@ def state_of(process: str) -> str:
         return ""
 
 
-def test_a_dry_run_prints_the_commands_and_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = Document(path=tmp_path / "bake.json", text="{}")
-    command = Command(argv=("touch", str(tmp_path / "a file")), env={"KEY": "a value"})
-    process_module.execute(Plan(documents=(document,), commands=(command,)), dry_run=True)
-    assert capsys.readouterr().err == f"+ KEY='a value' touch '{tmp_path}/a file'\n"
-    assert names(tmp_path) == ["bake.json"]
+def test_a_dry_run_prints_a_script_that_does_the_same_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = Document(path=tmp_path / "a folder/bake.json", text='{"it\'s": "$HOME"}')
+    command = Command(argv=("cp", str(document.path), str(tmp_path / "a copy")), env={"KEY": "a value"})
+    process_module.execute(Plan(documents=(document,), commands=(command,), records=(document,)), dry_run=True)
+    printed = capsys.readouterr()
+    assert (names(tmp_path), printed.err) == ([], "")
+    assert printed.out.endswith(f"\nKEY='a value' cp '{document.path}' '{tmp_path}/a copy'\n")
+    subprocess.run(["/bin/sh", "-eu", "-c", printed.out], check=True)
+    assert (tmp_path / "a copy").read_text(encoding="utf-8") == document.text + "\n"
 
 
 def test_a_printed_command_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,14 +177,57 @@ def test_a_build_hands_one_document_to_docker(line: CommandLine) -> None:
     assert json.loads(document.read_text(encoding="utf-8"))["group"]["default"]["targets"] == ["base"]
 
 
-def test_a_dry_run_prints_the_docker_command_and_starts_nothing(line: CommandLine) -> None:
+def files_below(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+
+
+@pytest.mark.parametrize("engine", ["an engine", "no engine"])
+def test_a_dry_run_of_a_build_prints_its_script_without_an_engine_and_writes_nothing(
+    line: CommandLine, engine: str
+) -> None:
+    if engine == "no engine":
+        line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    before = files_below(line.checkout)
     code, output, complaints = line.invoke("-R", "build.runtime", "--image", "frontend", "--platform", "all")
     document = line.checkout / ".build/bake-runtime-frontend-debian-amd64-arm64.json"
-    assert (code, output) == (0, "")
-    assert complaints.startswith(f"+ {line.command} bake ")
-    assert complaints.endswith(f" --file {document}\n")
-    assert document.is_file()
+    assert code == 0
+    assert ("No Docker Engine answers" in complaints) == (engine == "no engine")
+    assert f"cat > {document} <<'END_OF_DOCUMENT'\n{{\n" in output
+    assert output.splitlines()[-1].endswith(f" --file {document}")
+    assert files_below(line.checkout) == before
     assert not line.started.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build.all", "--image", "frontend"),
+        ("build.runtime", "--image", "frontend", "--platform", "all", "--push", "registry.example/team"),
+        ("build.ci", "--image", "frontend", "--cache-from", "registry.example/cache"),
+        ("run", "frontend"),
+        ("clean",),
+        ("lock", "--only", "os"),
+        ("explain", "frontend"),
+        ("lint",),
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_of_any_task_writes_nothing_and_needs_no_engine(
+    line: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    line.monkeypatch.setenv("DOCKER_HOST", f"unix://{line.checkout}/no.sock")
+    before = files_below(line.checkout)
+    code, output, _ = line.invoke("-R", *arguments)
+    assert code in {0, 10}, "10: lint names what was never locked"
+    assert output
+    assert files_below(line.checkout) == before
+    assert not line.started.exists()
+
+
+@pytest.mark.parametrize("task", ["engine.up", "engine.down", "build.accept-sizes"])
+def test_a_task_without_a_plan_refuses_a_dry_run(line: CommandLine, task: str) -> None:
+    code, _, complaints = line.invoke("-R", task)
+    assert (code, complaints.splitlines()[0]) == (2, "error: This task has no dry run.")
 
 
 def test_an_image_is_explained_without_an_engine(line: CommandLine) -> None:

@@ -395,7 +395,7 @@ def test_a_dry_run_prints_the_command_of_a_missing_lock_and_writes_nothing(
 ) -> None:
     project = replace(catalogue(image("base", Platform.ARM64)), folder=tmp_path)
     python_update.update_locks(project, [BASE], OPTIONS, dry_run=True)
-    assert f"lock.python.compile --folder {tmp_path} {BASE.path}" in capfd.readouterr().err
+    assert f"lock.python.compile --folder {tmp_path} {BASE.path}" in capfd.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
