@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, file_lock, process, progress
-from dynamo_containers.builds import diagnosis, preflight, up_to_date
+from dynamo_containers.builds import diagnosis, preflight, summary, up_to_date
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.facts import user_config
 from dynamo_containers.inspect.report import recorder
 from dynamo_containers.inspect.sizes import check as size_check
-from dynamo_containers.plan import bake, node_plan
+from dynamo_containers.inspect.sizes import measure as size_measure
+from dynamo_containers.plan import bake
+from dynamo_containers.plan import node_plan as node_plans_of
 from dynamo_containers.plan.node_plan import NodePlan
 from dynamo_containers.plan.request import Part, parse_stages, request_for, requests_for
 from dynamo_containers.prepare import disk_space, input_digests, inputs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.inspect.report.recorder import Recorder
+    from dynamo_containers.inspect.sizes.manifest import ImageSize
     from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.plan.options import BuildOptions, ImageSelection
     from dynamo_containers.plan.request import Request
@@ -98,8 +101,13 @@ def _build(
     record.measuring()
     for part in parts:
         disk_space.remember_request(*part)
-    if not any(used.node and (used.node.builder or used.node.registry) for used in node_plans):
-        _check_sizes(plan, docker, _digests(node_plans))
+    if record.pushed_tags:
+        for pushed in record.pushed_tags:
+            progress.say(summary.pushed_line(pushed.tag, pushed.digest, record.seconds))
+    elif any(used.node and used.node.builder for used in node_plans):
+        _print_images(plan, _digests(node_plans), {}, record, built=True)
+    else:
+        _finish(plan, docker, _digests(node_plans), record, built=True)
 
 
 def _digests(node_plans: Sequence[NodePlan]) -> dict[str, str]:
@@ -118,20 +126,39 @@ def _leave(before: Preflight, plan: BuildPlan, record: Recorder) -> None:
     for part, drift in zip(plan.parts, before.drift, strict=True):
         inputs.say_drift(part.request, drift)
     record.up_to_date(before.docker, NodePlan(plan=plan, existing=before.existing))
-    for tag in sorted(plan.tags):
-        progress.say(f"{tag} is up to date")
-    _check_sizes(plan, before.docker, before.existing)
+    _finish(plan, before.docker, before.existing, record, built=False)
 
 
-def _check_sizes(plan: BuildPlan, docker: Docker, digests: Mapping[str, str]) -> None:
+def _finish(plan: BuildPlan, docker: Docker, digests: Mapping[str, str], record: Recorder, *, built: bool) -> None:
+    """Check images in the engine's own store against their budgets, and print a line about each.
+
+    Raises:
+        CheckFailedError: one is over its budget.
+    """
     faults = []
     for part in plan.parts:
         try:
             size_check.check(part, plan.graph, docker, digests)
         except CheckFailedError as error:
             faults.append(str(error))
+    # Of images that are up to date only what is known is said: a no-op shall ask the engine nothing more.
+    sizes = {
+        image.target: size_measure.planned_size(image, plan.graph, docker, digests)
+        if built
+        else size_measure.cached_size(image, digests)
+        for image in plan.graph.images
+    }
+    _print_images(plan, digests, sizes, record, built=built)
     if faults:
         raise CheckFailedError("\n".join(faults))
+
+
+def _print_images(
+    plan: BuildPlan, digests: Mapping[str, str], sizes: Mapping[str, ImageSize | None], record: Recorder, *, built: bool
+) -> None:
+    for image in plan.graph.images:
+        digest, size = digests.get(image.target, ""), sizes.get(image.target)
+        progress.say(summary.line(image, digest, size, record.seconds, built=built))
 
 
 def _may_be_distributed(options: BuildOptions) -> bool:
@@ -178,10 +205,12 @@ def build_part(part: Part, docker: Docker, *, dry_run: bool) -> None:
     """
     with recorder.recording(part.request, dry_run=dry_run) as record:
         with _at_work((part.request,), dry_run=dry_run):
-            _ordinary(bake.build_plan(part), docker, record, dry_run=dry_run)
+            plan = bake.build_plan(part)
+            node_plan = _ordinary(plan, docker, record, dry_run=dry_run)
         if not dry_run:
             record.measuring()
             disk_space.remember_request(*part)
+            _print_images(plan, _digests([node_plan]), {}, record, built=True)
 
 
 @contextmanager
@@ -216,7 +245,7 @@ def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: boo
     Raises:
         CommandFailedError: a step failed.
     """
-    ordinary = node_plan.ordinary(plan, docker)
+    ordinary = node_plans_of.ordinary(plan, docker)
     record.building(docker, [ordinary])
     commands = tuple(call.command for call in ordinary.calls)
     if dry_run:

@@ -138,6 +138,16 @@ class Recorder:
             tag = bake.tag(image, request.stage, request.bases, request.platforms, version)
             self._pushed[image.name] = pushed_tags.read(f"{registry}/{tag}", self._docker)
 
+    @property
+    def pushed_tags(self) -> tuple[PushedTag, ...]:
+        """Return the tags that were pushed, with the digests of their indexes."""
+        return tuple(self._pushed.values())
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the build took until now."""
+        return time.perf_counter() - self._started
+
     def succeed(self) -> None:
         """Record that the build succeeded."""
         self.report = replace(self.report, outcome=DONE)
@@ -157,7 +167,7 @@ class Recorder:
     def write(self) -> None:
         """Write the report; a failure to write is printed and does not fail the build."""
         folder = self._catalogue.folder
-        self.report = replace(self.report, seconds=round(time.perf_counter() - self._started, 3))
+        self.report = replace(self.report, seconds=round(self.seconds, 3))
         try:
             self._add_records()
             self.report = replace(self.report, images=tuple(self._images()))

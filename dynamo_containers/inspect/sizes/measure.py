@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import process, progress
-from dynamo_containers.errors import LockError
+from dynamo_containers.errors import CommandFailedError, LockError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import budget, shared_layers
@@ -135,6 +135,25 @@ def size_of(folder: Path, docker: Docker, name: str, targets: Sequence[str]) -> 
     """
     stored = _stored(folder, name, process.capture(_inspect(docker, name)))
     return (stored.digest, _size(folder, docker, stored, targets)) if stored else None
+
+
+def cached_size(image: PlannedImage, digests: Mapping[str, str]) -> ImageSize | None:
+    """Return the size of an image that was measured before; None where it was not."""
+    return size_cache.recall(image.request.catalogue.folder, digests.get(image.target, ""))
+
+
+def planned_size(image: PlannedImage, graph: BakeGraph, docker: Docker, digests: Mapping[str, str]) -> ImageSize | None:
+    """Return the size of an image that was built; None where it cannot be measured. It is measured once."""
+    if cached := cached_size(image, digests):
+        return cached
+    folder = image.request.catalogue.folder
+    if len(image.request.platforms) > 1 or image.image.install_from is InstallFrom.IMAGE:
+        return None
+    try:
+        sized = size_of(folder, docker, image.tag, [name for name, _ in package_targets(graph.targets, image.target)])
+    except CommandFailedError:
+        return None
+    return sized[1] if sized else None
 
 
 def _size(folder: Path, docker: Docker, stored: StoredImage, targets: Sequence[str]) -> ImageSize:
