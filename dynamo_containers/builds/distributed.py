@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.inspect.report.recorder import Recorder
+    from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.plan.builders import Node
     from dynamo_containers.plan.caches import Caches
     from dynamo_containers.plan.node_plan import NodePlan
@@ -65,26 +66,26 @@ def distribution(request: Request, options: BuildOptions, variables: Mapping[str
 
 
 def build(
-    distribution: Distribution, part: Part, docker: Docker, record: Recorder, *, dry_run: bool
+    distribution: Distribution, plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool
 ) -> tuple[NodePlan, ...]:
     """Build one stage; return what each node did.
 
     Raises:
         FatalError: any of the foreseen failures; then nothing has a tag in the registry.
     """
-    work = _Work(distribution, part, docker, record, dry_run=dry_run)
+    work = _Work(distribution, plan, docker, record, dry_run=dry_run)
     nodes = work.nodes()
     with work.watched(nodes):
         node_plans = work.built(nodes, work.planned(nodes))
     if not dry_run:
         for node_plan in node_plans:
             work.report_unwritten_caches(node_plan)
-        for document in input_digests.records(bake.build_plan(part)):
+        for document in input_digests.records(plan):
             process.write(document)
     if distribution.registry:
         work.merge(node_plans)
         if not dry_run:
-            record.pushed(part.request, part.inputs.version, distribution.registry)
+            record.pushed(plan.request, plan.parts[0].inputs.version, distribution.registry)
     return tuple(node_plans)
 
 
@@ -92,11 +93,12 @@ class _Work:
     """One build: what it is about does not change, so that its steps need not hand it on."""
 
     def __init__(
-        self, distribution: Distribution, part: Part, docker: Docker, record: Recorder, *, dry_run: bool
+        self, distribution: Distribution, plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool
     ) -> None:
         self._caches, self._builders = distribution.caches, distribution.builders
         self._registry = distribution.registry
-        self._part = part
+        self._plan = plan
+        self._part = plan.parts[0]
         self._docker = docker
         self._record = record
         self._dry_run = dry_run
@@ -138,7 +140,8 @@ class _Work:
         return node_plans
 
     def _node_plan(self, node: Node) -> NodePlan:
-        plan = bake.build_plan(Part(self._request(node), replace(self._part.inputs, native=node.native)))
+        part = Part(self._request(node), replace(self._part.inputs, native=node.native))
+        plan = self._plan if part == self._part else bake.build_plan(part)
         dockerfiles = distributed.dockerfiles(plan.graph.targets)
         texts = {name: file.read_text(encoding="utf-8") for name, file in dockerfiles.items()}
         return distributed.node_plan(plan, node, texts, self._docker)

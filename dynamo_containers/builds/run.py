@@ -95,7 +95,7 @@ def _build(
         else:
             from dynamo_containers.builds import distributed  # an ordinary build has no need of it
 
-            node_plans = distributed.build(distribution, parts[0], docker, record, dry_run=dry_run)
+            node_plans = distributed.build(distribution, plan, docker, record, dry_run=dry_run)
     if dry_run:
         return
     record.measuring()

@@ -13,7 +13,7 @@ from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.inspect.report.recorder import Recorder
-from dynamo_containers.plan import caches
+from dynamo_containers.plan import bake, caches
 from dynamo_containers.plan.builders import Builder, BuilderNode, Node
 from dynamo_containers.plan.caches import Caches
 from dynamo_containers.plan.options import ImageSelection
@@ -60,7 +60,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
     work = distributed_run._Work(
         distribution,
-        Part(request, inputs.stated(request)),
+        bake.build_plan(Part(request, inputs.stated(request))),
         Docker(environment={"DOCKER_CONFIG": str(plugins.parent)}, buildx=(str(plugins / "docker-buildx"),)),
         Recorder((request,)),
         dry_run=False,
