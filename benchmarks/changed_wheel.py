@@ -1,4 +1,4 @@
-"""What would a wheel be with a line more, or without its large files? The same wheel otherwise: values only.
+"""Copy of a wheel with an additional line, or without its large files.
 
 See https://packaging.python.org/en/latest/specifications/binary-distribution-format/ for RECORD.
 """
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 LARGE_BYTES = 200_000
-"""What a file has at the least that a small wheel goes without."""
+"""Size from which a small wheel leaves a file out."""
 SMALL_FILES = 30
-"""How many files a small wheel has at the most, beside those that are asked for."""
+"""Maximum number of files of a small wheel, besides the required ones."""
 
 
 def changed(content: bytes, line: str) -> bytes:
-    """Return a wheel with a comment more at the end of its first module, and a RECORD that fits.
+    """Return a wheel with a comment at the end of its first module, and a correct RECORD.
 
     Raises:
-        ValueError: it has no module.
+        ValueError: the wheel has no module.
     """
     files = _files(content)
     modules = sorted((entry for entry in files if entry.filename.endswith(".py")), key=lambda entry: entry.filename)
@@ -41,15 +41,15 @@ def changed(content: bytes, line: str) -> bytes:
     return _wheel(files)
 
 
-def small(content: bytes, kept: Iterable[str] = ()) -> bytes:
-    """Return a wheel of its first files and none that is large, but for those that match a pattern; RECORD fits.
+def small(content: bytes, required: Iterable[str] = ()) -> bytes:
+    """Return a wheel with its first files, without large ones, and with those that match a pattern; RECORD is correct.
 
-    Its `.dist-info` counts as none of its files, and only what is large there is left out too.
+    The files of `.dist-info` do not count toward the limit, but large ones are left out as well.
     """
     files = _files(content)
     record = _record(files)
-    wanted = (record.filename, *kept)
-    others = [entry for entry in files if not any(fnmatchcase(entry.filename, pattern) for pattern in wanted)]
+    patterns = (record.filename, *required)
+    others = [entry for entry in files if not any(fnmatchcase(entry.filename, pattern) for pattern in patterns)]
     large = [entry for entry in others if entry.file_size >= LARGE_BYTES]
     rest = [entry for entry in others if entry.file_size < LARGE_BYTES and ".dist-info/" not in entry.filename]
     rest.sort(key=lambda entry: not entry.filename.endswith(".py"))  # modules first, each in the wheel's order
@@ -60,14 +60,14 @@ def small(content: bytes, kept: Iterable[str] = ()) -> bytes:
 
 
 def recorded(record: str, name: str, content: bytes) -> str:
-    """Return a RECORD that has this content of a file."""
+    """Return a RECORD with the digest and size of a changed file."""
     digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
     line = f"{name},sha256={digest},{len(content)}"
     return re.sub(rf"^{re.escape(name)},.*$", line, record, flags=re.MULTILINE)
 
 
 def _files(content: bytes) -> dict[ZipInfo, bytes]:
-    """Return what a wheel has, in its order."""
+    """Return the files of a wheel with their content, in the order of the archive."""
     with ZipFile(BytesIO(content)) as wheel:
         return {entry: wheel.read(entry) for entry in wheel.infolist()}
 
@@ -77,8 +77,8 @@ def _record(files: Iterable[ZipInfo]) -> ZipInfo:
 
 
 def _wheel(files: dict[ZipInfo, bytes]) -> bytes:
-    made = BytesIO()
-    with ZipFile(made, "w", ZIP_DEFLATED, compresslevel=1) as wheel:
+    content = BytesIO()
+    with ZipFile(content, "w", ZIP_DEFLATED, compresslevel=1) as wheel:
         for entry, data in files.items():
             wheel.writestr(entry, data)
-    return made.getvalue()
+    return content.getvalue()

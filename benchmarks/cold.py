@@ -1,6 +1,6 @@
-"""How long does a newcomer wait? The README's first command in a clone of its own, then again with less to do.
+"""Duration of the first command of the README in a fresh clone, and of a build with a warm engine.
 
-Nothing is shared with this checkout, not even downloads. The clone and its engine are removed afterwards.
+The clone shares nothing with this checkout, not even downloads. The clone and its engine are removed afterwards.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ WARM_ENGINE_SECONDS = 60
 ENTER = 'cd "$0" && exec ./with-tools "$@"'
 
 
-def in_clone(clone: Path, *words: str) -> float:
-    """Run a command of the clone with its own tools; return its seconds."""
-    # Neither the engine nor the tools of this checkout may help.
+def in_clone(clone: Path, *argv: str) -> float:
+    """Run a command in the clone with the tools of the clone; return its duration."""
+    # The engine and the tools of this checkout must not be used.
     inherited = {name: "" for name in os.environ if name.startswith(("DOCKER_", "VIRTUAL_ENV", "NOX_"))}
     start = time.perf_counter()
     with clone.joinpath("bench.log").open("a", encoding="utf-8") as log:
-        log.write(process.capture(process.Command(argv=("sh", "-c", ENTER, str(clone), *words), env=inherited)))
+        log.write(process.capture(process.Command(argv=("sh", "-c", ENTER, str(clone), *argv), env=inherited)))
     return time.perf_counter() - start
 
 
 def main() -> int:
-    """Print the seconds of each state beside its limit."""
+    """Print the duration of each case with its limit."""
     with TemporaryDirectory(prefix="bench-", dir=ROOT / ".build") as scratch:
         clone = Path(scratch) / "clone"
         process.capture(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(clone))))
         try:
             cold = in_clone(clone, "invoke", "engine.up", "build.base")
-            # A warm engine: it runs and downloads are there, but no root image, no layer and no cache.
+            # A warm engine runs and has downloads, but no root image, no layer and no cache.
             rmtree(clone / ".build" / "roots")
             rmtree(clone / IMAGES)
             forget = 'eval "$(invoke engine.environment)"; docker buildx prune --all --force'

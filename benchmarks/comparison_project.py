@@ -1,8 +1,8 @@
-"""What is built in both ways? A copy of this checkout, with an index in which releases of Dynamo can be simulated.
+"""Copy of this checkout that both ways build, with an index that simulates releases of Dynamo.
 
-No other release of Dynamo installs together with these engines, and none differs by one line. So the wheels that the
-locks name are offered with a line more in one of their modules, under the same number, and the locks of the copy get
-the new hash. The same holds for the package of one backend. The rest is as the index has it.
+No other release of Dynamo installs together with these engines, and none differs by one line. So the index offers the
+locked wheels with an additional line in one module, under the same version, and the locks of the copy get the new hash.
+The same is done for the package of one backend. All other packages come from the real index.
 """
 
 from __future__ import annotations
@@ -39,48 +39,48 @@ COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 DYNAMO = ("ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13")
 REAL = ("vllm", "sglang")
 OF_ONE = "astor"
-"""A package of the first of them. The index has the changed file alone, so no other lock may name another release."""
+"""A package of the first backend. The index has only the changed file, so no other lock may pin another release."""
 TOYS = {"toy": ("lxml", "tabulate"), "toy2": ("lxml", "humanize", "pyyaml")}
-"""The backends of the quick form: what they install. What both have is their shared layer."""
+"""Backends of the quick form -> their packages. The common package is in their shared layer."""
 NEEDED = ("*/libnixl.so*", "*/libplugin_UCX.so", "*/libucp*.so*", "*/ucx/libuct_*.so*")
-"""Large libraries without which the base stage refuses NIXL's wheel (containers/fetched/check-wheels)."""
+"""Large libraries that the base stage requires in the wheel of NIXL (containers/fetched/check-wheels)."""
 SHARED = '\n[lock.common-layers.toys]\nsame-version = ["lxml"]\npackage-layers = {}\n'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
-    """The copy."""
+class ComparedProject:
+    """The copy of this checkout."""
 
     folder: Path
     backends: tuple[str, str]
     package: str
-    """A package of the first backend alone, written in Python."""
+    """A pure Python package that only the first backend has."""
     wheels: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    """Package -> file name and content of the wheel that the locks name now."""
+    """Package -> file name and content of the wheel that the locks pin now."""
 
     def catalogue(self) -> Catalogue:
-        """Return the facts of the copy."""
+        """Return the catalogue of the copy."""
         return load_catalogue(self.folder)
 
     def lock(self, layer: str) -> Path:
-        """Return where the lock of a layer stands."""
+        """Return the path of the lock of a layer."""
         return self.folder / "constraints" / f"{layer}-{BASES.name}-{NATIVE.arch}.txt"
 
     def pins(self, *layers: str) -> str:
-        """Return what locks pin, without comments; a layer that is '' has nothing."""
-        entries = (entry for each in layers if each for entry in parse(self.lock(each).read_text()).entries.values())
+        """Return the pins of these layers without comments; an empty name has no pins."""
+        entries = (entry for layer in layers if layer for entry in parse(self.lock(layer).read_text()).entries.values())
         return "".join("\n".join(entry.pin) + "\n" for entry in entries)
 
     def change(self, server: StandIn, names: Iterable[str], line: str) -> None:
-        """Simulate another release of packages: one line more, and locks that name it."""
+        """Simulate another release of packages: an additional line, and locks that pin it."""
         self.offer(server, {name: changed(self.wheels[name][1], line) for name in names})
 
     def shrink(self, server: StandIn) -> None:
-        """Let Dynamo and NIXL be small packages: their wheels without large files, and locks that name these."""
+        """Replace Dynamo and NIXL by small packages: wheels without large files, and locks that pin them."""
         self.offer(server, {name: small(self.wheels[name][1], NEEDED) for name in DYNAMO})
 
     def offer(self, server: StandIn, contents: Mapping[str, bytes]) -> None:
-        """Let the index have these wheels of packages and no others, and the locks name them."""
+        """Make these wheels the only ones of their packages in the index, and pin them in the locks."""
         for name, content in contents.items():
             file, _ = self.wheels[name]
             self.wheels[name] = (file, content)
@@ -90,7 +90,7 @@ class Project:
         self._restate()
 
     def _restate(self) -> None:
-        """Let the locks above say that they are made from those that changed."""
+        """Update the input digests of the locks that are based on changed locks."""
         for lock in python_lock.locks(self.catalogue()):
             file = self.folder / lock.path
             texts = python_lock.read_texts(lock, self.folder)
@@ -101,7 +101,7 @@ class Project:
 
 
 def with_hash(text: str, name: str, digest: str) -> str:
-    """Return a lock whose pin of a package allows one file alone; unchanged where it does not pin it."""
+    """Return a lock that allows only one file of a package; unchanged if the package is not in it."""
     entry = parse(text).entries.get(name)
     if entry is None:
         return text
@@ -109,9 +109,9 @@ def with_hash(text: str, name: str, digest: str) -> str:
 
 
 def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
-    """Let the index have this wheel of a package and no other; return its sha256."""
+    """Make this wheel the only one of its package in the index; return its sha256."""
     digest = hashlib.sha256(content).hexdigest()
-    # Each content has an address of its own: a cache must not take one for another.
+    # Each content has its own address, so that no cache confuses them.
     server.nvidia.files[f"{file}?{digest}"] = content
     row: dict[str, object] = {"filename": file, "url": f"../../files/{file}?{digest}", "hashes": {"sha256": digest}}
     server.nvidia.pages[name] = [row | {"size": len(content), "upload-time": OLD}]
@@ -119,24 +119,24 @@ def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
     return digest
 
 
-def copied(folder: Path, *, quick: bool) -> Project:
-    """Make the copy, beside the caches that it takes over; in the quick form with two toy backends, locked."""
+def copied(folder: Path, *, quick: bool) -> ComparedProject:
+    """Make the copy and give it the caches of this checkout; the quick form gets two locked toy backends."""
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "tasks.py", folder)
     take_over_caches(folder)
     if not quick:
-        return Project(folder=folder, backends=REAL, package=OF_ONE)
+        return ComparedProject(folder=folder, backends=REAL, package=OF_ONE)
     shrink_devel(folder)
     _add_toys(folder)
-    images = (word for name in TOYS for word in ("--image", name))
+    images = (argument for name in TOYS for argument in ("--image", name))
     options = ("--only", "python", "--bases", BASES.name, "--platform", NATIVE.value)
     process.capture(invoke(folder, "lock", *options, *images))
-    return Project(folder=folder, backends=("toy", "toy2"), package="tabulate")
+    return ComparedProject(folder=folder, backends=("toy", "toy2"), package="tabulate")
 
 
 def shrink_devel(folder: Path) -> None:
-    """Let the devel image be the builder's: toys compile nothing, and a compiler costs both ways the same."""
+    """Use the builder image as devel image: toys compile nothing, and a compiler costs both ways the same."""
     builder, devel = (OsLock(bases=BASES, role=role, platform=NATIVE) for role in ("builder", "devel"))
     pins = load_catalogue(folder).pins
     packages = ", ".join(f'"{name}"' for name in builder.root.packages)
@@ -145,22 +145,22 @@ def shrink_devel(folder: Path) -> None:
     digests = (pins.root(BASES.name, role, NATIVE) for role in ("devel", "builder"))
     _replace(folder / PINS_FILE, *digests)
     shutil.copy2(folder / builder.file, folder / devel.file)
-    made, wanted = (
+    source, target = (
         root_images.record_of(folder, lock, os_lock.read(lock, folder), pins.epoch)
         for lock in (builder, replace(devel, bases=load_catalogue(folder).bases[BASES.name]))
     )
-    if made.is_file():
-        shutil.copy2(made, wanted)
+    if source.is_file():
+        shutil.copy2(source, target)
 
 
 def _replace(file: Path, pattern: str, by: str) -> None:
     text, count = re.subn(pattern, by, file.read_text(encoding="utf-8"))
-    assert count == 1, f"{file} says {pattern} {count} times"  # noqa: S101 - a comparison of something else is none
+    assert count == 1, f"{file} has {pattern} {count} times"  # noqa: S101 - another comparison would be wrong
     file.write_text(text, encoding="utf-8")
 
 
 def _add_toys(folder: Path) -> None:
-    """Do what docs/how-to/add-a-backend.md says, twice, for this machine's platform, with a layer that both share."""
+    """Follow docs/how-to/add-a-backend.md twice, for the platform of this machine, with a shared layer."""
     (row,) = blocks("toml")
     files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
     row = re.sub(r"(?m)^platforms = .*$", f'platforms = ["{NATIVE.value}"]\ncommon-layer = "toys"', row)
@@ -174,8 +174,8 @@ def _add_toys(folder: Path) -> None:
         images.write(text)
 
 
-def fetch(project: Project) -> None:
-    """Download the wheels that will be changed, exactly as the locks name them."""
+def fetch(project: ComparedProject) -> None:
+    """Download the wheels that will be changed, exactly as the locks pin them."""
     place = project.folder / ".build/wheels"
     lock = project.folder / ".build/fetched.txt"
     package = parse(project.lock(project.backends[0]).read_text(encoding="utf-8")).entries[project.package]

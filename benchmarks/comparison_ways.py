@@ -1,4 +1,4 @@
-"""By which commands is everything built, in our way and in that of the baseline? And how does each call its images?"""
+"""Commands and image tags of the two ways of building: one graph, and a Dockerfile per backend."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from benchmarks.comparison_project import Project
+    from benchmarks.comparison_project import ComparedProject
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.catalogue import Image
 
 OURS_STAGES = (Stage.BASE, Stage.BACKEND, Stage.RUNTIME, Stage.CI)
 BASELINE_STAGES = ("base", "devel", "runtime", "ci")
 DOWNLOADS = "downloads"
-"""A stage of the baseline's file of which nothing is kept but uv's cache."""
+"""A stage of the Dockerfile of the baseline that only fills uv's cache."""
 TEMPLATE = ROOT / "benchmarks/baseline/Dockerfile"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ours:
-    """One graph: one command for whatever number of backends."""
+class OneGraph:
+    """One graph: one command for any number of backends."""
 
     shares: ClassVar = True
-    """Whether a backend has layers of another one."""
-    project: Project
+    """Whether backends have common layers."""
+    project: ComparedProject
 
     def commands(self, backends: Iterable[str]) -> tuple[process.Command, ...]:
-        """Return what builds every stage of these backends."""
-        chosen = [word for name in backends for word in ("--image", name)]
-        stages = [word for stage in OURS_STAGES for word in ("--stage", stage.value)]
+        """Return the command that builds every stage of these backends."""
+        chosen = [argument for name in backends for argument in ("--image", name)]
+        stages = [argument for stage in OURS_STAGES for argument in ("--stage", stage.value)]
         return (invoke(self.project.folder, "build.all", *chosen, *stages),)
 
     def tags(self, backend: str) -> tuple[str, ...]:
@@ -62,20 +62,20 @@ class Ours:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A Dockerfile per backend: four calls for each."""
+    """A Dockerfile per backend: four builds for each."""
 
     shares: ClassVar = False
-    project: Project
+    project: ComparedProject
     facts: BuildInputs
-    """What is the same for all backends: root images, programs, sets of OS packages, secrets."""
+    """The inputs that all backends have in common: root images, programs, sets of OS packages, secrets."""
     docker: Docker
 
     def commands(self, backends: Iterable[str]) -> tuple[process.Command, ...]:
-        """Return what builds every stage of these backends, one after the other."""
+        """Return the commands that build every stage of these backends, one after the other."""
         return tuple(self._command(name, stage) for name in backends for stage in BASELINE_STAGES)
 
     def downloads(self, backends: Iterable[str]) -> process.Command:
-        """Return what fills uv's cache for both ways."""
+        """Return the command that fills uv's cache for both ways."""
         texts = {"locks/dynamo.txt": self.project.pins("base")}
         for name in backends:
             texts |= {f"locks/{name}-{file}": text for file, text in self._own(name).items()}
@@ -100,7 +100,7 @@ class Baseline:
             "programs": str(self.facts.binaries / NATIVE.arch),
             "debs": str(debs),
         }
-        words = [
+        arguments = [
             *(f"--build-context={name}={value}" for name, value in contexts.items()),
             *(f"--secret={secret}" for secret in self.facts.secrets),
             f"--build-arg=PYTHON={BASES.interpreter_of('runtime')}",
@@ -111,15 +111,15 @@ class Baseline:
             "--provenance=false",
             str(folder),
         ]
-        return self.docker.buildx_command("build", *words)
+        return self.docker.buildx_command("build", *arguments)
 
     def _root(self, role: str) -> str:
         return f"oci-layout://{self.facts.layout}@{self.facts.roots[role, NATIVE]}"
 
     def _debs(self, backend: str) -> Path:
-        """Return the folder of the OS packages of a backend's runtime; an empty one where it has none."""
-        wanted = self.project.catalogue().images[backend].os_packages
-        for name in wanted:
+        """Return the folder with the OS packages of a backend's runtime; an empty folder if it has none."""
+        sets = self.project.catalogue().images[backend].os_packages
+        for name in sets:
             return self.facts.os_packages[name] / NATIVE.arch
         return self._no_debs()
 
@@ -129,7 +129,7 @@ class Baseline:
         return empty
 
     def _own(self, backend: str) -> dict[str, str]:
-        """Return the pins of a backend beside Dynamo: those of the graph."""
+        """Return the pins of a backend besides those of Dynamo, from the locks of the graph."""
         image = self.project.catalogue().images[backend]
         return {
             "engine.txt": self.project.pins(image.common_layer, image.name),
@@ -137,7 +137,7 @@ class Baseline:
         }
 
     def _folder(self, name: str, pins: Mapping[str, str]) -> Path:
-        """Write the folder of a Dockerfile: for a backend, or for the downloads of all."""
+        """Write the build context of a Dockerfile: for a backend, or for the downloads of all backends."""
         folder = self.project.folder / ".build/baseline" / name
         text = TEMPLATE.read_text(encoding="utf-8").replace("@BACKEND@", name)
         for file, content in {"Dockerfile": text, "builder.txt": self.project.pins("builder"), **pins}.items():
@@ -145,12 +145,12 @@ class Baseline:
         return folder
 
 
-def baseline(project: Project, docker: Docker) -> Baseline:
-    """Make what both ways stand on, root images and programs, and return the baseline."""
+def baseline(project: ComparedProject, docker: Docker) -> Baseline:
+    """Prepare the root images and programs of both ways, and return the baseline."""
     catalogue = project.catalogue()
-    known = [
+    stages_inputs = [
         inputs.build_inputs(request_for(catalogue, stage, ImageSelection(images=project.backends)))
         for stage in (Stage.BACKEND, Stage.RUNTIME)
     ]
-    roots = {key: digest for facts in known for key, digest in facts.roots.items()}
-    return Baseline(project=project, facts=replace(known[1], roots=roots), docker=docker)
+    roots = {key: digest for facts in stages_inputs for key, digest in facts.roots.items()}
+    return Baseline(project=project, facts=replace(stages_inputs[1], roots=roots), docker=docker)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 REQUIREMENT = "ai-dynamo[vllm]==1.4.2"
 LAYER = "builder"
-"""One that stands on no other and is locked whole: its lock is what pip-compile writes."""
+"""A layer that is based on no other: its lock is exactly the output of pip-compile."""
 ROUNDS = 3
 CHECKS = 5
 INVOKE_LOCK, BARE, HASHED = "invoke lock", "pip-compile", "pip-compile --generate-hashes"
@@ -69,7 +69,7 @@ def plain(lock: LockFile, folder: Path, output: Path, before: datetime, *, hashe
     """Return the command of plain pip-compile with our flags, index and cooldown."""
     configuration = Configuration(isolated=False)
     configuration.load()
-    env = {name: "" for name in os.environ if name.startswith("PIP_")}  # to pip, an empty one is none
+    env = {name: "" for name in os.environ if name.startswith("PIP_")}  # pip ignores empty variables
     env |= {**pip_compile.connection_variables(configuration.items()), "PIP_CONFIG_FILE": os.devnull}
     arguments = pip_compile.arguments(lock, output, (), (), upgrade_all=False)
     arguments += [f"--uploaded-prior-to={before.isoformat(timespec='seconds')}"]
@@ -88,7 +88,7 @@ def body(text: str) -> str:
 
 
 def seconds(command: process.Command) -> float:
-    """Return how long a command takes, whole process, from outside."""
+    """Return the duration of a command from the start to the end of its process."""
     start = time.perf_counter()
     process.execute(process.Plan(commands=(command,)))
     duration = time.perf_counter() - start
@@ -131,7 +131,7 @@ def one_lock(scratch: Path, *, quick: bool) -> tuple[dict[str, list[float]], str
 
 
 def in_folder(folder: Path, *arguments: str) -> process.Command:
-    """Return an invoke of a checkout."""
+    """Return a command that runs invoke in a checkout."""
     return process.Command(
         argv=("sh", "-c", ENTER_CLOSED_NETWORK, str(folder), sys.executable, "-m", "invoke", *arguments)
     )
@@ -192,7 +192,7 @@ def main() -> int:
     process.write(process.Document(path=RESULTS, text=json.dumps({"seconds": times, "wrong": faults}, indent=2) + "\n"))
     print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
     for fault in faults:
-        print(f"over its limit, or wrong: {fault}", file=sys.stderr)
+        print(f"limit exceeded, or wrong result: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
 

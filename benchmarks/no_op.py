@@ -1,6 +1,6 @@
-"""What do our commands cost beside raw bake, and how long does a person wait for help? Run by `nox -s bench`.
+"""Duration of unchanged builds, compared with plain bake, and of help commands: `nox -s bench`.
 
-The two are called in turn, so that a slow moment of the machine meets both; medians and ratios are what counts.
+The commands run in turn, so that a slow moment of the machine affects all of them. Medians and ratios count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROUNDS = 15
 MOST_BESIDE_BAKE = 1.3
 MOST_OF_ALL_STEPS = 1.5
-"""What a build may take beside raw bake where it leaves every step to it: Python and invoke start, too."""
+"""Limit of the ratio to plain bake for a build that checks every target: Python and invoke have to start as well."""
 MOST_SECONDS = {"invoke --list": 0.3, "nox -l": 0.3, "invoke explain": 1.0, "invoke engine.up": 1.0}
 MOST_AT_ALL = 60
 """Seconds after which a command is stopped."""
@@ -34,15 +34,14 @@ RESULTS = ROOT / ".build" / "bench.json"
 BAKE = "bake"
 ALL_STEPS = ", all steps"
 FORGET = 'rm -rf "$0"; exec "$@"'
-"""Makes a build forget which images are up to date, as a commit does: the engine is asked for every step."""
+"""Deletes the record of images that are up to date, as a commit does: the engine then checks every target."""
 
 
 def seconds(command: process.Command) -> float:
-    """Return how long a command takes, whole process, from outside.
+    """Return the duration of a command from the start to the end of its process.
 
     Raises:
-        CommandFailedError: it failed. Where locks are missing whose registries are out of reach, `lock --check` says so
-            by its exit code, which is an answer.
+        CommandFailedError: the command failed. The exit code of `lock --check` for unreachable registries is accepted.
     """
     start = time.perf_counter()
     finished = process.query(command, seconds=MOST_AT_ALL)
@@ -54,7 +53,7 @@ def seconds(command: process.Command) -> float:
 
 
 def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
-    """Time several commands in turn, after one uncounted round."""
+    """Time several commands in turn, after one warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(ROUNDS + 1):
         for name, command in commands.items():
@@ -65,20 +64,20 @@ def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
 
 
 def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
-    """Time an unchanged build by `invoke`, by one that leaves all steps to the engine, and by raw bake of the same."""
+    """Time an unchanged build by `invoke`, by `invoke` without its record of current images, and by plain bake."""
     request = request_for(load_catalogue(), stage, ImageSelection(images=images))
     raw = bake.build_plan(Part(request, inputs.build_inputs(request))).command(engine.docker(ROOT))
-    chosen = () if stage is Stage.BASE else (word for image in images for word in ("--image", image))
-    words = ("invoke", f"build.{stage.value}", *chosen)
-    process.capture(process.Command(argv=words))
-    name, known = " ".join(words[:2]), str(ROOT / IMAGES)
-    forgetful = process.Command(argv=("sh", "-c", FORGET, known, *words))
-    # In this order: the first one leaves behind what the second looks for.
-    return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=words), BAKE: raw})
+    chosen = () if stage is Stage.BASE else (argument for image in images for argument in ("--image", image))
+    argv = ("invoke", f"build.{stage.value}", *chosen)
+    process.capture(process.Command(argv=argv))
+    name, images_record = " ".join(argv[:2]), str(ROOT / IMAGES)
+    forgetful = process.Command(argv=("sh", "-c", FORGET, images_record, *argv))
+    # In this order: the first command writes the record that the second one reads.
+    return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=argv), BAKE: raw})
 
 
 def main() -> int:
-    """Print a table and write the same as JSON."""
+    """Print a table and write it as JSON."""
     rows = {
         "no-op, base image": no_op(Stage.BASE, ["base"]),
         "no-op, frontend runtime": no_op(Stage.RUNTIME, ["frontend"]),
@@ -101,17 +100,17 @@ def main() -> int:
 
 
 def report(title: str, times: dict[str, list[float]]) -> list[str]:
-    """Print a table of medians and return what is over its limit."""
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    """Print a table of medians; return the exceeded limits."""
+    medians = {name: statistics.median(durations) for name, durations in times.items()}
     print(f"\n{title} (median of {ROUNDS}, in turn)")
-    for name, taken in times.items():
-        print(f"  {name:<30} {medians[name]:6.3f} s  ({min(taken):.3f} to {max(taken):.3f})")
+    for name, durations in times.items():
+        print(f"  {name:<30} {medians[name]:6.3f} s  ({min(durations):.3f} to {max(durations):.3f})")
     slow = [f"{name}: {medians[name]:.3f} s" for name, most in MOST_SECONDS.items() if medians.get(name, 0) > most]
-    for name in (each for each in times if BAKE in times and each != BAKE):
+    for name in [name for name in times if BAKE in times and name != BAKE]:
         most = MOST_OF_ALL_STEPS if name.endswith(ALL_STEPS) else MOST_BESIDE_BAKE
-        ratio = statistics.median(ours / raw for ours, raw in zip(times[name], times[BAKE], strict=True))
-        print(f"  {name}, beside bake, pair by pair  {ratio:.2f}")
-        slow += [f"{title}: {name} is {ratio:.2f} x raw bake"] if ratio > most else []
+        ratio = statistics.median(duration / raw for duration, raw in zip(times[name], times[BAKE], strict=True))
+        print(f"  {name}, compared with bake, pair by pair  {ratio:.2f}")
+        slow += [f"{title}: {name} is {ratio:.2f} x plain bake"] if ratio > most else []
     return slow
 
 

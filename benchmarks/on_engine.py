@@ -1,4 +1,4 @@
-"""What do benchmarks do with the engine? They start it from nothing built, and push what they made."""
+"""Operations of benchmarks on the engine: remove images, build cache and downloads, and push images."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from dynamo_containers.docker_cli import Docker
 
 SOURCE = "org.opencontainers.image.source"
-"""The label by which images that a build of ours or a benchmark made are found again."""
+"""The label of all images of this project and of the benchmarks."""
 
 
 def forget_what_is_built(docker: Docker) -> None:
-    """Remove every image with our label and every step; root images stay, and downloads, which are cache mounts."""
+    """Remove every image with our label and the build cache; root images and cache mounts with downloads stay."""
     images = docker.capture("images", "--quiet", "--no-trunc", f"--filter=label={SOURCE}").split()
     if images:
         docker.capture("rmi", "--force", *dict.fromkeys(images))
-    words = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
-    docker.capture_buildx(*words)
+    arguments = ("prune", "--all", "--force", "--filter", "type!=exec.cachemount")
+    docker.capture_buildx(*arguments)
 
 
 def forget_downloads(docker: Docker) -> None:
-    """Remove the cache mounts of steps."""
-    words = ("prune", "--all", "--force", "--filter", "type=exec.cachemount")
-    docker.capture_buildx(*words)
+    """Remove the cache mounts, which have the downloads."""
+    arguments = ("prune", "--all", "--force", "--filter", "type=exec.cachemount")
+    docker.capture_buildx(*arguments)
 
 
 def remove(docker: Docker, tags: Sequence[str]) -> None:
-    """Remove images from the engine's store, and no step that made them."""
+    """Remove images from the store of the engine; their build cache stays."""
     docker.capture("rmi", *tags)
 
 
 def push(docker: Docker, tag: str, address: str) -> float:
-    """Push an image to a registry, under a name that is gone afterwards; return the seconds of the push alone."""
+    """Push an image to a registry under a temporary name; return the duration of the push."""
     name = f"{address}/{tag}"
     docker.capture("tag", tag, name)
     start = time.perf_counter()
@@ -47,5 +47,5 @@ def push(docker: Docker, tag: str, address: str) -> float:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return how many bytes the files of a folder have."""
+    """Return the total size of the files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -146,7 +146,7 @@ def own_pin(lock: str, name: str, via: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class EngineImageProject:
     """A checkout with a row for the stand-in, and what its plan stands on."""
 
     folder: Path
@@ -213,7 +213,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImageProject]:
     own = load_catalogue()
     debian, epoch = own.bases["debian"], own.pins.epoch
     locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
@@ -242,7 +242,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     )
     engine.up(ROOT, (NATIVE,))
     environment = engine.environment(ROOT)
-    yield Project(
+    yield EngineImageProject(
         folder=folder, facts=facts, environment=environment, buildx=engine.docker(ROOT).buildx, base=base.digest
     )
     tags = [f"stand-in-runtime{form}:1.4.2-debian-{NATIVE.arch}" for form in ("", "-ci")]
@@ -280,7 +280,7 @@ def checkout(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(project: Project) -> dict[str, Any]:
+def said(project: EngineImageProject) -> dict[str, Any]:
     """Build the ci image, which stands on the runtime, and return what it says of itself."""
     published = project.publish(ENGINE)
     finished, tag = project.build(published, Stage.CI)
@@ -327,7 +327,7 @@ def test_the_labels_name_the_published_image(said: dict[str, Any]) -> None:
     assert said["labels"]["org.opencontainers.image.base.digest"] == said["published"]
 
 
-def test_the_same_pins_make_the_same_layers(project: Project, said: dict[str, Any]) -> None:
+def test_the_same_pins_make_the_same_layers(project: EngineImageProject, said: dict[str, Any]) -> None:
     finished, tag = project.build(said["published"], Stage.CI, "--no-cache")
     assert finished.returncode == 0, finished.stderr[-8000:]
     (inspected,) = json.loads(project.docker("image", "inspect", tag))
@@ -358,7 +358,7 @@ def test_the_same_pins_make_the_same_layers(project: Project, said: dict[str, An
     ],
 )
 def test_an_image_that_does_not_fit_is_refused_by_name(
-    project: Project, packages: dict[str, tuple[str, tuple[str, ...]]], files: dict[str, bytes], message: str
+    project: EngineImageProject, packages: dict[str, tuple[str, tuple[str, ...]]], files: dict[str, bytes], message: str
 ) -> None:
     finished, _ = project.build(project.publish(packages, **files))
     assert finished.returncode != 0

@@ -67,7 +67,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = AN
 
 
 @dataclass(kw_only=True)
-class Index:
+class IndexContent:
     """What the index has, what it answers instead, and what it was asked."""
 
     address: str = ""
@@ -113,7 +113,7 @@ def answer(request: BaseHTTPRequestHandler, content: bytes, kind: str = JSON, st
     request.wfile.write(content)
 
 
-def serve(index: Index) -> ThreadingHTTPServer:
+def serve(index: IndexContent) -> ThreadingHTTPServer:
     """Answer from the index, on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -142,7 +142,7 @@ def serve(index: Index) -> ThreadingHTTPServer:
     return server
 
 
-def interrupted(index: Index, name: str, *arguments: str) -> tuple[int, str]:
+def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, str]:
     """Run a module of ours and press Ctrl-C when it asks for a package's page; return its exit code and complaints."""
     requested, over = threading.Event(), threading.Event()
 
@@ -162,9 +162,9 @@ def interrupted(index: Index, name: str, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
+def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IndexContent]:
     """Serve an empty index, the only one that pip knows, with a cache of its own."""
-    served = Index()
+    served = IndexContent()
     server = serve(served)
     monkeypatch.setenv("PIP_INDEX_URL", served.address)
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "1")
@@ -176,9 +176,9 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
 
 
 @pytest.fixture
-def other() -> Iterator[Index]:
+def other() -> Iterator[IndexContent]:
     """Serve a second index."""
-    served = Index()
+    served = IndexContent()
     server = serve(served)
     yield served
     server.shutdown()
@@ -186,7 +186,7 @@ def other() -> Iterator[Index]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class ToolsProject:
     """A checkout with one lock that needs no image: that of the tools."""
 
     catalogue: Catalogue
@@ -221,7 +221,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> ToolsProject:
     """Make a checkout that shares the library with this one, and has one lock to make."""
     folder = tmp_path / "checkout"
     for part in ("requirements", "containers"):
@@ -231,7 +231,7 @@ def project(tmp_path: Path) -> Project:
     (folder / "requirements/constraints.in").touch()
     catalogue = load_catalogue(folder)
     (lock,) = (lock for lock in python_lock.locks(catalogue) if lock.layer.name == "tools")
-    return Project(catalogue=catalogue, lock=lock)
+    return ToolsProject(catalogue=catalogue, lock=lock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +277,7 @@ class Backends:
 
 
 @pytest.fixture
-def backends(tmp_path: Path, index: Index) -> Backends:
+def backends(tmp_path: Path, index: IndexContent) -> Backends:
     """Make such a checkout; its index has what the base image asks for."""
     folder = tmp_path / "backends"
     for part in ("requirements", "containers"):

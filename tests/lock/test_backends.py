@@ -10,10 +10,10 @@ from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 
 if TYPE_CHECKING:
-    from tests.lock.conftest import Backends, Index
+    from tests.lock.conftest import Backends, IndexContent
 
 
-def offer(index: Index) -> None:
+def offer(index: IndexContent) -> None:
     """Offer two engines that agree on torch and differ in numba."""
     index.add("torch", "2.10.0")
     index.add("torch", "2.11.0")
@@ -23,7 +23,9 @@ def offer(index: Index) -> None:
     index.add("engine-b", "1.0", requires=("torch==2.11.0", "numba==0.65.1"))
 
 
-def test_what_the_backends_have_alike_is_locked_once_and_the_rest_beside_it(index: Index, backends: Backends) -> None:
+def test_what_the_backends_have_alike_is_locked_once_and_the_rest_beside_it(
+    index: IndexContent, backends: Backends
+) -> None:
     offer(index)
     backends.require("first", "engine-a")
     backends.require("second", "engine-b")
@@ -35,7 +37,7 @@ def test_what_the_backends_have_alike_is_locked_once_and_the_rest_beside_it(inde
     assert backends.make().moves == ()
 
 
-def test_a_backend_takes_the_version_another_one_has_where_that_fits(index: Index, backends: Backends) -> None:
+def test_a_backend_takes_the_version_another_one_has_where_that_fits(index: IndexContent, backends: Backends) -> None:
     index.add("torch", "2.10.0")
     index.add("torch", "2.11.0")
     index.add("engine-a", "1.0", requires=("torch<2.11",))
@@ -47,7 +49,7 @@ def test_a_backend_takes_the_version_another_one_has_where_that_fits(index: Inde
 
 
 def test_what_should_be_alike_and_is_not_is_reported_with_the_requirement_that_forces_it(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("torch", "2.10.0")
     index.add("torch", "2.11.0")
@@ -64,7 +66,7 @@ def test_what_should_be_alike_and_is_not_is_reported_with_the_requirement_that_f
 
 
 def test_an_upgrade_moves_a_shared_package_in_every_backend_and_is_reported_once(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("torch", "2.10.0")
     backends.require("first", "torch")
@@ -78,7 +80,7 @@ def test_an_upgrade_moves_a_shared_package_in_every_backend_and_is_reported_once
     assert backends.stale() == []
 
 
-def test_a_requirement_new_to_one_backend_moves_nothing_of_the_other(index: Index, backends: Backends) -> None:
+def test_a_requirement_new_to_one_backend_moves_nothing_of_the_other(index: IndexContent, backends: Backends) -> None:
     offer(index)
     backends.require("first", "engine-a")
     backends.require("second", "engine-b")
@@ -93,7 +95,9 @@ def test_a_requirement_new_to_one_backend_moves_nothing_of_the_other(index: Inde
     assert backends.pins("common") == ["torch==2.11.0"]
 
 
-def test_the_ci_form_is_constrained_by_what_is_shared_and_leaves_it_out(index: Index, backends: Backends) -> None:
+def test_the_ci_form_is_constrained_by_what_is_shared_and_leaves_it_out(
+    index: IndexContent, backends: Backends
+) -> None:
     offer(index)
     index.add("pytest", "9.0", requires=("torch", "iniconfig"))
     index.add("iniconfig", "2.0")
@@ -103,7 +107,7 @@ def test_the_ci_form_is_constrained_by_what_is_shared_and_leaves_it_out(index: I
     assert backends.pins("first-ci") == ["iniconfig==2.0", "pytest==9.0"]
 
 
-def test_sizes_are_those_of_the_targets_own_wheels(index: Index, backends: Backends) -> None:
+def test_sizes_are_those_of_the_targets_own_wheels(index: IndexContent, backends: Backends) -> None:
     for system in ("macosx_11_0_arm64", "manylinux_2_17_aarch64", "manylinux_2_17_x86_64", "win_amd64"):
         index.add("kernels", "1.0", tag=f"cp311-cp311-{system}", requires=("dynamo",) * len(system))
     backends.require("first", "kernels")
@@ -117,7 +121,7 @@ def test_sizes_are_those_of_the_targets_own_wheels(index: Index, backends: Backe
 
 
 def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
-    index: Index, other: Index, backends: Backends
+    index: IndexContent, other: IndexContent, backends: Backends
 ) -> None:
     index.add("tensorrt-llm", "99.0")  # what an attacker would upload
     index.add("torch", "2.11.0")
@@ -134,7 +138,7 @@ def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
 
 
 def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_others_are_made(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("torch", "2.11.0")
     backends.own_index("nvidia", "http://127.0.0.1:9/simple/", "tensorrt-llm")
@@ -157,7 +161,7 @@ def test_an_index_that_cannot_be_reached_leaves_its_locks_not_locked_and_the_oth
 
 
 def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
-    index: Index, other: Index, backends: Backends
+    index: IndexContent, other: IndexContent, backends: Backends
 ) -> None:
     index.add("torch", "2.11.0")
     other.add("tensorrt-llm", "1.3.0", requires=("torch",))

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.errors import INTERRUPTED, DownloadError, LockError
-from tests.lock.conftest import JSON, Index, answer, interrupted, serve
+from tests.lock.conftest import JSON, IndexContent, answer, interrupted, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
 
-    from tests.lock.conftest import Project
+    from tests.lock.conftest import ToolsProject
 
 OLD_LOCK = b"alpha==0.9 --hash=sha256:" + b"a" * 64 + b"\n"
 HALF = b'{"meta": {"api-version": "1.1"}, "files": [{"filename": "alpha-1.0-py3-no'
 
 
 def test_a_requirement_that_cannot_be_met_is_named_with_what_forbids_it_and_the_target(
-    index: Index, project: Project
+    index: IndexContent, project: ToolsProject
 ) -> None:
     index.add("alpha", "1.0", requires=("gamma<2",))
     index.add("beta", "1.0", requires=("gamma>=2",))
@@ -36,14 +36,14 @@ def test_a_requirement_that_cannot_be_met_is_named_with_what_forbids_it_and_the_
     assert "for any linux/amd64, Python 3.11, glibc 2.28" in message
 
 
-def test_a_package_that_the_index_does_not_have_is_named(index: Index, project: Project) -> None:
+def test_a_package_that_the_index_does_not_have_is_named(index: IndexContent, project: ToolsProject) -> None:
     project.require("no-such-package>=3")
     with pytest.raises(LockError, match="No matching distribution found for no-such-package>=3"):
         project.make()
     assert index.requests == ["/simple/no-such-package/"]
 
 
-def test_a_file_that_is_not_what_its_index_says_is_refused(index: Index, project: Project) -> None:
+def test_a_file_that_is_not_what_its_index_says_is_refused(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0", hashes={"sha256": "a" * 64})
     project.require("alpha")
     with pytest.raises(LockError, match=f"(?i)alpha(.|\\n)*expected sha256 {'a' * 64}"):
@@ -61,8 +61,8 @@ def test_a_file_that_is_not_what_its_index_says_is_refused(index: Index, project
     ],
 )
 def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
-    index: Index,
-    project: Project,
+    index: IndexContent,
+    project: ToolsProject,
     page: Callable[[BaseHTTPRequestHandler], None],
     complaint: str,
     times: int,
@@ -76,7 +76,7 @@ def test_an_index_that_gives_no_whole_page_is_asked_again_and_then_named(
     assert index.requests.count("/simple/alpha/") == times
 
 
-def test_a_page_that_comes_whole_the_second_time_is_taken(index: Index, project: Project) -> None:
+def test_a_page_that_comes_whole_the_second_time_is_taken(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
 
     def once(to: BaseHTTPRequestHandler) -> None:
@@ -90,7 +90,7 @@ def test_a_page_that_comes_whole_the_second_time_is_taken(index: Index, project:
 
 
 def test_a_yanked_release_is_not_chosen_and_a_pin_to_one_is_reported(
-    index: Index, project: Project, capfd: pytest.CaptureFixture[str]
+    index: IndexContent, project: ToolsProject, capfd: pytest.CaptureFixture[str]
 ) -> None:
     index.add("alpha", "1.0")
     index.add("alpha", "1.1", yanked="loses data")
@@ -110,9 +110,9 @@ def test_a_yanked_release_is_not_chosen_and_a_pin_to_one_is_reported(
 
 
 def test_a_second_index_in_pips_settings_is_never_asked(
-    index: Index, project: Project, monkeypatch: pytest.MonkeyPatch
+    index: IndexContent, project: ToolsProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Index()
+    other = IndexContent()
     server = serve(other)
     other.add("alpha", "9.0")
     index.add("alpha", "1.0")
@@ -125,7 +125,7 @@ def test_a_second_index_in_pips_settings_is_never_asked(
     assert other.requests == []
 
 
-def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: Index, project: Project) -> None:
+def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: IndexContent, project: ToolsProject) -> None:
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)

@@ -9,10 +9,10 @@ import pytest
 from dynamo_containers.errors import LockError
 
 if TYPE_CHECKING:
-    from tests.lock.conftest import Index, Project
+    from tests.lock.conftest import IndexContent, ToolsProject
 
 
-def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: Index, project: Project) -> None:
+def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0")
     project.require("alpha")
@@ -31,7 +31,9 @@ def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: Index, pro
 # Cooldown. The tests' day is 2026-11-20, so that 2026-11-12 is old enough and 2026-11-14 is not.
 
 
-def test_an_upgrade_passes_over_a_release_that_is_younger_than_a_week(index: Index, project: Project) -> None:
+def test_an_upgrade_passes_over_a_release_that_is_younger_than_a_week(
+    index: IndexContent, project: ToolsProject
+) -> None:
     index.add("alpha", "1.0")
     index.add("alpha", "1.1", uploaded="2026-11-12T00:00:00Z")
     index.add("alpha", "2.0", uploaded="2026-11-14T00:00:00Z")
@@ -42,7 +44,7 @@ def test_an_upgrade_passes_over_a_release_that_is_younger_than_a_week(index: Ind
 
 
 def test_an_exempt_package_is_taken_at_once_and_a_young_pin_stays_when_the_exemption_ends(
-    index: Index, project: Project
+    index: IndexContent, project: ToolsProject
 ) -> None:
     index.add("alpha", "1.0")
     index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
@@ -57,7 +59,7 @@ def test_an_exempt_package_is_taken_at_once_and_a_young_pin_stays_when_the_exemp
     assert project.pins() == ["alpha==2.0"]
 
 
-def test_a_requirement_that_only_a_young_release_meets_says_so(index: Index, project: Project) -> None:
+def test_a_requirement_that_only_a_young_release_meets_says_so(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
     index.add("alpha", "2.0", uploaded="2026-11-19T00:00:00Z")
     project.require("alpha>=2")
@@ -65,7 +67,9 @@ def test_a_requirement_that_only_a_young_release_meets_says_so(index: Index, pro
         project.make()
 
 
-def test_an_index_that_states_no_time_is_no_hindrance_where_nothing_is_chosen(index: Index, project: Project) -> None:
+def test_an_index_that_states_no_time_is_no_hindrance_where_nothing_is_chosen(
+    index: IndexContent, project: ToolsProject
+) -> None:
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()
@@ -80,7 +84,7 @@ def test_an_index_that_states_no_time_is_no_hindrance_where_nothing_is_chosen(in
         project.make("alpha")
 
 
-def test_an_index_that_states_no_time_is_an_error(index: Index, project: Project) -> None:
+def test_an_index_that_states_no_time_is_an_error(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0", uploaded=None)
     project.require("alpha")
     with pytest.raises(LockError, match=f"Index {index.address}alpha/ does not provide upload-time"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from tests.lock.conftest import Index, Project
+    from tests.lock.conftest import IndexContent, ToolsProject
 
 CPYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
 MACHINES = ("x86_64", "aarch64")
@@ -30,14 +30,16 @@ EXTRA = "Provides-Extra: fast"
 NEVER: dict[str, Any] = {"requires-python": ">=3.99"}
 
 
-def offer(index: Index, name: str, version: str, *requires: str, tags: tuple[str, ...] = ("py3-none-any",)) -> None:
+def offer(
+    index: IndexContent, name: str, version: str, *requires: str, tags: tuple[str, ...] = ("py3-none-any",)
+) -> None:
     """Offer a release with a source archive and several wheels."""
     for tag in tags:
         index.add(name, version, requires=requires, tag=tag)
     index.add_source(name, version)
 
 
-def fill(index: Index) -> None:
+def fill(index: IndexContent) -> None:
     """Offer packages whose dependencies and files differ by platform, and releases that must not be taken."""
     speed = f'speed; extra == "fast"\n{EXTRA}'
     by_machine = [f'only-{machine.replace("_", "-")}; platform_machine == "{machine}"' for machine in MACHINES]
@@ -68,7 +70,7 @@ def ours(lock: LockFile, folder: Path, before: datetime) -> str:
 
 
 def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_compile(
-    index: Index, project: Project, tmp_path: Path
+    index: IndexContent, project: ToolsProject, tmp_path: Path
 ) -> None:
     fill(index)
     folder, before = project.catalogue.folder, python_schedule.cooldown_limit(project.catalogue, NOW)

@@ -12,18 +12,18 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
 from dynamo_containers.facts.locks import download_sizes, python_lock
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE, load, read
 from dynamo_containers.lock.python.report import unknown_sizes_table
-from tests.lock.conftest import JSON, Index, answer, interrupted, serve
+from tests.lock.conftest import JSON, IndexContent, answer, interrupted, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lock.conftest import Backends, Project
+    from tests.lock.conftest import Backends, ToolsProject
 
 X86 = "cp311-cp311-manylinux_2_17_x86_64"
 ARM = "cp311-cp311-manylinux_2_17_aarch64"
 
 
-def wheel_size(index: Index, file: str) -> int:
+def wheel_size(index: IndexContent, file: str) -> int:
     return len(index.files[f"{file}.whl"])
 
 
@@ -31,7 +31,9 @@ def forget(folder: Path) -> None:
     (folder / SIZES_FILE).unlink()
 
 
-def test_a_lock_that_is_made_has_the_sizes_of_what_its_target_installs(index: Index, project: Project) -> None:
+def test_a_lock_that_is_made_has_the_sizes_of_what_its_target_installs(
+    index: IndexContent, project: ToolsProject
+) -> None:
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0", tag=X86, requires=("alpha",))
     index.add("beta", "1.0", tag=ARM)
@@ -46,7 +48,7 @@ def test_a_lock_that_is_made_has_the_sizes_of_what_its_target_installs(index: In
     }
 
 
-def test_an_upgrade_moves_the_size_and_drops_that_of_what_went(index: Index, project: Project) -> None:
+def test_an_upgrade_moves_the_size_and_drops_that_of_what_went(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0")
     project.require("alpha")
@@ -57,7 +59,7 @@ def test_an_upgrade_moves_the_size_and_drops_that_of_what_went(index: Index, pro
 
 
 def test_a_current_lock_that_has_no_sizes_is_not_made_again_and_only_pages_are_asked_for(
-    index: Index, project: Project
+    index: IndexContent, project: ToolsProject
 ) -> None:
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0")
@@ -76,7 +78,7 @@ def test_a_current_lock_that_has_no_sizes_is_not_made_again_and_only_pages_are_a
     assert index.requests == []
 
 
-def test_only_what_is_missing_is_asked_for(index: Index, project: Project) -> None:
+def test_only_what_is_missing_is_asked_for(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
     index.add("beta", "1.0")
     project.require("alpha", "beta")
@@ -90,7 +92,7 @@ def test_only_what_is_missing_is_asked_for(index: Index, project: Project) -> No
     assert index.requests == ["/simple/beta/"]
 
 
-def test_a_better_file_that_came_after_the_lock_does_not_count(index: Index, project: Project) -> None:
+def test_a_better_file_that_came_after_the_lock_does_not_count(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()
@@ -101,7 +103,7 @@ def test_a_better_file_that_came_after_the_lock_does_not_count(index: Index, pro
     assert read(project.catalogue.folder) == {"tools": {"alpha==1.0": size}}
 
 
-def test_what_is_compiled_for_a_platform_has_the_size_of_its_source(index: Index, backends: Backends) -> None:
+def test_what_is_compiled_for_a_platform_has_the_size_of_its_source(index: IndexContent, backends: Backends) -> None:
     index.add("kernels", "1.0", tag=X86)
     index.add_source("kernels", "1.0", b"x" * 12345)
     images = backends.folder / IMAGES_FILE
@@ -118,7 +120,7 @@ def test_what_is_compiled_for_a_platform_has_the_size_of_its_source(index: Index
 
 
 def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked_for_again(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("alpha", "1.0", size=None)
     index.add("beta", "1.0")
@@ -138,7 +140,9 @@ def test_a_size_that_the_index_does_not_state_is_left_out_reported_and_not_asked
     assert index.requests == []
 
 
-def test_packages_keep_their_size_when_they_move_to_the_shared_lock_and_back(index: Index, backends: Backends) -> None:
+def test_packages_keep_their_size_when_they_move_to_the_shared_lock_and_back(
+    index: IndexContent, backends: Backends
+) -> None:
     index.add("torch", "2.11.0")
     index.add("numba", "0.65.0")
     backends.require("first", "torch", "numba")
@@ -156,7 +160,7 @@ def test_packages_keep_their_size_when_they_move_to_the_shared_lock_and_back(ind
 
 
 def test_a_lock_that_gets_a_package_back_since_another_one_moved_it_asks_nobody_for_its_size(
-    index: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
+    index: IndexContent, backends: Backends, capfd: pytest.CaptureFixture[str]
 ) -> None:
     index.add("numba", "0.65.0")
     index.add("alpha", "1.0", requires=("numba",))
@@ -172,7 +176,7 @@ def test_a_lock_that_gets_a_package_back_since_another_one_moved_it_asks_nobody_
 
 
 def test_a_page_is_asked_for_once_for_all_locks_and_a_wheel_of_the_base_is_the_one_that_is_locked(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("dynamo", "1.0", tag=X86, requires=("nothing",))
     index.add("numba", "0.65.0")
@@ -190,7 +194,7 @@ def test_a_page_is_asked_for_once_for_all_locks_and_a_wheel_of_the_base_is_the_o
 
 
 def test_a_narrowed_run_leaves_the_tables_of_other_locks_and_drops_those_of_locks_that_are_gone(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
     index.add("numba", "0.65.0")
     backends.require("ci", "numba")
@@ -205,7 +209,7 @@ def test_a_narrowed_run_leaves_the_tables_of_other_locks_and_drops_those_of_lock
     assert "third-debian-amd64" not in sizes
 
 
-def test_a_file_that_is_half_of_a_merge_is_made_anew(index: Index, project: Project) -> None:
+def test_a_file_that_is_half_of_a_merge_is_made_anew(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()
@@ -216,7 +220,7 @@ def test_a_file_that_is_half_of_a_merge_is_made_anew(index: Index, project: Proj
     assert file.read_bytes() == before
 
 
-def test_an_index_that_does_not_answer_leaves_the_file_as_it_was(index: Index, project: Project) -> None:
+def test_an_index_that_does_not_answer_leaves_the_file_as_it_was(index: IndexContent, project: ToolsProject) -> None:
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()
@@ -230,9 +234,9 @@ def test_an_index_that_does_not_answer_leaves_the_file_as_it_was(index: Index, p
 
 
 def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_others_are_stated(
-    index: Index, backends: Backends
+    index: IndexContent, backends: Backends
 ) -> None:
-    other = Index()
+    other = IndexContent()
     server = serve(other)
     index.add("torch", "2.11.0")
     other.add("tensorrt-llm", "1.3.0")
@@ -252,7 +256,7 @@ def test_an_own_index_that_cannot_be_reached_leaves_out_its_locks_sizes_and_the_
     assert sizes.unstated == {}
 
 
-def test_an_interrupted_question_leaves_no_answer(index: Index, project: Project, tmp_path: Path) -> None:
+def test_an_interrupted_question_leaves_no_answer(index: IndexContent, project: ToolsProject, tmp_path: Path) -> None:
     index.add("alpha", "1.0")
     project.require("alpha")
     project.make()

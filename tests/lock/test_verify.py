@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dynamo_containers.facts.locks.python_lock import LockFile
-    from tests.lock.conftest import Backends, Index, Project
+    from tests.lock.conftest import Backends, IndexContent, ToolsProject
 
 FOREIGN = "sha256:" + "f" * 64
 
 
 @pytest.fixture(autouse=True)
-def uv(index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def uv(index: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let uv be found beside the interpreter, ask the index on loopback, and remember nothing."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
@@ -35,7 +35,7 @@ def uv(index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def lock(index: Index, project: Project) -> LockFile:
+def lock(index: IndexContent, project: ToolsProject) -> LockFile:
     """Make a lock of two packages."""
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0")
@@ -44,7 +44,7 @@ def lock(index: Index, project: Project) -> LockFile:
     return project.lock
 
 
-def others(lock: LockFile, project: Project, count: int) -> list[LockFile]:
+def others(lock: LockFile, project: ToolsProject, count: int) -> list[LockFile]:
     """Return more locks like this one."""
     text = project.path.read_text(encoding="utf-8")
     copies = [replace(lock, path=f"constraints/other-{number}.txt") for number in range(count)]
@@ -54,7 +54,7 @@ def others(lock: LockFile, project: Project, count: int) -> list[LockFile]:
 
 
 def test_locks_are_verified_together_and_reported_in_their_order(
-    lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
+    lock: LockFile, project: ToolsProject, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more = others(lock, project, 6)
     capfd.readouterr()
@@ -66,7 +66,7 @@ def test_locks_are_verified_together_and_reported_in_their_order(
 
 
 def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_reason(
-    lock: LockFile, index: Index, project: Project, capfd: pytest.CaptureFixture[str]
+    lock: LockFile, index: IndexContent, project: ToolsProject, capfd: pytest.CaptureFixture[str]
 ) -> None:
     index.pages["alpha"][0]["yanked"] = "loses data"
     index.pages["beta"][0]["yanked"] = True
@@ -80,7 +80,7 @@ def test_a_release_that_was_taken_back_after_it_was_locked_is_named_with_the_rea
 
 
 def test_a_hash_that_the_index_does_not_have_ends_the_verification_with_the_locks_own_message(
-    lock: LockFile, project: Project, capfd: pytest.CaptureFixture[str]
+    lock: LockFile, project: ToolsProject, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more = others(lock, project, 12)
     bad = project.catalogue.folder / more[1].path
@@ -93,7 +93,7 @@ def test_a_hash_that_the_index_does_not_have_ends_the_verification_with_the_lock
     assert capfd.readouterr().err.splitlines() == [f"Verified {more[0].path}"]
 
 
-def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, project: Project) -> None:
+def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, project: ToolsProject) -> None:
     text = project.path.read_text(encoding="utf-8")
     project.path.write_text(text.partition("beta==")[0], encoding="utf-8")
     with pytest.raises(CommandFailedError, match=f"(?s)beta.*uv refuses {lock.path} for any linux/amd64"):
@@ -101,7 +101,7 @@ def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, proj
 
 
 @pytest.fixture
-def mirrored(other: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+def mirrored(other: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """Let a machine have a mirror of an index that it does not reach; return that one's address."""
     table = tmp_path / "mirrors.toml"
     table.write_text(f'[addresses]\n"https://index.example.invalid/" = "{other.address}"\n', encoding="utf-8")
@@ -112,7 +112,7 @@ def mirrored(other: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
 
 
 @pytest.fixture
-def own(index: Index, other: Index, backends: Backends, mirrored: str) -> LockFile:
+def own(index: IndexContent, other: IndexContent, backends: Backends, mirrored: str) -> LockFile:
     """Make a lock of a package with an index of its own, which the machine has a mirror of, and of one without."""
     index.add("torch", "2.11.0")
     index.add("tensorrt-llm", "99.0")
@@ -127,7 +127,7 @@ def own(index: Index, other: Index, backends: Backends, mirrored: str) -> LockFi
 
 
 def test_a_package_with_an_index_of_its_own_is_verified_there_and_at_its_mirror(
-    own: LockFile, other: Index, backends: Backends, capfd: pytest.CaptureFixture[str]
+    own: LockFile, other: IndexContent, backends: Backends, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
     other.requests.clear()
@@ -137,7 +137,7 @@ def test_a_package_with_an_index_of_its_own_is_verified_there_and_at_its_mirror(
 
 
 def test_a_hash_that_only_another_index_than_its_own_has_is_foreign(
-    own: LockFile, index: Index, backends: Backends
+    own: LockFile, index: IndexContent, backends: Backends
 ) -> None:
     foreign = index.add("tensorrt-llm", "1.3.0", tag="py2-none-any")  # another file of that name and version
     file = backends.folder / own.path

@@ -50,7 +50,7 @@ def program() -> tuple[str, dict[str, str]]:
     return str(root / PROGRAM), environment
 
 
-class Page:
+class BrowserPage:
     """An open page with its requests and errors."""
 
     def __init__(self, to: int, answers: int) -> None:
@@ -120,7 +120,7 @@ class Page:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Page]:
+def opened(address: str) -> Iterator[BrowserPage]:
     """Open an address in a Chromium whose network namespace is empty, without loopback."""
     name, environment = program()
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
@@ -141,7 +141,7 @@ def opened(address: str) -> Iterator[Page]:
             os.close(theirs_in)
             os.close(theirs_out)
             try:
-                page = Page(ours_out, ours_in)
+                page = BrowserPage(ours_out, ours_in)
                 page.open(address)
                 yield page
             finally:

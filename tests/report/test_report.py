@@ -35,7 +35,7 @@ SCHEMES = ["light", "dark"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
+class BuildSeries:
     """Four builds of a copy of this checkout, the last one bad, and the page of them."""
 
     good: BuildReport
@@ -58,7 +58,7 @@ def last(copy: Path) -> BuildReport:
 
 
 @pytest.fixture(scope="module")
-def built() -> Iterator[Built]:
+def built() -> Iterator[BuildSeries]:
     copy = copied.clone("report-copy")
     (copy / ".engine").mkdir()
     (copy / ".engine/data").symlink_to(ROOT / ".engine/data")  # where sizes are read
@@ -80,7 +80,9 @@ def built() -> Iterator[Built]:
     assert shown.stdout == f"{copy / store.PAGE}\n"
     reports = {report.name: report for report in store.read(copy)}
     cached = next(report for name, report in reports.items() if name not in {good.name, no_op.name, bad.name})
-    yield Built(good=reports[good.name], no_op=reports[no_op.name], cached=cached, bad=bad, page=copy / store.PAGE)
+    yield BuildSeries(
+        good=reports[good.name], no_op=reports[no_op.name], cached=cached, bad=bad, page=copy / store.PAGE
+    )
     environment = engine.environment(ROOT)
     argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)
     tags = process.capture(process.Command(argv=argv, env=environment)).split()
@@ -89,13 +91,13 @@ def built() -> Iterator[Built]:
 
 
 @pytest.fixture(scope="module")
-def page(built: Built) -> Iterator[browser.Page]:
+def page(built: BuildSeries) -> Iterator[browser.BrowserPage]:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with browser.opened(built.page.as_uri()) as opened:
         yield opened
 
 
-def test_a_build_records_its_targets_and_the_size_of_its_image(built: Built) -> None:
+def test_a_build_records_its_targets_and_the_size_of_its_image(built: BuildSeries) -> None:
     assert built.good.outcome == DONE
     targets = built.good.targets or ()
     assert [target.name for target in targets] == ["builder", "tools", *FETCHED, "base"]
@@ -110,20 +112,20 @@ def test_a_build_records_its_targets_and_the_size_of_its_image(built: Built) -> 
     assert image.tag.startswith(f"{REPOSITORY}:")
 
 
-def test_a_build_of_an_image_that_is_up_to_date_runs_no_target_and_records_the_image(built: Built) -> None:
+def test_a_build_of_an_image_that_is_up_to_date_runs_no_target_and_records_the_image(built: BuildSeries) -> None:
     assert (built.no_op.outcome, built.no_op.records) == (DONE, {})
     assert [target.name for target in built.no_op.targets or ()] == [target.name for target in built.good.targets or ()]
     assert {target.state for target in built.no_op.targets or ()} == {CACHED}
     assert built.no_op.images == built.good.images
 
 
-def test_a_build_without_changes_is_all_cached_and_is_not_queried_while_it_runs(built: Built) -> None:
+def test_a_build_without_changes_is_all_cached_and_is_not_queried_while_it_runs(built: BuildSeries) -> None:
     assert built.cached.seconds < len(built.cached.records)
     assert {target.state for target in built.cached.targets or ()} == {CACHED}
     assert built.cached.images == built.good.images
 
 
-def test_a_failed_build_records_the_failed_target_and_its_error(built: Built) -> None:
+def test_a_failed_build_records_the_failed_target_and_its_error(built: BuildSeries) -> None:
     assert built.bad.failure is not None
     assert (built.bad.outcome, built.bad.failure.phase, built.bad.failure.exit_code) == (FAILED, "building", 7)
     target = built.bad.failed_target
@@ -135,11 +137,11 @@ def test_a_failed_build_records_the_failed_target_and_its_error(built: Built) ->
     assert WAITING in {line.state for line in target.instructions}
 
 
-def test_the_page_requests_nothing_and_has_no_errors(built: Built, page: browser.Page) -> None:
+def test_the_page_requests_nothing_and_has_no_errors(built: BuildSeries, page: browser.BrowserPage) -> None:
     assert (page.requests, page.complaints) == ([built.page.as_uri()], [])
 
 
-def test_the_page_shows_the_failure_without_a_click_and_without_a_script(page: browser.Page) -> None:
+def test_the_page_shows_the_failure_without_a_click_and_without_a_script(page: browser.BrowserPage) -> None:
     text = str(page.value("document.body.innerText"))
     assert "Failed while building, in the target base-" in text
     assert TEXT in text
@@ -148,7 +150,7 @@ def test_the_page_shows_the_failure_without_a_click_and_without_a_script(page: b
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("width", "height"), SCREENS, ids=["screen", "telephone"])
-def test_the_page_fits_its_screen(page: browser.Page, width: int, height: int, scheme: str) -> None:
+def test_the_page_fits_its_screen(page: browser.BrowserPage, width: int, height: int, scheme: str) -> None:
     page.look(width, height, scheme)
     assert int(str(page.value("document.documentElement.scrollWidth"))) <= width
     dark = page.value("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 15)"
@@ -185,12 +187,12 @@ CUT = """(() => {
 
 
 @pytest.mark.parametrize(("width", "height"), SCREENS, ids=["screen", "telephone"])
-def test_no_parts_overlap_and_texts_fit_into_their_boxes(page: browser.Page, width: int, height: int) -> None:
+def test_no_parts_overlap_and_texts_fit_into_their_boxes(page: browser.BrowserPage, width: int, height: int) -> None:
     page.look(width, height, "light")
     assert (page.value(OVER), page.value(CUT)) == ("[]", "[]")
 
 
-def test_the_keyboard_reaches_everything_that_opens_or_scrolls_and_it_has_a_name(page: browser.Page) -> None:
+def test_the_keyboard_reaches_everything_that_opens_or_scrolls_and_it_has_a_name(page: browser.BrowserPage) -> None:
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     roles = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
     assert [role for role, name in roles if role in {"image", "region", "link"} and not name] == []

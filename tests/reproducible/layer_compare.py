@@ -40,7 +40,7 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class LayerDifference:
     """The first thing in which two layers differ."""
 
     name: str
@@ -82,7 +82,7 @@ def _sha256(content: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def first_difference(one: Sequence[Member], other: Sequence[Member]) -> Difference | None:
+def first_difference(one: Sequence[Member], other: Sequence[Member]) -> LayerDifference | None:
     """Return the first difference: a file that only one has, then what differs in a file, then the order; or None."""
     left, right = _by_name(one), _by_name(other)
     return _only_in_one(left, right) or _within(left, right) or _order(one, other)
@@ -92,15 +92,15 @@ def _by_name(listing: Sequence[Member]) -> dict[str, Member]:
     return {member.name: member for member in listing}
 
 
-def _only_in_one(left: Mapping[str, Member], right: Mapping[str, Member]) -> Difference | None:
+def _only_in_one(left: Mapping[str, Member], right: Mapping[str, Member]) -> LayerDifference | None:
     lonely = sorted(left.keys() ^ right.keys())
     if not lonely:
         return None
     build = "first" if lonely[0] in left else "second"
-    return Difference(name=lonely[0], what=f"only in the {build} build")
+    return LayerDifference(name=lonely[0], what=f"only in the {build} build")
 
 
-def _within(left: Mapping[str, Member], right: Mapping[str, Member]) -> Difference | None:
+def _within(left: Mapping[str, Member], right: Mapping[str, Member]) -> LayerDifference | None:
     for name in left:
         said = [
             f"{word} {one} and {other}"
@@ -108,7 +108,7 @@ def _within(left: Mapping[str, Member], right: Mapping[str, Member]) -> Differen
             if one != other
         ]
         if said:
-            return Difference(name=name, what=", ".join(said))
+            return LayerDifference(name=name, what=", ".join(said))
     return None
 
 
@@ -126,14 +126,18 @@ def _said(member: Member) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _order(one: Sequence[Member], other: Sequence[Member]) -> Difference | None:
+def _order(one: Sequence[Member], other: Sequence[Member]) -> LayerDifference | None:
     """Return where the order of equal members differs; also how often one that is there twice is."""
     for place, (left, right) in enumerate(zip_longest(one, other), 1):
         names = [member.name if member else "the end" for member in (left, right)]
         if names[0] != names[1]:
-            return Difference(name=names[0], what=f"order in the tar: at place {place} stand {names[0]} and {names[1]}")
+            return LayerDifference(
+                name=names[0], what=f"order in the tar: at place {place} stand {names[0]} and {names[1]}"
+            )
         if left != right:  # of one name, there twice
-            return Difference(name=names[0], what=f"is there more than once, and differs at place {place} of the tar")
+            return LayerDifference(
+                name=names[0], what=f"is there more than once, and differs at place {place} of the tar"
+            )
     return None
 
 

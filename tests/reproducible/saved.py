@@ -7,7 +7,7 @@ import tarfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from tests.reproducible.layer_compare import Difference, first_difference, first_offset, members
+from tests.reproducible.layer_compare import LayerDifference, first_difference, first_offset, members
 from tests.smoke.layers import decompressed
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _in_layer(one: Path, other: Path, left: str, right: str) -> str:
     return f"{found.name or 'the tar'}: {found.what}{_where(one, other, left, right, found)}"
 
 
-def _where(one: Path, other: Path, left: str, right: str, found: Difference) -> str:
+def _where(one: Path, other: Path, left: str, right: str, found: LayerDifference) -> str:
     """Return at which byte the content of a file differs, if that is what does."""
     with _layer(one, left) as a, _layer(other, right) as b, _content(a, found.name) as x, _content(b, found.name) as y:
         offset = first_offset(x, y) if x and y else None

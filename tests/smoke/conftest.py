@@ -17,7 +17,7 @@ from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.platforms import Platform
 from tests.smoke import forbidden
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
-from tests.smoke.layers import Saved, saved
+from tests.smoke.layers import SavedImage, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,14 +150,14 @@ def _asks_for_layers(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def layers_that_are_read(
     request: pytest.FixtureRequest, engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]
-) -> Iterator[Future[dict[str, Saved]] | None]:
+) -> Iterator[Future[dict[str, SavedImage]] | None]:
     """Begin to read the image and its ci form, where a test asks for them; together, as they share their layers."""
     if not any(_asks_for_layers(item) for item in request.session.items):
         yield None
         return
     tags = (image, request.config.getoption("--ci-image"))
 
-    def read() -> dict[str, Saved]:
+    def read() -> dict[str, SavedImage]:
         file = engine.logs / "images.tar"
         try:
             engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=600)
@@ -170,17 +170,17 @@ def layers_that_are_read(
 
 
 @pytest.fixture(scope="session")
-def saved_images(layers_that_are_read: Future[dict[str, Saved]]) -> dict[str, Saved]:
+def saved_images(layers_that_are_read: Future[dict[str, SavedImage]]) -> dict[str, SavedImage]:
     return layers_that_are_read.result()
 
 
 @pytest.fixture(scope="session")
-def layers(saved_images: dict[str, Saved], image: str) -> Saved:
+def layers(saved_images: dict[str, SavedImage], image: str) -> SavedImage:
     return saved_images[image]
 
 
 @pytest.fixture(scope="session")
-def ci_layers(saved_images: dict[str, Saved], ci_image: str) -> Saved:
+def ci_layers(saved_images: dict[str, SavedImage], ci_image: str) -> SavedImage:
     return saved_images[ci_image]
 
 

@@ -57,7 +57,7 @@ class PrivateKey(Forbidden):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(Forbidden):
+class ForbiddenFolder(Forbidden):
     """The path of a folder."""
 
     def is_in(self, content: bytes) -> bool:
@@ -86,7 +86,7 @@ def _folders(checkout: Path, home: Path) -> Iterator[Forbidden]:
     """
     deep = len(checkout.parts) > 2
     below = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
-    yield Folder(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
+    yield ForbiddenFolder(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
     if home not in HOMES_OF_IMAGES:
         settings = tuple(f"{home}/{name}".encode() for name in (".netrc", ".config/", ".docker/", ".pip", ".ssh/"))
         yield Forbidden(name="the settings of the user who built", needles=settings)

@@ -42,7 +42,7 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LayerEntry:
     """One file of one layer."""
 
     path: str
@@ -62,13 +62,13 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class SavedImage:
     """An image as `docker save` writes it."""
 
     config: dict[str, Any]
     config_leaks: tuple[str, ...]
     """What the configuration or its history says that must be in no image."""
-    layers: tuple[tuple[Entry, ...], ...]
+    layers: tuple[tuple[LayerEntry, ...], ...]
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -76,9 +76,9 @@ class Saved:
         return tuple(self.config["rootfs"]["diff_ids"])
 
     @cached_property
-    def files(self) -> Mapping[str, Entry]:
+    def files(self) -> Mapping[str, LayerEntry]:
         """Return what a container sees: upper layers replace and remove what is below."""
-        merged: dict[str, Entry] = {}
+        merged: dict[str, LayerEntry] = {}
         for layer in self.layers:
             for path in _removed(layer, merged):
                 del merged[path]
@@ -97,7 +97,7 @@ def matches(path: str, pattern: str) -> bool:
     return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
-def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
+def _removed(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]) -> list[str]:
     gone: set[str] = set()
     for entry in layer:
         path = PurePosixPath(entry.path)
@@ -109,7 +109,7 @@ def _removed(layer: Iterable[Entry], merged: Mapping[str, Entry]) -> list[str]:
     return sorted(gone)
 
 
-def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, Saved]:
+def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, SavedImage]:
     """Read a file that `docker save` wrote, by tag, looking for what must not leak in all of it.
 
     A layer that several images share is in the file once and is read once.
@@ -134,13 +134,13 @@ def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, Saved]:
     }
 
 
-def _saved(text: bytes, read: list[tuple[str, tuple[Entry, ...]]], forbidden: tuple[Forbidden, ...]) -> Saved:
+def _saved(text: bytes, read: list[tuple[str, tuple[LayerEntry, ...]]], forbidden: tuple[Forbidden, ...]) -> SavedImage:
     config = json.loads(text)
     if [digest for digest, _ in read] != config["rootfs"]["diff_ids"]:
         message = "docker save: the layers are not those that the image's configuration names."
         raise CouldNotCheckError(message)
     leaks = tuple(each.name for each in forbidden if each.is_in(text))
-    return Saved(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
+    return SavedImage(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
@@ -167,7 +167,7 @@ class _Digesting:
         return f"sha256:{self.sha256.hexdigest()}"
 
 
-def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]) -> tuple[str, tuple[Entry, ...]]:
+def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]) -> tuple[str, tuple[LayerEntry, ...]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
         assert blob is not None, f"{name} is no file"
@@ -185,12 +185,12 @@ def decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
     return gzip.GzipFile(fileobj=blob) if magic.startswith(GZIP) else blob
 
 
-def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ...]) -> Iterator[Entry]:
+def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ...]) -> Iterator[LayerEntry]:
     for member in layer:
         stream = layer.extractfile(member) if member.isreg() else None
         content = stream.read() if stream else b""
         path = member.name.removeprefix("./").rstrip("/")
-        yield Entry(
+        yield LayerEntry(
             path=path,
             layer=number,
             directory=member.isdir(),

@@ -22,7 +22,7 @@ KILLED_AFTER = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class ServingSession:
     """What was seen from the start of a container to its end."""
 
     answers: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ServingOptions:
     """What is started, and how."""
 
     image: str
@@ -49,7 +49,7 @@ class Served:
     """Seconds (of a native container); more than serve.py allows itself, which can say what it waited for."""
 
 
-def session(engine: Engine, what: Served) -> Session:
+def session(engine: Engine, what: ServingOptions) -> ServingSession:
     """Start all four without a network, ask them, stop them."""
     logs = engine.logs / f"serve-{what.name}"
     logs.mkdir()
@@ -63,7 +63,7 @@ def session(engine: Engine, what: Served) -> Session:
         begin = time.monotonic()
         container.stop(seconds=KILLED_AFTER * engine.patience)
         seconds = time.monotonic() - begin
-        return Session(
+        return ServingSession(
             answers=answers,
             stopped=read(logs / "stopped.json", container, logs),
             stop_seconds=seconds,

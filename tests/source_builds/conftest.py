@@ -73,7 +73,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SourceBuild:
     """What is built, from which sources."""
 
     stage: Stage
@@ -89,7 +89,7 @@ class Asked:
 
 
 def built(
-    asked: Asked, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
+    asked: SourceBuild, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
 ) -> str:
     """Build an image and return what BuildKit said.
 

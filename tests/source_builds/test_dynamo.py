@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.facts.catalogue import Stage
-from tests.source_builds.conftest import Asked, built, docker, git, never_seen, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, built, docker, git, never_seen, ran, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def dynamo(repositories: Callable[[str], Path]) -> Path:
 
 
 def frontend_of(dynamo: Path) -> str:
-    return built(Asked(stage=Stage.RUNTIME, image="frontend", sources={"dynamo": str(dynamo)}))
+    return built(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"dynamo": str(dynamo)}))
 
 
 def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: 
 
 
 def test_the_wheels_are_of_one_abi_for_all_pythons_and_the_rest_is_as_locked(dynamo: Path) -> None:
-    built(Asked(stage=Stage.BASE, image="base", sources={"dynamo": str(dynamo)}))
+    built(SourceBuild(stage=Stage.BASE, image="base", sources={"dynamo": str(dynamo)}))
     tag = tag_of("base")
     manifest = json.loads(docker("run", "--rm", tag, "cat", "/opt/dynamo/wheelhouse/manifest.json"))
     files = {wheel["name"]: wheel["file"] for wheel in manifest["wheels"]}

@@ -16,7 +16,7 @@ from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.prepare import inputs
 from tests.lock.test_registry import free_port
-from tests.source_builds.conftest import Asked, built, docker, git, tag_of
+from tests.source_builds.conftest import SourceBuild, built, docker, git, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +46,8 @@ def url(dynamo: Path) -> Iterator[str]:
         yield address
 
 
-def asked(source: str, *, strict: bool = False) -> Asked:
-    return Asked(stage=Stage.BASE, image="base", sources={"dynamo": source}, strict=strict)
+def asked(source: str, *, strict: bool = False) -> SourceBuild:
+    return SourceBuild(stage=Stage.BASE, image="base", sources={"dynamo": source}, strict=strict)
 
 
 def label() -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage
-from tests.source_builds.conftest import Asked, built, docker, git, never_seen, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, built, docker, git, never_seen, ran, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,8 @@ def folders(repositories: Callable[[str], Path]) -> Folders:
     return {name: repositories(name) for name in ("nixl", "ucx", "dynamo")}
 
 
-def asked(folders: Folders, *names: str, stage: Stage = Stage.RUNTIME, image: str = "frontend") -> Asked:
-    return Asked(stage=stage, image=image, sources={name: str(folders[name]) for name in names})
+def asked(folders: Folders, *names: str, stage: Stage = Stage.RUNTIME, image: str = "frontend") -> SourceBuild:
+    return SourceBuild(stage=stage, image=image, sources={name: str(folders[name]) for name in names})
 
 
 def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_them(folders: Folders) -> None:

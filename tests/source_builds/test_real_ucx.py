@@ -15,7 +15,7 @@ import pytest
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.upstream import apt, deb_origins
 from dynamo_containers.upstream import download as upstream_download
-from tests.source_builds.conftest import Asked, built, committed, docker, tag_of
+from tests.source_builds.conftest import SourceBuild, built, committed, docker, tag_of
 from tests.source_builds.test_nixl import SAY
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def nixl(repositories: Callable[[str], Path]) -> Path:
 
 
 def test_a_real_ucx_in_the_frontend_finds_each_of_its_modules_beside_it(ucx: Path, nixl: Path) -> None:
-    built(Asked(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
+    built(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
     version, *found = docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY).split()
     assert version == VERSION
     assert set(found) == BUILT_IN | MODULES

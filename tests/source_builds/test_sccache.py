@@ -24,7 +24,7 @@ from dynamo_containers.facts import sccache
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.upstream import host_tools
 from tests.lock.test_registry import free_port
-from tests.source_builds.conftest import Asked, built, docker, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, built, docker, ran, tag_of
 from tests.stand_in.servers import host_address
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def everything(repositories: Callable[[str], Path]) -> Asked:
+def everything(repositories: Callable[[str], Path]) -> SourceBuild:
     names = ("dynamo", "nixl", "ucx")
-    return Asked(stage=Stage.BASE, image="base", sources={name: str(repositories(name)) for name in names})
+    return SourceBuild(stage=Stage.BASE, image="base", sources={name: str(repositories(name)) for name in names})
 
 
 @pytest.fixture
@@ -134,7 +134,9 @@ def wheels() -> dict[str, str]:
     return {name: digest for name, digest in files.items() if not name.endswith(("libplugin_GPUNETIO.so", "/RECORD"))}
 
 
-def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(everything: Asked, configured: str) -> None:
+def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(
+    everything: SourceBuild, configured: str
+) -> None:
     empty()
     first = counted(built(everything, again=COMPILING))
     empty()
@@ -149,7 +151,7 @@ def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(everythin
 
 
 def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_same(
-    everything: Asked, configured: str, monkeypatch: pytest.MonkeyPatch
+    everything: SourceBuild, configured: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built(everything)
     shared = wheels()
@@ -162,7 +164,7 @@ def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_
 
 
 def test_a_storage_that_is_down_is_said_and_done_without(
-    everything: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    everything: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"{host_address()}:{free_port()}"
     (tmp_path / "down.toml").write_text(f'SCCACHE_REDIS_ENDPOINT = "redis://{place}"\n', encoding="utf-8")
@@ -173,7 +175,7 @@ def test_a_storage_that_is_down_is_said_and_done_without(
 
 
 def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
-    everything: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    everything: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[float] = []
     with redis(tmp_path) as dying:

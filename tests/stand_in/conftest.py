@@ -11,7 +11,7 @@ from dynamo_containers.facts.catalogue import ROOT
 from tests.stand_in import project as projects
 from tests.stand_in import rpms
 from tests.stand_in.archive import Archive, archive
-from tests.stand_in.project import NATIVE, PART, Project
+from tests.stand_in.project import NATIVE, PART, StandInProject
 from tests.stand_in.servers import StandIn, registry, stand_in
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def repositories(server: StandIn) -> Rpms:
 @pytest.fixture(scope="session")
 def project(
     server: StandIn, packages: Archive, repositories: Rpms, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Project]:
+) -> Iterator[StandInProject]:
     """Return a copy of this project, locked, whose images are removed at the end."""
     engine.up(ROOT, (NATIVE,))
     folder = tmp_path_factory.mktemp("registry")

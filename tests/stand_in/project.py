@@ -155,7 +155,7 @@ def offer_programs(server: StandIn) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class StandInProject:
     """The copy."""
 
     folder: Path
@@ -174,7 +174,7 @@ class Project:
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
-def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> Project:
+def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> StandInProject:
     """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins.
 
     The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
@@ -199,7 +199,7 @@ def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, 
         "PIP_INDEX_URL": f"{server.address}/machine/simple/",
         mirrors.VARIABLE: str(_mirrors(folder.parent, server, archive, registry)),
     }
-    return Project(folder=folder, environment=environment, log=log)
+    return StandInProject(folder=folder, environment=environment, log=log)
 
 
 def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry) -> Path:

@@ -26,7 +26,7 @@ from dynamo_containers import engine
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.prepare import build_secrets
 from dynamo_containers.upstream import host_tools
-from tests.lock.conftest import JSON, Index
+from tests.lock.conftest import JSON, IndexContent
 from tests.lock.test_registry import Registry, free_port, wait_for
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class StandIn:
     address: str
     certificates: Path
     """Those of the machine, and the server's own."""
-    nvidia: Index = field(default_factory=Index)
+    nvidia: IndexContent = field(default_factory=IndexContent)
     """The index of `tensorrt-llm`, at /nvidia/."""
     machine: list[str] = field(default_factory=list)
     """The packages that the machine's own index, at /machine/, was asked for."""

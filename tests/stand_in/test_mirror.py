@@ -18,7 +18,7 @@ from tests.stand_in.project import NATIVE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.stand_in.project import Project
+    from tests.stand_in.project import StandInProject
     from tests.stand_in.servers import StandIn
 
 ON = ("--bases", "cuda")
@@ -32,7 +32,7 @@ IMAGES = {"backend": ("--image", "trtllm"), "runtime": ("--image", "frontend"), 
 
 
 @pytest.fixture(scope="module")
-def tags(project: Project) -> dict[str, str]:
+def tags(project: StandInProject) -> dict[str, str]:
     """Build base, the backend stage, the frontend and its ci form; return stage -> tag."""
     for stage in FORMS:
         done = project.invoke(f"build.{stage}", *ON, *IMAGES.get(stage, ()))
@@ -44,14 +44,14 @@ def tags(project: Project) -> dict[str, str]:
     }
 
 
-def repositories(project: Project) -> set[str]:
+def repositories(project: StandInProject) -> set[str]:
     """Return the names that the registry was asked for manifests of, by those who read."""
     asked = re.findall(r'"(?:GET|HEAD) /v2/(\S+)/manifests/', project.log.read_text(encoding="utf-8"))
     return set(asked)
 
 
 @pytest.mark.usefixtures("tags")
-def test_the_mirror_of_registries_was_asked_for_the_pinned_repositories_alone(project: Project) -> None:
+def test_the_mirror_of_registries_was_asked_for_the_pinned_repositories_alone(project: StandInProject) -> None:
     assert repositories(project) == {f"quay.io/pypa/manylinux_2_28_{NATIVE.machine}", "nvcr.io/nvidia/cuda"}
 
 
@@ -65,21 +65,21 @@ def test_the_mirror_of_release_pages_was_asked_for_the_pinned_archives_alone(ser
     }
 
 
-def registry_of(project: Project) -> str:
+def registry_of(project: StandInProject) -> str:
     """Return the mirror's host and port."""
     text = Path(project.environment[mirrors.VARIABLE]).read_text(encoding="utf-8")
     return text.partition('"quay.io" = "')[2].partition("/")[0]
 
 
 @pytest.mark.usefixtures("tags")
-def test_pins_and_bake_documents_have_the_public_names(project: Project) -> None:
+def test_pins_and_bake_documents_have_the_public_names(project: StandInProject) -> None:
     for file in ("containers/pins.toml", f".build/bake-base-base-cuda-{NATIVE.arch}.json"):
         text = (project.folder / file).read_text(encoding="utf-8")
         assert "quay.io/pypa/manylinux_2_28_" in text
         assert registry_of(project) not in text
 
 
-def test_no_address_of_a_mirror_is_in_an_image(project: Project, tags: dict[str, str], server: StandIn) -> None:
+def test_no_address_of_a_mirror_is_in_an_image(project: StandInProject, tags: dict[str, str], server: StandIn) -> None:
     assert registry_of(project).startswith("127.0.0.1:")
     for tag in tags.values():
         said = project.docker("history", "--no-trunc", tag) + project.docker("image", "inspect", tag)
@@ -87,13 +87,13 @@ def test_no_address_of_a_mirror_is_in_an_image(project: Project, tags: dict[str,
         assert server.address not in said
 
 
-def test_the_frontend_says_the_public_name_of_what_it_stands_on(project: Project, tags: dict[str, str]) -> None:
+def test_the_frontend_says_the_public_name_of_what_it_stands_on(project: StandInProject, tags: dict[str, str]) -> None:
     labels = json.loads(project.docker("image", "inspect", tags["runtime"]))[0]["Config"]["Labels"]
     assert labels["org.opencontainers.image.base.name"] == "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04"
 
 
 @contextmanager
-def edited(project: Project, file: str, old: str, new: str) -> Iterator[None]:
+def edited(project: StandInProject, file: str, old: str, new: str) -> Iterator[None]:
     """Change a file of the copy until the end of the block."""
     path = project.folder / file
     before = path.read_text(encoding="utf-8")
@@ -121,7 +121,9 @@ def edited(project: Project, file: str, old: str, new: str) -> Iterator[None]:
     ],
     ids=["ADD", "FROM"],
 )
-def test_buildkit_denies_a_planted_source_that_is_not_pinned(project: Project, old: str, new: str, said: str) -> None:
+def test_buildkit_denies_a_planted_source_that_is_not_pinned(
+    project: StandInProject, old: str, new: str, said: str
+) -> None:
     with edited(project, "containers/builder/Dockerfile", old, new):
         done = project.invoke("build.base", *ON)
     assert done.returncode == 7
@@ -131,14 +133,14 @@ def test_buildkit_denies_a_planted_source_that_is_not_pinned(project: Project, o
 
 
 @contextmanager
-def builder_pinned_to(project: Project, digest: str) -> Iterator[None]:
+def builder_pinned_to(project: StandInProject, digest: str) -> Iterator[None]:
     """Pin the builder's root image to one that the engine does not have from before."""
     pinned = load_pins(project.folder).roots["cuda", "builder"].platforms[NATIVE]
     with edited(project, PINS_FILE, pinned, digest):
         yield
 
 
-def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(project: Project) -> None:
+def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(project: StandInProject) -> None:
     table, digest = project.environment[mirrors.VARIABLE], f"sha256:{'a' * 64}"
     away = edited(project, table, f'"{registry_of(project)}/quay.io"', '"127.0.0.1:9/quay.io"')
     with away, builder_pinned_to(project, digest):
@@ -150,7 +152,7 @@ def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(proje
     assert "name a mirror that has the same image: docs/how-to/mirrors.md" in done.stderr
 
 
-def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: Project) -> None:
+def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: StandInProject) -> None:
     name = f"pypa/manylinux_2_28_{NATIVE.machine}"
     image = Registry(address=registry_of(project)).push(f"quay.io/{name}", "never-pulled", NATIVE, "never pulled")
     digest = str(image["digest"])

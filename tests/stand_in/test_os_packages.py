@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.stand_in.archive import Archive
-    from tests.stand_in.project import Project
+    from tests.stand_in.project import StandInProject
 
 LOCK = ("lock", "--only", "os", "--bases", "cuda")
 BUILT = {"frontend": ("dev", "dynamo-frontend-dev"), "trtllm": ("runtime", "tensorrtllm-runtime")}
@@ -30,28 +30,30 @@ SETS = {"frontend": ("runtime", "dev"), "trtllm": ("runtime", "compiler", "mpi")
 """Image -> the locks of OS packages that are in it then."""
 
 
-def lock_of(project: Project, name: str) -> Path:
+def lock_of(project: StandInProject, name: str) -> Path:
     return project.folder / f"constraints/os-cuda-{name}-{NATIVE.arch}.txt"
 
 
-def locked(project: Project, name: str) -> dict[str, str]:
+def locked(project: StandInProject, name: str) -> dict[str, str]:
     """Return package -> version of a lock."""
     rows = (line.split() for line in lock_of(project, name).read_text(encoding="utf-8").splitlines())
     return {row[0]: row[1] for row in rows if row[0] != "#"}
 
 
-def stated(project: Project, name: str, what: str) -> str:
+def stated(project: StandInProject, name: str, what: str) -> str:
     lines = lock_of(project, name).read_text(encoding="utf-8").splitlines()
     return next(line.removeprefix(what) for line in lines if line.startswith(what))
 
 
-def test_the_lock_on_an_image_has_what_that_lacks_and_nothing_that_it_has(project: Project) -> None:
+def test_the_lock_on_an_image_has_what_that_lacks_and_nothing_that_it_has(project: StandInProject) -> None:
     found = locked(project, "runtime")
     assert {"python3", "python3-minimal", "libpython3-stdlib"} <= set(found)
     assert not {"ca-certificates", "libc6", "passwd", RENEWED} & set(found)
 
 
-def test_a_set_has_the_newer_package_of_the_image_that_it_needs_and_nothing_of_the_lock_below(project: Project) -> None:
+def test_a_set_has_the_newer_package_of_the_image_that_it_needs_and_nothing_of_the_lock_below(
+    project: StandInProject,
+) -> None:
     found = locked(project, "compiler")
     assert {"g++", "libc6-dev", "libnuma1"} <= set(found)
     assert found[RENEWED] == "9999-1"
@@ -59,17 +61,17 @@ def test_a_set_has_the_newer_package_of_the_image_that_it_needs_and_nothing_of_t
 
 
 @pytest.mark.parametrize("role", ["devel", "runtime"])
-def test_the_lock_states_the_image_that_it_was_made_on(project: Project, role: str) -> None:
+def test_the_lock_states_the_image_that_it_was_made_on(project: StandInProject, role: str) -> None:
     pin = load_pins(project.folder).roots["cuda", role]
     assert stated(project, role, ON) == pin.platforms[NATIVE]
 
 
-def test_the_locks_are_current(project: Project) -> None:
+def test_the_locks_are_current(project: StandInProject) -> None:
     done = project.invoke("lock", "--check", "--only", "os", "--only", "images", "--bases", "cuda")
     assert done.returncode == 0, done.stderr
 
 
-def test_locking_again_moves_nothing(project: Project) -> None:
+def test_locking_again_moves_nothing(project: StandInProject) -> None:
     before = {role: lock_of(project, role).read_bytes() for role in ("compiler", "devel", "runtime")}
     done = project.invoke(*LOCK)
     assert done.returncode == 0, done.stderr
@@ -81,7 +83,7 @@ def test_locking_again_moves_nothing(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def tags(project: Project) -> dict[str, str]:
+def tags(project: StandInProject) -> dict[str, str]:
     """Build them, with all that they stand on; return image -> tag."""
     for image, (stage, _) in BUILT.items():
         done = project.invoke(f"build.{stage}", "--image", image, "--bases", "cuda")
@@ -90,16 +92,16 @@ def tags(project: Project) -> dict[str, str]:
     return {image: next(tag for tag in listed if tag.startswith(f"{form}:")) for image, (_, form) in BUILT.items()}
 
 
-def said(project: Project, tag: str, *words: str) -> str:
+def said(project: StandInProject, tag: str, *words: str) -> str:
     return project.docker("run", "--rm", "--network=none", tag, *words).strip()
 
 
-def version(project: Project, tag: str, package: str) -> str:
+def version(project: StandInProject, tag: str, package: str) -> str:
     return said(project, tag, "dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package)
 
 
 def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
-    project: Project, tags: dict[str, str]
+    project: StandInProject, tags: dict[str, str]
 ) -> None:
     asks = "import sys; print(sys.executable, sys._base_executable); import dynamo.frontend"
     python = f"python{load_catalogue(project.folder).bases['cuda'].python}"
@@ -110,7 +112,7 @@ def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
 
 @pytest.mark.parametrize("image", list(BUILT))
 def test_an_image_has_every_package_of_its_locks_and_all_are_configured(
-    project: Project, tags: dict[str, str], image: str
+    project: StandInProject, tags: dict[str, str], image: str
 ) -> None:
     listed = said(project, tags[image], "dpkg-query", "--show", "--showformat=${Package} ${Version} ${Status}\n")
     rows = [line.split(" ", 2) for line in listed.splitlines()]
@@ -120,12 +122,12 @@ def test_an_image_has_every_package_of_its_locks_and_all_are_configured(
     assert {row[2] for row in rows} == {"install ok installed"}
 
 
-def test_only_what_needs_it_gets_the_newer_package(project: Project, tags: dict[str, str]) -> None:
+def test_only_what_needs_it_gets_the_newer_package(project: StandInProject, tags: dict[str, str]) -> None:
     assert version(project, tags["trtllm"], RENEWED) == "installed 9999-1"
     assert version(project, tags["frontend"], RENEWED) != "installed 9999-1"
 
 
-def moments(project: Project) -> dict[str, set[str]]:
+def moments(project: StandInProject) -> dict[str, set[str]]:
     """Return the path of each locked package -> when its locks say that they were made."""
     found: dict[str, set[str]] = {}
     for file in (project.folder / "constraints").glob("os-cuda-*"):
@@ -139,7 +141,7 @@ def moments(project: Project) -> dict[str, set[str]]:
 
 @pytest.mark.usefixtures("tags")
 def test_packages_come_from_the_snapshot_of_the_moment_of_a_lock_that_has_them_and_nothing_else_is_asked_for(
-    project: Project, packages: Archive
+    project: StandInProject, packages: Archive
 ) -> None:
     known, fetched = moments(project), set()
     for path in packages.asked:
@@ -155,15 +157,17 @@ def test_packages_come_from_the_snapshot_of_the_moment_of_a_lock_that_has_them_a
 # What is not believed, or not reached
 
 
-def table(project: Project) -> str:
+def table(project: StandInProject) -> str:
     return project.environment[mirrors.VARIABLE]
 
 
-def all_locks(project: Project) -> dict[str, bytes]:
+def all_locks(project: StandInProject) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (project.folder / "constraints").glob("os-cuda-*")}
 
 
-def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(project: Project, packages: Archive) -> None:
+def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(
+    project: StandInProject, packages: Archive
+) -> None:
     before = all_locks(project)
     with edited(project, table(project), f"{packages.address}/ubuntu/", "http://127.0.0.1:9/ubuntu/"):
         done = project.invoke(*LOCK)
@@ -192,7 +196,7 @@ def forged(packages: Archive, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("forged")
-def test_an_archive_that_the_image_does_not_trust_is_refused_and_every_lock_stays(project: Project) -> None:
+def test_an_archive_that_the_image_does_not_trust_is_refused_and_every_lock_stays(project: StandInProject) -> None:
     before = all_locks(project)
     done = project.invoke(*LOCK)
     assert done.returncode == 5, done.stderr
@@ -201,7 +205,7 @@ def test_an_archive_that_the_image_does_not_trust_is_refused_and_every_lock_stay
     assert all_locks(project) == before
 
 
-def test_a_build_on_another_image_than_the_locks_were_made_on_is_refused(project: Project) -> None:
+def test_a_build_on_another_image_than_the_locks_were_made_on_is_refused(project: StandInProject) -> None:
     pinned = load_pins(project.folder).roots["cuda", "runtime"].platforms[NATIVE]
     file = f"constraints/os-cuda-runtime-{NATIVE.arch}.txt"
     with edited(project, file, f"{ON}{pinned}", f"{ON}sha256:{'0' * 64}"):

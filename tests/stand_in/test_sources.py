@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.stand_in.project import Project
+    from tests.stand_in.project import StandInProject
     from tests.stand_in.rpms import Rpms
     from tests.stand_in.servers import StandIn
 
@@ -33,14 +33,14 @@ APP_STREAM = "8/AppStream/{machine}/os"
 # What is locked
 
 
-def test_dnf_locks_what_the_image_lacks_with_what_that_needs_in_the_newest_version(project: Project) -> None:
+def test_dnf_locks_what_the_image_lacks_with_what_that_needs_in_the_newest_version(project: StandInProject) -> None:
     assert locked(project, "rust") == dict.fromkeys(("clang-devel", "clang-libs", "cmake", "openssl-devel"), "2.0-1")
     # libnl3 is in the image too, and rdma-core-devel needs a newer one; of pkgconf-pkg-config nothing does.
     names = ("libaio-devel", "libibverbs", "libnl3", "numactl-devel", "rdma-core-devel")
     assert locked(project, "cxx") == dict.fromkeys(names, "2.0-1")
 
 
-def test_the_lock_says_where_each_is_and_the_image_that_it_was_made_on(project: Project) -> None:
+def test_the_lock_says_where_each_is_and_the_image_that_it_was_made_on(project: StandInProject) -> None:
     text = lock_of(project, "rust").read_text(encoding="utf-8")
     path = f"8/AppStream/{NATIVE.machine}/os/Packages/clang-libs-2.0-1.{NATIVE.machine}.rpm"
     assert re.search(
@@ -51,7 +51,7 @@ def test_the_lock_says_where_each_is_and_the_image_that_it_was_made_on(project: 
     assert LOCKED in text
 
 
-def test_locking_again_moves_nothing(project: Project) -> None:
+def test_locking_again_moves_nothing(project: StandInProject) -> None:
     before = lock_of(project, "cxx").read_bytes()
     done = project.invoke(*LOCK)
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,7 @@ def offering(repositories: Rpms, tmp_path: Path) -> Iterator[Rpms]:
     shutil.copytree(tmp_path / "before", repositories.folder)
 
 
-def test_a_package_that_nobody_signed_is_refused_and_every_lock_stays(project: Project, offering: Rpms) -> None:
+def test_a_package_that_nobody_signed_is_refused_and_every_lock_stays(project: StandInProject, offering: Rpms) -> None:
     before = lock_of(project, "rust").read_bytes()
     offering.offer(APP_STREAM, (*OFFERED[APP_STREAM], SmallRpm(name="clang-libs", version="3.0", signed=False)))
     done = project.invoke(*LOCK)
@@ -81,7 +81,7 @@ def test_a_package_that_nobody_signed_is_refused_and_every_lock_stays(project: P
     assert lock_of(project, "rust").read_bytes() == before
 
 
-def test_a_package_that_no_repository_has_is_named(project: Project, offering: Rpms) -> None:
+def test_a_package_that_no_repository_has_is_named(project: StandInProject, offering: Rpms) -> None:
     offering.offer(APP_STREAM, (SmallRpm(name="clang-libs"),))
     done = project.invoke(*LOCK)
     assert done.returncode == 4, done.stderr
@@ -89,7 +89,7 @@ def test_a_package_that_no_repository_has_is_named(project: Project, offering: R
     assert f"has no such packages for {NATIVE.value}: clang-devel\n" in done.stderr
 
 
-def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: Project, server: StandIn) -> None:
+def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: StandInProject, server: StandIn) -> None:
     from dynamo_containers.facts import mirrors
 
     before = lock_of(project, "cxx").read_bytes()
@@ -111,7 +111,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def base(project: Project, checkouts: dict[str, Path]) -> str:
+def base(project: StandInProject, checkouts: dict[str, Path]) -> str:
     """Build base from the checkouts; return its tag."""
     words = [word for name, folder in checkouts.items() for word in (f"--{name}-source", str(folder))]
     done = project.invoke("build.base", "--bases", "cuda", *words)
@@ -121,7 +121,7 @@ def base(project: Project, checkouts: dict[str, Path]) -> str:
     return tag
 
 
-def test_all_wheels_are_of_the_checkouts(project: Project, base: str, checkouts: dict[str, Path]) -> None:
+def test_all_wheels_are_of_the_checkouts(project: StandInProject, base: str, checkouts: dict[str, Path]) -> None:
     manifest = json.loads(project.docker("run", "--rm", base, "cat", "/opt/dynamo/wheelhouse/manifest.json"))
     files = {wheel["name"]: wheel["file"] for wheel in manifest["wheels"]}
     assert files["ai-dynamo"] == "ai_dynamo-1.4.2-py3-none-any.whl"
@@ -133,14 +133,14 @@ def test_all_wheels_are_of_the_checkouts(project: Project, base: str, checkouts:
     }
 
 
-def test_nixl_s_wheel_has_taken_in_the_library_out_of_an_rpm(project: Project, base: str) -> None:
+def test_nixl_s_wheel_has_taken_in_the_library_out_of_an_rpm(project: StandInProject, base: str) -> None:
     listing = "/opt/dynamo/tools/bin/python -m zipfile --list /opt/dynamo/wheelhouse/nixl_cu13*.whl"
     said = project.docker("run", "--rm", base, "sh", "-c", listing)
     assert re.search(r"^nixl_cu13\.libs/libibverbs-[0-9a-f]+\.so", said, re.MULTILINE)
     assert "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0 " in said
 
 
-def test_base_has_nothing_of_what_compiled_it(project: Project, base: str) -> None:
+def test_base_has_nothing_of_what_compiled_it(project: StandInProject, base: str) -> None:
     asks = "command -v rustc cargo protoc; rpm --query clang-devel; ls -d /opt/dynamo/compile /tmp/toolchain"
     said = project.docker("run", "--rm", base, "sh", "-c", f"{asks}; true")
     assert said.split("\n")[0] == "package clang-devel is not installed"
@@ -148,7 +148,7 @@ def test_base_has_nothing_of_what_compiled_it(project: Project, base: str) -> No
 
 @pytest.mark.usefixtures("base")
 def test_the_repositories_were_asked_for_their_lists_and_for_what_is_locked_alone(
-    project: Project, server: StandIn
+    project: StandInProject, server: StandIn
 ) -> None:
     paths = {
         line.split()[4]

@@ -14,7 +14,7 @@ from tests.smoke.layers import matches
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.platforms import Platform
-    from tests.smoke.layers import Saved
+    from tests.smoke.layers import SavedImage
 
 MAY_NAME = (
     ("*/Cryptodome/SelfTest/*", "a private key", "keys made up for the tests of pycryptodomex"),
@@ -37,7 +37,7 @@ MOST_LAYERS = 100
 """overlayfs stops at about 127."""
 
 
-def leaking(layers: Saved) -> set[str]:
+def leaking(layers: SavedImage) -> set[str]:
     """Name what the layers hold of the machine that built them."""
     return {
         f"layer {entry.layer}: /{entry.path}: {name}"
@@ -48,15 +48,15 @@ def leaking(layers: Saved) -> set[str]:
     }
 
 
-def test_no_layer_holds_a_string_of_the_machine_that_built_it(layers: Saved) -> None:
+def test_no_layer_holds_a_string_of_the_machine_that_built_it(layers: SavedImage) -> None:
     assert leaking(layers) == set()
 
 
-def test_neither_configuration_nor_history_holds_such_a_string(layers: Saved) -> None:
+def test_neither_configuration_nor_history_holds_such_a_string(layers: SavedImage) -> None:
     assert layers.config_leaks == ()
 
 
-def test_no_layer_holds_a_file_for_credentials(layers: Saved) -> None:
+def test_no_layer_holds_a_file_for_credentials(layers: SavedImage) -> None:
     found = {
         entry.path
         for layer in layers.layers
@@ -68,7 +68,7 @@ def test_no_layer_holds_a_file_for_credentials(layers: Saved) -> None:
     assert found == set()
 
 
-def test_every_certificate_is_one_that_debian_ships(layers: Saved) -> None:
+def test_every_certificate_is_one_that_debian_ships(layers: SavedImage) -> None:
     package = (layers.files[CA_PACKAGE].kept or b"").decode()
     listed = {path: digest for digest, path in (line.split(maxsplit=1) for line in package.splitlines())}
     shipped: set[bytes] = set()
@@ -82,22 +82,22 @@ def test_every_certificate_is_one_that_debian_ships(layers: Saved) -> None:
     assert layers.named("usr/local/share/ca-certificates/*") == []
 
 
-def test_every_program_and_library_is_for_the_platform(layers: Saved, platform: Platform) -> None:
+def test_every_program_and_library_is_for_the_platform(layers: SavedImage, platform: Platform) -> None:
     machines = {entry.path: entry.elf_machine for entry in layers.files.values() if entry.elf_machine is not None}
     assert machines
     foreign = {path: found for path, found in machines.items() if found not in {platform.elf_machine, *OF_DEVICES}}
     assert [path for path in foreign if not any(fnmatchcase(path, each) for each in FOREIGN)] == []
 
 
-def test_no_file_is_newer_than_the_locks(layers: Saved, catalogue: Catalogue) -> None:
+def test_no_file_is_newer_than_the_locks(layers: SavedImage, catalogue: Catalogue) -> None:
     newer = {entry.path for layer in layers.layers for entry in layer if entry.mtime > catalogue.pins.epoch}
     assert newer == set()
 
 
-def test_there_are_few_enough_layers_to_start(layers: Saved) -> None:
+def test_there_are_few_enough_layers_to_start(layers: SavedImage) -> None:
     assert len(layers.layers) <= MOST_LAYERS
 
 
-def test_nothing_of_ours_runs_with_the_rights_of_another_user(layers: Saved) -> None:
+def test_nothing_of_ours_runs_with_the_rights_of_another_user(layers: SavedImage) -> None:
     ours = ("home/", "opt/", "usr/local/", "workspace/")
     assert [path for path, entry in layers.files.items() if path.startswith(ours) and entry.mode & 0o4000] == []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
     from tests.smoke.containers import Engine
-    from tests.smoke.layers import Saved
+    from tests.smoke.layers import SavedImage
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def ci_probe(engine: Engine, ci_image: str, pip_mount: tuple[str, str]) -> dict[
     return ask(engine, ci_image, "probe-ci", *pip_mount, questions=("user", "distributions", "pip_check", "test_tools"))
 
 
-def test_its_first_layers_are_those_of_the_runtime(ci_layers: Saved, layers: Saved) -> None:
+def test_its_first_layers_are_those_of_the_runtime(ci_layers: SavedImage, layers: SavedImage) -> None:
     assert ci_layers.diff_ids[: len(layers.diff_ids)] == layers.diff_ids
     assert len(ci_layers.diff_ids) > len(layers.diff_ids)
 
 
-def test_what_it_adds_holds_no_string_of_the_machine_that_built_it(ci_layers: Saved) -> None:
+def test_what_it_adds_holds_no_string_of_the_machine_that_built_it(ci_layers: SavedImage) -> None:
     assert leaking(ci_layers) == set()
     assert ci_layers.config_leaks == ()
 

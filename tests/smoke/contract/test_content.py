@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
-    from tests.smoke.layers import Saved
+    from tests.smoke.layers import SavedImage
 
 OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 """They come with the host's driver when a container gets a GPU, and are never part of an image."""
@@ -94,7 +94,7 @@ def test_dynamo_can_be_imported(probe: Mapping[str, Any]) -> None:
     assert probe["imports"]["code"] == 0, probe["imports"]["output"]
 
 
-def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: Saved, row: Image) -> None:
+def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: SavedImage, row: Image) -> None:
     answer = probe["missing_libraries"]
     assert answer["asked"] > 100
     # A library of another package is there when its package is imported, which loads it first (torch, CUDA, NIXL).
@@ -119,13 +119,13 @@ def test_what_is_started_is_compiled_and_stays_so(probe: Mapping[str, Any]) -> N
     assert answer["bad"] == {}
 
 
-def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: Saved, row: Image) -> None:
+def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: SavedImage, row: Image) -> None:
     folders = {"bin", "sbin", "libexec"}
     kept = (*COMPILERS, *row.allow_build_tools) if row.os_packages else tuple(row.allow_build_tools)
     found = [path for path in layers.named(*BUILD_PROGRAMS) if PurePosixPath(path).parent.name in folders]
     assert [path for path in found if not _fits(path, kept)] == []
 
 
-def test_nothing_that_only_the_build_needed_is_left(layers: Saved) -> None:
+def test_nothing_that_only_the_build_needed_is_left(layers: SavedImage) -> None:
     # What a wheel holds is data of its package, whatever it is called.
     assert [path for path in layers.named(*LEFT_OVERS) if not _fits(path, [OF_PACKAGES])] == []

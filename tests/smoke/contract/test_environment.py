@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.platforms import Platform
-    from tests.smoke.layers import Saved
+    from tests.smoke.layers import SavedImage
 
 UCX_PLUGIN = "libplugin_UCX.so"
 
 
-def test_dynamo_home_and_the_environment_are_where_the_contract_says(probe: Mapping[str, Any], layers: Saved) -> None:
+def test_dynamo_home_and_the_environment_are_where_the_contract_says(
+    probe: Mapping[str, Any], layers: SavedImage
+) -> None:
     variables = probe["user"]["environment"]
     assert variables["DYNAMO_HOME"] == "/opt/dynamo"
     assert variables["VIRTUAL_ENV"] == "/opt/dynamo/venv"
@@ -30,7 +32,7 @@ def test_no_variable_changes_where_libraries_are_looked_for(probe: Mapping[str, 
     assert [name for name in probe["user"]["environment"] if name.startswith("LD_")] == []
 
 
-def test_the_nixl_variables_name_folders_that_have_nixl(probe: Mapping[str, Any], layers: Saved) -> None:
+def test_the_nixl_variables_name_folders_that_have_nixl(probe: Mapping[str, Any], layers: SavedImage) -> None:
     variables = probe["user"]["environment"]
     names = {name: _real(layers, variables[name]) for name in ("NIXL_PREFIX", "NIXL_LIB_DIR", "NIXL_PLUGIN_DIR")}
     # What it leads to is elsewhere in a backend, where NIXL is a package of the environment.
@@ -39,7 +41,7 @@ def test_the_nixl_variables_name_folders_that_have_nixl(probe: Mapping[str, Any]
     assert f"{names['NIXL_PLUGIN_DIR']}/{UCX_PLUGIN}" in layers.files
 
 
-def _real(layers: Saved, path: str) -> str:
+def _real(layers: SavedImage, path: str) -> str:
     """Follow the symbolic links of an image."""
     real = PurePosixPath()
     for part in PurePosixPath(path).relative_to("/").parts:
@@ -50,7 +52,7 @@ def _real(layers: Saved, path: str) -> str:
     return str(real)
 
 
-def test_there_is_one_nixl_and_one_ucx(layers: Saved) -> None:
+def test_there_is_one_nixl_and_one_ucx(layers: SavedImage) -> None:
     assert len({PurePosixPath(path).parent for path in layers.named("libnixl.so")}) == 1
     assert len({PurePosixPath(path).parent for path in layers.named("libucp*.so*")}) == 1
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.smoke.containers import Engine
-    from tests.smoke.layers import Saved
+    from tests.smoke.layers import SavedImage
 
 USER = os.getuid() or ANYBODY
 OFFLINE = ("--network", "none")
@@ -37,7 +37,7 @@ def layers_of(engine: Engine, tag: str) -> list[str]:
 
 
 def test_it_begins_with_the_layers_of_the_ci_form_and_that_with_the_runtimes(
-    engine: Engine, dev_image: str, ci_layers: Saved, layers: Saved
+    engine: Engine, dev_image: str, ci_layers: SavedImage, layers: SavedImage
 ) -> None:
     dev = layers_of(engine, dev_image)
     assert tuple(dev[: len(ci_layers.diff_ids)]) == ci_layers.diff_ids

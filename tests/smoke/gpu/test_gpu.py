@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.smoke.containers import ARBITRARY_USER, CouldNotCheckError
-from tests.smoke.served import Served, Session
+from tests.smoke.served import ServingOptions, ServingSession
 from tests.smoke.served import session as served
 
 if TYPE_CHECKING:
@@ -64,13 +64,15 @@ def session(  # noqa: PLR0913, PLR0917 - one for each thing it stands on
     ci_image: str,
     row: Image,
     device: Mapping[str, Any],
-) -> Session:
+) -> ServingSession:
     """See the engine serve; weights are random and the same every time."""
     assert device["devices"]
     name, *options = request.param
     worker = (f"dynamo.{row.backend}", *(word.format(model="/tmp/model") for word in row.worker_arguments))
     given = (*GPU, *options)
-    what = Served(image=image, client=ci_image, worker=worker, name=name, options=given, starts_within=STARTS_WITHIN)
+    what = ServingOptions(
+        image=image, client=ci_image, worker=worker, name=name, options=given, starts_within=STARTS_WITHIN
+    )
     return served(engine, what)
 
 
@@ -79,11 +81,11 @@ def test_a_device_computes(device: Mapping[str, Any]) -> None:
     assert device["sum"] == 64
 
 
-def test_the_engine_lists_the_model(session: Session) -> None:
+def test_the_engine_lists_the_model(session: ServingSession) -> None:
     assert session.answers["models"] == ["/tmp/model"]
 
 
-def test_the_engine_completes_a_chat(session: Session) -> None:
+def test_the_engine_completes_a_chat(session: ServingSession) -> None:
     whole = session.answers["whole"]
     assert whole["role"] == "assistant"
     assert whole["content"]
@@ -92,14 +94,14 @@ def test_the_engine_completes_a_chat(session: Session) -> None:
     assert whole["prompt tokens"] > 10
 
 
-def test_the_engine_streams_a_chat(session: Session) -> None:
+def test_the_engine_streams_a_chat(session: ServingSession) -> None:
     streamed = session.answers["streamed"]
     assert streamed["pieces"]
     assert streamed["finish"] in (["length"], ["stop"])
     assert 1 <= streamed["tokens"][0] <= 16
 
 
-def test_sigterm_stops_the_engine_in_time_and_leaves_no_process(session: Session, engine: Engine) -> None:
+def test_sigterm_stops_the_engine_in_time_and_leaves_no_process(session: ServingSession, engine: Engine) -> None:
     assert session.stop_seconds < STOPS_WITHIN * engine.patience
     assert session.stopped["left over"] == []
     assert {name: end["code"] for name, end in session.stopped["ended"].items() if end["code"] is None} == {}

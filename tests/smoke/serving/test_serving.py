@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.smoke.containers import ARBITRARY_USER, READ_ONLY
-from tests.smoke.served import Served, Session
+from tests.smoke.served import ServingOptions, ServingSession
 from tests.smoke.served import session as served
 
 if TYPE_CHECKING:
@@ -30,20 +30,22 @@ ENDS = {"nats-server": {0, 1}, "etcd": {0, -15}, "frontend": {0}, "worker": {0}}
         pytest.param(("user-arbitrary", *ARBITRARY_USER, *READ_ONLY), id="as an arbitrary user, read-only"),
     ],
 )
-def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image: str, row: Image) -> Session:
+def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image: str, row: Image) -> ServingSession:
     """See it serve; the worker is Dynamo's own mock of the row's engine."""
     name, *options = request.param
     mock = ("dynamo.mocker", "--model-path", "/tmp/model", "--speedup-ratio", "10")
     worker = (*mock, "--engine-type", row.backend or ANY_ENGINE)
-    what = Served(image=image, client=ci_image, worker=worker, name=name, options=options, starts_within=STARTS_WITHIN)
+    what = ServingOptions(
+        image=image, client=ci_image, worker=worker, name=name, options=options, starts_within=STARTS_WITHIN
+    )
     return served(engine, what)
 
 
-def test_it_lists_the_model(session: Session) -> None:
+def test_it_lists_the_model(session: ServingSession) -> None:
     assert session.answers["models"] == ["/tmp/model"]
 
 
-def test_it_completes_a_chat(session: Session) -> None:
+def test_it_completes_a_chat(session: ServingSession) -> None:
     whole = session.answers["whole"]
     assert len(whole["content"].split()) == 16
     assert {key: whole[key] for key in ("role", "finish", "tokens")} == {
@@ -54,7 +56,7 @@ def test_it_completes_a_chat(session: Session) -> None:
     assert whole["prompt tokens"] > 10
 
 
-def test_it_streams_a_chat_piece_by_piece(session: Session) -> None:
+def test_it_streams_a_chat_piece_by_piece(session: ServingSession) -> None:
     streamed = session.answers["streamed"]
     assert len(streamed["pieces"]) > 1
     assert len("".join(streamed["pieces"]).split()) == 16
@@ -62,16 +64,16 @@ def test_it_streams_a_chat_piece_by_piece(session: Session) -> None:
     assert streamed["tokens"] == [16]
 
 
-def test_it_does_not_know_other_models(session: Session) -> None:
+def test_it_does_not_know_other_models(session: ServingSession) -> None:
     assert session.answers["unknown model"] == {"kind": "NotFoundError", "status": 404}
 
 
-def test_it_says_that_it_is_healthy(session: Session) -> None:
+def test_it_says_that_it_is_healthy(session: ServingSession) -> None:
     health = session.answers["health"]
     assert (health["status"], health["body"]["status"]) == (200, "healthy")
 
 
-def test_sigterm_stops_all_four_in_time(session: Session, engine: Engine) -> None:
+def test_sigterm_stops_all_four_in_time(session: ServingSession, engine: Engine) -> None:
     ended = session.stopped["ended"]
     assert set(ended) == set(ENDS)
     allowed = STOPS_WITHIN * engine.patience
@@ -81,6 +83,6 @@ def test_sigterm_stops_all_four_in_time(session: Session, engine: Engine) -> Non
     assert {name: end for name, end in ended.items() if end["code"] not in ENDS[name]} == {}, f"see {session.logs}"
 
 
-def test_sigterm_leaves_no_process(session: Session) -> None:
+def test_sigterm_leaves_no_process(session: ServingSession) -> None:
     assert session.stopped["left over"] == []
     assert (session.state["Running"], session.state["OOMKilled"], session.state["ExitCode"]) == (False, False, 0)

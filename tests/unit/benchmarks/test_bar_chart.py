@@ -22,7 +22,7 @@ def parsed(chart: Chart) -> ET.Element:
 
 
 def texts(chart: Chart) -> list[str]:
-    return [each.text or "" for each in parsed(chart).iter(f"{SVG}text")]
+    return [element.text or "" for element in parsed(chart).iter(f"{SVG}text")]
 
 
 def test_every_label_series_and_number_is_in_it_as_text() -> None:
@@ -40,13 +40,13 @@ def test_every_label_series_and_number_is_in_it_as_text() -> None:
 
 
 def test_bars_are_as_long_as_their_values_and_one_of_nothing_is_seen_still() -> None:
-    bars = [each for each in parsed(CHART).iter(f"{SVG}rect") if each.get("x") == "230"]
-    assert [each.get("width") for each in bars] == ["210", "420", "1", "0"]
+    bars = [bar for bar in parsed(CHART).iter(f"{SVG}rect") if bar.get("x") == "230"]
+    assert [bar.get("width") for bar in bars] == ["210", "420", "1", "0"]
 
 
 def test_a_title_with_quotes_is_one_attribute() -> None:
-    made = parsed(Chart(title='"a" < b', unit="MB", series=("ours",), bars=()))
-    assert made.get("aria-label") == '"a" < b'
+    root = parsed(Chart(title='"a" < b', unit="MB", series=("ours",), bars=()))
+    assert root.get("aria-label") == '"a" < b'
 
 
 def test_a_row_with_too_few_values_is_a_mistake() -> None:
@@ -54,6 +54,6 @@ def test_a_row_with_too_few_values_is_a_mistake() -> None:
         svg(Chart(title="t", unit="s", series=("a", "b"), bars=(Bar(label="cold", values=(1.0,)),)))
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.123, "0.12"), (12.34, "12.3"), (1234.5, "1,234")])
-def test_numbers_have_three_digits(value: float, said: str) -> None:
-    assert number(value) == said
+@pytest.mark.parametrize(("value", "text"), [(0.123, "0.12"), (12.34, "12.3"), (1234.5, "1,234")])
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text

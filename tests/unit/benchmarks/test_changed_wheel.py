@@ -14,11 +14,11 @@ RECORD = f"thing/__init__.py,sha256=old,4\nthing/lib.so,sha256=kept,3\n{INFO}/RE
 
 
 def wheel(**files: str) -> bytes:
-    made = BytesIO()
-    with ZipFile(made, "w") as archive:
+    content = BytesIO()
+    with ZipFile(content, "w") as archive:
         for name, text in files.items():
             archive.writestr(name, text)
-    return made.getvalue()
+    return content.getvalue()
 
 
 def test_one_module_has_a_line_more_and_the_record_says_so() -> None:

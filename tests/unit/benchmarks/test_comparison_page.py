@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.bar_chart import Bar
-from benchmarks.comparison import Measured, Row
+from benchmarks.comparison import Measurements, MeasureRow
 from benchmarks.comparison_page import chart, page
 
 ROWS = (
-    Row(what="seconds", name="cold", unit="s", ours=10.0, baseline=40.0),
-    Row(what="seconds", name="a | <b>", unit="s", ours=None, baseline=2.5),
-    Row(what="pulled", name="cold", unit="MB", ours=7.0, baseline=8.0),
+    MeasureRow(measure="seconds", name="cold", unit="s", ours=10.0, baseline=40.0),
+    MeasureRow(measure="seconds", name="a | <b>", unit="s", ours=None, baseline=2.5),
+    MeasureRow(measure="pulled", name="cold", unit="MB", ours=7.0, baseline=8.0),
 )
-WAYS = {"ours": Measured(date="2026-11-24 15:00", form="quick")}
+WAYS = {"ours": Measurements(date="2026-11-24 15:00", form="quick")}
 MACHINE = {"cores": "2", "memory": "24 GiB"}
 
 
 def test_results_stand_where_the_frame_has_its_mark() -> None:
-    made = page("# Title\n\n<!-- results -->\n\nWords\n", ROWS, WAYS, MACHINE)
-    assert made.startswith("# Title\n\nThis is the QUICK form: ")
-    assert "Measured: ours on 2026-11-24 15:00 (UTC). Machine: cores 2, memory 24 GiB." in made
-    assert "![Bytes that a node pulls](bench/pulled.svg)" in made
-    assert made.endswith("\n\nWords\n")
+    text = page("# Title\n\n<!-- results -->\n\nWords\n", ROWS, WAYS, MACHINE)
+    assert text.startswith("# Title\n\nThis is the QUICK form: ")
+    assert "Measured: ours on 2026-11-24 15:00 (UTC). Machine: cores 2, memory 24 GiB." in text
+    assert "![Bytes that a node pulls](bench/pulled.svg)" in text
+    assert text.endswith("\n\nWords\n")
 
 
 def test_a_promise_is_bold_and_what_was_not_measured_is_a_dash() -> None:
@@ -37,6 +37,6 @@ def test_a_frame_without_the_mark_is_refused() -> None:
 
 
 def test_a_chart_has_the_rows_of_its_kind_alone() -> None:
-    made = chart(ROWS, "pulled", "Bytes", "MB")
-    assert made.bars == (Bar(label="cold", values=(7.0, 8.0)),)
-    assert made.series == ("one graph (ours)", "a Dockerfile per backend")
+    pulled = chart(ROWS, "pulled", "Bytes", "MB")
+    assert pulled.bars == (Bar(label="cold", values=(7.0, 8.0)),)
+    assert pulled.series == ("one graph (ours)", "a Dockerfile per backend")

@@ -52,10 +52,13 @@ def test_in_the_quick_form_the_devel_image_is_the_builders(own_checkout: Path) -
     locks = [OsLock(bases=bases, role=role, platform=NATIVE) for role in ("builder", "devel")]
     packages = [os_lock.read(lock, own_checkout) for lock in locks]
     assert packages[0] == packages[1]
-    made = [root_images.cached(own_checkout, *each, pins.epoch) for each in zip(locks, packages, strict=True)]
-    assert made[0] is not None
-    assert made[0] == made[1]
-    assert pins.root("debian", "devel", NATIVE) == made[0].digest
+    images = [
+        root_images.cached(own_checkout, *lock_and_packages, pins.epoch)
+        for lock_and_packages in zip(locks, packages, strict=True)
+    ]
+    assert images[0] is not None
+    assert images[0] == images[1]
+    assert pins.root("debian", "devel", NATIVE) == images[0].digest
 
 
 def test_a_lock_without_the_package_stays_as_it_is() -> None:

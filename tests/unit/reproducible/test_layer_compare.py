@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from tests.reproducible.layer_compare import Difference, first_difference, first_offset, members
+from tests.reproducible.layer_compare import LayerDifference, first_difference, first_offset, members
 
 ENTRY = {"name": "opt/a", "content": b"same", "mode": 0o644, "mtime": 100, "uid": 0, "gid": 0}
 
@@ -29,7 +29,7 @@ def tar(*entries: dict[str, object]) -> io.BytesIO:
     return file
 
 
-def difference(one: io.BytesIO, other: io.BytesIO) -> Difference | None:
+def difference(one: io.BytesIO, other: io.BytesIO) -> LayerDifference | None:
     return first_difference(members(one), members(other))
 
 
@@ -55,29 +55,29 @@ def test_what_differs_in_a_file_is_named(changed: dict[str, object], said: str) 
 
 def test_other_bytes_are_named_by_size_and_digest() -> None:
     found = difference(tar({}), tar({"content": b"other"}))
-    assert found == Difference(
+    assert found == LayerDifference(
         name="opt/a", what="content of 4 bytes, sha256 0967115f2813 and of 5 bytes, sha256 d9298a10d1b0"
     )
 
 
 def test_a_file_that_only_one_build_has_comes_before_a_file_that_differs() -> None:
     found = difference(tar({}), tar({"mode": 0o600}, {"name": "opt/b"}))
-    assert found == Difference(name="opt/b", what="only in the second build")
+    assert found == LayerDifference(name="opt/b", what="only in the second build")
 
 
 def test_the_first_file_in_the_order_of_the_first_build_is_named() -> None:
     found = difference(tar({"name": "z"}, {"name": "a"}), tar({"name": "z", "mode": 0}, {"name": "a", "mode": 0}))
-    assert found == Difference(name="z", what="mode 0644 and 0000")
+    assert found == LayerDifference(name="z", what="mode 0644 and 0000")
 
 
 def test_another_order_of_the_same_files_is_a_difference() -> None:
     found = difference(tar({"name": "a"}, {"name": "b"}), tar({"name": "b"}, {"name": "a"}))
-    assert found == Difference(name="a", what="order in the tar: at place 1 stand a and b")
+    assert found == LayerDifference(name="a", what="order in the tar: at place 1 stand a and b")
 
 
 def test_a_file_that_is_there_twice_is_compared_each_time() -> None:
     found = difference(tar({"mode": 0}, {}), tar({}, {}))
-    assert found == Difference(name="opt/a", what="is there more than once, and differs at place 1 of the tar")
+    assert found == LayerDifference(name="opt/a", what="is there more than once, and differs at place 1 of the tar")
 
 
 @pytest.mark.parametrize(
