@@ -91,7 +91,7 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-m", "checks.site", ".build/site")
 
 
-def _add_smoke_session(row: smoke_tests.Row) -> None:
+def _add_smoke_session(row: smoke_tests.SmokeSession) -> None:
     @nox.session(name=row.session, tags=["smoke"])
     @nox.parametrize("platform", [nox.param(platform.value, id=platform.arch) for platform in row.platforms])
     def session(session: nox.Session, platform: str) -> None:

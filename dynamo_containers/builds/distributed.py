@@ -57,9 +57,9 @@ def distribution(request: Request, options: BuildOptions, variables: Mapping[str
         UsageError: an option or a file is wrong.
     """
     write = caches.BY_ROW if options.cache_to is True else options.cache_to or ""
-    wanted = caches.wanted(request, caches.load(variables), options.cache_from, write)
+    wanted = caches.caches_for(request, caches.load(variables), options.cache_from, write)
     default = variables.get(user_config.BUILDX_BUILDER, "")
-    named = builders.named(request.platforms, builders.load(variables), default)
+    named = builders.group_platforms(request.platforms, builders.load(variables), default)
     if set(named) == {""} and not (wanted.read or wanted.write or options.push):
         return None
     return Distribution(request=request, caches=wanted, builders=named, registry=options.push)
@@ -119,7 +119,7 @@ class _Work:
         return replace(self._part.request, platforms=node.platforms)
 
     def _with_caches(self, node: Node) -> Node:
-        own = distributed.caches_of(self._caches, self._part.request, self._request(node))
+        own = distributed.node_caches(self._caches, self._part.request, self._request(node))
         if self._dry_run or not (own.read or own.write):
             return replace(node, caches=own)
         usable, lines = cache_probe.usable(self._docker_of(node), self._part.request.catalogue.folder, own)
@@ -157,7 +157,7 @@ class _Work:
             yield
         except CommandFailedError as error:
             names = [node.builder.name for node in nodes if node.builder]
-            gone = builders.gone(nodes, self._known_builders() if names else {})
+            gone = builders.missing_builder(nodes, self._known_builders() if names else {})
             if not gone:
                 raise
             message = (
@@ -237,7 +237,7 @@ class _Work:
         }
         version = self._part.inputs.version
         pushed = PushedImages(request=request, version=version, registry=self._registry, digests=digests)
-        commands = distributed.merges(pushed, self._docker)
+        commands = distributed.index_commands(pushed, self._docker)
         process.execute(Plan(commands=commands), dry_run=self._dry_run)
 
     def _digest(self, image: str, node_plan: NodePlan) -> str:

@@ -245,7 +245,7 @@ def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: boo
     Raises:
         CommandFailedError: a step failed.
     """
-    ordinary = node_plans_of.ordinary(plan, docker)
+    ordinary = node_plans_of.ordinary_plan(plan, docker)
     record.building(docker, [ordinary])
     commands = tuple(call.command for call in ordinary.calls)
     if dry_run:

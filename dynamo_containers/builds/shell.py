@@ -43,7 +43,7 @@ def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
         CommandFailedError: the command in the container failed.
     """
     requests = container.requests(catalogue, words.image, words.stage, words.platforms, words.bases)
-    wish = container.Wish(
+    wish = container.ContainerOptions(
         checkouts=catalogue.folder.parent,
         source=_folder(words.source),
         user=os.getuid(),

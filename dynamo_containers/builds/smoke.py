@@ -31,17 +31,17 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
     Raises:
         FatalError: any of the foreseen failures.
     """
-    wish = smoke_tests.wish(arguments, catalogue.images[image])
+    options = smoke_tests.parse_options(arguments, catalogue.images[image])
     requests = smoke_tests.requests(catalogue, image, platform)
     check_locks(requests)
-    if not wish.dry_run:
+    if not options.dry_run:
         engine.up(catalogue.folder, (platform,))
-    docker = preflight.docker_of(catalogue.folder, dry_run=wish.dry_run)
-    parts = build_run.prepared(requests, dry_run=wish.dry_run)
+    docker = preflight.docker_of(catalogue.folder, dry_run=options.dry_run)
+    parts = build_run.prepared(requests, dry_run=options.dry_run)
     for part in parts:
-        build_run.build_part(part, docker, dry_run=wish.dry_run)
-    tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=wish.gpu)
-    if wish.dry_run:
+        build_run.build_part(part, docker, dry_run=options.dry_run)
+    tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=options.gpu)
+    if options.dry_run:
         process.execute(tests, dry_run=True)
         return
     with engine.watched(catalogue.folder):

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dynamo_containers.plan.target import needed
+from dynamo_containers.plan.target import build_order
 from dynamo_containers.prepare import input_digests
 from dynamo_containers.process import Document
 from dynamo_containers.state import IMAGES
@@ -85,7 +85,8 @@ def _key(targets: Targets, inputs: Sequence[Mapping[str, Any]], image: str, *, s
     # The labels of a lower stage are not in the image, and only there where that stage is built as well.
     own = {image: targets[image]}
     bare = {
-        name: own.get(name) or replace(targets[name], labels={}, outputs=(), tags=()) for name in needed(targets, image)
+        name: own.get(name) or replace(targets[name], labels={}, outputs=(), tags=())
+        for name in build_order(targets, image)
     }
     decides = {name: [target.document(), *(platform[name] for platform in inputs)] for name, target in bare.items()}
     # Where nothing may drift, an image that was made when something might is another one.

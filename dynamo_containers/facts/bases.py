@@ -114,7 +114,7 @@ class GitSource:
     git: str
     ref: str
     build: str = ""
-    """The source to build wheels from, as on the command line (`source_builds.chosen`); '' for no source build."""
+    """The source to build wheels from, as on the command line (`source_builds.select`); '' for no source build."""
 
 
 @dataclass(frozen=True, kw_only=True)

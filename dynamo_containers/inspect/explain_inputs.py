@@ -122,7 +122,7 @@ def _targets(request: Request, facts: BuildInputs, platform: Platform) -> Iterab
 
 def _notes(request: Request, platform: Platform) -> Iterable[str]:
     """Yield what this machine's configuration adds to a build: another builder, and build caches."""
-    read = caches.wanted(request, caches.load(os.environ)).read
+    read = caches.caches_for(request, caches.load(os.environ)).read
     builder = builders.load(os.environ).get(platform) or os.environ.get(user_config.BUILDX_BUILDER)
     if builder:
         yield f"Built by the builder {builder}"

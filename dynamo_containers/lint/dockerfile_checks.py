@@ -11,7 +11,7 @@ from dynamo_containers.plan import dockerfile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dynamo_containers.plan.dockerfile import Dockerfile, Instruction, Line, Stage
+    from dynamo_containers.plan.dockerfile import Dockerfile, DockerfileStage, Instruction, Line
 
     Fault = tuple[int, str]
     """The line, and what is wrong in it."""
@@ -152,7 +152,7 @@ def deleted_later(file: Dockerfile) -> Iterator[Fault]:
                         yield line.number, f"{path} stays in the layer of line {source.line}"
 
 
-def _base(file: Dockerfile, stage: Stage) -> tuple[Instruction, ...]:
+def _base(file: Dockerfile, stage: DockerfileStage) -> tuple[Instruction, ...]:
     """Return the instructions of the stages of the same file that a stage is based on."""
     earlier = (lower for lower in file.stages if lower.name and lower.line < stage.line)
     base = next((lower for lower in earlier if lower.name == stage.image), None)

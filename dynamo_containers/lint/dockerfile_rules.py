@@ -35,7 +35,7 @@ def as_run(text: str) -> Dockerfile:
     """Return a shell script as a Dockerfile with a single RUN."""
     body = dockerfile.script(text.splitlines())
     run = dockerfile.Instruction(line=1, word="RUN", body=body)
-    stage = dockerfile.Stage(line=1, platform="", image="", name="", steps=(run,))
+    stage = dockerfile.DockerfileStage(line=1, platform="", image="", name="", steps=(run,))
     return dockerfile.Dockerfile(directives=(), head=(), stages=(stage,))
 
 

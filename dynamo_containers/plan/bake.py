@@ -104,7 +104,7 @@ class BuildPlan:
     @cached_property
     def document(self) -> Document:
         """Return the bake document."""
-        return Document(path=self.path, text=text_of(self.graph.document()))
+        return Document(path=self.path, text=render(self.graph.document()))
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -139,7 +139,7 @@ def build_plan(*parts: Part) -> BuildPlan:
     return BuildPlan(
         parts=parts,
         graph=_merged([bake_graph(part) for part in parts]),
-        policy=source_policy.merged(source_policy.policy(*part) for part in parts),
+        policy=source_policy.merge(source_policy.policy(*part) for part in parts),
     )
 
 
@@ -186,7 +186,7 @@ def document_path(*requests: Request) -> Path:
     return first.catalogue.folder / ".build" / f"bake-{stages}-{names}-{first.bases.name}-{architectures}.json"
 
 
-def text_of(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any]) -> str:
     """Return a document as it is written."""
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 

@@ -146,7 +146,7 @@ def _nodes(rows: Iterable[Mapping[str, object]]) -> Iterator[BuilderNode]:
         yield BuilderNode(name=str(row["Name"]), platforms=named if answers else (), error="" if answers else why)
 
 
-def named(
+def group_platforms(
     platforms: tuple[Platform, ...], rows: Mapping[Platform, str], default: str
 ) -> dict[str, tuple[Platform, ...]]:
     """Return builder -> its platforms, in the order of the platforms; '' is the engine in use.
@@ -169,7 +169,7 @@ def nodes(
     """Return who builds what: one node for each machine, so that each has the binaries of its own platform.
 
     Args:
-        platforms_of: builder -> its platforms (`named`).
+        platforms_of: builder -> its platforms (`group_platforms`).
         builders: the builders of buildx.
         native: the platform of the engine in use.
 
@@ -250,7 +250,7 @@ def _refuse_emulation(made: Mapping[tuple[str, Platform], tuple[Platform, ...]])
                 raise UsageError(message)
 
 
-def gone(nodes: Iterable[Node], builders: Mapping[str, Builder]) -> str:
+def missing_builder(nodes: Iterable[Node], builders: Mapping[str, Builder]) -> str:
     """Return the builder that no longer serves its platforms, as a message begins with it; '' if all of them do."""
     for node in nodes:
         current = builders.get(node.builder.name) if node.builder else None

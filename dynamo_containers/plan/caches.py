@@ -41,7 +41,7 @@ WRITTEN = "mode=max,compression=zstd,compression-level=1,force-compression=true,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CacheRow:
     """What a table says of caches."""
 
     read: tuple[str, ...] | None = None
@@ -51,17 +51,17 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class CacheRows:
     """The caches of this machine."""
 
-    every: Row = field(default_factory=Row)
-    images: Mapping[str, Row] = field(default_factory=dict)
-    platforms: Mapping[tuple[str, Platform], Row] = field(default_factory=dict)
+    every: CacheRow = field(default_factory=CacheRow)
+    images: Mapping[str, CacheRow] = field(default_factory=dict)
+    platforms: Mapping[tuple[str, Platform], CacheRow] = field(default_factory=dict)
 
-    def of(self, image: str, platform: Platform) -> Iterator[Row]:
+    def of(self, image: str, platform: Platform) -> Iterator[CacheRow]:
         """Return the rows that are about an image on a platform, the nearest first."""
-        yield self.platforms.get((image, platform), Row())
-        yield self.images.get(image, Row())
+        yield self.platforms.get((image, platform), CacheRow())
+        yield self.images.get(image, CacheRow())
         yield self.every
 
 
@@ -105,7 +105,7 @@ class Caches:
     """Image -> the cache that its build fills."""
 
 
-def load(environment: Mapping[str, str]) -> Rows:
+def load(environment: Mapping[str, str]) -> CacheRows:
     """Return the caches that this machine's file says; none where there is no file.
 
     Raises:
@@ -113,7 +113,7 @@ def load(environment: Mapping[str, str]) -> Rows:
     """
     table = user_config.read(environment, VARIABLE, USER_FILE)
     if table is None:
-        return Rows()
+        return CacheRows()
     images, platforms = {}, {}
     for name, row in table.tables("images", optional=True).items():
         images[name] = _row(row)
@@ -125,16 +125,16 @@ def load(environment: Mapping[str, str]) -> Rows:
         row.refuse_the_rest()
     every = _row(table)
     table.refuse_the_rest()
-    return Rows(every=every, images=images, platforms=platforms)
+    return CacheRows(every=every, images=images, platforms=platforms)
 
 
-def _row(table: Table) -> Row:
+def _row(table: Table) -> CacheRow:
     read = table.strings("from") if "from" in table.keys_left() else None
     write = table.string("to", optional=True)
     for key, word in (*(("from", each) for each in read or ()), *([("to", write)] if write else [])):
         if not _fits(word):
             raise wrong(table.file, f"{table.path}.{key}".lstrip("."), f'"{word}"', ALLOWED)
-    return Row(read=None if read is None else tuple(map(_place, read)), write=_place(write) if write else "")
+    return CacheRow(read=None if read is None else tuple(map(_place, read)), write=_place(write) if write else "")
 
 
 def _fits(word: str) -> bool:
@@ -145,7 +145,7 @@ def _place(word: str) -> str:
     return str(Path(word).expanduser().absolute()) if word.startswith(FOLDER_BEGINNINGS) else word
 
 
-def wanted(request: Request, rows: Rows, read: Iterable[str] = (), write: str = "") -> Caches:
+def caches_for(request: Request, rows: CacheRows, read: Iterable[str] = (), write: str = "") -> Caches:
     """Return the caches of a request.
 
     Args:
@@ -176,7 +176,7 @@ def wanted(request: Request, rows: Rows, read: Iterable[str] = (), write: str = 
     return Caches(read=tuple(dict.fromkeys(sources)), write=targets)
 
 
-def _places(request: Request, rows: Rows, image: Image, words: tuple[str, ...]) -> tuple[str, ...]:
+def _places(request: Request, rows: CacheRows, image: Image, words: tuple[str, ...]) -> tuple[str, ...]:
     if words:
         return tuple(_place(word) for word in words if word != NONE)
     found = [
@@ -186,7 +186,7 @@ def _places(request: Request, rows: Rows, image: Image, words: tuple[str, ...]) 
     return tuple(dict.fromkeys(place for places in found for place in places))
 
 
-def _written(request: Request, rows: Rows, image: Image, word: str) -> str:
+def _written(request: Request, rows: CacheRows, image: Image, word: str) -> str:
     if word in ("", NONE):
         return ""
     if word != BY_ROW:
@@ -245,7 +245,7 @@ def with_caches(targets: Targets, images: Mapping[str, str], caches: Caches) -> 
     }
 
 
-def allowed(caches: Caches) -> tuple[str, ...]:
+def access_flags(caches: Caches) -> tuple[str, ...]:
     """Return the flags by which bake is allowed to read and write the folders of caches."""
     reads = dict.fromkeys(f"--allow=fs.read={cache.place}" for cache in caches.read if cache.local)
     writes = dict.fromkeys(f"--allow=fs.write={cache.place}" for cache in caches.write.values() if cache.local)

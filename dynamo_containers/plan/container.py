@@ -25,52 +25,50 @@ SHELL = "/bin/bash"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """How a container is to be started."""
+class ContainerOptions:
+    """How a container is started."""
 
     checkouts: Path
-    """The folder that a dev image finds at /workspace unless another is named: where this checkout and others stand."""
+    """The folder that holds this checkout and others. A dev image mounts it at /workspace unless `source` is given."""
     source: Path | None = None
-    """The folder that is mounted at /workspace; None for none in particular."""
+    """The folder that is mounted at /workspace; None: the default of the stage."""
     user: int = 1000
-    """The UID of the person who starts it. Root's sources are root's in the container too."""
+    """The UID of the caller. With UID 0 the files of root belong to root in the container too."""
     command: str = ""
-    """A line for the image's shell; '' for a shell to type in."""
+    """A command line for the image's shell; '' for an interactive shell."""
     terminal: bool = True
-    """Whether the person sits at a terminal."""
+    """Whether the caller has a terminal."""
     gpu: bool = False
 
 
 def requests(
     catalogue: Catalogue, name: str, stage: str = "", platforms: Sequence[str] = (), bases: str = DEFAULT_BASES
 ) -> tuple[Request, ...]:
-    """Return what may be meant, the uppermost stage first: the one that is named, or all that the image has.
+    """Return a request for the given stage of an image, or one for each of its stages, the uppermost first.
 
     Raises:
-        UsageError: a word is unknown, or the image has no stage.
+        UsageError: a name is unknown, or the image has no stage.
     """
-    chosen = stages_of(catalogue, name, stage)
-    return tuple(
-        request_for(catalogue, each, ImageSelection(images=[name], platforms=platforms, bases=bases)) for each in chosen
-    )
+    selection = ImageSelection(images=[name], platforms=platforms, bases=bases)
+    return tuple(request_for(catalogue, member, selection) for member in stages_of(catalogue, name, stage))
 
 
-def stages_of(catalogue: Catalogue, name: str, word: str) -> tuple[Stage, ...]:
-    """Return the stages of an image that a word of the command line means, the uppermost first; '' means all.
+def stages_of(catalogue: Catalogue, name: str, stage: str) -> tuple[Stage, ...]:
+    """Return the given stage of an image; for '' all of its stages, the uppermost first.
 
     Raises:
-        UsageError: there is no such image, no such stage, or the image has none.
+        UsageError: the image or its stage does not exist, or the image has none.
     """
     if name not in catalogue.images:
-        what = "image"
-        raise unknown_name(what, name, catalogue.images)
-    having = {stage.value: stage for stage in reversed(Stage) if stage in catalogue.images[name].stages}
-    if not having:
-        message = f"{name} has no stage yet, so there is nothing to look at.\nIt stands in {IMAGES_FILE}."
+        kind = "image"
+        raise unknown_name(kind, name, catalogue.images)
+    stages = {member.value: member for member in reversed(Stage) if member in catalogue.images[name].stages}
+    if not stages:
+        message = f"{name} has no stage yet, so it cannot be started.\nAdd one to its row in {IMAGES_FILE}."
         raise UsageError(message)
-    if word and word not in having:
-        raise _no_stage(name, word, having)
-    return (having[word],) if word else tuple(having.values())
+    if stage and stage not in stages:
+        raise _no_stage(name, stage, stages)
+    return (stages[stage],) if stage else tuple(stages.values())
 
 
 def _no_stage(image: str, stage: str, stages: Mapping[str, Stage]) -> UsageError:
@@ -80,37 +78,37 @@ def _no_stage(image: str, stage: str, stages: Mapping[str, Stage]) -> UsageError
     return unknown_name("stage", stage, stages)
 
 
-def plan(requests: Sequence[Request], version: str, wish: Wish, docker: Docker, built: Collection[str]) -> Plan:
-    """Return the docker command that starts the first of some images that is built.
+def plan(
+    requests: Sequence[Request], version: str, options: ContainerOptions, docker: Docker, built: Collection[str]
+) -> Plan:
+    """Return the docker command that starts the first image that is built.
 
     Args:
-        requests: what may be meant, as `requests` gives it.
-        version: the locked version of Dynamo, which is in the tag (`Facts.version`).
-        wish: how it is to be started.
+        requests: the candidates, from `requests`.
+        version: the locked version of Dynamo, which is in the tag (`BuildInputs.version`).
+        options: how it is started.
         docker: the docker CLI of the engine in use.
         built: the tags that the engine has.
 
     Raises:
-        UsageError: several platforms, or none is built; with the command that builds it.
+        UsageError: there are several platforms, or no image is built; the message names the command that builds it.
     """
-    named = dict(zip(tags(requests, version), requests, strict=True))
-    tag = next((tag for tag in named if tag in built), "")
+    requests_by_tag = dict(zip(tags(requests, version), requests, strict=True))
+    tag = next((tag for tag in requests_by_tag if tag in built), "")
     if not tag:
-        message = (
-            f"{next(iter(named))} is not built, or the engine has forgotten it.\nBuild it: {build_line(requests[0])}"
-        )
+        message = f"{next(iter(requests_by_tag))} is not in the engine's store.\nBuild it: {build_line(requests[0])}"
         raise UsageError(message)
-    request = named[tag]
+    request = requests_by_tag[tag]
     (platform,) = request.platforms
     command = Command(
         argv=(
             *("docker", "run", "--rm", "--interactive", "--pull", "never", "--platform", platform.value),
-            *(("--tty",) if wish.terminal else ()),
-            *(("--gpus", "all") if wish.gpu else ()),
-            *_mounted(wish, request.stage),
+            *(("--tty",) if options.terminal else ()),
+            *(("--gpus", "all") if options.gpu else ()),
+            *_mount_arguments(options, request.stage),
             tag,
             SHELL,
-            *(("-c", wish.command) if wish.command else ()),
+            *(("-c", options.command) if options.command else ()),
         ),
         env=docker.environment,
         hint="A shell ends with the exit code of its last command.",
@@ -119,35 +117,35 @@ def plan(requests: Sequence[Request], version: str, wish: Wish, docker: Docker, 
 
 
 def tags(requests: Sequence[Request], version: str) -> tuple[str, ...]:
-    """Return the tags of what may be meant, in its order.
+    """Return the tag of each request.
 
     Raises:
-        UsageError: several platforms.
+        UsageError: a request has several platforms.
     """
     return tuple(_tag(request, version) for request in requests)
 
 
 def _tag(request: Request, version: str) -> str:
     if len(request.platforms) != 1:
-        message = "A container runs on one platform.\nName one, or none for this machine's own."
+        message = "A container runs on one platform.\nName one with --platform, or leave it out for this machine's."
         raise UsageError(message)
     return bake.tag(request.images[0], request.stage, request.bases, request.platforms, version)
 
 
-def _mounted(wish: Wish, stage: Stage) -> tuple[str, ...]:
-    source = wish.source or (wish.checkouts if stage is Stage.DEV else None)
+def _mount_arguments(options: ContainerOptions, stage: Stage) -> tuple[str, ...]:
+    source = options.source or (options.checkouts if stage is Stage.DEV else None)
     if source is None:
         return ()
-    owner = ("--user", "0:0") if wish.user == 0 and stage is Stage.DEV else ()
+    owner = ("--user", "0:0") if options.user == 0 and stage is Stage.DEV else ()
     return (*owner, "--volume", f"{source}:{WORKSPACE}")
 
 
 def build_line(*requests: Request) -> str:
-    """Return the command line that builds what requests name: of one stage, or of several (plan/all_stages.py)."""
+    """Return the command line that builds requests: of one stage, or of several."""
     first, stages = requests[0], [request.stage for request in requests]
-    every = [image for request in requests if request.stage is not Stage.BASE for image in request.images]
-    images = [f"--image {name}" for name in dict.fromkeys(image.name for image in every)]
-    chosen = [f"--stage {stage.value}" for stage in stages] if len(stages) not in (1, len(Stage)) else []
+    names = [image.name for request in requests if request.stage is not Stage.BASE for image in request.images]
+    images = [f"--image {name}" for name in dict.fromkeys(names)]
+    stage_options = [f"--stage {stage.value}" for stage in stages] if len(stages) not in (1, len(Stage)) else []
     task = f"invoke build.{stages[0].value if len(stages) == 1 else 'all'}"
     platforms = [f"--platform {platform.value}" for platform in first.platforms]
-    return " ".join([task, *images, *chosen, *platforms, f"--bases {first.bases.name}"])
+    return " ".join([task, *images, *stage_options, *platforms, f"--bases {first.bases.name}"])

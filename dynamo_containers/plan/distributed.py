@@ -52,7 +52,7 @@ def check(nodes: tuple[Node, ...], registry: str) -> None:
     raise UsageError(message)
 
 
-def caches_of(wanted: Caches, whole: Request, part: Request) -> Caches:
+def node_caches(wanted: Caches, whole: Request, part: Request) -> Caches:
     """Return the caches of one node: what it writes is named by its own platforms.
 
     Args:
@@ -91,8 +91,8 @@ def node_plan(
     for planned in plan.graph.images:
         file = plan.path.with_name(f"{plan.path.stem}-wide-{planned.image.name}.json")
         image, targets, dockerfiles = _targets(plan, node, planned, texts, export)
-        document = Document(path=file, text=bake.text_of(bake.bake_document([image.target], targets)))
-        command = bake.bake_command(plan.parts[0], docker.buildx, file, caches.allowed(node.caches))
+        document = Document(path=file, text=bake.render(bake.bake_document([image.target], targets)))
+        command = bake.bake_command(plan.parts[0], docker.buildx, file, caches.access_flags(node.caches))
         calls.append(
             Call(images=(image,), document=document, command=replace(command, env={**variables, **command.env}))
         )
@@ -111,7 +111,7 @@ def _targets(
     dockerfiles: tuple[Document, ...] = ()
     if node.merged:
         copies = export.folders if export else {}
-        top, text = merged_dockerfile.merged(targets, name, texts, plan.parts[0].inputs.native, copies)
+        top, text = merged_dockerfile.merge(targets, name, texts, plan.parts[0].inputs.native, copies)
         path = plan.path.with_name(f"{plan.path.stem}-wide-{planned.image.name}.Dockerfile")
         dockerfiles = (Document(path=path, text=text),)
         own = {image: cache for image, cache in node.caches.write.items() if image == planned.image.name}
@@ -154,7 +154,7 @@ class PushedImages:
     """Image -> what each node pushed."""
 
 
-def merges(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
+def index_commands(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
     """Return the commands that name what was pushed: one index over all platforms of each image, and its tag.
 
     Args:

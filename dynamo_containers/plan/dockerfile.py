@@ -49,7 +49,7 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class DockerfileStage:
     """A FROM and what follows it."""
 
     line: int
@@ -69,7 +69,7 @@ class Dockerfile:
     """(line, name, value), `syntax` among them."""
     head: tuple[Instruction, ...]
     """What stands above the first FROM."""
-    stages: tuple[Stage, ...]
+    stages: tuple[DockerfileStage, ...]
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -164,11 +164,11 @@ def _directives(text: str) -> tuple[tuple[int, str, str], ...]:
     return tuple(found)
 
 
-def _stage(start: Instruction, steps: tuple[Instruction, ...]) -> Stage:
+def _stage(start: Instruction, steps: tuple[Instruction, ...]) -> DockerfileStage:
     image, *rest = start.arguments.split()
     named = rest[1] if len(rest) > 1 and rest[0].upper() == "AS" else ""
     platform = next((flag.partition("=")[2] for flag in start.flags if flag.startswith("--platform=")), "")
-    return Stage(line=start.line, platform=platform, image=image, name=named, steps=steps)
+    return DockerfileStage(line=start.line, platform=platform, image=image, name=named, steps=steps)
 
 
 def _instructions(lines: list[str]) -> tuple[Instruction, ...]:

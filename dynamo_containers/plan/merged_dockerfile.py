@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.plan.dockerfile import HEREDOC
-from dynamo_containers.plan.target import LINK, needed
+from dynamo_containers.plan.target import LINK, build_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ FROM_WORD = re.compile(r"(?<=,from=)[^,\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class MergedStage:
     """A stage of the one Dockerfile."""
 
     name: str
@@ -46,7 +46,7 @@ class Stage:
     text: str
 
 
-def merged(
+def merge(
     targets: Targets, name: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
 ) -> tuple[Target, str]:
     """Return a target that builds by itself what a target of a graph and all that it needs build.
@@ -62,8 +62,8 @@ def merged(
         The target without its Dockerfile, and that.
     """
     contexts: dict[str, str] = {}
-    stages: list[Stage] = []
-    for link in needed(targets, name):
+    stages: list[MergedStage] = []
+    for link in build_order(targets, name):
         target = targets[link]
         if link in copies:
             contexts[link] = str(copies[link])
@@ -72,14 +72,14 @@ def merged(
         contexts |= {f"{link}{SEPARATOR}{key}": value for key, value in own.items()}
         contexts[f"{link}{SEPARATOR}{HERE}"] = target.context
         stages += _MergedTarget(link, target, None if target.platforms else native).stages(texts[link])
-    text = "".join(stage.text for stage in in_order(stages, name))
+    text = "".join(stage.text for stage in sort_stages(stages, name))
     names = frozenset[str]().union(*(stage.uses for stage in stages))
     used = {key: value for key, value in contexts.items() if {key, BY_ARCHITECTURE.sub("-*", key)} & names}
     top = targets[name]
     return replace(top, args={EPOCH: top.args[EPOCH]}, contexts=used, stage=name), text
 
 
-def in_order(stages: list[Stage], target: str) -> list[Stage]:
+def sort_stages(stages: list[MergedStage], target: str) -> list[MergedStage]:
     """Return the stages in an order in which each follows those that it uses, what the target stands on last.
 
     Of two stages on the same one BuildKit gives the first some of the history of the second: those that the target
@@ -89,7 +89,7 @@ def in_order(stages: list[Stage], target: str) -> list[Stage]:
     chain = [target]
     while (below := known[chain[-1]].based_on) in known:
         chain.append(below)
-    found: dict[str, Stage] = {}
+    found: dict[str, MergedStage] = {}
     while left := [name for name in known if name not in found]:
         ready = [name for name in left if known[name].uses & set(known) <= set(found)]
         following = next((name for name in ready if name not in chain), ready[0])
@@ -108,7 +108,7 @@ class _MergedTarget:
         self.aliases: set[str] = set()
         self.names: set[str] = set()
 
-    def stages(self, text: str) -> Iterator[Stage]:
+    def stages(self, text: str) -> Iterator[MergedStage]:
         """Return its stages; what stands above the first one is about architectures, and general."""
         lines = _without_comments(text)
         begins = [place for place, (line, whole) in enumerate(lines) if whole and line.startswith("FROM ")]
@@ -119,7 +119,7 @@ class _MergedTarget:
             )
             *_, below, _, name = first.split()
             text = "".join(f"{line}\n" for line in (first, *rest))
-            yield Stage(name=name, based_on=below, uses=frozenset(self.names), text=text)
+            yield MergedStage(name=name, based_on=below, uses=frozenset(self.names), text=text)
 
     def _line(self, line: str, *, final: bool) -> str:
         if said := FROM.match(line):

@@ -82,7 +82,7 @@ class NodePlan:
         return bool(self.node and self.node.merged)
 
 
-def ordinary(plan: BuildPlan, docker: Docker) -> NodePlan:
+def ordinary_plan(plan: BuildPlan, docker: Docker) -> NodePlan:
     """Return the plan of an ordinary build: one call on the engine in use.
 
     Args:

@@ -20,7 +20,7 @@ class ImageSelection:
     strict: bool = False
     """Makes bases strict that are not by themselves."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Project (`dynamo`) -> what its wheels are built from (`source_builds.chosen`); without a word: the index."""
+    """Project (`dynamo`) -> what its wheels are built from (`source_builds.select`); without a word: the index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class BuildOptions:
     """With which caches images are built, and where they go."""
 
     cache_from: Sequence[str] = ()
-    """Where caches are read (`caches.wanted`)."""
+    """Where caches are read (`caches.caches_for`)."""
     cache_to: str | bool = ""
     """Where they are written; True: where the rows of caches.toml say."""
     push: str = ""

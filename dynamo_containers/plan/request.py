@@ -108,7 +108,7 @@ def request_for(catalogue: Catalogue, stage: Stage, selection: ImageSelection = 
         images=chosen,
         bases=replace(catalogue.bases[bases], strict=selection.strict or catalogue.bases[bases].strict),
         platforms=_platforms(chosen, selection.platforms),
-        sources=source_builds.chosen(catalogue, selection.sources),
+        sources=source_builds.select(catalogue, selection.sources),
     )
 
 

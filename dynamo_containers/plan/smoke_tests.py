@@ -1,7 +1,7 @@
 """Matrix of smoke tests, and the pytest command of an image.
 
-The folders of tests/smoke/ are inherited along what an image stands on: what holds for any image, the contract of its
-stage, and its own. The images are built before, by the ordinary build plan of each stage in `stages`.
+An image must pass several folders of tests/smoke/: the tests of any image, the contract of each of its stages, and its
+own. The images are built before, by the ordinary build plan of each stage.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FOLDERS = {
 }
 """Stage -> the folders of tests/smoke/ that every image with this stage must pass, besides its own."""
 BACKEND = "backend"
-"""The folder that every image with an inference engine must pass; what an engine has of its own is data of its row."""
+"""The folder that every image with an inference engine must pass; the differences of engines are data of their rows."""
 GPU = "gpu"
-"""The folder of what the engine must do on a GPU, where one is asked for."""
+"""The folder of tests of the engine on a GPU; it is added by `--gpu`."""
 DRY_RUN, ON_GPU = "--dry-run", "--gpu"
-"""What may be said after `nox -s smoke-... --`."""
+"""The options after `nox -s smoke-... --`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of the session matrix: `smoke-<image>` for each of the platforms."""
+class SmokeSession:
+    """One session of the matrix: `smoke-<image>` for each of the platforms."""
 
     session: str
     image: str
@@ -51,90 +51,88 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is said after the `--` of a session."""
+class SmokeOptions:
+    """The options after the `--` of a session."""
 
     dry_run: bool = False
     gpu: bool = False
 
 
-def wish(words: Sequence[str], image: Image) -> Wish:
-    """Read what is said after the `--` of an image's session.
+def parse_options(arguments: Sequence[str], image: Image) -> SmokeOptions:
+    """Read the options after the `--` of an image's session.
 
     Raises:
-        UsageError: a word means nothing, or the image has no engine that a GPU could serve with.
+        UsageError: an option is unknown, or the image has no inference engine to test on a GPU.
     """
-    for word in words:
-        if word not in (DRY_RUN, ON_GPU):
-            message = f'A smoke session knows no "{word}".\nAfter `--` it takes {DRY_RUN} and {ON_GPU}.'
-            raise UsageError(message)
-    if ON_GPU in words and not image.worker_arguments:
+    for argument in arguments:
+        if argument not in (DRY_RUN, ON_GPU):
+            kind, hint = "option of a smoke session", "Options follow `--`."
+            raise unknown_name(kind, argument, (DRY_RUN, ON_GPU), hint)
+    if ON_GPU in arguments and not image.worker_arguments:
         message = (
-            f"The image {image.name} has nothing that needs a GPU.\n{ON_GPU} is for images with an inference engine "
+            f"The image {image.name} has no inference engine to test on a GPU.\nLeave out {ON_GPU}: it is for images "
             f"whose row in {IMAGES_FILE} has worker-arguments."
         )
         raise UsageError(message)
-    return Wish(dry_run=DRY_RUN in words, gpu=ON_GPU in words)
+    return SmokeOptions(dry_run=DRY_RUN in arguments, gpu=ON_GPU in arguments)
 
 
-def matrix(catalogue: Catalogue) -> tuple[Row, ...]:
-    """Return a row for every image that has something to test."""
+def matrix(catalogue: Catalogue) -> tuple[SmokeSession, ...]:
+    """Return a session for every image that has tests."""
     return tuple(
-        Row(session=f"smoke-{image.name}", image=image.name, platforms=image.platforms)
+        SmokeSession(session=f"smoke-{image.name}", image=image.name, platforms=image.platforms)
         for image in catalogue.images.values()
-        if _tested(image)
+        if _tested_stages(image)
     )
 
 
-def _tested(image: Image) -> tuple[Stage, ...]:
+def _tested_stages(image: Image) -> tuple[Stage, ...]:
     """Return the stages that are built and tested.
 
-    Of a backend not dev: its steps are the frontend's on other layers, and would cost every session of a backend a
-    minute and a GB.
+    The dev stage of a backend is not among them: it has the steps of the frontend's on other layers, and would cost
+    every session of a backend a minute and a GB.
     """
     stages = (stage for stage in Stage if stage in image.stages and stage in FOLDERS)
     return tuple(stage for stage in stages if stage is not Stage.DEV or not image.backend)
 
 
-def bases_of(image: Image) -> str:
-    """Return the bases that an image is tested on: the default ones where it is made on them, else its first."""
+def default_bases(image: Image) -> str:
+    """Return the bases that an image is tested on: the default ones where it has them, else its first."""
     return DEFAULT_BASES if DEFAULT_BASES in image.bases else image.bases[0]
 
 
 def requests(catalogue: Catalogue, image: str, platform: Platform, bases: str | None = None) -> tuple[Request, ...]:
-    """Return what must be built and tagged before the tests of an image can run, lower stages first.
+    """Return the requests that must be built before the tests of an image can run, lower stages first.
 
-    Without `bases` it is on those of `bases_of`.
+    `bases` defaults to those of `default_bases`.
 
     Raises:
         UsageError: the image, or this platform or these bases for it, is not in the table.
     """
-    if image not in catalogue.images or not _tested(catalogue.images[image]):
-        what = "image"
-        raise unknown_name(what, image, (row.image for row in matrix(catalogue)))
-    on = bases or bases_of(catalogue.images[image])
-    return tuple(
-        request_for(catalogue, stage, ImageSelection(images=[image], platforms=[platform.value], bases=on))
-        for stage in _tested(catalogue.images[image])
-    )
+    if image not in catalogue.images or not _tested_stages(catalogue.images[image]):
+        kind = "image"
+        raise unknown_name(kind, image, (session.image for session in matrix(catalogue)))
+    bases = bases or default_bases(catalogue.images[image])
+    selection = ImageSelection(images=[image], platforms=[platform.value], bases=bases)
+    return tuple(request_for(catalogue, stage, selection) for stage in _tested_stages(catalogue.images[image]))
 
 
 def plan(requests: tuple[Request, ...], version: str, docker: Docker, *, gpu: bool = False) -> Plan:
-    """Return the command that tests what `requests` built.
+    """Return the command that tests the images of `requests`.
 
     Args:
-        requests: what was built: one image for one platform, one request per stage.
-        version: the locked version of Dynamo, which is in the tags (`Facts.version`).
+        requests: the requests that were built: one image for one platform, one request per stage.
+        version: the locked version of Dynamo, which is in the tags (`BuildInputs.version`).
         docker: the docker CLI of the engine in use.
         gpu: whether its inference engine is also tested on a GPU.
 
     Raises:
-        UsageError: the requests are for several images or platforms: each has its own results.
+        UsageError: the requests are for several images or platforms; each of these has its own results.
     """
     images = {request.images for request in requests}
     platforms = {request.platforms for request in requests}
     if len(images) != 1 or len(platforms) != 1 or len(requests[0].images) != 1 or len(requests[0].platforms) != 1:
-        message = "A smoke test is for one image and one platform.\nSee which there are: nox --list"
+        message = "A smoke test is for one image and one platform.\nList the sessions: nox --list"
         raise UsageError(message)
     image, platform, checkout = requests[0].images[0], requests[0].platforms[0], requests[0].catalogue.folder
     results = checkout / RESULTS / f"{image.name}-{platform.arch}"
@@ -145,7 +143,7 @@ def plan(requests: tuple[Request, ...], version: str, docker: Docker, *, gpu: bo
     command = Command(
         argv=(
             *(sys.executable, "-m", "pytest"),
-            *(str(checkout / TESTS / folder) for folder in (*((GPU,) if gpu else ()), *folders(image))),
+            *(str(checkout / TESTS / folder) for folder in (*((GPU,) if gpu else ()), *test_folders(image))),
             *("--image", tags[main]),
             *(("--ci-image", tags[Stage.CI]) if Stage.CI in tags else ()),
             *(("--dev-image", tags[Stage.DEV]) if Stage.DEV in tags else ()),
@@ -156,12 +154,12 @@ def plan(requests: tuple[Request, ...], version: str, docker: Docker, *, gpu: bo
             *("--junit-xml", f"{results}.xml"),
         ),
         env=docker.environment,
-        hint=f"What failed stands above and in {results}.xml; what the containers wrote is in {results}/",
+        hint=f"The failures are above and in {results}.xml; the logs of the containers are in {results}/",
     )
     return Plan(commands=(command,))
 
 
-def folders(image: Image) -> tuple[str, ...]:
+def test_folders(image: Image) -> tuple[str, ...]:
     """Return the folders of tests/smoke/ that an image must pass, its own last."""
-    inherited = dict.fromkeys(folder for stage in _tested(image) for folder in FOLDERS[stage])
+    inherited = dict.fromkeys(folder for stage in _tested_stages(image) for folder in FOLDERS[stage])
     return (*inherited, BACKEND if image.backend else image.name)

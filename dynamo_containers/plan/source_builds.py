@@ -72,7 +72,7 @@ class Source:
     """The commit, with `-dirty` for a checkout that has other files than it; '' before a checkout was looked at."""
 
 
-def chosen(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
+def select(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
     """Return what is built from source; a word of the command line goes before the row of images.toml.
 
     UCX is built where NIXL is, as pinned unless something else is said: NIXL's wheel holds the one it was linked to.

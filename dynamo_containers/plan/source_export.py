@@ -58,6 +58,6 @@ def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
     }
     return SourceExport(
         folders=folders,
-        document=Document(path=file, text=bake.text_of(bake.bake_document(list(folders), targets))),
+        document=Document(path=file, text=bake.render(bake.bake_document(list(folders), targets))),
         command=replace(command, env={**docker.environment, **command.env}),
     )

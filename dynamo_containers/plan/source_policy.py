@@ -40,7 +40,7 @@ def policy(request: Request, inputs: BuildInputs) -> dict[str, Any]:
     return {"rules": rules} if rules else {}
 
 
-def merged(policies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(policies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one policy of several: what any of them allows. What denies all the rest comes first in each, and once."""
     rules: list[Rule] = []
     for policy in policies:
@@ -48,7 +48,7 @@ def merged(policies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"rules": rules} if rules else {}
 
 
-def of_image(name: str, used: str) -> dict[str, Any]:
+def image_policy(name: str, used: str) -> dict[str, Any]:
     """Return the policy of reading one image (HOST/NAME@DIGEST) at the place where it is looked for."""
     return {"rules": [*_only_local(()), *_rules(f"docker-image://{name}", f"docker-image://{used}")]}
 

@@ -86,11 +86,11 @@ Targets: TypeAlias = "Mapping[str, Target]"
 """Name -> target."""
 
 
-def needed(targets: Targets, name: str) -> tuple[str, ...]:
+def build_order(targets: Targets, name: str) -> tuple[str, ...]:
     """Return the targets that one is based on, lower ones first, and itself."""
     order: dict[str, None] = {}
     for link in targets[name].links:
-        order |= dict.fromkeys(needed(targets, link))
+        order |= dict.fromkeys(build_order(targets, link))
     return (*order, name)
 
 
@@ -108,7 +108,7 @@ class Settings:
     """The build context, where that is not the folder of its Dockerfile."""
 
 
-NOTHING = Settings()
+NO_SETTINGS = Settings()
 
 
 class GraphBuilder:
@@ -120,7 +120,7 @@ class GraphBuilder:
         self.inputs = inputs
         self.targets: dict[str, Target] = {}
 
-    def add(self, name: str, folder: str, links: Mapping[str, str], settings: Settings = NOTHING) -> str:
+    def add(self, name: str, folder: str, links: Mapping[str, str], settings: Settings = NO_SETTINGS) -> str:
         """Add one target; return its name.
 
         Args:
@@ -171,7 +171,7 @@ class GraphBuilder:
             return {f"root-{each.arch}": image_reference.root_context(pins, bases, role, each) for each in platforms}
         return {f"root-{each.arch}": f"oci-layout://{inputs.layout}@{inputs.roots[role, each]}" for each in platforms}
 
-    def _target(self, folder: str, contexts: Mapping[str, str], settings: Settings = NOTHING) -> Target:
+    def _target(self, folder: str, contexts: Mapping[str, str], settings: Settings = NO_SETTINGS) -> Target:
         catalogue, bases = self.request.catalogue, self.request.bases
         path = str(catalogue.folder / "containers" / folder)
         return Target(

@@ -40,7 +40,7 @@ from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake, container
 from dynamo_containers.plan.options import DEFAULT_BASES
-from dynamo_containers.plan.target import needed
+from dynamo_containers.plan.target import build_order
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Recorder:
         self.measuring()
         self._calls_started = None
         platforms, graph = self.report.request.platforms, node.plan.graph.targets
-        names = dict.fromkeys(name for image in node.images for name in needed(graph, image.target))
+        names = dict.fromkeys(name for image in node.images for name in build_order(graph, image.target))
         targets = (
             RecordedTarget(name=name, platform=platform, state=record.CACHED, seconds=0.0, spans=(), instructions=())
             for name in names

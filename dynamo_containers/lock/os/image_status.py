@@ -137,7 +137,7 @@ def query_plan(folder: Path, lock: OsLock, query: ImageQuery, output: Path, dock
             }
         }
     }
-    rules = source_policy.of_image(query.image, mirrors.configured().image(query.image))
+    rules = source_policy.image_policy(query.image, mirrors.configured().image(query.image))
     readable = (folder, *(secret.partition("src=")[2] for secret in query.secrets))
     allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={output}")
     command = docker.buildx_command("bake", *allowed, "--file", str(path), hint=query.hint)

@@ -68,7 +68,9 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     nodes = [
         replace(
             node,
-            caches=caches.wanted(replace(request, platforms=node.platforms), caches.Rows(), ["registry.example/cache"]),
+            caches=caches.caches_for(
+                replace(request, platforms=node.platforms), caches.CacheRows(), ["registry.example/cache"]
+            ),
             registry=distribution.registry,
         )
         for node in NODES

@@ -104,7 +104,7 @@ def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: BuildInputs
     assert str(document.path) in command.argv
     wanted = json.loads(document.text)["group"]["default"]["targets"]
     assert wanted == ["base", "frontend-runtime", "frontend-ci"]
-    made = node_plan.ordinary(plan, DOCKER)
+    made = node_plan.ordinary_plan(plan, DOCKER)
     assert [(image.request.stage.value, image.target, image.tag) for image in made.images] == [
         ("base", "base", "dynamo-base:1.4.2-debian-amd64"),
         ("runtime", "frontend-runtime", "dynamo-frontend:1.4.2-debian-amd64"),
@@ -131,7 +131,7 @@ def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(
 ) -> None:
     requests = asked(catalogue, "frontend")
     strict = [replace(request, bases=replace(request.bases, strict=True)) for request in requests]
-    merged = source_policy.merged(source_policy.policy(request, facts) for request in strict)
+    merged = source_policy.merge(source_policy.policy(request, facts) for request in strict)
     assert merged["rules"][0]["action"] == "DENY"
     assert [rule["action"] for rule in merged["rules"]].count("DENY") == 1
     assert all(rule in merged["rules"] for request in strict for rule in source_policy.policy(request, facts)["rules"])

@@ -29,13 +29,13 @@ EMULATING = builder("emulating", ("linux/amd64", "linux/amd64/v2", "linux/arm64"
 
 
 def test_without_rows_the_engine_in_use_builds_everything() -> None:
-    wanted = builders.named(BOTH, {}, "")
+    wanted = builders.group_platforms(BOTH, {}, "")
     assert wanted == {"": BOTH}
     assert builders.nodes(wanted, {}, AMD64) == (Node(builder=None, platforms=BOTH, native=AMD64),)
 
 
 def test_each_platform_with_a_row_is_built_by_its_builder_natively() -> None:
-    wanted = builders.named(BOTH, {ARM64: "arm"}, "")
+    wanted = builders.group_platforms(BOTH, {ARM64: "arm"}, "")
     assert builders.nodes(wanted, {"arm": ARM}, AMD64) == (
         Node(builder=None, platforms=(AMD64,), native=AMD64),
         Node(builder=ARM, platforms=(ARM64,), native=ARM64),
@@ -43,13 +43,13 @@ def test_each_platform_with_a_row_is_built_by_its_builder_natively() -> None:
 
 
 def test_a_platform_that_is_not_asked_for_needs_no_builder() -> None:
-    assert builders.named((AMD64,), {ARM64: "arm"}, "") == {"": (AMD64,)}
+    assert builders.group_platforms((AMD64,), {ARM64: "arm"}, "") == {"": (AMD64,)}
 
 
 def test_the_variable_of_buildx_names_the_builder_of_what_has_no_row() -> None:
     pair = builder("pair", ("linux/amd64",), ("linux/arm64",))
-    assert builders.named(BOTH, {}, "pair") == {"pair": BOTH}
-    assert builders.named(BOTH, {ARM64: "arm"}, "pair") == {"pair": (AMD64,), "arm": (ARM64,)}
+    assert builders.group_platforms(BOTH, {}, "pair") == {"pair": BOTH}
+    assert builders.group_platforms(BOTH, {ARM64: "arm"}, "pair") == {"pair": (AMD64,), "arm": (ARM64,)}
     assert builders.nodes({"pair": BOTH}, {"pair": pair}, AMD64) == (
         Node(builder=pair, platforms=(AMD64,), native=AMD64),
         Node(builder=pair, platforms=(ARM64,), native=ARM64),
@@ -57,7 +57,7 @@ def test_the_variable_of_buildx_names_the_builder_of_what_has_no_row() -> None:
 
 
 def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
-    wanted = builders.named(BOTH, {ARM64: "emulating"}, "")
+    wanted = builders.group_platforms(BOTH, {ARM64: "emulating"}, "")
     assert builders.nodes(wanted, {"emulating": EMULATING}, AMD64) == (
         Node(builder=None, platforms=(AMD64,), native=AMD64),
         Node(builder=EMULATING, platforms=(ARM64,), native=AMD64),
@@ -173,9 +173,9 @@ def test_a_builder_that_went_away_is_named() -> None:
         Node(builder=ARM, platforms=(ARM64,), native=ARM64),
     )
     dead = Builder(name="arm", driver="remote", nodes=(BuilderNode(name="arm0", platforms=(), error="refused"),))
-    assert builders.gone(nodes, {"arm": ARM}) == ""
-    assert builders.gone(nodes, {"arm": dead}) == "The builder arm"
-    assert builders.gone(nodes, {}) == "The builder arm"
+    assert builders.missing_builder(nodes, {"arm": ARM}) == ""
+    assert builders.missing_builder(nodes, {"arm": dead}) == "The builder arm"
+    assert builders.missing_builder(nodes, {}) == "The builder arm"
 
 
 def test_an_engine_is_named_as_a_context_and_any_other_builder_by_its_name() -> None:

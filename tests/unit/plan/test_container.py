@@ -1,4 +1,4 @@
-"""The docker command that gives a person a shell in an image."""
+"""Plan of `invoke run`: the docker command of a shell in an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.plan import container
-from dynamo_containers.plan.container import Wish
+from dynamo_containers.plan.container import ContainerOptions
 from tests.unit.planned import DOCKER
 
 if TYPE_CHECKING:
@@ -23,42 +23,43 @@ PARENT = Path("/home/me/src")
 START = ("docker", "run", "--rm", "--interactive", "--pull", "never", "--platform", "linux/arm64")
 
 
-def asked(stage: str = "") -> tuple[Request, ...]:
+def requests_of(stage: str = "") -> tuple[Request, ...]:
     return container.requests(load_catalogue(), "frontend", stage, ["linux/arm64"])
 
 
-def argv(wish: Wish, *built: str, stage: str = "") -> tuple[str, ...]:
-    (command,) = container.plan(asked(stage), "1.4.2", wish, replace(DOCKER, environment=ENVIRONMENT), built).commands
+def argv(options: ContainerOptions, *built: str, stage: str = "") -> tuple[str, ...]:
+    docker = replace(DOCKER, environment=ENVIRONMENT)
+    (command,) = container.plan(requests_of(stage), "1.4.2", options, docker, built).commands
     assert command.env == ENVIRONMENT
     return command.argv
 
 
 def test_the_uppermost_stage_that_is_built_is_started() -> None:
-    wish = Wish(checkouts=PARENT)
-    assert argv(wish, RUNTIME) == (*START, "--tty", RUNTIME, "/bin/bash")
-    assert argv(wish, RUNTIME, DEV) == (*START, "--tty", "--volume", "/home/me/src:/workspace", DEV, "/bin/bash")
+    options = ContainerOptions(checkouts=PARENT)
+    assert argv(options, RUNTIME) == (*START, "--tty", RUNTIME, "/bin/bash")
+    assert argv(options, RUNTIME, DEV) == (*START, "--tty", "--volume", "/home/me/src:/workspace", DEV, "/bin/bash")
 
 
 def test_the_stage_that_is_named_is_started() -> None:
-    assert argv(Wish(checkouts=PARENT), RUNTIME, DEV, stage="runtime")[-2:] == (RUNTIME, "/bin/bash")
+    assert argv(ContainerOptions(checkouts=PARENT), RUNTIME, DEV, stage="runtime")[-2:] == (RUNTIME, "/bin/bash")
 
 
 def test_a_source_is_mounted_in_any_stage_and_a_command_needs_no_terminal() -> None:
-    wish = Wish(checkouts=PARENT, source=Path("/src"), command="pytest -x", terminal=False, gpu=True)
+    options = ContainerOptions(checkouts=PARENT, source=Path("/src"), command="pytest -x", terminal=False, gpu=True)
     mounted = ("--gpus", "all", "--volume", "/src:/workspace")
-    assert argv(wish, RUNTIME) == (*START, *mounted, RUNTIME, "/bin/bash", "-c", "pytest -x")
+    assert argv(options, RUNTIME) == (*START, *mounted, RUNTIME, "/bin/bash", "-c", "pytest -x")
 
 
 def test_the_sources_of_root_are_roots_in_a_dev_image_alone() -> None:
-    wish = Wish(checkouts=PARENT, source=Path("/src"), user=0)
-    assert argv(wish, DEV)[len(START) + 1 :][:2] == ("--user", "0:0")
-    assert "--user" not in argv(wish, RUNTIME)
+    options = ContainerOptions(checkouts=PARENT, source=Path("/src"), user=0)
+    assert argv(options, DEV)[len(START) + 1 :][:2] == ("--user", "0:0")
+    assert "--user" not in argv(options, RUNTIME)
 
 
-def test_no_port_of_it_is_published_and_it_is_removed_in_the_end() -> None:
-    words = argv(Wish(checkouts=PARENT), DEV)
-    assert "--rm" in words
-    assert not {"--publish", "-p", "-P", "--publish-all", "--network"} & set(words)
+def test_a_container_publishes_no_port_and_is_removed_in_the_end() -> None:
+    arguments = argv(ContainerOptions(checkouts=PARENT), DEV)
+    assert "--rm" in arguments
+    assert not {"--publish", "-p", "-P", "--publish-all", "--network"} & set(arguments)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ def test_no_port_of_it_is_published_and_it_is_removed_in_the_end() -> None:
     ],
     ids=["any stage", "one stage"],
 )
-def test_what_is_not_built_is_refused_with_the_command_that_builds_it(stage: str, tag: str, line: str) -> None:
+def test_an_image_that_is_not_built_is_refused_with_the_command_that_builds_it(stage: str, tag: str, line: str) -> None:
     with pytest.raises(UsageError) as caught:
-        argv(Wish(checkouts=PARENT), "dynamo-base:1.4.2-debian-arm64", stage=stage)
-    assert str(caught.value) == f"{tag} is not built, or the engine has forgotten it.\nBuild it: {line}"
+        argv(ContainerOptions(checkouts=PARENT), "dynamo-base:1.4.2-debian-arm64", stage=stage)
+    assert str(caught.value) == f"{tag} is not in the engine's store.\nBuild it: {line}"
 
 
 def test_several_platforms_are_refused() -> None:
     requests = container.requests(load_catalogue(), "frontend", "dev", ["all"])
     with pytest.raises(UsageError, match="A container runs on one platform"):
-        container.plan(requests, "1.4.2", Wish(checkouts=PARENT), DOCKER, (DEV,))
+        container.plan(requests, "1.4.2", ContainerOptions(checkouts=PARENT), DOCKER, (DEV,))
 
 
 def test_an_image_without_a_stage_is_refused() -> None:

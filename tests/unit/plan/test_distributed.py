@@ -40,7 +40,7 @@ def both(catalogue: Catalogue) -> Request:
 
 def planned(request: Request, facts: BuildInputs, node: Node, cache: str = "", registry: str = REGISTRY) -> NodePlan:
     own = replace(request, platforms=node.platforms)
-    wanted = caches.wanted(own, caches.Rows(), [cache] if cache else [], cache)
+    wanted = caches.caches_for(own, caches.CacheRows(), [cache] if cache else [], cache)
     plan = bake.build_plan(Part(own, replace(facts, native=node.native)))
     texts = dict.fromkeys(plan.graph.targets, RECIPE)
     node = replace(node, caches=wanted, registry=registry)
@@ -109,7 +109,7 @@ def test_the_index_over_all_platforms_is_made_of_digests_and_tagged_by_one_comma
     pushed = PushedImages(
         request=both(catalogue), version=facts.version, registry=REGISTRY, digests={"frontend": digests}
     )
-    (command,) = distributed.merges(pushed, DOCKER)
+    (command,) = distributed.index_commands(pushed, DOCKER)
     assert command.argv == (
         *("buildx", "imagetools", "create", "--tag", "registry.example/team/dynamo-frontend:1.4.2-debian"),
         *(f"registry.example/team/dynamo-frontend@{digest}" for digest in digests),
@@ -187,7 +187,7 @@ def test_a_report_is_told_who_builds_what_and_where_its_records_are(catalogue: C
 
 def test_each_machine_of_a_pair_writes_the_cache_of_its_own_platform(catalogue: Catalogue) -> None:
     request = both(catalogue)
-    wished = caches.wanted(request, caches.Rows(), write="registry.example/cache")
-    own = distributed.caches_of(wished, request, replace(request, platforms=(ARM64,)))
+    wished = caches.caches_for(request, caches.CacheRows(), write="registry.example/cache")
+    own = distributed.node_caches(wished, request, replace(request, platforms=(ARM64,)))
     assert wished.write["frontend"].name == "frontend-runtime-debian-amd64-arm64"
     assert own.write["frontend"].name == "frontend-runtime-debian-arm64"

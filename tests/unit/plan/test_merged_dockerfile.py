@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake, distributed, dockerfile
-from dynamo_containers.plan.merged_dockerfile import merged
+from dynamo_containers.plan.merged_dockerfile import merge
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.plan.source_builds import Source
@@ -68,12 +68,12 @@ GRAPH = {
 TEXTS = {"os": ROOT, "tools": ROOT, "late": ROOT, "top": TOP, "other": ROOT}
 
 
-def stages(text: str) -> dict[str, dockerfile.Stage]:
+def stages(text: str) -> dict[str, dockerfile.DockerfileStage]:
     return {stage.name: stage for stage in dockerfile.parse(text).stages}
 
 
 def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed() -> None:
-    target, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    target, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert set(stages(text)) == {"os", "tools", "late", "top--late", "top--made", "top"}
     assert target.stage == "top"
     assert target.tags == ("image:1",)
@@ -81,7 +81,7 @@ def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed()
 
 
 def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -> None:
-    target, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    target, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert target.contexts == {
         **{f"{name}--{key}": value for name in ("os", "late") for key, value in ROOTS.items()},
         "tools--root-amd64": ROOTS["root-amd64"],
@@ -101,26 +101,26 @@ def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -
 
 
 def test_a_script_stays_as_it_is() -> None:
-    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert (
         text.count('set -eu\n# a comment of the script, and FROM bin\nFROM=1 /run/install --from=bin "${WORD}"\n') == 3
     )
 
 
 def test_arguments_are_what_the_step_gives_them_or_their_default() -> None:
-    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert 'ARG WORD="a \\"word\\" for \\$5"' in text
     assert 'ARG WORD="default"' in text
     assert "ARG SOURCE_DATE_EPOCH\n" in text
 
 
 def test_a_context_goes_before_a_stage_of_the_same_name() -> None:
-    _, text = merged(GRAPH, "top", TEXTS, Platform.AMD64, {})
+    _, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert [each.flags for each in stages(text)["top"].steps] == [("--link", "--from=top--made"), ("--from=late",)]
 
 
 def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
-    _, text = merged(GRAPH, "top", TEXTS, Platform.ARM64, {})
+    _, text = merge(GRAPH, "top", TEXTS, Platform.ARM64, {})
     tools = stages(text)["tools"]
     assert (tools.platform, tools.image) == ("${BUILDPLATFORM}", "tools--root-arm64")
     assert 'ARG TARGETARCH="arm64"' in text
@@ -134,7 +134,7 @@ def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> 
     texts = {**TEXTS, "last": "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"}
     graph["end"] = step("top", {"below": "target:last", "side": "target:os"})
     texts["end"] = "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"
-    _, text = merged(graph, "end", texts, Platform.AMD64, {})
+    _, text = merge(graph, "end", texts, Platform.AMD64, {})
     order = list(stages(text))
     assert order.index("end--branch") < order.index("top")
     assert order.index("last--branch") < order.index("last")
@@ -145,7 +145,7 @@ def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> Non
     """What of that folder is never sent is said beside our Dockerfile: of a named context nothing would read it."""
     graph = dict(GRAPH)
     graph["late"] = replace(graph["late"], context="/home/me/late", dockerfile="/c/late/Dockerfile")
-    target, text = merged(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
+    target, text = merge(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
     assert "late" not in stages(text)
     assert target.contexts["late"] == "/build/late"
     assert not [name for name in target.contexts if name.startswith("late--")]
@@ -155,7 +155,7 @@ def test_a_step_from_a_repository_is_a_stage_whose_context_that_is() -> None:
     graph = dict(GRAPH)
     url = "https://example.invalid/late.git#0123456789abcdef0123456789abcdef01234567"
     graph["late"] = replace(graph["late"], context=url, dockerfile="/c/late/Dockerfile")
-    target, text = merged(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
+    target, text = merge(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
     assert target.contexts["late--here"] == url
     assert [each.flags for each in stages(text)["late"].steps] == [("--from=late--here",)]
 
@@ -167,7 +167,7 @@ def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_ch
     graph = bake.bake_graph(Part(request, inputs.stated(request)))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     wanted = graph.images[0].target
-    target, text = merged(graph.targets, wanted, texts, Platform.AMD64, {})
+    target, text = merge(graph.targets, wanted, texts, Platform.AMD64, {})
     known = {"scratch", *stages(text), *target.contexts}
     for made in stages(text).values():
         names = [
@@ -193,7 +193,7 @@ def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_c
     graph = bake.bake_graph(Part(replace(request, sources=sources), facts))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     copies = {name: Path(f"/build/{name}") for name in ("dynamo-source", "nixl-source")}
-    target, text = merged(graph.targets, "frontend-runtime", texts, Platform.AMD64, copies)
+    target, text = merge(graph.targets, "frontend-runtime", texts, Platform.AMD64, copies)
     assert {name: target.contexts[name] for name in copies} == {name: str(each) for name, each in copies.items()}
     assert target.contexts["ucx-source--here"] == url
     assert "from=dynamo-source,source=rust,target=/src/dynamo" in text
@@ -206,7 +206,7 @@ def test_the_real_bake_takes_it(own_checkout: Path, tmp_path: Path, docker: dict
     )
     graph = bake.bake_graph(Part(request, inputs.stated(request)))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
-    target, text = merged(graph.targets, "frontend-runtime", texts, Platform.AMD64, {})
+    target, text = merge(graph.targets, "frontend-runtime", texts, Platform.AMD64, {})
     (tmp_path / "one.Dockerfile").write_text(text, encoding="utf-8")
     file = tmp_path / "one.json"
     file.write_text(

@@ -1,4 +1,4 @@
-"""Which tests an image must pass, and with which command."""
+"""Matrix of smoke tests, and the pytest command of an image."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def catalogue() -> Catalogue:
 def test_every_image_has_a_session_for_each_of_its_platforms(catalogue: Catalogue) -> None:
     both = (Platform.AMD64, Platform.ARM64)
     assert smoke_tests.matrix(catalogue) == (
-        smoke_tests.Row(session="smoke-base", image="base", platforms=both),
-        smoke_tests.Row(session="smoke-frontend", image="frontend", platforms=both),
-        smoke_tests.Row(session="smoke-vllm", image="vllm", platforms=both),
-        smoke_tests.Row(session="smoke-sglang", image="sglang", platforms=both),
-        smoke_tests.Row(session="smoke-trtllm", image="trtllm", platforms=both),
+        smoke_tests.SmokeSession(session="smoke-base", image="base", platforms=both),
+        smoke_tests.SmokeSession(session="smoke-frontend", image="frontend", platforms=both),
+        smoke_tests.SmokeSession(session="smoke-vllm", image="vllm", platforms=both),
+        smoke_tests.SmokeSession(session="smoke-sglang", image="sglang", platforms=both),
+        smoke_tests.SmokeSession(session="smoke-trtllm", image="trtllm", platforms=both),
     )
 
 
 def test_an_image_for_one_platform_has_a_session_for_that_alone(catalogue: Catalogue) -> None:
     only = replace(catalogue.images["frontend"], platforms=(Platform.AMD64,))
     rows = smoke_tests.matrix(replace(catalogue, images={"frontend": only}))
-    assert rows == (smoke_tests.Row(session="smoke-frontend", image="frontend", platforms=(Platform.AMD64,)),)
+    assert rows == (smoke_tests.SmokeSession(session="smoke-frontend", image="frontend", platforms=(Platform.AMD64,)),)
 
 
 def test_the_runtime_is_built_before_the_ci_form_and_both_are_tagged(catalogue: Catalogue) -> None:
@@ -54,9 +54,16 @@ def test_the_dev_form_is_tested_where_it_is_small(catalogue: Catalogue) -> None:
 
 
 def test_a_runtime_inherits_what_holds_for_any_image_and_the_contract(catalogue: Catalogue) -> None:
-    assert smoke_tests.folders(catalogue.images["frontend"]) == ("any", "contract", "ci", "serving", "dev", "frontend")
-    assert smoke_tests.folders(catalogue.images["vllm"]) == ("any", "contract", "ci", "serving", "backend")
-    assert smoke_tests.folders(catalogue.images["base"]) == ("any", "base")
+    assert smoke_tests.test_folders(catalogue.images["frontend"]) == (
+        "any",
+        "contract",
+        "ci",
+        "serving",
+        "dev",
+        "frontend",
+    )
+    assert smoke_tests.test_folders(catalogue.images["vllm"]) == ("any", "contract", "ci", "serving", "backend")
+    assert smoke_tests.test_folders(catalogue.images["base"]) == ("any", "base")
 
 
 def test_the_command_names_both_images_and_where_results_go(catalogue: Catalogue) -> None:
@@ -89,7 +96,7 @@ def test_the_base_has_no_ci_form(catalogue: Catalogue) -> None:
     assert "dynamo-base:1.4.2-debian-amd64" in plan.commands[0].argv
 
 
-def test_a_failure_says_where_the_logs_of_the_containers_are(catalogue: Catalogue) -> None:
+def test_a_failure_names_the_logs_of_the_containers(catalogue: Catalogue) -> None:
     hint = smoke_tests.plan(smoke_tests.requests(catalogue, "base", Platform.AMD64), "1.4.2", DOCKER).commands[0].hint
     assert "/checkout/.build/smoke/base-amd64.xml" in hint
     assert "/checkout/.build/smoke/base-amd64/" in hint
@@ -116,36 +123,37 @@ def test_two_platforms_are_not_tested_as_one(catalogue: Catalogue) -> None:
         smoke_tests.plan(mixed, "1.4.2", DOCKER)
 
 
-def test_a_gpu_adds_what_the_engine_must_do_on_one_before_all_else(catalogue: Catalogue) -> None:
+def test_a_gpu_adds_the_tests_of_the_engine_before_the_others(catalogue: Catalogue) -> None:
     requests = smoke_tests.requests(catalogue, "vllm", Platform.AMD64)
-    paths = [
-        word
-        for word in smoke_tests.plan(requests, "1.4.2", DOCKER, gpu=True).commands[0].argv
-        if "/tests/smoke/" in word
-    ]
+    (command,) = smoke_tests.plan(requests, "1.4.2", DOCKER, gpu=True).commands
+    paths = [argument for argument in command.argv if "/tests/smoke/" in argument]
     assert [path.rpartition("/")[2] for path in paths] == ["gpu", "any", "contract", "ci", "serving", "backend"]
 
 
-def test_a_session_says_what_may_stand_after_its_dashes(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match=r'knows no "--gpus"[.]\nAfter `--` it takes --dry-run and --gpu[.]'):
-        smoke_tests.wish(("--gpus",), catalogue.images["vllm"])
+def test_an_unknown_option_of_a_session_is_refused_with_those_that_exist(catalogue: Catalogue) -> None:
+    with pytest.raises(
+        UsageError, match=r'unknown option of a smoke session "--gpus" [(]choose from: --dry-run, --gpu[)]'
+    ):
+        smoke_tests.parse_options(("--gpus",), catalogue.images["vllm"])
 
 
 def test_an_image_without_an_engine_cannot_be_tested_on_a_gpu(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match="frontend has nothing that needs a GPU"):
-        smoke_tests.wish(("--gpu",), catalogue.images["frontend"])
+    with pytest.raises(UsageError, match="frontend has no inference engine to test on a GPU"):
+        smoke_tests.parse_options(("--gpu",), catalogue.images["frontend"])
 
 
 def test_every_image_with_an_engine_can_be_tested_on_a_gpu(catalogue: Catalogue) -> None:
     engines = [image for image in catalogue.images.values() if image.backend]
     assert [image.name for image in engines] == ["vllm", "sglang", "trtllm"]
     for image in engines:
-        assert smoke_tests.wish(("--dry-run", "--gpu"), image) == smoke_tests.Wish(dry_run=True, gpu=True)
-        assert [word for word in image.worker_arguments if "{model}" in word]
+        assert smoke_tests.parse_options(("--dry-run", "--gpu"), image) == smoke_tests.SmokeOptions(
+            dry_run=True, gpu=True
+        )
+        assert [argument for argument in image.worker_arguments if "{model}" in argument]
 
 
 def test_a_wheel_whose_platform_does_not_exist_is_passed_over_by_name_alone(catalogue: Catalogue) -> None:
-    known = "nvidia-cusparselt-cu13 0.8.0 is not supported on this platform"
+    tolerated = "nvidia-cusparselt-cu13 0.8.0 is not supported on this platform"
     other = "torch 2.11.0 is not supported on this platform"
     missing = "nvidia-cusparselt-cu13 0.8.0 requires nobody, which is not installed."
-    assert broken({"output": f"{known}\n{other}\n{missing}\n"}, catalogue) == [other, missing]
+    assert broken({"output": f"{tolerated}\n{other}\n{missing}\n"}, catalogue) == [other, missing]

@@ -66,72 +66,72 @@ def git(folder: Path, *words: str) -> str:
 
 
 def test_without_a_word_wheels_are_fetched(catalogue: Catalogue) -> None:
-    assert source_builds.chosen(catalogue, {"dynamo": ""}) == {}
+    assert source_builds.select(catalogue, {"dynamo": ""}) == {}
 
 
 def test_a_row_of_the_images_file_is_the_word_that_nobody_said(checkout: Path) -> None:
     known = with_row(checkout, f'{ROW}build = "{GIT}#{COMMIT}"\n')
-    assert source_builds.chosen(known, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
-    assert source_builds.chosen(known, {"dynamo": "wheels"}) == {}
+    assert source_builds.select(known, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
+    assert source_builds.select(known, {"dynamo": "wheels"}) == {}
 
 
 def test_git_means_the_pinned_commit_of_the_repository(checkout: Path) -> None:
     known = with_row(checkout, ROW, pin_of("v1.4.2"))
-    assert source_builds.chosen(known, {"dynamo": "git"}) == {
+    assert source_builds.select(known, {"dynamo": "git"}) == {
         "dynamo": Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
     }
 
 
 def test_git_without_a_pin_says_how_to_pin_it(checkout: Path) -> None:
     with pytest.raises(LockError, match=r"never locked[.]\n.*invoke lock --only archives"):
-        source_builds.chosen(with_row(checkout, ROW), {"dynamo": "git"})
+        source_builds.select(with_row(checkout, ROW), {"dynamo": "git"})
 
 
 def test_a_pin_of_another_reference_is_no_pin(checkout: Path) -> None:
     with pytest.raises(LockError, match=r"v1[.]4[.]2 of .* is to be built, and it is pinned for v1[.]4[.]1"):
-        source_builds.chosen(with_row(checkout, ROW, pin_of("v1.4.1")), {"dynamo": "git"})
+        source_builds.select(with_row(checkout, ROW, pin_of("v1.4.1")), {"dynamo": "git"})
 
 
 def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError, match=r"has no sources[.]dynamo"):
-        source_builds.chosen(catalogue, {"dynamo": "git"})
+        source_builds.select(catalogue, {"dynamo": "git"})
 
 
 @pytest.mark.parametrize("word", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
 def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str) -> None:
     with pytest.raises(UsageError, match=r"is no commit, and a tag or branch moves[.]\n.*git ls-remote"):
-        source_builds.chosen(catalogue, {"dynamo": word})
+        source_builds.select(catalogue, {"dynamo": word})
 
 
 @pytest.mark.parametrize("url", ["https://git.example/dynamo", "http://127.0.0.1:8000/dynamo/"])
 def test_an_address_that_buildkit_would_take_for_a_file_is_refused(catalogue: Catalogue, url: str) -> None:
     with pytest.raises(UsageError, match=r"taken for a file[.]\n.*/dynamo[.]git#0123"):
-        source_builds.chosen(catalogue, {"dynamo": f"{url}#{COMMIT}"})
+        source_builds.select(catalogue, {"dynamo": f"{url}#{COMMIT}"})
 
 
 def test_with_nixl_ucx_is_built_as_it_is_pinned(checkout: Path) -> None:
     row = ROW.replace("dynamo", "ucx").replace("v1.4.2", "v1.21.x")
     known = with_row(checkout, row, pin_of("v1.21.x").replace("dynamo", "ucx"))
-    found = source_builds.chosen(known, {"nixl": "/src/nixl"})
+    found = source_builds.select(known, {"nixl": "/src/nixl"})
     assert found["nixl"] == Source(context="/src/nixl", local=True)
     assert found["ucx"] == Source(context=f"https://github.com/ai-ucx/ucx#{COMMIT}", local=False, state=COMMIT)
-    assert source_builds.chosen(known, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
+    assert source_builds.select(known, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
 
 
 def test_with_nixl_an_unpinned_ucx_says_how_to_pin_it(checkout: Path) -> None:
     known = with_row(checkout, ROW.replace("dynamo", "ucx"))
     with pytest.raises(LockError, match=r"sources[.]ucx: .* never locked[.]\n(?s:.*)--ucx-source FOLDER"):
-        source_builds.chosen(known, {"nixl": "/src/nixl"})
+        source_builds.select(known, {"nixl": "/src/nixl"})
 
 
 def test_ucx_alone_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError, match=r"NIXL is not built[.]\n.*--nixl-source FOLDER"):
-        source_builds.chosen(catalogue, {"ucx": "/src/ucx"})
+        source_builds.select(catalogue, {"ucx": "/src/ucx"})
 
 
 def test_wheels_of_ucx_are_refused(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError, match=r"no wheel of its own[.]\n.*--ucx-source git"):
-        source_builds.chosen(catalogue, {"nixl": "/src/nixl", "ucx": "wheels"})
+        source_builds.select(catalogue, {"nixl": "/src/nixl", "ucx": "wheels"})
 
 
 def test_bases_that_do_not_say_their_cuda_build_no_nixl(catalogue: Catalogue) -> None:

@@ -44,7 +44,7 @@ def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str)
     plan = replace(plan, graph=replace(plan.graph, images=images))
     variables = {"DOCKER_CONFIG": str(plugins.parent)}
     docker = Docker(environment=variables, buildx=(str(plugins / "docker-buildx"),))
-    node = node_plan.ordinary(plan, docker)
+    node = node_plan.ordinary_plan(plan, docker)
     metadata = node.calls[0].metadata
     metadata.parent.mkdir(parents=True, exist_ok=True)
     metadata.write_text(json.dumps({images[0].target: {bake_metadata.DIGEST: "sha256:part"}}), encoding="utf-8")
