@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -126,6 +127,11 @@ path = "pool/main/e/etcd/etcd-server_3.5.16-4_arm64.deb"
 size = 1000
 sha256 = "{"8" * 64}"
 """
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: in the background of a shell it is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
