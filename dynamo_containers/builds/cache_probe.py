@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.engine import history
 from dynamo_containers.errors import CommandFailedError
 
@@ -107,7 +107,7 @@ def _of_folder(cache: Cache) -> str:
 
 def _of_registry(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
     caches = tuple(caches)
-    path = folder / ".build" / f"cache-{_name(caches[0].place)}.json"
+    path = folder / state.cache_document(_name(caches[0].place))
     process.write(process.Document(path=path, text=json.dumps(document(folder, caches), indent=2) + "\n"))
     flags = (f"--allow=fs.read={folder}", "--progress=rawjson", "--file", str(path))
     command = process.Command(argv=(*docker.buildx, "bake", *flags), env=docker.environment)

@@ -67,7 +67,7 @@ def _engine_plan(folder: Path, *, with_caches: bool) -> Plan:
 
 def scratch(folder: Path, now: float) -> tuple[Path, ...]:
     """Return what killed runs left below .build, given the present in seconds since 1970."""
-    found = {path for pattern in SCRATCH for path in (folder / ".build").glob(pattern)}
+    found = {path for pattern in SCRATCH for path in (folder / state.BUILD).glob(pattern)}
     return tuple(sorted(path for path in found if now - path.lstat().st_mtime > OLD_SECONDS))
 
 

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, file_lock, process, progress
+from dynamo_containers import engine, file_lock, process, progress, state
 from dynamo_containers.builds import diagnosis, preflight, summary, up_to_date
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.errors import CheckFailedError
@@ -21,7 +21,6 @@ from dynamo_containers.plan.node_plan import NodePlan
 from dynamo_containers.plan.request import Part, parse_stages, request_for, requests_for
 from dynamo_containers.prepare import disk_space, input_digests, inputs
 from dynamo_containers.process import Plan
-from dynamo_containers.state import PREPARE_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -191,7 +190,7 @@ def prepared(requests: Sequence[Request], offline: Sequence[OfflineInputs] = (),
     Raises:
         FatalError: any of the foreseen failures.
     """
-    file = requests[0].catalogue.folder / PREPARE_LOCK
+    file = requests[0].catalogue.folder / state.PREPARE_LOCK
     with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
         pairs = zip(requests, offline or inputs.offline_inputs(requests), strict=True)
         return tuple(Part(request, inputs.build_inputs(request, known, dry_run=dry_run)) for request, known in pairs)
@@ -222,7 +221,7 @@ def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
     folder, path = requests[0].catalogue.folder, bake.document_path(*requests)
     with ExitStack() as stack:
         holder = f"another build of {path.stem.removeprefix('bake-')}"
-        stack.enter_context(file_lock.hold(path.with_suffix(".lock"), holder))
+        stack.enter_context(file_lock.hold(state.build_lock(path), holder))
         stack.enter_context(engine.watched(folder))
         for request in requests:
             stack.enter_context(diagnosis.explained(request, lambda: engine.client_buildx(folder)))

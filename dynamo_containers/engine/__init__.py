@@ -186,7 +186,7 @@ def down(folder: Path, *, purge: bool = False) -> None:
     with lifecycle.locked(paths):
         lifecycle.down(paths)
         if purge and paths.private.exists():
-            progress.say("Removing .engine")
+            progress.say(f"Removing {state.ENGINE}")
             shutil.rmtree(paths.private)
             shutil.rmtree(folder / state.STEPS, ignore_errors=True)  # the images are removed
             state.forget_builds(folder)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from dynamo_containers import state
+
 RUNTIME = Path("/run/dynamo-containers")
 """Not below the checkout: the path of a unix socket must stay below 108 bytes (unix(7)), however deep a checkout is."""
 
@@ -21,7 +23,7 @@ class EnginePaths:
     @property
     def private(self) -> Path:
         """Return the folder that `down --purge` removes."""
-        return self.folder / ".engine"
+        return self.folder / state.ENGINE
 
     @property
     def client(self) -> Path:
@@ -36,7 +38,7 @@ class EnginePaths:
     @property
     def data(self) -> Path:
         """Return dockerd's data root: images, layers, build cache."""
-        return self.private / "data"
+        return self.folder / state.ENGINE_DATA
 
     @property
     def log(self) -> Path:
@@ -70,7 +72,7 @@ class EnginePaths:
     @property
     def lock(self) -> Path:
         """Return the file that one `engine` command at a time holds locked; outside of what a purge removes."""
-        return self.folder / ".build" / "engine.lock"
+        return self.folder / state.ENGINE_LOCK
 
     @cached_property
     def name(self) -> str:

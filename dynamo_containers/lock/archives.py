@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import DownloadError, LockError, UnreachableError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.pins import ArchivePin
-from dynamo_containers.prepare import programs
+from dynamo_containers.prepare.binaries import stale_reason
 from dynamo_containers.upstream import deb_origins, release_archive
 from dynamo_containers.upstream import download as upstream_download
 from dynamo_containers.upstream.unreachable import NOT_LOCKED, RefreshResult, UnreachableInput, old_pin, one_line
@@ -68,7 +68,7 @@ def pin_archives(
         for name in bases.archive_programs
     ]
     pins = {binary.key: old.programs[binary.key] for binary in binaries if binary.key in old.programs}
-    outdated = [binary for binary in binaries if programs.stale(old, binary.bases, binary.name, binary.platform)]
+    outdated = [binary for binary in binaries if stale_reason(old, binary.bases, binary.name, binary.platform)]
     new_pins = _pin_addresses(folder, outdated, old, seconds)
     notes, unreachable = [], []
     for binary in outdated:

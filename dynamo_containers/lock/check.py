@@ -14,7 +14,7 @@ from dynamo_containers.facts.locks import cuda_variant, download_sizes, os_confl
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE
 from dynamo_containers.lock.selection import ALL_LOCKS
-from dynamo_containers.prepare import programs, toolchains
+from dynamo_containers.prepare import binaries, toolchains
 from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _check_archives(catalogue: Catalogue, selection: LockSelection) -> Iterator[
 
 
 def _check_program(catalogue: Catalogue, bases: Bases, name: str, platform: Platform) -> LockStatus:
-    fault = programs.stale(catalogue.pins, bases, name, platform)
+    fault = binaries.stale_reason(catalogue.pins, bases, name, platform)
     reasons = (f"{PINS_FILE} {fault}.\nPin it with: invoke lock --only archives",) if fault else ()
     exists = (bases.name, name, platform) in catalogue.pins.programs
     return _status(LockKind.ARCHIVES, _program_row(bases, name, platform), reasons, exists=exists)

@@ -13,7 +13,7 @@ from dynamo_containers import process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import PackagePin
-from dynamo_containers.prepare import programs
+from dynamo_containers.prepare import binaries
 from dynamo_containers.result import Result
 from dynamo_containers.upstream import deb_origins
 
@@ -53,7 +53,7 @@ def copy_packages(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> 
         copies |= {_copy(folder, package, pool) for package in packages if package not in missing}
     targets = {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in locks}
     for bases, platform in targets.values():
-        pins = programs.pinned(catalogue.pins, bases, platform).values()
+        pins = binaries.pinned(catalogue.pins, bases, platform).values()
         for pin in (pin for pin in pins if isinstance(pin, PackagePin)):  # a release archive is not a .deb
             if deb_origins.fetch_all(folder, bases, (pin,), pin.locked):
                 gone.append(pin.path)

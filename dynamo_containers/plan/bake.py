@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import state
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import graph, source_policy
 from dynamo_containers.plan.labels import labels
@@ -129,11 +130,6 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
     return f"{image.repository}{form}:{version}-{bases.name}{architecture}"
 
 
-def metadata(document: Path) -> Path:
-    """Return where bake says which images it made from a document."""
-    return document.with_suffix(".metadata")
-
-
 def build_plan(*parts: Part) -> BuildPlan:
     """Return the plan of some stages of images, as one graph."""
     return BuildPlan(
@@ -183,7 +179,7 @@ def document_path(*requests: Request) -> Path:
     stages = "-".join(request.stage.value for request in requests)
     names = "-".join(dict.fromkeys(image.name for request in requests for image in request.images))
     architectures = "-".join(platform.arch for platform in first.platforms)
-    return first.catalogue.folder / ".build" / f"bake-{stages}-{names}-{first.bases.name}-{architectures}.json"
+    return first.catalogue.folder / state.bake_document(f"{stages}-{names}-{first.bases.name}-{architectures}")
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -211,7 +207,7 @@ def bake_command(part: Part, buildx: tuple[str, ...], path: Path, allowed: Itera
             f"--allow=fs.read={request.catalogue.folder}",
             *(f"--allow=fs.read={source.context}" for source in inputs.sources.values() if source.local),
             *allowed,
-            f"--metadata-file={metadata(path)}",
+            f"--metadata-file={state.metadata(path)}",
             "--file",
             str(path),
         ),
@@ -223,13 +219,9 @@ def bake_command(part: Part, buildx: tuple[str, ...], path: Path, allowed: Itera
 def policy_documents(policy: Mapping[str, Any], bake_file: Path) -> tuple[Document, ...]:
     """Return the document of a source policy, if it has any rule."""
     text = json.dumps(policy, indent=2) + "\n"
-    return (Document(path=_policy_path(bake_file), text=text),) if policy else ()
+    return (Document(path=state.source_policy(bake_file), text=text),) if policy else ()
 
 
 def policy_variables(policy: Mapping[str, Any], bake_file: Path) -> dict[str, str]:
     """Return the variable by which buildx finds a source policy, if it has any rule."""
-    return {source_policy.VARIABLE: str(_policy_path(bake_file))} if policy else {}
-
-
-def _policy_path(bake_file: Path) -> Path:
-    return bake_file.with_name(f"policy-{bake_file.name}")
+    return {source_policy.VARIABLE: str(state.source_policy(bake_file))} if policy else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.errors import UsageError
 from dynamo_containers.plan import bake, caches, merged_dockerfile, source_export
 from dynamo_containers.plan.caches import name_of
@@ -89,7 +90,7 @@ def node_plan(
     documents = [*bake.policy_documents(plan.policy, plan.path), *([export.document] if export else [])]
     calls = []
     for planned in plan.graph.images:
-        file = plan.path.with_name(f"{plan.path.stem}-wide-{planned.image.name}.json")
+        file = state.node_document(plan.path, planned.image.name)
         image, targets, dockerfiles = _targets(plan, node, planned, texts, export)
         document = Document(path=file, text=bake.render(bake.bake_document([image.target], targets)))
         command = bake.bake_command(plan.parts[0], docker.buildx, file, caches.access_flags(node.caches))
@@ -112,7 +113,7 @@ def _targets(
     if node.merged:
         copies = export.folders if export else {}
         top, text = merged_dockerfile.merge(targets, name, texts, plan.parts[0].inputs.native, copies)
-        path = plan.path.with_name(f"{plan.path.stem}-wide-{planned.image.name}.Dockerfile")
+        path = state.merged_dockerfile(plan.path, planned.image.name)
         dockerfiles = (Document(path=path, text=text),)
         own = {image: cache for image, cache in node.caches.write.items() if image == planned.image.name}
         targets = {name: replace(top, dockerfile=str(path))}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.facts.catalogue import REST
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def folder_of(folder: Path, bases: str, split: LayerSplit, texts: Mapping[Platfo
     content = [repr(split.patterns), repr(compiled), *texts.values()]
     key = hashlib.sha256("\n".join(content).encode()).hexdigest()
     architectures = "-".join(platform.arch for platform in texts)
-    return folder / ".build" / "pieces" / f"{split.layer}-{bases}-{architectures}-{key[:16]}"
+    return folder / state.LAYER_PINS / f"{split.layer}-{bases}-{architectures}-{key[:16]}"
 
 
 def installed(package_layers: Iterable[PackageLayer]) -> tuple[PackageLayer, ...]:

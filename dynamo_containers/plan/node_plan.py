@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.engine.build_refs import EVERY_NODE
-from dynamo_containers.plan import bake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class Call:
     @property
     def metadata(self) -> Path:
         """Return where bake writes what it made."""
-        return bake.metadata(self.document.path)
+        return state.metadata(self.document.path)
 
 
 @dataclass(frozen=True, kw_only=True)

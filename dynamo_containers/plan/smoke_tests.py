@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.errors import UsageError, unknown_name
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.plan import bake
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 TESTS = "tests/smoke"
-RESULTS = ".build/smoke"
 FOLDERS = {
     Stage.BASE: ("any",),
     Stage.RUNTIME: ("any", "contract"),
@@ -135,7 +135,7 @@ def plan(requests: tuple[Request, ...], version: str, docker: Docker, *, gpu: bo
         message = "A smoke test is for one image and one platform.\nList the sessions: nox --list"
         raise UsageError(message)
     image, platform, checkout = requests[0].images[0], requests[0].platforms[0], requests[0].catalogue.folder
-    results = checkout / RESULTS / f"{image.name}-{platform.arch}"
+    results = checkout / state.SMOKE_RESULTS / f"{image.name}-{platform.arch}"
     tags = {
         request.stage: bake.tag(image, request.stage, request.bases, request.platforms, version) for request in requests
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.plan import bake
 from dynamo_containers.process import Document
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.process import Command
-
-FOLDER = "sources"
-"""Below .build: the copies, by build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +43,10 @@ def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
     path, targets = plan.path, plan.graph.targets
     # Of these the build context is the folder of a checkout that is not this project's.
     exported = [name for name, target in targets.items() if target.dockerfile and target.context.startswith("/")]
-    folders = {name: path.with_name(FOLDER) / path.stem / name for name in exported}
+    folders = {name: state.exported_source(path, name) for name in exported}
     if not folders:
         return None
-    file = path.with_name(f"{path.stem}-wide-sources.json")
+    file = state.export_document(path)
     allowed = [f"--allow=fs.write={folder}" for folder in folders.values()]
     command = bake.bake_command(plan.parts[0], docker.buildx, file, allowed)
     # Without platforms: each of them would have a folder with the same in it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.upstream import apt
 
@@ -33,7 +34,7 @@ def resolved(lock: OsLock, private: apt.Apt) -> tuple[Package, ...]:
 def updated(folder: Path, suite: str, platform: Platform) -> apt.Apt:
     """Return a private apt for a suite with fresh lists."""
     private = apt.Apt(
-        folder=folder / ".build" / "apt" / f"{suite}-{platform.arch}",
+        folder=folder / state.APT / f"{suite}-{platform.arch}",
         suite=suite,
         architecture=platform.arch,
         mirrors=apt.host_mirrors(),

@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-INDEX = ".build/secrets/index"
-"""Below the checkout: the address of this machine's index, readable by its user alone."""
 
 
 def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -27,14 +25,14 @@ def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     netrc = Path(environment.get("NETRC", Path.home() / ".netrc"))
     found = [f"id={name},src={path}" for name, path in (("ca", certificates), ("netrc", netrc)) if path.is_file()]
     if index_address(environment):
-        found.append(f"id=index,src={folder / INDEX}")
+        found.append(f"id=index,src={folder / state.INDEX_ADDRESS}")
     return tuple(found)
 
 
 def ensure(folder: Path, environment: Mapping[str, str]) -> None:
     """Write the file that the index secret is read from, where this machine has an index of its own."""
     if address := index_address(environment):
-        file = folder / INDEX
+        file = folder / state.INDEX_ADDRESS
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         process.write(process.Document(path=file, text=address))
 

@@ -10,11 +10,10 @@ import re
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.errors import CommandFailedError, NoSpaceError
 from dynamo_containers.facts.locks import download_sizes
 from dynamo_containers.prepare import current_locks
-from dynamo_containers.state import BUILT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +57,7 @@ def _size_of_debs(text: str) -> int:
 
 def record(folder: Path, words: Iterable[str]) -> Path:
     """Return the file that is there when a build was done before; `words` are what decides it."""
-    return folder / BUILT / hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return folder / state.BUILT / hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def remember(file: Path, bytes_needed: int = 0) -> None:
@@ -94,7 +93,7 @@ def place(folder: Path) -> Path:
 
     Where another engine keeps its images only its administrator knows; most often it is the same disk.
     """
-    data = folder / ".engine" / "data"
+    data = folder / state.ENGINE_DATA
     return data if data.is_dir() else folder
 
 

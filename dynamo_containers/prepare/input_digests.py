@@ -12,12 +12,12 @@ from pathlib import Path
 from stat import S_IXUSR
 from typing import TYPE_CHECKING, TypeAlias
 
+from dynamo_containers import state
 from dynamo_containers.facts.locks.os_lock import lock_of
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.plan import dockerfile
 from dynamo_containers.plan.target import LINK
 from dynamo_containers.process import Document
-from dynamo_containers.state import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:
     """Return the file that says with which inputs the steps of some bases were done last, below the checkout."""
-    return folder / STEPS / f"{bases.name}-{platform.arch}.json"
+    return folder / state.STEPS / f"{bases.name}-{platform.arch}.json"
 
 
 def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
@@ -151,7 +151,7 @@ def _tree(checkout: Path, path: Path, digests: Digests) -> Iterator[tuple[str, s
 def _title(checkout: Path, file: Path) -> str:
     """Return how a message names a file: a piece of a lock by that lock, whose other pieces decide other steps."""
     path = file.relative_to(checkout)
-    if path.parts[:2] != (".build", "pieces"):
+    if not path.is_relative_to(state.LAYER_PINS):
         return str(path)
     layer, piece, name = path.parts[2:]
     return f"piece {piece} of {layer[:-17]} in constraints/ ({name.removesuffix('.txt')})"

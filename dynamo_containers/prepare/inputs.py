@@ -22,13 +22,13 @@ from dynamo_containers.plan import layer_split, source_builds
 from dynamo_containers.plan.request import BuildInputs
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import (
+    binaries,
     build_secrets,
     current_locks,
     disk_space,
     layer_pins,
     oci_layout,
     os_packages,
-    programs,
     root_images,
     source_checkout,
     toolchains,
@@ -168,7 +168,7 @@ def _stated(
             for lock in root_images.locks_of(request)
         },
         layout=oci_layout.layout(folder),
-        binaries=programs.folder_of(folder, bases, request.catalogue.pins),
+        binaries=binaries.folder_of(folder, bases, request.catalogue.pins),
         package_layers=_pieces(request, texts, every),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         toolchains={
@@ -189,7 +189,7 @@ def _fetched(request: Request) -> tuple[Drift, ...]:
     drift: tuple[Drift, ...] = ()
     for platform in request.platforms:
         if request.stage not in (Stage.BASE, Stage.BACKEND):
-            drift += programs.ensure(folder, bases, request.catalogue.pins, platform)
+            drift += binaries.ensure(folder, bases, request.catalogue.pins, platform)
         for name in _os_packages(request):
             drift += os_packages.ensure(folder, bases, name, platform)
         for name in source_builds.toolchains(bases, request.sources):
@@ -202,7 +202,7 @@ def _trees(request: Request) -> Iterator[Path]:
     folder, bases = request.catalogue.folder, request.bases
     for platform in request.platforms:
         if request.stage not in (Stage.BASE, Stage.BACKEND):
-            yield programs.folder_of(folder, bases, request.catalogue.pins) / platform.arch
+            yield binaries.folder_of(folder, bases, request.catalogue.pins) / platform.arch
         for name in _os_packages(request):
             yield os_packages.folder_of(folder, bases, name) / platform.arch
 

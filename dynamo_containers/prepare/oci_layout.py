@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_lock import Drift
@@ -36,7 +36,7 @@ class RootImage:
 
 def layout(folder: Path) -> Path:
     """Return the folder of the OCI image layout that holds every root image of this checkout."""
-    return folder / ".build" / "roots"
+    return folder / state.ROOT_IMAGES
 
 
 def add(store: Path, tar: Path, platform: Platform, epoch: int, drift: tuple[Drift, ...]) -> RootImage:

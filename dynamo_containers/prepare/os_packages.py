@@ -10,7 +10,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift
@@ -36,7 +36,7 @@ def folder_of(folder: Path, bases: Bases, name: str) -> Path:
         for path in (folder / lock.file, folder / lock.root_lock.file):
             digest.update(path.read_bytes() if path.is_file() else b"")
             digest.update(b"\0")
-    return folder / ".build" / "os-packages" / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
+    return folder / state.OS_PACKAGES / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
 
 
 def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[os_lock.Drift, ...]:

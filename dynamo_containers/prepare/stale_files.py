@@ -9,12 +9,13 @@ import json
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock, python_lock
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.plan import layer_split
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import oci_layout, os_packages, programs, root_images, toolchains
+from dynamo_containers.prepare import binaries, oci_layout, os_packages, root_images, toolchains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.python_layers import PythonLayer
 
-GENERATED = ("pieces/*-*", "programs/*-*", "os-packages/*-*", "toolchains/*-*", "roots/*-*.json")
-"""Below .build: what has its locks in its name."""
-SIZES = "sizes/*.json"
+ROOT_RECORDS = f"{state.ROOT_IMAGES}/*-*.json"
+"""Pattern of the records of root images."""
+GENERATED = (
+    *(f"{folder}/*-*" for folder in (state.LAYER_PINS, state.BINARIES, state.OS_PACKAGES, state.TOOLCHAINS)),
+    ROOT_RECORDS,
+)
+"""Patterns of the files whose names end in a digest of their locks."""
+SIZES = f"{state.SIZES}/*.json"
 """Sizes of images by their digest (inspect/sizes/cache.py): what is asked for again is measured again."""
 OLD_SECONDS = 7 * 24 * 3600
 """What is younger may be wanted again by another branch: as for the engine's cache (clean.UNUSED)."""
@@ -34,16 +40,16 @@ OLD_SECONDS = 7 * 24 * 3600
 
 def paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
     """Return what is older than a week and no present lock names, given the present in seconds since 1970."""
-    build, present = catalogue.folder / ".build", frozenset(named(catalogue))
+    folder, present = catalogue.folder, frozenset(named(catalogue))
     found = [
         path
         for pattern in (*GENERATED, SIZES)
-        for path in sorted(build.glob(pattern))
+        for path in sorted(folder.glob(pattern))
         if path not in present and now - path.lstat().st_mtime > OLD_SECONDS
     ]
-    records = [path for path in found if path.parent == build / "roots"]
-    others = set(build.glob("roots/*-*.json")) - set(records)
-    store = oci_layout.layout(catalogue.folder)
+    store = oci_layout.layout(folder)
+    records = [path for path in found if path.parent == store]
+    others = set(folder.glob(ROOT_RECORDS)) - set(records)
     return (*found, *sorted(set(_blobs(store, records)) - set(_blobs(store, others))))
 
 
@@ -52,7 +58,7 @@ def named(catalogue: Catalogue) -> Iterator[Path]:
     folder = catalogue.folder
     yield from _pieces(catalogue)
     for bases in catalogue.bases.values():
-        yield programs.folder_of(folder, bases, catalogue.pins)
+        yield binaries.folder_of(folder, bases, catalogue.pins)
         yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended_roots, *bases.packages))
         yield from (toolchains.folder_of(folder, bases, catalogue.pins, name) for name in bases.toolchains)
         yield from _roots(catalogue, bases)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.pins import PINS_FILE, ArchivePin
-from dynamo_containers.prepare import programs
+from dynamo_containers.prepare import binaries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ArchivePi
         LockError: it has none, or one of another address than images.toml names.
     """
     pin = pins.programs.get((bases.name, name, platform))
-    why = programs.stale(pins, bases, name, platform)
+    why = binaries.stale_reason(pins, bases, name, platform)
     if why or not isinstance(pin, ArchivePin):
         message = (
             f"{PINS_FILE} {why}.\n"
@@ -44,7 +45,7 @@ def folder_of(folder: Path, bases: Bases, pins: Pins, name: str) -> Path:
     """Return where the archives of a toolchain stand, one folder per architecture; other pins are another folder."""
     found = (pin for key, pin in pins.programs.items() if key[:2] == (bases.name, name))
     key = "-".join(sorted(pin.sha256[:8] for pin in found)) or "unpinned"
-    return folder / ".build" / "toolchains" / f"{bases.name}-{name}-{key}"
+    return folder / state.TOOLCHAINS / f"{bases.name}-{name}-{key}"
 
 
 def ensure(folder: Path, bases: Bases, pins: Pins, name: str, platform: Platform) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import quote
 
+from dynamo_containers import state
 from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks.os_package import Package
@@ -29,7 +30,7 @@ MIRROR = "{mirror}/{path}"
 
 def downloads(folder: Path) -> Path:
     """Return the store of downloads of a checkout."""
-    return folder / ".build" / "downloads"
+    return folder / state.DOWNLOADS
 
 
 def fetch_all(folder: Path, bases: Bases, files: tuple[AnyFile, ...], moment: str) -> tuple[AnyFile, ...]:

@@ -13,7 +13,7 @@ import threading
 from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, progress
+from dynamo_containers import process, progress, state
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import apt, deb_origins
@@ -40,7 +40,7 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
     missing = tuple(name for name in packages if which(name) is None)
     if not missing:
         return {}
-    root = folder / ".build" / "tools" / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
+    root = folder / state.TOOLS / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
     with ONE_AT_A_TIME:
         provide(root, lambda partial: _fill(folder, missing, partial))
     return variables(root, f"{native_platform().machine}-linux-gnu", os.environ)
@@ -56,7 +56,7 @@ def missing_packages(folder: Path, packages: tuple[str, ...]) -> tuple[Package, 
     """Return the packages and their dependencies, without those that are installed on the host."""
     suite = machine.freedesktop_os_release().get("VERSION_CODENAME", "")
     private = apt.Apt(
-        folder=folder / ".build" / "apt" / "host",
+        folder=folder / state.APT / "host",
         suite=suite,
         architecture=native_platform().arch,
         mirrors=apt.host_mirrors(),

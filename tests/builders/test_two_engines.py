@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_containers import engine
+from dynamo_containers import engine, state
 from dynamo_containers import process as process_module
 from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.facts.catalogue import ROOT
-from dynamo_containers.inspect.report import record, store
+from dynamo_containers.inspect.report import record
 from dynamo_containers.inspect.report.record import CACHED, DONE
 from dynamo_containers.plan import builders
 from dynamo_containers.platforms import Platform, native_platform
@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def last_report(site: Site) -> BuildReport:
-    found = record.read((site.one.folder / store.LAST).read_text(encoding="utf-8"))
+    found = record.read((site.one.folder / state.LAST_REPORT).read_text(encoding="utf-8"))
     assert found is not None
     return found
 

@@ -28,7 +28,7 @@ from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.prepare import build_secrets, oci_layout, programs, root_images
+from dynamo_containers.prepare import binaries, build_secrets, oci_layout, root_images
 from tests.unit import planned
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
     debian, epoch = own.bases["debian"], own.pins.epoch
     locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
     made = root_images.ensure_all(ROOT, locks, epoch)
-    programs.ensure(ROOT, debian, own.pins, NATIVE)
+    binaries.ensure(ROOT, debian, own.pins, NATIVE)
     folder = checkout(tmp_path_factory.mktemp("engine-image"))
     store = oci_layout.layout(folder)
     for digest in (root.digest for lock, root in made if lock.role == "runtime"):
@@ -236,7 +236,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
         locks={"stand-in": "0" * 64},
         roots={(lock.role, NATIVE): root.digest for lock, root in made},
         layout=oci_layout.layout(ROOT),
-        binaries=programs.folder_of(ROOT, debian, own.pins),
+        binaries=binaries.folder_of(ROOT, debian, own.pins),
         drift=(),
         secrets=build_secrets.secrets(ROOT, os.environ),
     )

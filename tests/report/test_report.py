@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, process, state
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
 from dynamo_containers.inspect.report import record, store
 from dynamo_containers.inspect.report.record import CACHED, DONE, FAILED, WAITING
@@ -52,7 +52,7 @@ def invoke(copy: Path, *arguments: str) -> process.CompletedCommand:
 
 
 def last(copy: Path) -> BuildReport:
-    report = record.read((copy / store.LAST).read_text(encoding="utf-8"))
+    report = record.read((copy / state.LAST_REPORT).read_text(encoding="utf-8"))
     assert report is not None
     return report
 
@@ -77,11 +77,11 @@ def built() -> Iterator[BuildSeries]:
     bad = last(copy)
     shown = invoke(copy, "report")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout == f"{copy / store.PAGE}\n"
+    assert shown.stdout == f"{copy / state.REPORT_PAGE}\n"
     reports = {report.name: report for report in store.read(copy)}
     cached = next(report for name, report in reports.items() if name not in {good.name, no_op.name, bad.name})
     yield BuildSeries(
-        good=reports[good.name], no_op=reports[no_op.name], cached=cached, bad=bad, page=copy / store.PAGE
+        good=reports[good.name], no_op=reports[no_op.name], cached=cached, bad=bad, page=copy / state.REPORT_PAGE
     )
     environment = engine.environment(ROOT)
     argv = ("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", REPOSITORY)

@@ -24,7 +24,7 @@ from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.prepare import bootstrap, programs
+from dynamo_containers.prepare import binaries, bootstrap
 from dynamo_containers.upstream import deb_origins
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
@@ -138,8 +138,8 @@ def offer_programs(server: StandIn) -> None:
     """Let the stand-in of the release pages have archives with Debian's NATS, etcd and Rust."""
     catalogue = load_catalogue()
     bases = catalogue.bases["debian"]
-    programs.ensure(ROOT, bases, catalogue.pins, NATIVE)
-    tree = programs.folder_of(ROOT, bases, catalogue.pins) / NATIVE.arch
+    binaries.ensure(ROOT, bases, catalogue.pins, NATIVE)
+    tree = binaries.folder_of(ROOT, bases, catalogue.pins) / NATIVE.arch
     members: dict[str, dict[str, str]] = {}
     cuda = catalogue.bases["cuda"]
     for program in (cuda.archive_programs[name] for name in cuda.programs):  # etcd and etcdctl come out of one archive

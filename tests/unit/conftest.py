@@ -27,7 +27,7 @@ from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan.layer_split import COMPILED, PackageLayer
 from dynamo_containers.plan.request import BuildInputs
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import disk_space, oci_layout, programs, root_images
+from dynamo_containers.prepare import binaries, disk_space, oci_layout, root_images
 from dynamo_containers.upstream import apt
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for lock in selection.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
-        (programs.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
+        (binaries.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.errors import UsageError
 from dynamo_containers.inspect.report import backfill, store
 from dynamo_containers.inspect.report import html as report_html
@@ -35,9 +35,9 @@ def show(folder: Path) -> Result:
     """
     reports = store.read(folder)
     if not reports:
-        message = f"There are no reports of builds below {store.FOLDER}.\nBuild something: invoke build.base"
+        message = f"There are no reports of builds below {state.REPORTS}.\nBuild something: invoke build.base"
         raise UsageError(message)
-    path = folder / store.PAGE
+    path = folder / state.REPORT_PAGE
     builds = backfill.complete(folder, reports)
     process.write(process.Document(path=path, text=report_html.page(builds, time.time())))
     return Result(text=str(path), data=BuildHistory(page=str(path), builds=builds))

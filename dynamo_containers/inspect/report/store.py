@@ -9,17 +9,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.inspect.report import record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.inspect.report.record import BuildReport
-
-FOLDER = ".build/reports"
-LAST = ".build/report.json"
-PAGE = ".build/report.html"
 
 
 def keep(folder: Path, report: BuildReport, count: int) -> None:
@@ -29,7 +25,7 @@ def keep(folder: Path, report: BuildReport, count: int) -> None:
         NoSpaceError: the disk is full.
     """
     text = record.text(report)
-    for path in (_file(folder, report), folder / LAST):
+    for path in (_file(folder, report), folder / state.LAST_REPORT):
         process.write(process.Document(path=path, text=text))
     for old in files(folder)[:-count]:
         old.unlink(missing_ok=True)  # another build may have deleted it
@@ -46,18 +42,18 @@ def renew(folder: Path, report: BuildReport) -> None:
         return  # it was deleted as an old one
     text = record.text(report)
     process.write(process.Document(path=path, text=text))
-    last = folder / LAST
+    last = folder / state.LAST_REPORT
     if last.is_file() and f'"name": "{report.name}"' in last.read_text(encoding="utf-8"):
         process.write(process.Document(path=last, text=text))
 
 
 def _file(folder: Path, report: BuildReport) -> Path:
-    return folder / FOLDER / f"{report.name}.json"
+    return folder / state.REPORTS / f"{report.name}.json"
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files of the reports, from the oldest on."""
-    return sorted((folder / FOLDER).glob("[0-9]*.json"))
+    return sorted((folder / state.REPORTS).glob("[0-9]*.json"))
 
 
 def read(folder: Path) -> tuple[BuildReport, ...]:

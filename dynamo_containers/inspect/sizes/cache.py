@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.process import Document, write
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamo_containers.inspect.sizes.manifest import ImageSize
-
-FOLDER = ".build/sizes"
 
 
 def remember(folder: Path, digest: str, size: ImageSize) -> None:
@@ -31,4 +30,4 @@ def recall(folder: Path, digest: str) -> ImageSize | None:
 
 
 def _file(folder: Path, digest: str) -> Path:
-    return folder / FOLDER / f"{digest.removeprefix('sha256:')}.json"
+    return folder / state.SIZES / f"{digest.removeprefix('sha256:')}.json"

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, process, state
 from dynamo_containers.errors import CheckFailedError, CommandFailedError, UsageError, unknown_name
 from dynamo_containers.facts.budget import SECOND
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
@@ -84,7 +84,7 @@ def _record(request: Request, images: tuple[Image, ...], digests: Mapping[str, s
         return None
     budgets = (repr(sorted(image.budget[request.platforms[0]].items())) for image in images)
     key = hashlib.sha256("\n".join((*sorted(digests.values()), *budgets)).encode()).hexdigest()
-    return request.catalogue.folder / ".build" / "within-budget" / key
+    return request.catalogue.folder / state.WITHIN_BUDGET / key
 
 
 def _compare(request: Request, measured: tuple[SizedImage, ...], docker: Docker) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process, progress
+from dynamo_containers import process, progress, state
 from dynamo_containers.errors import CommandFailedError, LockError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
@@ -177,7 +177,7 @@ def _inspect(docker: Docker, name: str) -> process.Command:
 def _stored(folder: Path, name: str, inspected: str) -> StoredImage | None:
     """Return an image, given the output of `docker image inspect`; None where the engine is not the private one."""
     image = json.loads(inspected or "{}")
-    blob = folder / ".engine/data" / BLOBS / image.get("Id", "").removeprefix("sha256:")
+    blob = folder / state.ENGINE_DATA / BLOBS / image.get("Id", "").removeprefix("sha256:")
     manifest = json.loads(blob.read_bytes()) if blob.is_file() else {}
     if "layers" not in manifest:
         return None

@@ -16,7 +16,7 @@ from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import LockedVersion, compare
 from dynamo_containers.facts.pins import PackagePin
 from dynamo_containers.lock.os.write import write_lock
-from dynamo_containers.prepare import apt_resolve, programs
+from dynamo_containers.prepare import apt_resolve, binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,7 +112,7 @@ def current_programs(
         for name, program in bases.packaged_programs.items():
             _print_progress(f"{name} of the {bases.name} bases for {platform.value}")
             key = bases.name, name, platform
-            pins[key] = _with_time(programs.current(folder, program, platform), old.get(key))
+            pins[key] = _with_time(binaries.current(folder, program, platform), old.get(key))
     return pins
 
 

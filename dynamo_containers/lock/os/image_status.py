@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, process, state
 from dynamo_containers.errors import LockError, NoEngineError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.lock.images import UPGRADE
@@ -78,8 +78,7 @@ def read(folder: Path, lock: OsLock, pins: Pins) -> InstalledPackages:
     )
     output = (
         folder
-        / ".build"
-        / TARGET
+        / state.INSTALLED_PACKAGES
         / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(lock.archive.keyring)}"
     )
     host_tools.provide(output, lambda partial: run_query(folder, lock, query, partial))
@@ -121,8 +120,8 @@ def _emulate(folder: Path, platform: Platform) -> None:
 
 def query_plan(folder: Path, lock: OsLock, query: ImageQuery, output: Path, docker: Docker) -> process.Plan:
     """Return the bake document that queries an image, its source policy, and the command."""
-    path = folder / ".build" / f"bake-{query.target}-{lock.layer}.json"
-    policy = path.with_name(f"policy-{path.name}")
+    path = folder / state.query_document(query.target, lock.layer)
+    policy = state.source_policy(path)
     document = {
         "target": {
             "default": {

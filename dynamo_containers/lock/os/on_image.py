@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress
+from dynamo_containers import progress, state
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.facts.locks import os_conflicts, os_lock
@@ -82,7 +82,7 @@ def configured_apt(folder: Path, lock: OsLock, installed: image_status.Installed
     archive, platform = lock.archive, lock.platform
     name, suite = archive.name(platform), lock.root.suite
     return apt.Apt(
-        folder=folder / ".build" / "apt" / f"{name}-{suite}-{platform.arch}",  # all such images share these lists
+        folder=folder / state.APT / f"{name}-{suite}-{platform.arch}",  # all such images share these lists
         suite=suite,
         architecture=platform.arch,
         mirrors={name: mirrors.configured().address(lock.origin)},

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -50,7 +50,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
         CommandFailedError: the query failed, for example because the image has no dnf.
     """
     lock = locks[0]
-    query_folder = folder / ".build" / TARGET / lock.root_lock.layer
+    query_folder = folder / state.RPM_QUERIES / lock.root_lock.layer
     text = json.dumps(dnf_query(locks, mirrors.configured().address), indent=2) + "\n"
     process.write(process.Document(path=query_folder / QUERY_FILE, text=text))
     query = image_status.ImageQuery(

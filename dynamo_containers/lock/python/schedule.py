@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.errors import unknown_name
 from dynamo_containers.facts.locks.python_lock import ANY_HOST, COMMON_CONSTRAINTS, locks
 from dynamo_containers.facts.locks.requirements import COMMAND, package_name, read_if_valid
@@ -60,7 +61,7 @@ def compile_command(lock: LockFile, folder: Path, options: UpgradeOptions) -> Co
 
 def findings_file(lock: LockFile, folder: Path) -> Path:
     """Return the file in which the child process leaves the answers of the index about a lock's packages."""
-    return folder / ".build/lock" / f"{Path(lock.path).stem}.findings.json"
+    return folder / state.LOCKING / f"{Path(lock.path).stem}.findings.json"
 
 
 def select(

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress
+from dynamo_containers import progress, state
 from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts.locks.download_sizes import REMEDY, SIZES_FILE, Sizes, load, lock_name, render
 from dynamo_containers.facts.locks.python_lock import locks
@@ -131,8 +131,8 @@ def _query(
 
 def _run_query(folder: Path, query: Mapping[LockFile, list[str]]) -> dict[str, PinSizes]:
     start = time.monotonic()
-    query_file = folder / ".build/lock/sizes.query.json"
-    answers_file = folder / ".build/lock/sizes.answers.json"
+    query_file = folder / state.LOCKING / "sizes.query.json"
+    answers_file = folder / state.LOCKING / "sizes.answers.json"
     execute(query_plan(folder, query, query_file, answers_file))
     count = sum(len(pins) for pins in query.values())
     progress.say(f"  {SIZES_FILE}: {count} sizes queried, {time.monotonic() - start:.0f} s")

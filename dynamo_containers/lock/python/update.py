@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress
+from dynamo_containers import progress, state
 from dynamo_containers.errors import UnreachableError, UsageError, similar_name
 from dynamo_containers.facts.locks import python_common
 from dynamo_containers.facts.locks.download_sizes import lock_name
@@ -177,7 +177,7 @@ def full_text(lock: LockFile, folder: Path, *, unsplit: bool = False) -> str:
 
 def unsplit_file(lock: LockFile, folder: Path) -> Path:
     """Return the file in which pip-compile leaves the lock of an image before it is split."""
-    return folder / ".build/lock" / f"{Path(lock.path).stem}.whole.txt"
+    return folder / state.LOCKING / f"{Path(lock.path).stem}.whole.txt"
 
 
 def _compile(
@@ -187,7 +187,7 @@ def _compile(
     documents: tuple[Document, ...] = ()
     command = compile_command(lock, folder, options)
     if lock.shared:
-        seed = folder / ".build/lock" / f"{Path(lock.path).stem}.seed.txt"
+        seed = folder / state.LOCKING / f"{Path(lock.path).stem}.seed.txt"
         others = [text for path, text in texts.items() if path != lock.path]
         patterns = catalogue.common_layers[lock.layer.shares].same_version
         documents = (Document(path=seed, text=python_common.with_pins_of(texts[lock.path], others, patterns)),)

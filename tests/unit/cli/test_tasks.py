@@ -19,6 +19,7 @@ import pytest
 from invoke.main import program
 
 from dynamo_containers import process as process_module
+from dynamo_containers import state
 from dynamo_containers.facts import catalogue
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.inspect.report import record, store
@@ -594,7 +595,7 @@ def test_two_words_after_diff_are_what_is_compared(line: CommandLine) -> None:
 
 
 def report_of(line: CommandLine) -> record.BuildReport:
-    report = record.read((line.checkout / store.LAST).read_text(encoding="utf-8"))
+    report = record.read((line.checkout / state.LAST_REPORT).read_text(encoding="utf-8"))
     assert report is not None
     return report
 
@@ -698,12 +699,12 @@ def test_a_build_that_never_came_to_the_engine_leaves_a_report_too(line: Command
 def test_a_dry_run_and_a_word_that_means_nothing_leave_no_report(line: CommandLine) -> None:
     assert line.invoke("-R", "build.base")[0] == 0
     assert line.invoke("build.runtime", "--image", "fronted")[0] == 2
-    assert not (line.checkout / store.LAST).exists()
+    assert not (line.checkout / state.LAST_REPORT).exists()
 
 
 def test_a_report_that_cannot_be_written_leaves_the_build_as_it_is(line: CommandLine) -> None:
-    (line.checkout / store.FOLDER).parent.mkdir(exist_ok=True)
-    (line.checkout / store.FOLDER).write_text("a file", encoding="utf-8")
+    (line.checkout / state.REPORTS).parent.mkdir(exist_ok=True)
+    (line.checkout / state.REPORTS).write_text("a file", encoding="utf-8")
     code, _, complaints = line.invoke("build.base")
     assert code == 0
     assert "No report of this build was written: " in complaints
@@ -714,7 +715,7 @@ def test_the_last_builds_are_shown_as_a_page(line: CommandLine) -> None:
     line.invoke("build.base")
     code, output, _ = line.invoke("report")
     assert (code, output) == (0, f"{line.checkout}/.build/report.html\n")
-    assert "invoke build.base" in (line.checkout / store.PAGE).read_text(encoding="utf-8")
+    assert "invoke build.base" in (line.checkout / state.REPORT_PAGE).read_text(encoding="utf-8")
 
 
 def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
@@ -723,7 +724,7 @@ def test_a_report_before_any_build_says_what_to_run(line: CommandLine) -> None:
     assert complaints == (
         "error: There are no reports of builds below .build/reports.\nBuild something: invoke build.base\n"
     )
-    assert not (line.checkout / store.PAGE).exists()
+    assert not (line.checkout / state.REPORT_PAGE).exists()
 
 
 def test_the_help_of_a_report_needs_no_build(line: CommandLine) -> None:

@@ -19,7 +19,7 @@ from dynamo_containers.facts.bases import Release
 from dynamo_containers.facts.pins import ArchivePin, PackagePin, Pins, render_programs
 from dynamo_containers.lock import archives as lock_archives
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import programs
+from dynamo_containers.prepare import binaries
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
@@ -159,13 +159,13 @@ def test_what_is_no_archive_is_not_pinned(catalogue: Catalogue, bases: Bases, se
 
 def test_only_the_named_files_are_taken_out_of_an_archive(catalogue: Catalogue, bases: Bases, server: Server) -> None:
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}", size=0))
-    assert programs.ensure(catalogue.folder, bases, pins, AMD) == ()
-    tree = programs.folder_of(catalogue.folder, bases, pins) / "amd64"
+    assert binaries.ensure(catalogue.folder, bases, pins, AMD) == ()
+    tree = binaries.folder_of(catalogue.folder, bases, pins) / "amd64"
     files = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
     assert files == [tree / "usr/local/bin/etcd"]
     assert files[0].read_text(encoding="utf-8") == "etcd-3.5.21/etcd"
     assert files[0].stat().st_mode & 0o777 == 0o755
-    programs.ensure(catalogue.folder, bases, pins, AMD)
+    binaries.ensure(catalogue.folder, bases, pins, AMD)
     assert server.requests == [PATH]
 
 
@@ -174,7 +174,7 @@ def test_a_build_refuses_another_archive_than_the_pinned_one(
 ) -> None:
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}", sha256="0" * 64))
     with pytest.raises(DownloadError, match="is not the pinned file"):
-        programs.ensure(catalogue.folder, bases, pins, AMD)
+        binaries.ensure(catalogue.folder, bases, pins, AMD)
 
 
 def test_a_build_says_what_to_do_when_a_pinned_archive_is_gone(
@@ -183,13 +183,13 @@ def test_a_build_says_what_to_do_when_a_pinned_archive_is_gone(
     del server.files[PATH]
     pins = with_pin(replace(PIN, url=f"{server.address}{PATH}"))
     with pytest.raises(LockError, match=r"set another version in containers/images\.toml"):
-        programs.ensure(catalogue.folder, bases, pins, AMD)
+        binaries.ensure(catalogue.folder, bases, pins, AMD)
 
 
 def test_a_build_refuses_a_pin_of_another_version_than_the_data_names(catalogue: Catalogue, bases: Bases) -> None:
     pins = with_pin(replace(PIN, version="3.5.20", url="https://example.invalid/v3.5.20/etcd.tar.gz"))
     with pytest.raises(LockError) as caught:
-        programs.ensure(catalogue.folder, bases, pins, AMD)
+        binaries.ensure(catalogue.folder, bases, pins, AMD)
     assert str(caught.value).startswith("containers/pins.toml is stale: programs.debian.etcd for linux/amd64 is for ")
     assert str(caught.value).endswith("\nPin it with: invoke lock --only archives")
 

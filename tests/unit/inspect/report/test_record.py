@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.inspect.report import record, redact, store
 from dynamo_containers.inspect.report.record import (
     BUILDING,
@@ -114,7 +114,7 @@ def test_a_report_is_read_as_it_was_written(report: BuildReport) -> None:
 def test_a_report_of_another_format_is_ignored(tmp_path: Path, version: int) -> None:
     store.keep(tmp_path, named("20261124-1"), 3)
     row = {"format": version, "name": "20261123-1", "asked": {"command": "invoke build.base"}, "steps": None}
-    process.write(process.Document(path=tmp_path / store.FOLDER / "20261123-1.json", text=json.dumps(row)))
+    process.write(process.Document(path=tmp_path / state.REPORTS / "20261123-1.json", text=json.dumps(row)))
     assert names(tmp_path) == ["20261124-1"]
 
 
@@ -135,14 +135,14 @@ def test_the_last_reports_are_kept_and_the_last_one_stands_alone(tmp_path: Path)
     for number in range(5):
         store.keep(tmp_path, named(f"2026112{number}-1"), 3)
     assert names(tmp_path) == ["20261122-1", "20261123-1", "20261124-1"]
-    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-1")
+    assert record.read((tmp_path / state.LAST_REPORT).read_text(encoding="utf-8")) == named("20261124-1")
 
 
 def test_two_builds_at_once_have_a_report_each(tmp_path: Path) -> None:
     for name in ("20261124-8", "20261124-7"):
         store.keep(tmp_path, named(name), 3)
     assert names(tmp_path) == ["20261124-7", "20261124-8"]
-    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-7")
+    assert record.read((tmp_path / state.LAST_REPORT).read_text(encoding="utf-8")) == named("20261124-7")
 
 
 def test_what_is_learned_later_is_written_down(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_learned_later_is_written_down(tmp_path: Path) -> None:
         store.keep(tmp_path, replace(named(name), targets=None), 3)
         store.renew(tmp_path, named(name))
     assert store.read(tmp_path) == (named("20261123-1"), named("20261124-1"))
-    assert record.read((tmp_path / store.LAST).read_text(encoding="utf-8")) == named("20261124-1")
+    assert record.read((tmp_path / state.LAST_REPORT).read_text(encoding="utf-8")) == named("20261124-1")
 
 
 def test_what_is_learned_of_a_build_that_is_no_longer_kept_is_let_go(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_is_learned_of_a_build_that_is_no_longer_kept_is_let_go(tmp_path: P
 
 def test_a_broken_report_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store.keep(tmp_path, named("20261124-1"), 3)
-    process.write(process.Document(path=tmp_path / store.FOLDER / "20261123-1.json", text='{"format": 2'))
+    process.write(process.Document(path=tmp_path / state.REPORTS / "20261123-1.json", text='{"format": 2'))
     assert names(tmp_path) == ["20261124-1"]
     assert capsys.readouterr().err.startswith(".build/reports/20261123-1.json is ignored: Expecting ',' delimiter")
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers import state
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.facts.catalogue import Stage
@@ -63,7 +64,7 @@ def test_the_report_has_the_digest_that_a_pushed_tag_names(
     image = push(catalogue, facts, tmp_path / "docker/cli-plugins", '{"digest": "sha256:index"}')
     assert image.pushed == f"{REPOSITORY}@sha256:part"
     assert (image.pushed_tag, image.pushed_digest) == (TAG, "sha256:index")
-    last = json.loads((catalogue.folder / store.LAST).read_text(encoding="utf-8"))
+    last = json.loads((catalogue.folder / state.LAST_REPORT).read_text(encoding="utf-8"))
     assert last["images"][0]["pushed_digest"] == "sha256:index"
 
 

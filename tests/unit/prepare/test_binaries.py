@@ -18,7 +18,7 @@ from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.facts.locks.os_lock import Drift
 from dynamo_containers.facts.pins import PackagePin, Pins, render_programs
 from dynamo_containers.platforms import Platform
-from dynamo_containers.prepare import programs
+from dynamo_containers.prepare import binaries
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
@@ -51,14 +51,14 @@ def mirror(server: Server, fake_apt: FakeApt) -> Server:
 
 def test_a_program_without_a_pin_says_how_to_pin_it(bases: Bases) -> None:
     with pytest.raises(LockError) as caught:
-        programs.pinned(pinned_to(PIN), bases, Platform.ARM64)
+        binaries.pinned(pinned_to(PIN), bases, Platform.ARM64)
     assert str(caught.value) == (
         "containers/pins.toml has no programs.debian.etcd for linux/arm64.\nPin it with: invoke lock --only archives"
     )
 
 
 def test_the_pins_of_a_platform_are_found_by_name(bases: Bases) -> None:
-    assert programs.pinned(pinned_to(PIN), bases, Platform.AMD64) == {"etcd": PIN}
+    assert binaries.pinned(pinned_to(PIN), bases, Platform.AMD64) == {"etcd": PIN}
 
 
 @needs_dpkg
@@ -67,13 +67,13 @@ def test_only_the_named_files_are_taken_out_of_a_package(
 ) -> None:
     mirror.files[f"/debian/{POOL}"] = etcd
     pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
-    assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
-    tree = programs.folder_of(catalogue.folder, bases, pins) / "amd64"
+    assert binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
+    tree = binaries.folder_of(catalogue.folder, bases, pins) / "amd64"
     found = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
     assert found == [tree / "usr/local/bin/etcd"]
     assert found[0].read_text(encoding="utf-8") == "a program"
     assert found[0].stat().st_mode & 0o777 == 0o755
-    assert programs.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
+    assert binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
     assert mirror.requests == [f"/debian/{POOL}"]
 
 
@@ -86,15 +86,15 @@ def test_a_file_that_the_package_does_not_have_is_named(
     row = Program(suite="trixie", package="etcd-server", files={"usr/sbin/etcd": "/usr/local/bin/etcd"})
     other = replace(bases, programs={"etcd": row})
     with pytest.raises(UsageError) as caught:
-        programs.ensure(catalogue.folder, other, pins, Platform.AMD64)
+        binaries.ensure(catalogue.folder, other, pins, Platform.AMD64)
     assert str(caught.value).startswith("The package etcd-server 3.5.16-4 has no file usr/sbin/etcd.\n")
-    assert list(programs.folder_of(catalogue.folder, other, pins).iterdir()) == []
+    assert list(binaries.folder_of(catalogue.folder, other, pins).iterdir()) == []
 
 
 @pytest.mark.usefixtures("mirror")
 def test_strict_bases_refuse_a_package_that_the_mirror_dropped(catalogue: Catalogue, bases: Bases) -> None:
     with pytest.raises(LockError) as caught:
-        programs.ensure(catalogue.folder, replace(bases, strict=True), pinned_to(PIN), Platform.AMD64)
+        binaries.ensure(catalogue.folder, replace(bases, strict=True), pinned_to(PIN), Platform.AMD64)
     assert str(caught.value) == (
         f"The mirror no longer has {POOL}.\n"
         "The debian bases are strict. Pin the current version: invoke lock --only archives"
@@ -113,9 +113,9 @@ def test_other_bases_take_the_current_package_and_say_so_every_time(
 ) -> None:
     newer_on_the_mirror(mirror, fake_apt, etcd)
     drift = (Drift(name="etcd-server", locked="3.5.16-4", used="3.5.16-5"),)
-    assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
+    assert binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
     asked = len(mirror.requests)
-    assert programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
+    assert binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
     assert len(mirror.requests) == asked
 
 
@@ -138,17 +138,17 @@ def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PL
 
     monkeypatch.setattr(process, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        programs.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64)
-    assert not (programs.folder_of(catalogue.folder, bases, pinned_to(PIN)) / "amd64").exists()
+        binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64)
+    assert not (binaries.folder_of(catalogue.folder, bases, pinned_to(PIN)) / "amd64").exists()
 
 
 def test_other_pins_or_other_files_are_another_folder(bases: Bases) -> None:
     moved = pinned_to(replace(PIN, sha256="0" * 64))
     elsewhere = Program(suite="trixie", package="etcd-server", files={"usr/bin/etcd": "/usr/bin/etcd"})
     folders = {
-        programs.folder_of(Path("/checkout"), bases, pinned_to(PIN)),
-        programs.folder_of(Path("/checkout"), bases, moved),
-        programs.folder_of(Path("/checkout"), replace(bases, programs={"etcd": elsewhere}), pinned_to(PIN)),
+        binaries.folder_of(Path("/checkout"), bases, pinned_to(PIN)),
+        binaries.folder_of(Path("/checkout"), bases, moved),
+        binaries.folder_of(Path("/checkout"), replace(bases, programs={"etcd": elsewhere}), pinned_to(PIN)),
     }
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {Path("/checkout/.build/programs")}
@@ -170,4 +170,4 @@ def test_every_pin_of_this_project_s_own_programs_is_there() -> None:
     for bases in own.bases.values():
         for image in own.images.values():
             for platform in image.platforms:
-                assert set(programs.pinned(own.pins, bases, platform)) == set(bases.programs)
+                assert set(binaries.pinned(own.pins, bases, platform)) == set(bases.programs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import copy2, rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import process, state
 from dynamo_containers.errors import DownloadError, LockError, UsageError
 from dynamo_containers.facts.bases import DebSources, Program, Release
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -36,13 +36,13 @@ def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, PackagePin
         LockError: one has none, or is of another kind or version than images.toml names.
     """
     for name in bases.programs:
-        if why := stale(pins, bases, name, platform):
+        if why := stale_reason(pins, bases, name, platform):
             message = f"{PINS_FILE} {why}.\nPin it with: invoke lock --only archives"
             raise LockError(message)
     return {name: pins.programs[bases.name, name, platform] for name in bases.programs}
 
 
-def stale(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
+def stale_reason(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
     """Say why the pin of a program cannot be used, as what pins.toml does; '' when it fits."""
     where = f"programs.{bases.name}.{name} for {platform.value}"
     program = bases.toolchains.get(name) or bases.programs[name]
@@ -60,7 +60,7 @@ def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
     own = ((key, pin) for key, pin in pins.programs.items() if key[0] == bases.name and key[1] in bases.programs)
     rows += [f"{key} {pin.sha256}" for key, pin in own]
     key = hashlib.sha256("\n".join(rows).encode()).hexdigest()
-    return folder / ".build" / "programs" / f"{bases.name}-{key[:16]}"
+    return folder / state.BINARIES / f"{bases.name}-{key[:16]}"
 
 
 def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[os_lock.Drift, ...]:
