@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +83,15 @@ def test_a_room_imports_only_rooms_below_it(name: str) -> None:
         if name == "plan" and room(edge.imported) == "engine" and (edge.name.isupper() or edge.name == "Docker")
     }
     assert upward == harmless
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in modules()}
+    for edge in imports():
+        # A package is not above its own modules: `from dynamo_containers.engine import endpoint` is about the module.
+        if edge.imported in graph and not f"{edge.importer}.".startswith(f"{edge.imported}."):
+            graph[edge.importer].add(edge.imported)
+    TopologicalSorter(graph).prepare()  # a circle is its CycleError, which names the modules
 
 
 def test_planners_see_no_clock_environment_process_or_file() -> None:
