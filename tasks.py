@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from dynamo_containers.invoke_program import Command
+    from dynamo_containers.invoke_program import CommandTask
     from dynamo_containers.result import Result
 
 WHEELS_FROM = "`wheels` (from the index), `git` (the pinned commit), URL#COMMIT, or the folder of a checkout"
@@ -86,7 +86,7 @@ task = partial(invoke_program.command, FLAGS)
 NO_CACHES = ("cache_from", "cache_to", "push")
 
 
-def _build_task(stage: catalogue.Stage | None, text: str, omitted: tuple[str, ...] = ("stage",)) -> Command:
+def _build_task(stage: catalogue.Stage | None, text: str, omitted: tuple[str, ...] = ("stage",)) -> CommandTask:
     """Make the task that builds a stage, or all of them: they have the same flags, except for a few."""
     only = stage
 

@@ -31,7 +31,7 @@ JSON_HELP = "print the answer as JSON (docs/reference/json.md)"
 
 def syntaxes(tasks: Collection) -> dict[str, Syntax]:
     """Return the syntax of every task."""
-    commands: dict[str, Command] = {name: tasks[name] for name in tasks.task_names}
+    commands: dict[str, CommandTask] = {name: tasks[name] for name in tasks.task_names}
     return {
         name: syntax(command.get_arguments(), command.operands, required=command.required)
         for name, command in commands.items()
@@ -55,7 +55,7 @@ def messages() -> Iterator[None]:
         raise Exit(message, INTERRUPTED) from None
 
 
-class Command(Task["Callable[..., Result | None]"]):
+class CommandTask(Task["Callable[..., Result | None]"]):
     """A task whose failures are messages; what it returns is printed, as JSON where that is asked for."""
 
     def __init__(
@@ -162,7 +162,7 @@ class CommandLine(Program):
 
     def print_task_help(self, name: str) -> None:
         """Print how a task is called, what it does, and its flags with what they take."""
-        command: Command = self.collection[name]
+        command: CommandTask = self.collection[name]
         choices = {flag: ", ".join(names) for flag, names in self.choices().items()}
         operands = {row.attr_name or row.name: row for row in command.get_arguments() if row.name in command.operands}
         form = "{}" if command.required else "[{}]"
@@ -192,17 +192,17 @@ def _form(argument: Argument) -> str:
 
 def command(
     helps: Mapping[str, str],
-    **options: Any,  # noqa: ANN401 - of `Command`
-) -> Callable[[Callable[..., Any]], Command]:
+    **options: Any,  # noqa: ANN401 - of `CommandTask`
+) -> Callable[[Callable[..., Any]], CommandTask]:
     """Return a decorator that makes a task of a function.
 
     Args:
         helps: flag -> its help text; `task.flag` for a flag that means something else in that task.
-        options: of `Command`.
+        options: of `CommandTask`.
     """
 
-    def make(body: Callable[..., Any]) -> Command:
-        task = Command(body, **options)
+    def make(body: Callable[..., Any]) -> CommandTask:
+        task = CommandTask(body, **options)
         flags = [name.replace("_", "-") for name in task.argspec(body).parameters if name != "json"]
         task.help = {flag: helps.get(f"{task.name}.{flag}") or helps[flag] for flag in flags}
         if task.as_json:

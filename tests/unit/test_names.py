@@ -104,3 +104,12 @@ def test_few_names_are_pronouns_or_participles(folder: str) -> None:
     share = sum(len(vague) for vague, _ in counted.values()) / sum(total for _, total in counted.values())
     places = [f"{file.relative_to(ROOT)}:{line} {name}" for file, (vague, _) in counted.items() for name, line in vague]
     assert share <= MOST[folder], "\n".join(places)
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    names: dict[str, list[str]] = {}
+    for file in files("dynamo_containers"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.ClassDef):
+                names.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: places for name, places in names.items() if len(places) > 1} == {}
