@@ -56,7 +56,7 @@ def distribution(request: Request, options: BuildOptions, variables: Mapping[str
     Raises:
         UsageError: an option or a file is wrong.
     """
-    write = caches.BY_ROW if options.cache_to is True else options.cache_to or ""
+    write = caches.FROM_FILE if options.cache_to is True else options.cache_to or ""
     wanted = caches.caches_for(request, caches.load(variables), options.cache_from, write)
     default = variables.get(user_config.BUILDX_BUILDER, "")
     named = builders.group_platforms(request.platforms, builders.load(variables), default)

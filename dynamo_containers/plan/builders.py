@@ -1,6 +1,6 @@
-"""Builders: rows and buildx's own list assign platforms to nodes.
+"""Builders, and the assignment of platforms to their nodes.
 
-A builder is one of `docker buildx ls`: a remote BuildKit, one in Kubernetes, a container, or the engine of a docker
+`docker buildx ls` lists the builders: a remote BuildKit, one in Kubernetes, a container, or the engine of a docker
 context. A platform with a row is built by its builder and by no other one (docs/how-to/builders.md).
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dynamo_containers.engine.build_refs import EVERY_NODE
-from dynamo_containers.errors import NoEngineError, UsageError
+from dynamo_containers.errors import NoEngineError, UsageError, unknown_name
 from dynamo_containers.facts import user_config
 from dynamo_containers.plan.caches import Caches
 from dynamo_containers.platforms import Platform
@@ -24,7 +24,7 @@ VARIABLE, USER_FILE = user_config.BUILDERS
 DOCKER = "docker"
 """The driver of a builder that is a Docker Engine."""
 LIST = ("ls", "--format", "{{json .}}")
-"""What buildx is asked: a line of JSON for each builder."""
+"""The arguments of buildx: they print a line of JSON for each builder."""
 RUNNING = "running"
 
 
@@ -34,13 +34,13 @@ class BuilderNode:
 
     name: str
     platforms: tuple[str, ...]
-    """What it builds for, its own platform first; none where it does not answer."""
+    """The platforms that it builds, its own first; none if it is unreachable."""
     error: str = ""
-    """Why it does not answer."""
+    """Why it is unreachable."""
 
     @property
     def native(self) -> str:
-        """Return the platform of its own machine ('' for one that does not answer)."""
+        """Return the platform of its machine ('' if it is unreachable)."""
         return next(iter(self.platforms), "")
 
 
@@ -53,15 +53,15 @@ class Builder:
     nodes: tuple[BuilderNode, ...]
 
     def serving(self, platform: Platform) -> BuilderNode | None:
-        """Return the node that buildx takes for a platform: the first that names it."""
+        """Return the node that buildx uses for a platform: the first that names it."""
         return next((node for node in self.nodes if platform.value in node.platforms), None)
 
     @property
     def variables(self) -> dict[str, str]:
-        """Return what the environment of a docker call must have for it; a Docker Engine is named as a context."""
+        """Return the environment variables that select it; a Docker Engine is selected as a context."""
         if self.driver != DOCKER:
             return {user_config.BUILDX_BUILDER: self.name}
-        # Set, DOCKER_HOST would win over the context, and BUILDX_BUILDER be refused.
+        # DOCKER_HOST would override the context, and buildx would refuse BUILDX_BUILDER.
         return {"DOCKER_CONTEXT": self.name, "DOCKER_HOST": "", user_config.BUILDX_BUILDER: ""}
 
 
@@ -72,42 +72,42 @@ class Node:
     builder: Builder | None = None
     """None: the engine in use."""
     platforms: tuple[Platform, ...]
-    """What it builds for."""
+    """The platforms that it builds."""
     native: Platform
-    """Its own platform."""
+    """The platform of the machine."""
     caches: Caches = field(default_factory=Caches)
     registry: str = ""
-    """Where its images are pushed; nothing: they stay in the engine's own store."""
+    """The registry that its images are pushed to; '' keeps them in the engine's store."""
 
     @property
     def name(self) -> str:
-        """Return it as a message names it."""
+        """Return its name in messages."""
         return f"the builder {self.builder.name}" if self.builder else "the engine of this machine"
 
     @property
     def place(self) -> str:
-        """Return BUILDER/NODE, as buildx's state has it."""
+        """Return BUILDER/NODE, its name in the state of buildx."""
         node = self.builder.serving(self.platforms[0]) if self.builder else None
         return f"{self.builder.name}/{node.name}" if self.builder and node else EVERY_NODE
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Return what the environment of a docker call needs to reach it, besides that of the engine in use."""
+        """Return the environment variables that select it, besides those of the engine in use."""
         return self.builder.variables if self.builder else {}
 
     @property
     def is_engine(self) -> bool:
-        """Return whether it is a Docker Engine, with a store of its own and no push by digest."""
+        """Return whether it is a Docker Engine: it has an image store, and cannot push by digest."""
         return self.builder is None or self.builder.driver == DOCKER
 
     @property
     def merged(self) -> bool:
-        """Return whether the targets of an image are one build, so that BuildKit looks into its caches (ADR 21)."""
+        """Return whether the targets of an image are one build, so that BuildKit reads its caches (ADR 21)."""
         return bool(self.caches.read or self.caches.write)
 
 
 def load(environment: Mapping[str, str]) -> dict[Platform, str]:
-    """Return platform -> builder, as this machine's file says; nothing where there is no file.
+    """Read the file of this machine: platform -> builder; empty without a file.
 
     Raises:
         UsageError: the file that the variable names is missing, or its content is wrong.
@@ -117,19 +117,20 @@ def load(environment: Mapping[str, str]) -> dict[Platform, str]:
         return {}
     rows = table.table("builders")
     table.refuse_the_rest()
-    known = {platform.value: platform for platform in Platform}
-    found = {}
-    for word in rows.keys_left():
-        if word not in known:
-            raise wrong(table.file, f"builders.{word}", "that platform", any_of(known))
-        found[known[word]] = rows.string(word)
-        if not found[known[word]]:
-            raise wrong(table.file, f"builders.{word}", '""', "a builder of `docker buildx ls`")
-    return found
+    platforms = {platform.value: platform for platform in Platform}
+    builders = {}
+    for name in rows.keys_left():
+        if name not in platforms:
+            raise wrong(table.file, f"builders.{name}", "that platform", any_of(platforms))
+        builder = rows.string(name)
+        if not builder:
+            raise wrong(table.file, f"builders.{name}", '""', "a builder of `docker buildx ls`")
+        builders[platforms[name]] = builder
+    return builders
 
 
 def parse(text: str) -> dict[str, Builder]:
-    """Read what `docker buildx ls` says: name -> builder."""
+    """Parse the output of `docker buildx ls`: name -> builder."""
     rows = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
     return {
         row["Name"]: Builder(name=row["Name"], driver=row["Driver"], nodes=tuple(_nodes(row.get("Nodes") or ())))
@@ -140,10 +141,10 @@ def parse(text: str) -> dict[str, Builder]:
 def _nodes(rows: Iterable[Mapping[str, object]]) -> Iterator[BuilderNode]:
     for row in rows:
         platforms = row.get("Platforms")
-        named = tuple(map(str, platforms)) if isinstance(platforms, list) else ()
-        answers = row.get("Status") == RUNNING
-        why = str(row.get("Err") or "") or f"it is {row.get('Status') or 'not there'}"
-        yield BuilderNode(name=str(row["Name"]), platforms=named if answers else (), error="" if answers else why)
+        names = tuple(map(str, platforms)) if isinstance(platforms, list) else ()
+        running = row.get("Status") == RUNNING
+        error = str(row.get("Err") or "") or f"it is {row.get('Status') or 'missing'}"
+        yield BuilderNode(name=str(row["Name"]), platforms=names if running else (), error="" if running else error)
 
 
 def group_platforms(
@@ -152,21 +153,21 @@ def group_platforms(
     """Return builder -> its platforms, in the order of the platforms; '' is the engine in use.
 
     Args:
-        platforms: what is built.
+        platforms: the platforms that are built.
         rows: platform -> builder.
         default: the builder of the platforms without a row.
     """
-    found: dict[str, tuple[Platform, ...]] = {}
+    groups: dict[str, tuple[Platform, ...]] = {}
     for platform in platforms:
         name = rows.get(platform, default)
-        found[name] = (*found.get(name, ()), platform)
-    return found
+        groups[name] = (*groups.get(name, ()), platform)
+    return groups
 
 
 def nodes(
     platforms_of: Mapping[str, tuple[Platform, ...]], builders: Mapping[str, Builder], native: Platform
 ) -> tuple[Node, ...]:
-    """Return who builds what: one node for each machine, so that each has the binaries of its own platform.
+    """Return the nodes that build: one for each machine, so that each uses the binaries of its own platform.
 
     Args:
         platforms_of: builder -> its platforms (`group_platforms`).
@@ -174,8 +175,8 @@ def nodes(
         native: the platform of the engine in use.
 
     Raises:
-        UsageError: a builder is unknown, or would emulate what another one that is named has a machine for.
-        NoEngineError: a builder does not answer, or builds for no such platform. Nothing else takes its place.
+        UsageError: a builder is unknown, or would emulate a platform that another of these builders has natively.
+        NoEngineError: a builder is unreachable, or does not build its platform. No other builder replaces it.
     """
     machines: dict[tuple[str, Platform], tuple[Platform, ...]] = {}
     for name, platforms in platforms_of.items():
@@ -183,7 +184,7 @@ def nodes(
             machine = native if not name else _machine(_builder(builders, name), platform)
             machines[name, machine] = (*machines.get((name, machine), ()), platform)
     built = [platform for platforms in platforms_of.values() for platform in platforms]
-    _refuse_strangers(machines, built, native)
+    _refuse_foreign_machines(machines, built, native)
     _refuse_emulation(machines)
     return tuple(
         Node(builder=builders.get(name) if name else None, platforms=platforms, native=machine)
@@ -191,67 +192,72 @@ def nodes(
     )
 
 
-def _builder(known: Mapping[str, Builder], name: str) -> Builder:
-    if name in known:
-        return known[name]
-    message = (
-        f'buildx has no builder called "{name}". It has: {", ".join(known) or "none"}.\n'
-        f"Make it (docker buildx create, or docker context create for an engine), or edit {USER_FILE}: "
+def _builder(builders: Mapping[str, Builder], name: str) -> Builder:
+    if name in builders:
+        return builders[name]
+    kind = "builder of buildx"
+    hint = (
+        f"Create it (docker buildx create, or docker context create for an engine), or edit {USER_FILE}: "
         "docs/how-to/builders.md"
     )
-    raise UsageError(message)
+    raise unknown_name(kind, name, builders, hint)
 
 
 def _machine(builder: Builder, platform: Platform) -> Platform:
     """Return the platform of the machine that builds a platform."""
     node = builder.serving(platform)
     if node is None:
-        dead = "; ".join(f"{each.name}: {each.error}" for each in builder.nodes if each.error)
+        errors = "; ".join(f"{candidate.name}: {candidate.error}" for candidate in builder.nodes if candidate.error)
         message = (
-            f"The builder {builder.name} does not build {platform.value}{f' ({dead})' if dead else ''}. Nothing was "
-            "built, and nothing else takes its place.\n"
-            f"Look at it with: docker buildx inspect --bootstrap {builder.name}"
+            f"The builder {builder.name} does not build {platform.value}{f' ({errors})' if errors else ''}. No image "
+            "was built, and no other builder is used instead.\n"
+            f"Inspect it: docker buildx inspect --bootstrap {builder.name}"
         )
         raise NoEngineError(message)
-    own = next((each for each in builder.nodes if each.native == platform.value), node)
+    own = next((candidate for candidate in builder.nodes if candidate.native == platform.value), node)
     if own is not node:
         message = (
-            f"buildx would build {platform.value} on {node.name}, emulated, although {own.name} of the same builder is "
-            f"such a machine.\nName the platform of each node: docker buildx create --append --name {builder.name} "
-            f"--node {own.name} --platform {platform.value}"
+            f"buildx would emulate {platform.value} on {node.name}, although {own.name} of the same builder is a "
+            f"{platform.value} machine.\nName the platform of each node: docker buildx create --append "
+            f"--name {builder.name} --node {own.name} --platform {platform.value}"
         )
         raise UsageError(message)
-    return next((each for each in Platform if each.value == node.native), platform)
+    return next((own_platform for own_platform in Platform if own_platform.value == node.native), platform)
 
 
-def _refuse_strangers(made: Iterable[tuple[str, Platform]], platforms: Iterable[Platform], native: Platform) -> None:
-    """Refuse a machine that would need programs for a platform that is neither built nor this machine's."""
-    for name, machine in made:
+def _refuse_foreign_machines(
+    machines: Iterable[tuple[str, Platform]], platforms: Iterable[Platform], native: Platform
+) -> None:
+    """Refuse a machine that would need binaries for a platform that is neither built nor this machine's."""
+    for name, machine in machines:
         if machine not in (*platforms, native):
             message = (
-                f"The builder {name} is a {machine.value} machine, and would emulate all that is built.\n"
-                f"Name another one in {USER_FILE}, or build {machine.value} too: docs/how-to/builders.md"
+                f"The builder {name} is a {machine.value} machine, so it would emulate every platform of this build.\n"
+                f"Name another builder in {USER_FILE}, or build {machine.value} too: docs/how-to/builders.md"
             )
             raise UsageError(message)
 
 
-def _refuse_emulation(made: Mapping[tuple[str, Platform], tuple[Platform, ...]]) -> None:
-    machines = {machine: name for name, machine in made}
-    for (name, machine), platforms in made.items():
+def _refuse_emulation(machines: Mapping[tuple[str, Platform], tuple[Platform, ...]]) -> None:
+    """Refuse a builder that would emulate the platform of another one of this build."""
+    builder_of = {machine: name for name, machine in machines}
+    for (name, machine), platforms in machines.items():
         for platform in platforms:
-            if platform is not machine and platform in machines:
-                what, other = (
-                    f"builder {each}" if each else "engine of this machine" for each in (name, machines[platform])
-                )
+            if platform is not machine and platform in builder_of:
                 message = (
-                    f"The {what} would emulate {platform.value}, and the {other} is such a machine.\n"
-                    f'Let that one build it: a row "{platform.value}" in {USER_FILE} (docs/how-to/builders.md)'
+                    f"The {_described(name)} would emulate {platform.value}, although the "
+                    f"{_described(builder_of[platform])} is a {platform.value} machine.\n"
+                    f'Assign the platform to that one: "{platform.value}" in {USER_FILE} (docs/how-to/builders.md)'
                 )
                 raise UsageError(message)
 
 
+def _described(builder: str) -> str:
+    return f"builder {builder}" if builder else "engine of this machine"
+
+
 def missing_builder(nodes: Iterable[Node], builders: Mapping[str, Builder]) -> str:
-    """Return the builder that no longer serves its platforms, as a message begins with it; '' if all of them do."""
+    """Return the builder that no longer serves its platforms, as a message names it; '' if all of them do."""
     for node in nodes:
         current = builders.get(node.builder.name) if node.builder else None
         if node.builder and not (current and all(current.serving(platform) for platform in node.platforms)):

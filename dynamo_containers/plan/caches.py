@@ -1,7 +1,7 @@
-"""Build caches: options, rows and a request become references for BuildKit.
+"""Build caches of a request, as references for BuildKit.
 
-A cache stands in a registry or a folder, with a name of its own for each image, stage, bases and platforms. Nothing of
-the commit is in that name or in the key of a step (docs/how-to/caches.md).
+A cache is in a registry or a folder, under a name for each image, stage, bases and platforms. The commit is neither in
+that name nor in the key of a step (docs/how-to/caches.md).
 """
 
 from __future__ import annotations
@@ -29,84 +29,90 @@ if TYPE_CHECKING:
 
 VARIABLE, USER_FILE = user_config.CACHES
 NONE = "none"
-"""The word that reads or writes no cache, whatever the rows say."""
-BY_ROW = "by row"
-"""What `--cache-to` without a word means: where the rows say."""
+"""The option that reads or writes no cache, whatever the file of this machine states."""
+FROM_FILE = "from file"
+"""`--cache-to` without a place: the file of this machine states it."""
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 """HOST[:PORT]/NAME without a tag (https://pkg.go.dev/github.com/distribution/reference)."""
 FOLDER_BEGINNINGS = ("/", "./", "../", "~")
 ALLOWED = '"HOST[:PORT]/NAME" of a registry, without a tag, or the path of a folder that begins with / or ./'
-WRITTEN = "mode=max,compression=zstd,compression-level=1,force-compression=true,ignore-error=true"
-"""Every step and not the last one's layers alone, in the bytes of the images (`build.OUTPUT`); the build goes on."""
+EXPORT_OPTIONS = "mode=max,compression=zstd,compression-level=1,force-compression=true,ignore-error=true"
+"""All steps are exported, in the bytes of the images (`bake.OUTPUT`). A failed export does not stop the build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheRow:
-    """What a table says of caches."""
+    """Places of caches that one table of the file states."""
 
     read: tuple[str, ...] | None = None
-    """Where they are read; None: the row above decides."""
+    """Where caches are read; None: the table above decides."""
     write: str = ""
-    """Where they are written when that is asked for ('' : the row above decides)."""
+    """Where a cache is written, if the command line asks for it ('' : the table above decides)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheRows:
-    """The caches of this machine."""
+    """The caches that the file of this machine states."""
 
-    every: CacheRow = field(default_factory=CacheRow)
+    default: CacheRow = field(default_factory=CacheRow)
     images: Mapping[str, CacheRow] = field(default_factory=dict)
     platforms: Mapping[tuple[str, Platform], CacheRow] = field(default_factory=dict)
 
-    def of(self, image: str, platform: Platform) -> Iterator[CacheRow]:
-        """Return the rows that are about an image on a platform, the nearest first."""
-        yield self.platforms.get((image, platform), CacheRow())
-        yield self.images.get(image, CacheRow())
-        yield self.every
+    def read_places(self, image: str, platform: Platform) -> tuple[str, ...]:
+        """Return where the caches of an image on a platform are read."""
+        return next((row.read for row in self._rows(image, platform) if row.read is not None), ())
+
+    def write_place(self, image: str, platform: Platform) -> str:
+        """Return where the cache of an image on a platform is written ('' for nowhere)."""
+        return next((row.write for row in self._rows(image, platform) if row.write), "")
+
+    def _rows(self, image: str, platform: Platform) -> tuple[CacheRow, ...]:
+        """Return the rows that apply to an image on a platform, the most specific first."""
+        return (self.platforms.get((image, platform), CacheRow()), self.images.get(image, CacheRow()), self.default)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """The cache of one image, as BuildKit names it."""
+    """The cache of one image."""
 
     place: str
-    """The registry's repository, or the folder, that it is in."""
+    """HOST/NAME of a registry, or the path of a folder."""
     name: str
-    """Its tag, or the folder below."""
+    """Its tag in the registry, or its subfolder."""
 
     @property
     def local(self) -> bool:
-        """Say whether it is in a folder of this machine."""
+        """Return whether it is in a folder of this machine."""
         return self.place.startswith("/")
 
     @property
     def reference(self) -> str:
-        """Return where it is."""
+        """Return its tag with the repository, or its path."""
         return f"{self.place}/{self.name}" if self.local else f"{self.place}:{self.name}"
 
     @property
     def source(self) -> str:
-        """Return it as an entry of `cache-from`."""
+        """Return its entry of `cache-from`."""
         return f"type=local,src={self.reference}" if self.local else f"type=registry,ref={self.reference}"
 
     @property
     def target(self) -> str:
-        """Return it as an entry of `cache-to`."""
-        where = f"type=local,dest={self.reference}" if self.local else f"type=registry,ref={self.reference}"
-        return f"{where},{WRITTEN}"
+        """Return its entry of `cache-to`."""
+        destination = f"type=local,dest={self.reference}" if self.local else f"type=registry,ref={self.reference}"
+        return f"{destination},{EXPORT_OPTIONS}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caches:
-    """What a build reads and writes."""
+    """Caches that a build reads and writes."""
 
     read: tuple[Cache, ...] = ()
     write: Mapping[str, Cache] = field(default_factory=dict)
-    """Image -> the cache that its build fills."""
+    """Image -> the cache that its build writes."""
 
 
 def load(environment: Mapping[str, str]) -> CacheRows:
-    """Return the caches that this machine's file says; none where there is no file.
+    """Read the file of this machine that states caches; without a file there are none.
 
     Raises:
         UsageError: the file that the variable names is missing, or its content is wrong.
@@ -119,134 +125,137 @@ def load(environment: Mapping[str, str]) -> CacheRows:
         images[name] = _row(row)
         for platform in Platform:
             if platform.value in row.keys_left():
-                one = row.table(platform.value)
-                platforms[name, platform] = _row(one)
-                one.refuse_the_rest()
+                platform_row = row.table(platform.value)
+                platforms[name, platform] = _row(platform_row)
+                platform_row.refuse_the_rest()
         row.refuse_the_rest()
-    every = _row(table)
+    default = _row(table)
     table.refuse_the_rest()
-    return CacheRows(every=every, images=images, platforms=platforms)
+    return CacheRows(default=default, images=images, platforms=platforms)
 
 
 def _row(table: Table) -> CacheRow:
     read = table.strings("from") if "from" in table.keys_left() else None
     write = table.string("to", optional=True)
-    for key, word in (*(("from", each) for each in read or ()), *([("to", write)] if write else [])):
-        if not _fits(word):
-            raise wrong(table.file, f"{table.path}.{key}".lstrip("."), f'"{word}"', ALLOWED)
-    return CacheRow(read=None if read is None else tuple(map(_place, read)), write=_place(write) if write else "")
+    for key, place in (*(("from", place) for place in read or ()), *([("to", write)] if write else [])):
+        if not _is_place(place):
+            raise wrong(table.file, f"{table.path}.{key}".lstrip("."), f'"{place}"', ALLOWED)
+    return CacheRow(read=None if read is None else tuple(map(_absolute, read)), write=_absolute(write) if write else "")
 
 
-def _fits(word: str) -> bool:
-    return word.startswith(FOLDER_BEGINNINGS) or REPOSITORY.fullmatch(word) is not None
+def _is_place(place: str) -> bool:
+    return place.startswith(FOLDER_BEGINNINGS) or REPOSITORY.fullmatch(place) is not None
 
 
-def _place(word: str) -> str:
-    return str(Path(word).expanduser().absolute()) if word.startswith(FOLDER_BEGINNINGS) else word
+def _absolute(place: str) -> str:
+    return str(Path(place).expanduser().absolute()) if place.startswith(FOLDER_BEGINNINGS) else place
 
 
 def caches_for(request: Request, rows: CacheRows, read: Iterable[str] = (), write: str = "") -> Caches:
     """Return the caches of a request.
 
     Args:
-        request: what is built.
-        rows: what this machine's file says.
-        read: the words of `--cache-from`, which take the place of the rows'; `none` reads none.
-        write: the word of `--cache-to`: '' writes none, `BY_ROW` writes where the rows say.
+        request: the request that is built.
+        rows: the file of this machine.
+        read: the places of `--cache-from`, which replace those of the file; `none` reads none.
+        write: the place of `--cache-to`: '' writes none, `FROM_FILE` writes where the file states.
 
     Raises:
-        UsageError: a word is no place for a cache, or no row says where to write.
+        UsageError: an option is not a place for a cache, or the file does not state where to write.
     """
-    words = tuple(read)
-    for word in (*words, *([write] if write else [])):
-        if word not in (NONE, BY_ROW) and not _fits(word):
-            message = f'"{word}" is no place for a build cache. Allowed is {ALLOWED}, or "{NONE}".'
+    places = tuple(read)
+    for place in (*places, *([write] if write else [])):
+        if place not in (NONE, FROM_FILE) and not _is_place(place):
+            message = f'"{place}" is not a place for a build cache. Allowed is {ALLOWED}, or "{NONE}".'
             raise UsageError(message)
     sources = [
         Cache(place=place, name=name)
         for image in request.images
-        for place in _places(request, rows, image, words)
-        for name in names(request, image)
+        for place in _read_places(request, rows, image, places)
+        for name in candidate_names(request, image)
     ]
     targets = {
-        image.name: Cache(place=place, name=name_of(image, request.stage, request.bases, request.platforms))
+        image.name: Cache(place=place, name=cache_name(image, request.stage, request.bases, request.platforms))
         for image in request.images
-        if (place := _written(request, rows, image, write))
+        if (place := _write_place(request, rows, image, write))
     }
     return Caches(read=tuple(dict.fromkeys(sources)), write=targets)
 
 
-def _places(request: Request, rows: CacheRows, image: Image, words: tuple[str, ...]) -> tuple[str, ...]:
-    if words:
-        return tuple(_place(word) for word in words if word != NONE)
-    found = [
-        next((row.read for row in rows.of(image.name, platform) if row.read is not None), ())
-        for platform in request.platforms
-    ]
-    return tuple(dict.fromkeys(place for places in found for place in places))
+def _read_places(request: Request, rows: CacheRows, image: Image, options: tuple[str, ...]) -> tuple[str, ...]:
+    if options:
+        return tuple(_absolute(option) for option in options if option != NONE)
+    places = (place for platform in request.platforms for place in rows.read_places(image.name, platform))
+    return tuple(dict.fromkeys(places))
 
 
-def _written(request: Request, rows: CacheRows, image: Image, word: str) -> str:
-    if word in ("", NONE):
+def _write_place(request: Request, rows: CacheRows, image: Image, option: str) -> str:
+    if option in ("", NONE):
         return ""
-    if word != BY_ROW:
-        return _place(word)
-    found = {
-        next((row.write for row in rows.of(image.name, platform) if row.write), "") for platform in request.platforms
-    }
-    if len(found) > 1 or not any(found):
-        what = "differ for its platforms: build one at a time" if len(found) > 1 else "say none"
+    if option != FROM_FILE:
+        return _absolute(option)
+    places = {rows.write_place(image.name, platform) for platform in request.platforms}
+    if len(places) > 1 or not any(places):
+        several = ("a different `to` for each platform", "build one platform at a time")
+        problem, remedy = several if len(places) > 1 else ("no `to` for it", "add `to`")
         message = (
-            f"Where is the build cache of {image.name} to be written? The rows of {USER_FILE} {what}.\n"
-            "Name a place: --cache-to HOST/NAME, or add `to` (docs/how-to/caches.md)."
+            f"Where to write the build cache of {image.name} is unknown: {USER_FILE} states {problem}.\n"
+            f"Name a place (--cache-to HOST/NAME), or {remedy}: docs/how-to/caches.md"
         )
         raise UsageError(message)
-    return found.pop()
+    return places.pop()
 
 
-def names(request: Request, image: Image) -> Iterator[str]:
+def candidate_names(request: Request, image: Image) -> Iterator[str]:
     """Return the names of the caches that may have steps of an image, the likeliest first.
 
-    Those of its lower stages, and those of builds for more platforms or fewer, have most of the same steps.
+    Caches of its lower stages, and of builds for more platforms or fewer, have most of the same steps.
     """
     order = list(Stage)
-    stages = [each for each in image.stages if order.index(each) <= order.index(request.stage)]
+    stages = [stage for stage in image.stages if order.index(stage) <= order.index(request.stage)]
     for stage in reversed(stages):
         if stage is not Stage.BACKEND or request.stage is Stage.BACKEND:
-            yield from (name_of(image, stage, request.bases, each) for each in _sets(request.platforms))
+            for platforms in _platform_sets(request.platforms):
+                yield cache_name(image, stage, request.bases, platforms)
 
 
-def _sets(platforms: tuple[Platform, ...]) -> list[tuple[Platform, ...]]:
+def _platform_sets(platforms: tuple[Platform, ...]) -> list[tuple[Platform, ...]]:
     """Return the sets of platforms that have one of these, their own first."""
-    every = [each for size in range(1, len(Platform) + 1) for each in combinations(Platform, size)]
-    return sorted((each for each in every if set(each) & set(platforms)), key=lambda each: each != platforms)
+    sizes = range(1, len(Platform) + 1)
+    overlapping = [
+        platform_set
+        for size in sizes
+        for platform_set in combinations(Platform, size)
+        if set(platform_set) & set(platforms)
+    ]
+    return sorted(overlapping, key=lambda platform_set: platform_set != platforms)
 
 
-def name_of(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...]) -> str:
+def cache_name(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...]) -> str:
     """Return the name of a cache."""
     return "-".join((image.name, stage.value, bases.name, *(platform.arch for platform in platforms)))
 
 
 def with_caches(targets: Targets, images: Mapping[str, str], caches: Caches) -> Targets:
-    """Return targets with their caches; without any they stay as they are.
+    """Return targets with their caches; without caches the targets are unchanged.
 
-    Every target reads: bake queries each by itself, also those that are only linked. What is written is named at the
-    images alone, and has all that they need.
+    Every target reads: bake queries the caches of each, even of those that are only linked. Images alone write, and
+    their caches have the steps of all their targets.
 
     Args:
         targets: the targets of a bake document.
-        images: image -> the target that makes it.
-        caches: what is read and written.
+        images: image -> its target.
+        caches: the caches that are read and written.
     """
     sources = tuple(cache.source for cache in caches.read)
-    written = {images[image]: (cache.target,) for image, cache in caches.write.items()}
+    exports = {images[image]: (cache.target,) for image, cache in caches.write.items()}
     return {
-        name: replace(target, cache_from=sources, cache_to=written.get(name, ())) for name, target in targets.items()
+        name: replace(target, cache_from=sources, cache_to=exports.get(name, ())) for name, target in targets.items()
     }
 
 
 def access_flags(caches: Caches) -> tuple[str, ...]:
-    """Return the flags by which bake is allowed to read and write the folders of caches."""
+    """Return the flags that allow bake to read and write the folders of caches."""
     reads = dict.fromkeys(f"--allow=fs.read={cache.place}" for cache in caches.read if cache.local)
     writes = dict.fromkeys(f"--allow=fs.write={cache.place}" for cache in caches.write.values() if cache.local)
     return (*reads, *writes)

@@ -1,7 +1,7 @@
 """Plans of builds with caches, with several builders, or pushed to a registry.
 
-The bake document of the ordinary build is where each of them begins. A build of this kind has three parts: each node
-builds its platforms, what it pushes has no tag that anybody pulls, and one command makes the index of all.
+Each of them starts from the bake document of the ordinary build. Such a build has three parts: each node builds its
+platforms, pushes them without a tag that anybody pulls, and one command makes the index of all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import state
 from dynamo_containers.errors import UsageError
 from dynamo_containers.plan import bake, caches, merged_dockerfile, source_export
-from dynamo_containers.plan.caches import name_of
+from dynamo_containers.plan.caches import cache_name
 from dynamo_containers.plan.node_plan import Call, NodePlan
 from dynamo_containers.process import Command, Document
 
@@ -30,45 +30,47 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.target import Target, Targets
 
 PUSHED = "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=1,force-compression=true"
-"""The layers of `bake.OUTPUT`, to a registry; only the OCI's manifests know of zstd, so they are of that kind."""
+"""The layers of `bake.OUTPUT`, to a registry. Only manifests of OCI support zstd, so these are used."""
 BY_DIGEST = "push-by-digest=true,name-canonical=true"
-"""Without any tag; the docker driver has no such push."""
+"""Pushes without a tag; the docker driver cannot."""
 PART = "part"
-"""Begins a tag that keeps what was pushed until the index names it; nobody pulls it."""
+"""Begins a tag that keeps a pushed image until the index names it; nobody pulls that tag."""
 
 
 def check(nodes: tuple[Node, ...], registry: str) -> None:
-    """Refuse what could only end in images of one tag on several machines.
+    """Check that images of several machines are pushed to a registry: one tag needs all of them.
 
     Raises:
-        UsageError: several machines build, and no registry is named in which their images meet.
+        UsageError: several machines build, and no registry is named.
     """
     if len(nodes) < 2 or registry:  # noqa: PLR2004 - one machine
         return
     rows = "\n".join(f"  {', '.join(platform.value for platform in node.platforms)}: {node.name}" for node in nodes)
     message = (
-        f"Several machines build this, and their images meet in a registry:\n{rows}\n"
+        f"Several machines build this, so their images must be pushed to a registry:\n{rows}\n"
         "Name it: --push HOST[:PORT][/PATH], or build one platform at a time."
     )
     raise UsageError(message)
 
 
-def node_caches(wanted: Caches, whole: Request, part: Request) -> Caches:
-    """Return the caches of one node: what it writes is named by its own platforms.
+def node_caches(build_caches: Caches, request: Request, node_request: Request) -> Caches:
+    """Return the caches of one node; those that it writes are named by its own platforms.
 
     Args:
-        wanted: the caches of the whole build.
-        whole: what is built.
-        part: what the node builds of it.
+        build_caches: the caches of the build.
+        request: the request of the build.
+        node_request: the part of it that the node builds.
     """
-    if whole.platforms == part.platforms:
-        return wanted
-    images = {image.name: image for image in part.images}
+    if request.platforms == node_request.platforms:
+        return build_caches
+    images = {image.name: image for image in node_request.images}
     write = {
-        name: replace(cache, name=name_of(images[name], part.stage, part.bases, part.platforms))
-        for name, cache in wanted.write.items()
+        name: replace(
+            cache, name=cache_name(images[name], node_request.stage, node_request.bases, node_request.platforms)
+        )
+        for name, cache in build_caches.write.items()
     }
-    return replace(wanted, write=write)
+    return replace(build_caches, write=write)
 
 
 def node_plan(
@@ -77,11 +79,11 @@ def node_plan(
     texts: Mapping[str, str],
     docker: Docker,
 ) -> NodePlan:
-    """Return what a node does.
+    """Return the plan of a node.
 
     Args:
         plan: the ordinary build of its platforms.
-        node: who builds.
+        node: the machine that builds.
         texts: target -> the text of its Dockerfile.
         docker: the docker CLI of the engine in use.
     """
@@ -104,9 +106,9 @@ def node_plan(
 def _targets(
     plan: BuildPlan, node: Node, planned: PlannedImage, texts: Mapping[str, str], export: SourceExport | None
 ) -> tuple[PlannedImage, Targets, tuple[Document, ...]]:
-    """Return an image as a node makes it, the targets that do, and the Dockerfiles that are made for them.
+    """Return an image as a node builds it, its targets, and the Dockerfiles that are generated for them.
 
-    With caches the targets of the image are one build, so that BuildKit looks into these.
+    With caches the targets of the image are one build, so that BuildKit reads the caches.
     """
     name, targets = planned.target, plan.graph.targets
     dockerfiles: tuple[Document, ...] = ()
@@ -127,7 +129,7 @@ def _targets(
 
 
 def _pushed(plan: BuildPlan, node: Node, image: Image, target: Target) -> Target:
-    """Return a target that is pushed, without a tag where the driver can."""
+    """Return a target that is pushed, without a tag where the driver supports that."""
     request, name = plan.request, f"{node.registry}/{repository(plan.request, image)}"
     if not node.is_engine:
         return replace(target, tags=(), outputs=(f"{PUSHED},name={name},{BY_DIGEST}",))
@@ -147,19 +149,19 @@ class PushedImages:
     """Images that are in a registry without a tag."""
 
     request: Request
-    """What was asked for, with all its platforms."""
+    """The request of the build, with all its platforms."""
     version: str
-    """The version of Dynamo."""
+    """The locked version of Dynamo."""
     registry: str
     digests: Mapping[str, tuple[str, ...]]
-    """Image -> what each node pushed."""
+    """Image -> the digests that the nodes pushed."""
 
 
 def index_commands(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
-    """Return the commands that name what was pushed: one index over all platforms of each image, and its tag.
+    """Return the commands that make one index over all platforms of each image, with its tag.
 
     Args:
-        pushed: what was pushed.
+        pushed: the images that were pushed.
         docker: the docker CLI, with its credentials.
     """
     commands, request = [], pushed.request
@@ -168,7 +170,7 @@ def index_commands(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
         name = f"{pushed.registry}/{repository(request, image)}"
         sources = (f"{name}@{digest}" for digest in pushed.digests[image.name])
         argv = (*docker.buildx, "imagetools", "create", "--tag", f"{pushed.registry}/{tag}", *sources)
-        hint = f"Nothing was tagged. What was pushed is at {name}, by its digest: run the same command again."
+        hint = f"No image was tagged. The pushed images are in {name}, by digest.\nRun the same command again."
         commands.append(Command(argv=argv, env=docker.environment, hint=hint))
     return tuple(commands)
 

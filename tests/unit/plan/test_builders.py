@@ -1,4 +1,4 @@
-"""Who builds which platform: each its own machine, and never emulated where there is one."""
+"""Builders: each platform is built on a machine of its own, and never emulated if there is one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ BOTH = (AMD64, ARM64)
 
 
 def builder(name: str, *nodes: tuple[str, ...], driver: str = "remote") -> Builder:
-    made = (BuilderNode(name=f"{name}{number}", platforms=platforms) for number, platforms in enumerate(nodes))
-    return Builder(name=name, driver=driver, nodes=tuple(made))
+    builder_nodes = (BuilderNode(name=f"{name}{number}", platforms=platforms) for number, platforms in enumerate(nodes))
+    return Builder(name=name, driver=driver, nodes=tuple(builder_nodes))
 
 
 ARM = builder("arm", ("linux/arm64", "linux/arm/v7"))
@@ -29,24 +29,24 @@ EMULATING = builder("emulating", ("linux/amd64", "linux/amd64/v2", "linux/arm64"
 
 
 def test_without_rows_the_engine_in_use_builds_everything() -> None:
-    wanted = builders.group_platforms(BOTH, {}, "")
-    assert wanted == {"": BOTH}
-    assert builders.nodes(wanted, {}, AMD64) == (Node(builder=None, platforms=BOTH, native=AMD64),)
+    groups = builders.group_platforms(BOTH, {}, "")
+    assert groups == {"": BOTH}
+    assert builders.nodes(groups, {}, AMD64) == (Node(builder=None, platforms=BOTH, native=AMD64),)
 
 
 def test_each_platform_with_a_row_is_built_by_its_builder_natively() -> None:
-    wanted = builders.group_platforms(BOTH, {ARM64: "arm"}, "")
-    assert builders.nodes(wanted, {"arm": ARM}, AMD64) == (
+    groups = builders.group_platforms(BOTH, {ARM64: "arm"}, "")
+    assert builders.nodes(groups, {"arm": ARM}, AMD64) == (
         Node(builder=None, platforms=(AMD64,), native=AMD64),
         Node(builder=ARM, platforms=(ARM64,), native=ARM64),
     )
 
 
-def test_a_platform_that_is_not_asked_for_needs_no_builder() -> None:
+def test_a_platform_that_is_not_built_needs_no_builder() -> None:
     assert builders.group_platforms((AMD64,), {ARM64: "arm"}, "") == {"": (AMD64,)}
 
 
-def test_the_variable_of_buildx_names_the_builder_of_what_has_no_row() -> None:
+def test_the_variable_of_buildx_names_the_builder_of_platforms_without_a_row() -> None:
     pair = builder("pair", ("linux/amd64",), ("linux/arm64",))
     assert builders.group_platforms(BOTH, {}, "pair") == {"pair": BOTH}
     assert builders.group_platforms(BOTH, {ARM64: "arm"}, "pair") == {"pair": (AMD64,), "arm": (ARM64,)}
@@ -56,23 +56,23 @@ def test_the_variable_of_buildx_names_the_builder_of_what_has_no_row() -> None:
     ), "one node for each machine: the tools of a step run on the machine that builds"
 
 
-def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
-    wanted = builders.group_platforms(BOTH, {ARM64: "emulating"}, "")
-    assert builders.nodes(wanted, {"emulating": EMULATING}, AMD64) == (
+def test_a_platform_without_a_machine_may_be_emulated() -> None:
+    groups = builders.group_platforms(BOTH, {ARM64: "emulating"}, "")
+    assert builders.nodes(groups, {"emulating": EMULATING}, AMD64) == (
         Node(builder=None, platforms=(AMD64,), native=AMD64),
         Node(builder=EMULATING, platforms=(ARM64,), native=AMD64),
     )
 
 
 @pytest.mark.parametrize(
-    ("wanted", "known", "native", "kind", "message"),
+    ("groups", "available", "native", "kind", "message"),
     [
         pytest.param(
             {"arn": (ARM64,)},
             {"arm": ARM},
             AMD64,
             UsageError,
-            r'buildx has no builder called "arn". It has: arm.\nMake it',
+            r'unknown builder of buildx "arn" [(]choose from: arm[)]\nDid you mean arm[?]\nCreate it',
             id="a builder that buildx does not have",
         ),
         pytest.param(
@@ -80,7 +80,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"arm": ARM},
             AMD64,
             NoEngineError,
-            r"The builder arm does not build linux/amd64. Nothing was built",
+            r"The builder arm does not build linux/amd64. No image was built",
             id="a builder for other platforms",
         ),
         pytest.param(
@@ -92,7 +92,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             },
             AMD64,
             NoEngineError,
-            r"The builder dead does not build linux/arm64 \(dead0: no route\). Nothing was built",
+            r"The builder dead does not build linux/arm64 \(dead0: no route\). No image was built",
             id="a builder that does not answer: nothing is emulated instead",
         ),
         pytest.param(
@@ -100,7 +100,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"emulating": EMULATING, "arm": builder("arm", ("linux/arm64", "linux/amd64"))},
             AMD64,
             UsageError,
-            "The builder emulating would emulate linux/arm64, and the builder arm is such a machine",
+            "The builder emulating would emulate linux/arm64, although the builder arm is a linux/arm64 machine",
             id="rows the wrong way round",
         ),
         pytest.param(
@@ -108,7 +108,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"arm": builder("arm", ("linux/arm64", "linux/amd64"))},
             AMD64,
             UsageError,
-            "The engine of this machine would emulate linux/arm64, and the builder arm is such a machine",
+            "The engine of this machine would emulate linux/arm64, although the builder arm is a linux/arm64 machine",
             id="a native node that is given something else",
         ),
         pytest.param(
@@ -116,7 +116,7 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"pair": builder("pair", ("linux/amd64", "linux/arm64"), ("linux/arm64",))},
             AMD64,
             UsageError,
-            "buildx would build linux/arm64 on pair0, emulated, although pair1 of the same builder is such a machine",
+            "buildx would emulate linux/arm64 on pair0, although pair1 of the same builder is a linux/arm64 machine",
             id="a builder whose first node emulates what the second one is",
         ),
         pytest.param(
@@ -124,23 +124,23 @@ def test_what_nobody_has_a_machine_for_may_be_emulated() -> None:
             {"emulating": EMULATING},
             ARM64,
             UsageError,
-            "The builder emulating is a linux/amd64 machine, and would emulate all that is built",
+            "The builder emulating is a linux/amd64 machine, so it would emulate every platform of this build",
             id="emulation of the platform of this very machine",
         ),
     ],
 )
-def test_what_cannot_be_built_natively_or_at_all_is_refused(
-    wanted: dict[str, tuple[Platform, ...]],
-    known: dict[str, Builder],
+def test_a_platform_that_cannot_be_built_natively_is_refused(
+    groups: dict[str, tuple[Platform, ...]],
+    available: dict[str, Builder],
     native: Platform,
     kind: type[FatalError],
     message: str,
 ) -> None:
     with pytest.raises(kind, match=message):
-        builders.nodes(wanted, known, native)
+        builders.nodes(groups, available, native)
 
 
-def test_what_buildx_says_of_its_builders_is_read() -> None:
+def test_the_list_of_buildx_is_parsed() -> None:
     rows = [
         {
             "Name": "arm",
@@ -167,7 +167,7 @@ def test_what_buildx_says_of_its_builders_is_read() -> None:
     }
 
 
-def test_a_builder_that_went_away_is_named() -> None:
+def test_a_builder_that_is_gone_is_named() -> None:
     nodes = (
         Node(builder=None, platforms=(AMD64,), native=AMD64),
         Node(builder=ARM, platforms=(ARM64,), native=ARM64),
