@@ -40,8 +40,8 @@ def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
             shutil.copytree(ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
 
 
-def invoke(copy: Path, *words: str) -> process.Command:
+def invoke(copy: Path, *arguments: str) -> process.Command:
     """Return the command that runs a task of the copy, with this checkout's engine."""
     # `python -m` looks in the working directory first: there the copy's own library must be.
-    argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *words)
+    argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *arguments)
     return process.Command(argv=argv, env=engine.environment(ROOT))

@@ -29,23 +29,23 @@ class Machine:
     folder: Path
     environment: Mapping[str, str]
 
-    def command(self, *words: str) -> tuple[str, ...]:
+    def command(self, *arguments: str) -> tuple[str, ...]:
         """Return the command that runs a task of it."""
-        return (sys.executable, "-m", "invoke", *words)
+        return (sys.executable, "-m", "invoke", *arguments)
 
-    def invoke(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def invoke(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a task of it."""
         env = {**self.environment, **variables}
         return subprocess.run(
-            self.command(*words), cwd=self.folder, env=env, capture_output=True, text=True, check=False
+            self.command(*arguments), cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
 
-    def docker(self, *words: str) -> str:
+    def docker(self, *arguments: str) -> str:
         """Ask its engine."""
         used = {} if "DOCKER_HOST" in self.environment else engine.environment(self.folder)
         env = {**self.environment, **used}
-        done = subprocess.run(("docker", *words), env=env, capture_output=True, text=True, check=True)
-        return done.stdout
+        finished = subprocess.run(("docker", *arguments), env=env, capture_output=True, text=True, check=True)
+        return finished.stdout
 
     def empty(self) -> None:
         """Take from its engine all that was built or pulled."""
@@ -60,10 +60,10 @@ def second(place: Path, *platforms: str) -> Iterator[Machine]:
     """Make the machine; at the end of the block nothing is left of it."""
     checkout(place, TAKEN_OVER)
     machine = Machine(folder=place, environment=CLEAN)
-    words = [word for platform in platforms for word in ("--platform", platform)]
+    arguments = [argument for platform in platforms for argument in ("--platform", platform)]
     try:
-        done = machine.invoke("engine.up", *words)
-        assert done.returncode == 0, done.stderr
+        finished = machine.invoke("engine.up", *arguments)
+        assert finished.returncode == 0, finished.stderr
         yield machine
     finally:
         machine.invoke("engine.down", "--purge")

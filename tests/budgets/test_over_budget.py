@@ -43,16 +43,16 @@ def edit(copy: Path, pattern: str, after: str) -> None:
     (copy / IMAGES_FILE).write_text(text, encoding="utf-8")
 
 
-def invoke(copy: Path, *words: str) -> process.CompletedCommand:
-    return process.query(copied.invoke(copy, *words), seconds=60 * MINUTES)
+def invoke(copy: Path, *arguments: str) -> process.CompletedCommand:
+    return process.query(copied.invoke(copy, *arguments), seconds=60 * MINUTES)
 
 
 def build(copy: Path) -> process.CompletedCommand:
     return invoke(copy, "build.runtime", "--image", "frontend")
 
 
-def docker(*words: str) -> process.CompletedCommand:
-    command = process.Command(argv=("docker", *words), env=engine.environment(ROOT))
+def docker(*arguments: str) -> process.CompletedCommand:
+    command = process.Command(argv=("docker", *arguments), env=engine.environment(ROOT))
     return process.query(command, seconds=60)
 
 
@@ -77,9 +77,9 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
     assert (accepted.returncode, accepted.stdout.partition("\n")[0]) == (0, f"# {NAME}")
 
     sizes = accepted_sizes.read(copy)
-    known = sizes[NAME]
-    contents = {**known.contents, "python numpy": 1_000_000, "python jax": 500_000_000}
-    process.write(accepted_sizes.document(copy, {**sizes, NAME: replace(known, contents=contents)}))
+    accepted_size = sizes[NAME]
+    contents = {**accepted_size.contents, "python numpy": 1_000_000, "python jax": 500_000_000}
+    process.write(accepted_sizes.document(copy, {**sizes, NAME: replace(accepted_size, contents=contents)}))
     edit(copy, rf'(?<=\[images\.frontend\.budget\."{NATIVE.value}"\]\ncompressed-mb = )\d+', "1")
     for _ in range(2):  # it is not taken for checked
         over = build(copy)
@@ -100,14 +100,14 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
 
 
 def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(copy: Path) -> None:
-    made = build(copy)
-    assert made.returncode == 0, made.stderr[-4000:]
+    finished = build(copy)
+    assert finished.returncode == 0, finished.stderr[-4000:]
     catalogue = load_catalogue(copy)
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=[NATIVE.value]))
     facts, frontend = inputs.stated(request), catalogue.images["frontend"]
     lock, docker = f"sha256:{facts.locks['frontend']}", engine.docker(ROOT)
-    known = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), docker)
-    assert known.source == "its image in the engine"
-    assert len(known.layers) == 12
+    present = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), docker)
+    assert present.source == "its image in the engine"
+    assert len(present.layers) == 12
     drifted = size_measure.other_backend(request, facts, frontend, Origin(lock=lock, drift="bash=5.2-3"), docker)
     assert (drifted.layers, drifted.source) == (frozenset(), NOWHERE)

@@ -47,11 +47,11 @@ PLACE = ROOT / ".build" / "two-engines"
 class Site:
     """A checkout whose foreign platform has a builder, that builder's machine, and the registry where both meet."""
 
-    one: Machine
+    host: Machine
     node: Machine
     registry: str
 
-    def words(self, team: str) -> tuple[str, ...]:
+    def arguments(self, team: str) -> tuple[str, ...]:
         """Return the words that build the pair and push it for a team."""
         return ("build.base", "--platform", "all", "--push", f"{self.registry}/{team}")
 
@@ -85,29 +85,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         argv = ("docker", "context", "create", NODE, "--docker", f"host={address}")
         subprocess.run(argv, env=variables, check=True, capture_output=True)
         (folder / "builders.toml").write_text(f'[builders]\n"{FOREIGN.value}" = "{NODE}"\n', encoding="utf-8")
-        one = Machine(
+        host = Machine(
             folder=PLACE / "one",
             environment={**variables, "DOCKER_HOST": own.host, builders.VARIABLE: str(folder / "builders.toml")},
         )
-        yield Site(one=one, node=node, registry=running.address)
+        yield Site(host=host, node=node, registry=running.address)
 
 
 def last_report(site: Site) -> BuildReport:
-    found = record.read((site.one.folder / state.LAST_REPORT).read_text(encoding="utf-8"))
-    assert found is not None
-    return found
+    report = record.read((site.host.folder / state.LAST_REPORT).read_text(encoding="utf-8"))
+    assert report is not None
+    return report
 
 
 def test_a_pair_without_a_registry_to_meet_in_is_refused_before_anything_is_built(site: Site) -> None:
-    done = site.one.invoke("-R", "build.base", "--platform", "all")
-    assert done.returncode == 2
-    assert f"linux/arm64: the builder {NODE}" in done.stderr
-    assert "--push HOST[:PORT][/PATH], or build one platform at a time" in done.stderr
+    finished = site.host.invoke("-R", "build.base", "--platform", "all")
+    assert finished.returncode == 2
+    assert f"linux/arm64: the builder {NODE}" in finished.stderr
+    assert "--push HOST[:PORT][/PATH], or build one platform at a time" in finished.stderr
 
 
 def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Site) -> None:
-    done = site.one.invoke(*site.words("team"))
-    assert done.returncode == 0, done.stderr[-3000:]
+    finished = site.host.invoke(*site.arguments("team"))
+    assert finished.returncode == 0, finished.stderr[-3000:]
     (tag,) = site.tags("team")
     assert tag.endswith("-debian")
     index = site.ask(f"team/{IMAGE}/manifests/{tag}")
@@ -119,11 +119,11 @@ def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Sit
         config = site.ask(f"team/{IMAGE}/blobs/{manifest['config']['digest']}")
         assert config["architecture"] == arch
     named = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.stage")
-    here, there = site.one.docker(*named), site.node.docker(*named)
-    assert f"part-debian-{NATIVE.arch}" in here
-    assert f"part-debian-{FOREIGN.arch}" not in here
-    assert f"part-debian-{FOREIGN.arch}" in there
-    assert f"part-debian-{NATIVE.arch}" not in there
+    host_tags, node_tags = site.host.docker(*named), site.node.docker(*named)
+    assert f"part-debian-{NATIVE.arch}" in host_tags
+    assert f"part-debian-{FOREIGN.arch}" not in host_tags
+    assert f"part-debian-{FOREIGN.arch}" in node_tags
+    assert f"part-debian-{NATIVE.arch}" not in node_tags
 
 
 def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
@@ -140,7 +140,7 @@ def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
         assert {step.state for step in steps.values()} <= {DONE, CACHED}
     assert steps["base"].state == DONE
     assert steps["base"].seconds > 0
-    assert site.one.invoke("report").returncode == 0
+    assert site.host.invoke("report").returncode == 0
     sizes = {image.name.rpartition("-")[2]: image.size for image in last_report(site).images}
     assert set(sizes) == {"amd64", "arm64"}
     for size in sizes.values():
@@ -152,19 +152,19 @@ def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
 def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:
     """Last: the engine does not come back, and with it goes the network in which its registry is."""
     site.node.empty()
-    said: list[str] = []
+    stderr_lines: list[str] = []
     killed = threading.Event()
     process = subprocess.Popen(
-        site.one.command(*site.words("elsewhere")),
-        cwd=site.one.folder,
-        env=site.one.environment,
+        site.host.command(*site.arguments("elsewhere")),
+        cwd=site.host.folder,
+        env=site.host.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     with process:
         for line in process.stderr or ():
-            said.append(line)
+            stderr_lines.append(line)
             if not killed.is_set() and line.startswith(f"the builder {NODE} | ") and "] RUN " in line:
                 killed.set()
                 process_module.run(
@@ -172,7 +172,7 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
                         argv=("env", f"--chdir={site.node.folder}", *site.node.command("engine.down"))
                     )
                 )
-    text = "".join(said)
+    text = "".join(stderr_lines)
     assert killed.is_set(), text[-3000:]
     assert process.returncode == 3, text[-3000:]
     assert f"The builder {NODE} does not answer any more. Nothing got a tag in a registry" in text
@@ -182,7 +182,7 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     report = last_report(site)
     assert report.failure is not None
     assert f"The builder {NODE} does not answer any more" in report.failure.message
-    known = {node.name: node.unknown_reason for node in report.nodes}
-    assert known["the engine of this machine"] == ""
-    assert known[f"the builder {NODE}"] != ""
+    reasons = {node.name: node.unknown_reason for node in report.nodes}
+    assert reasons["the engine of this machine"] == ""
+    assert reasons[f"the builder {NODE}"] != ""
     assert {target.node for target in report.targets or ()} == {"the engine of this machine"}

@@ -41,7 +41,7 @@ FEWEST_STEPS = 10
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Machine]:
+def consumer() -> Iterator[Machine]:
     with second(PLACE / "elsewhere" / "two") as machine:
         yield machine
 
@@ -52,35 +52,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def known(place: Path, two: Machine) -> Iterator[Registry]:
-    with registry(place, [engine.network(two.folder)]) as running:
+def server(place: Path, consumer: Machine) -> Iterator[Registry]:
+    with registry(place, [engine.network(consumer.folder)]) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def one(known: Registry) -> Machine:
+def producer(server: Registry) -> Machine:
     """The machine that has built the frontend and written the cache."""
     checkout(PLACE / "one", TAKEN_OVER)
     used = engine.environment(ROOT)
     machine = Machine(folder=PLACE / "one", environment={**CLEAN, **used})
-    done = machine.invoke(*BUILD, "--cache-to", f"{known.address}/cache")
-    assert done.returncode == 0, done.stderr
-    assert "was not written" not in done.stderr
+    finished = machine.invoke(*BUILD, "--cache-to", f"{server.address}/cache")
+    assert finished.returncode == 0, finished.stderr
+    assert "was not written" not in finished.stderr
     return machine
 
 
-def steps(done: subprocess.CompletedProcess[str]) -> dict[str, bool]:
+def steps(finished: subprocess.CompletedProcess[str]) -> dict[str, bool]:
     """Return RUN and COPY of a build, by digest -> whether it came out of a cache."""
-    return {vertex["digest"]: bool(vertex.get("cached")) for vertex in _ended(done)}
+    return {vertex["digest"]: bool(vertex.get("cached")) for vertex in _ended(finished)}
 
 
-def names(done: subprocess.CompletedProcess[str]) -> dict[str, bool]:
+def names(finished: subprocess.CompletedProcess[str]) -> dict[str, bool]:
     """Return the same by name."""
-    return {vertex["name"]: bool(vertex.get("cached")) for vertex in _ended(done)}
+    return {vertex["name"]: bool(vertex.get("cached")) for vertex in _ended(finished)}
 
 
-def _ended(done: subprocess.CompletedProcess[str]) -> Iterator[dict[str, Any]]:
-    for line in done.stderr.splitlines():
+def _ended(finished: subprocess.CompletedProcess[str]) -> Iterator[dict[str, Any]]:
+    for line in finished.stderr.splitlines():
         for vertex in (json.loads(line).get("vertexes") or ()) if line.startswith("{") else ():
             if re.match(r"\[[^]]*\] (RUN|COPY) ", vertex["name"]) and vertex.get("completed"):
                 yield vertex
@@ -92,84 +92,88 @@ def digest(machine: Machine) -> str:
 
 
 def test_an_empty_machine_builds_the_frontend_without_building_anything(
-    one: Machine, two: Machine, known: Registry
+    producer: Machine, consumer: Machine, server: Registry
 ) -> None:
     began = time.monotonic()
-    done = two.invoke(*BUILD, "--cache-from", f"{known.address}/cache", BUILDKIT_PROGRESS="rawjson")
+    finished = consumer.invoke(*BUILD, "--cache-from", f"{server.address}/cache", BUILDKIT_PROGRESS="rawjson")
     seconds = time.monotonic() - began
-    assert done.returncode == 0, done.stderr[-3000:]
-    taken = steps(done)
-    print(f"{len(taken)} steps out of the cache; {seconds:.0f} s, of which {_engine_seconds(done):.0f} s in the engine")
-    assert len(taken) >= FEWEST_STEPS
-    assert all(taken.values()), done.stderr[-3000:]
-    assert digest(two) == digest(one)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    cached_steps = steps(finished)
+    print(f"{len(cached_steps)} steps from the cache; {seconds:.0f} s, in the engine {_engine_seconds(finished):.0f} s")
+    assert len(cached_steps) >= FEWEST_STEPS
+    assert all(cached_steps.values()), finished.stderr[-3000:]
+    assert digest(consumer) == digest(producer)
 
 
-def _engine_seconds(done: subprocess.CompletedProcess[str]) -> float:
+def _engine_seconds(finished: subprocess.CompletedProcess[str]) -> float:
     """Return the seconds between the first and the last that the engine said."""
-    times = re.findall(r'"(?:started|completed)":"([0-9T:.-]{26})', done.stderr)
-    first, last = (datetime.fromisoformat(each) for each in (min(times), max(times)))
+    times = re.findall(r'"(?:started|completed)":"([0-9T:.-]{26})', finished.stderr)
+    first, last = (datetime.fromisoformat(timestamp) for timestamp in (min(times), max(times)))
     return (last - first).total_seconds()
 
 
-def test_the_root_images_of_the_empty_machine_are_the_pinned_ones_bit_for_bit(two: Machine) -> None:
+def test_the_root_images_of_the_empty_machine_are_the_pinned_ones_bit_for_bit(consumer: Machine) -> None:
     pins = load_pins(ROOT)
-    made = {
-        role: json.loads(next((two.folder / ".build/roots").glob(f"debian-{role}-{NATIVE.arch}-*.json")).read_bytes())
+    records = {
+        role: json.loads(
+            next((consumer.folder / ".build/roots").glob(f"debian-{role}-{NATIVE.arch}-*.json")).read_bytes()
+        )
         for role in ("builder", "runtime")
     }
-    assert {role: row["digest"] for role, row in made.items()} == {
-        role: pins.root("debian", role, NATIVE) for role in made
+    assert {role: row["digest"] for role, row in records.items()} == {
+        role: pins.root("debian", role, NATIVE) for role in records
     }
 
 
 def test_wheels_of_a_checkout_come_out_of_the_cache_for_a_clone_elsewhere(
-    one: Machine, two: Machine, known: Registry, tmp_path: Path
+    producer: Machine, consumer: Machine, server: Registry, tmp_path: Path
 ) -> None:
-    mine, theirs = repository("dynamo", tmp_path), tmp_path / "elsewhere" / "clone"
-    git(tmp_path, "clone", "--quiet", str(mine), str(theirs))
-    (theirs / "target").mkdir()
-    (theirs / "target" / "large").write_bytes(b"0" * 1_000_000)
-    (theirs / ".dockerignore").write_text("lib\n", encoding="utf-8")  # the checkout's own says nothing
-    cache = f"{known.address}/cache"
-    done = one.invoke("build.base", "--dynamo-source", str(mine), "--cache-to", cache)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "was not written" not in done.stderr
-    two.empty()
-    done = two.invoke("build.base", "--dynamo-source", str(theirs), "--cache-from", cache, BUILDKIT_PROGRESS="rawjson")
-    assert done.returncode == 0, done.stderr[-3000:]
-    compiled = [name for name in names(done) if "compiled" in name and "] RUN " in name]
-    assert compiled, done.stderr[-3000:]
-    ran = [name for name, cached in names(done).items() if "] RUN " in name and not cached]
+    original, clone = repository("dynamo", tmp_path), tmp_path / "elsewhere" / "clone"
+    git(tmp_path, "clone", "--quiet", str(original), str(clone))
+    (clone / "target").mkdir()
+    (clone / "target" / "large").write_bytes(b"0" * 1_000_000)
+    (clone / ".dockerignore").write_text("lib\n", encoding="utf-8")  # the checkout's own says nothing
+    cache = f"{server.address}/cache"
+    finished = producer.invoke("build.base", "--dynamo-source", str(original), "--cache-to", cache)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "was not written" not in finished.stderr
+    consumer.empty()
+    finished = consumer.invoke(
+        "build.base", "--dynamo-source", str(clone), "--cache-from", cache, BUILDKIT_PROGRESS="rawjson"
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    compiled = [name for name in names(finished) if "compiled" in name and "] RUN " in name]
+    assert compiled, finished.stderr[-3000:]
+    ran = [name for name, cached in names(finished).items() if "] RUN " in name and not cached]
     assert ran == []
 
 
-def test_a_cache_that_is_down_is_done_without_and_said_in_one_line(one: Machine) -> None:
+def test_a_cache_that_is_down_is_done_without_and_said_in_one_line(producer: Machine) -> None:
     nowhere = "127.0.0.1:9/cache"
-    done = one.invoke(*BUILD, "--cache-from", nowhere, "--cache-to", nowhere)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = [line for line in done.stderr.splitlines() if line.startswith("The build cache")]
-    assert said == [
+    finished = producer.invoke(*BUILD, "--cache-from", nowhere, "--cache-to", nowhere)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    messages = [line for line in finished.stderr.splitlines() if line.startswith("The build cache")]
+    assert messages == [
         f"The build cache at {nowhere} is not used: connection refused. The build goes on without it.",
     ]
 
 
 def test_other_bytes_than_a_cache_promised_are_refused_and_the_build_goes_on_without_it(
-    one: Machine, two: Machine, known: Registry, place: Path
+    producer: Machine, consumer: Machine, server: Registry, place: Path
 ) -> None:
     """Last: it leaves the registry with wrong bytes."""
-    two.empty()
+    consumer.empty()
     for blob in (place / "data").glob("**/blobs/sha256/*/*/data"):
         content = bytearray(blob.read_bytes())
         if content.startswith(b"\x28\xb5\x2f\xfd"):  # zstd: a layer
             content[len(content) // 2] ^= 0xFF
             blob.write_bytes(content)
     began = time.monotonic()
-    done = two.invoke(*BUILD, "--cache-from", f"{known.address}/cache", BUILDKIT_PROGRESS="rawjson")
+    finished = consumer.invoke(*BUILD, "--cache-from", f"{server.address}/cache", BUILDKIT_PROGRESS="rawjson")
     print(f"without the cache: {time.monotonic() - began:.0f} s")
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = [line for line in done.stderr.splitlines() if line.startswith("The build cache")]
-    assert len(said) == 1
-    assert f"{known.address}/cache has other bytes than it says" in said[0]
-    assert not all(steps(done).values())
-    assert digest(two) == digest(one)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    messages = [line for line in finished.stderr.splitlines() if line.startswith("The build cache")]
+    assert len(messages) == 1
+    assert f"{server.address}/cache has other bytes than it says" in messages[0]
+    assert not all(steps(finished).values())
+    assert digest(consumer) == digest(producer)

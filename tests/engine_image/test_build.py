@@ -69,16 +69,16 @@ LIBRARIES = ".nixl_cu13.mesonpy.libs"
 ASK = """
 import json, os, pathlib, pwd
 from importlib.metadata import distribution, distributions
-names = sorted({each.metadata["Name"].lower() for each in distributions()})
+names = sorted({package.metadata["Name"].lower() for package in distributions()})
 print(json.dumps({
     "versions": {name: distribution(name).version for name in names},
     "kept": str(distribution("stand-in-kept").locate_file("")),
-    "user": [os.getuid(), os.getgid(), pwd.getpwuid(1000).pw_name, [each.pw_name for each in pwd.getpwall()]],
+    "user": [os.getuid(), os.getgid(), pwd.getpwuid(1000).pw_name, [user.pw_name for user in pwd.getpwall()]],
     "nixl": {name: os.path.exists(os.environ[name]) for name in ("NIXL_PREFIX", "NIXL_LIB_DIR", "NIXL_PLUGIN_DIR")},
     "library": os.path.realpath(os.path.join(os.environ["NIXL_LIB_DIR"], "libnixl.so")),
     "path": os.environ["PATH"],
     "newer": os.stat("/opt/weights").st_mtime,
-    "lists": [str(each) for each in pathlib.Path("/var/lib/apt/lists").iterdir()],
+    "lists": [str(path) for path in pathlib.Path("/var/lib/apt/lists").iterdir()],
 }))
 """
 
@@ -93,7 +93,9 @@ def module_files(name: str, version: str, requires: tuple[str, ...]) -> dict[str
         files |= {f"{LIBRARIES}/libnixl.so": b"a library", f"{LIBRARIES}/plugins/libplugin.so": b"a plugin"}
     listed = "".join(f"{file},,\n" for file in (*files, f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"))
     return files | {
-        f"{info}/METADATA": (metadata + "".join(f"Requires-Dist: {each}\n" for each in requires)).encode(),
+        f"{info}/METADATA": (
+            metadata + "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        ).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": listed.encode(),
     }
@@ -117,9 +119,9 @@ def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
     return file
 
 
-def on_top(store: Path, below: str, file: Path) -> str:
+def on_top(store: Path, root_digest: str, file: Path) -> str:
     """Put an image into a layout that is another one of it with a layer on top; return its digest."""
-    manifest = json.loads(oci_layout.blob(store, below).read_bytes())
+    manifest = json.loads(oci_layout.blob(store, root_digest).read_bytes())
     config = json.loads(oci_layout.blob(store, manifest["config"]["digest"]).read_bytes())
     content = file.read_bytes()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -163,9 +165,9 @@ class EngineImageProject:
     def publish(self, engine_packages: Mapping[str, tuple[str, tuple[str, ...]]], **more: bytes) -> str:
         """Make a stand-in for the published image of an engine; return its digest."""
         root = oci_layout.blob(ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
-        below = f"sha256:{root.name}"
+        root_digest = f"sha256:{root.name}"
         users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
-        contents = {
+        files = {
             "etc/passwd": users.encode(),
             "etc/group": b"root:x:0:\nmail:x:8:\nubuntu:x:1000:\n",
             "var/lib/apt/lists/stand-in_Packages": b"left over",
@@ -174,15 +176,17 @@ class EngineImageProject:
             **{name.replace("__", "/"): content for name, content in more.items()},
         }
         for name, (version, requires) in engine_packages.items():
-            contents |= {f"{THEIR_PLACE}/{file}": each for file, each in module_files(name, version, requires).items()}
-        return on_top(self.store, below, tree(self.folder / "engine.tar", contents))
+            files |= {
+                f"{THEIR_PLACE}/{file}": content for file, content in module_files(name, version, requires).items()
+            }
+        return on_top(self.store, root_digest, tree(self.folder / "engine.tar", files))
 
     def command(self, published: str, stage: Stage) -> tuple[Command, str]:
         """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""
         catalogue = load_catalogue(self.folder)
         pinned = ImagePin(image=REFERENCE, index=published, platforms={NATIVE: published})
-        known = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
-        (self.folder / PINS_FILE).write_text(render(known), encoding="utf-8")
+        pins = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
+        (self.folder / PINS_FILE).write_text(render(pins), encoding="utf-8")
         request = request_for(
             load_catalogue(self.folder), stage, ImageSelection(images=["stand-in"], platforms=[NATIVE.value])
         )
@@ -207,9 +211,11 @@ class EngineImageProject:
         argv = (*command.argv, *more)
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False), tag
 
-    def docker(self, *words: str) -> str:
+    def docker(self, *arguments: str) -> str:
         environment = {**os.environ, **self.environment}
-        return subprocess.run(("docker", *words), env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        return subprocess.run(
+            ("docker", *arguments), env=environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
 
 
 @pytest.fixture(scope="module")
@@ -217,11 +223,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
     own = load_catalogue()
     debian, epoch = own.bases["debian"], own.pins.epoch
     locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
-    made = root_images.ensure_all(ROOT, locks, epoch)
+    root_images_of_locks = root_images.ensure_all(ROOT, locks, epoch)
     binaries.ensure(ROOT, debian, own.pins, NATIVE)
     folder = checkout(tmp_path_factory.mktemp("engine-image"))
     store = oci_layout.layout(folder)
-    for digest in (root.digest for lock, root in made if lock.role == "runtime"):
+    for digest in (root.digest for lock, root in root_images_of_locks if lock.role == "runtime"):
         copy_image(oci_layout.layout(ROOT), store, digest)
     wheels = {
         f"opt/dynamo/wheelhouse/{name.replace('-', '_')}-{version}-py3-none-any.whl": wheel(name, version, requires)
@@ -234,7 +240,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
         version="1.4.2",
         revision="stand-in",
         locks={"stand-in": "0" * 64},
-        roots={(lock.role, NATIVE): root.digest for lock, root in made},
+        roots={(lock.role, NATIVE): root.digest for lock, root in root_images_of_locks},
         layout=oci_layout.layout(ROOT),
         binaries=binaries.folder_of(ROOT, debian, own.pins),
         drift=(),
@@ -253,8 +259,8 @@ def copy_image(source: Path, store: Path, digest: str) -> None:
     """Copy an image of one layer from one layout to another."""
     manifest = json.loads(oci_layout.blob(source, digest).read_bytes())
     oci_layout.blob(store, digest).parent.mkdir(parents=True)
-    for each in (digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])):
-        shutil.copy(oci_layout.blob(source, each), oci_layout.blob(store, each))
+    for blob in (digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])):
+        shutil.copy(oci_layout.blob(source, blob), oci_layout.blob(store, blob))
 
 
 def checkout(folder: Path) -> Path:
@@ -267,7 +273,7 @@ def checkout(folder: Path) -> Path:
         file.write(ROW)
     text = {
         "base": "".join(
-            pin(name, each[0], wheel(name, *each), "-r requirements/base.in") for name, each in OWN.items()
+            pin(name, package[0], wheel(name, *package), "-r requirements/base.in") for name, package in OWN.items()
         ),
         "stand-in-engine-image": own_pin("frontend", "idna", "ai-dynamo")
         + pin("stand-in-kept", "2.0", b"never fetched", "ai-dynamo")
@@ -280,7 +286,7 @@ def checkout(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(project: EngineImageProject) -> dict[str, Any]:
+def contents(project: EngineImageProject) -> dict[str, Any]:
     """Build the ci image, which stands on the runtime, and return what it says of itself."""
     published = project.publish(ENGINE)
     finished, tag = project.build(published, Stage.CI)
@@ -291,47 +297,47 @@ def said(project: EngineImageProject) -> dict[str, Any]:
     return {**answer, "labels": inspected["Config"]["Labels"], "published": published, "layers": layers}
 
 
-def test_what_the_image_brought_is_there_in_the_same_version_and_place(said: dict[str, Any]) -> None:
-    assert said["versions"]["stand-in-engine"] == "1.0"
-    assert said["versions"]["stand-in-kept"] == "1.5"  # the lock has 2.0
-    assert said["kept"] == f"/{THEIR_PLACE}"
+def test_what_the_image_brought_is_there_in_the_same_version_and_place(contents: dict[str, Any]) -> None:
+    assert contents["versions"]["stand-in-engine"] == "1.0"
+    assert contents["versions"]["stand-in-kept"] == "1.5"  # the lock has 2.0
+    assert contents["kept"] == f"/{THEIR_PLACE}"
 
 
-def test_dynamo_and_nixl_and_what_they_lack_are_added_and_nothing_else(said: dict[str, Any]) -> None:
-    added = {name: version for name, version in said["versions"].items() if not name.startswith("stand-in-")}
+def test_dynamo_and_nixl_and_what_they_lack_are_added_and_nothing_else(contents: dict[str, Any]) -> None:
+    added = {name: version for name, version in contents["versions"].items() if not name.startswith("stand-in-")}
     assert {name: added[name] for name in OWN} == {name: version for name, (version, _) in OWN.items()}
     assert set(added) == {*OWN, "idna", "iniconfig"}
-    assert "stand-in-unneeded" not in said["versions"]
+    assert "stand-in-unneeded" not in contents["versions"]
 
 
-def test_nixl_s_variables_are_true(said: dict[str, Any]) -> None:
-    assert said["nixl"] == {"NIXL_PREFIX": True, "NIXL_LIB_DIR": True, "NIXL_PLUGIN_DIR": True}
-    assert said["library"] == f"/opt/dynamo/venv/lib/python3.11/site-packages/{LIBRARIES}/libnixl.so"
+def test_nixl_s_variables_are_true(contents: dict[str, Any]) -> None:
+    assert contents["nixl"] == {"NIXL_PREFIX": True, "NIXL_LIB_DIR": True, "NIXL_PLUGIN_DIR": True}
+    assert contents["library"] == f"/opt/dynamo/venv/lib/python3.11/site-packages/{LIBRARIES}/libnixl.so"
 
 
-def test_the_user_is_dynamo_although_the_image_had_another_one_of_that_uid(said: dict[str, Any]) -> None:
-    assert said["user"] == [1000, 0, "dynamo", ["root", "dynamo"]]
+def test_the_user_is_dynamo_although_the_image_had_another_one_of_that_uid(contents: dict[str, Any]) -> None:
+    assert contents["user"] == [1000, 0, "dynamo", ["root", "dynamo"]]
 
 
-def test_the_environment_is_first_on_path_before_what_the_image_says(said: dict[str, Any]) -> None:
-    assert said["path"] == "/opt/dynamo/venv/bin:/usr/local/stand-in/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+def test_the_environment_is_first_on_path_before_what_the_image_says(contents: dict[str, Any]) -> None:
+    assert contents["path"] == "/opt/dynamo/venv/bin:/usr/local/stand-in/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
-def test_the_image_s_own_files_are_not_stored_again_and_its_apt_lists_are_gone(said: dict[str, Any]) -> None:
-    assert said["newer"] == NEWER
-    assert said["lists"] == []
+def test_the_image_s_own_files_are_not_stored_again_and_its_apt_lists_are_gone(contents: dict[str, Any]) -> None:
+    assert contents["newer"] == NEWER
+    assert contents["lists"] == []
 
 
-def test_the_labels_name_the_published_image(said: dict[str, Any]) -> None:
-    assert said["labels"]["org.opencontainers.image.base.name"] == REFERENCE
-    assert said["labels"]["org.opencontainers.image.base.digest"] == said["published"]
+def test_the_labels_name_the_published_image(contents: dict[str, Any]) -> None:
+    assert contents["labels"]["org.opencontainers.image.base.name"] == REFERENCE
+    assert contents["labels"]["org.opencontainers.image.base.digest"] == contents["published"]
 
 
-def test_the_same_pins_make_the_same_layers(project: EngineImageProject, said: dict[str, Any]) -> None:
-    finished, tag = project.build(said["published"], Stage.CI, "--no-cache")
+def test_the_same_pins_make_the_same_layers(project: EngineImageProject, contents: dict[str, Any]) -> None:
+    finished, tag = project.build(contents["published"], Stage.CI, "--no-cache")
     assert finished.returncode == 0, finished.stderr[-8000:]
     (inspected,) = json.loads(project.docker("image", "inspect", tag))
-    assert inspected["RootFS"]["Layers"] == said["layers"]
+    assert inspected["RootFS"]["Layers"] == contents["layers"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dynamo_containers.process import Document
 
 STEP = re.compile(r"^#(\d+) \[\S+ (?:(?P<stage>\S+) )?\d+/\d+\] (?P<what>.*)$", re.MULTILINE)
-WORDS = {
+STEP_MARKERS = {
     "compiled": "target=/src/target",
     "rust half packed": "target=/run/bindings",
     "python": "source=python",
@@ -55,14 +55,14 @@ def repository(name: str, folder: Path) -> Path:
 
 def committed(folder: Path) -> Path:
     """Make a folder a repository with one commit of all that is in it."""
-    who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    for words in (("init", "--quiet"), ("add", "--force", "."), (*who, "commit", "--quiet", "--message=first")):
-        git(folder, *words)
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for arguments in (("init", "--quiet"), ("add", "--force", "."), (*author, "commit", "--quiet", "--message=first")):
+        git(folder, *arguments)
     return folder
 
 
-def git(folder: Path, *words: str) -> str:
-    argv = ("git", "-C", str(folder), *words)
+def git(folder: Path, *arguments: str) -> str:
+    argv = ("git", "-C", str(folder), *arguments)
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
@@ -89,7 +89,7 @@ class SourceBuild:
 
 
 def built(
-    asked: SourceBuild, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
+    build: SourceBuild, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
 ) -> str:
     """Build an image and return what BuildKit said.
 
@@ -98,7 +98,7 @@ def built(
         change: what no word of the command line can make of the request, and no lock would let through.
         again: steps that are done although nothing changed, as on a machine that has nothing.
     """
-    request = asked.request()
+    request = build.request()
     facts = inputs.build_inputs(request)
     request = change(request)
     plan = planned.execution(request, facts, engine.docker(ROOT))
@@ -106,10 +106,10 @@ def built(
         process.write(_done_again(document, again))
     (command,) = plan.commands
     with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
-        said = process.query(command, check=True).stderr
-    print(said)  # of a test that fails
+        log = process.query(command, check=True).stderr
+    print(log)  # of a test that fails
     disk_space.remember_request(request, facts)
-    return said
+    return log
 
 
 def _done_again(document: Document, steps: Sequence[str]) -> Document:
@@ -121,11 +121,11 @@ def _done_again(document: Document, steps: Sequence[str]) -> Document:
     return replace(document, text=json.dumps(content))
 
 
-def ran(said: str) -> set[str]:
+def ran(log: str) -> set[str]:
     """Return the steps that BuildKit ran: it cancels a step that it looked at when the result turns out to be there."""
-    cached = set(re.findall(r"^#(\d+) (?:CACHED|CANCELED)$", said, re.MULTILINE))
-    done = [found["what"] for found in STEP.finditer(said) if found[1] not in cached]
-    return {name for name, word in WORDS.items() if any(word in what for what in done)}
+    cached = set(re.findall(r"^#(\d+) (?:CACHED|CANCELED)$", log, re.MULTILINE))
+    steps = [match["what"] for match in STEP.finditer(log) if match[1] not in cached]
+    return {name for name, marker in STEP_MARKERS.items() if any(marker in step for step in steps)}
 
 
 def never_seen() -> int:
@@ -133,16 +133,16 @@ def never_seen() -> int:
     return time.time_ns() % 10**9
 
 
-def docker(*words: str) -> str:
-    return process.capture(process.Command(argv=("docker", *words), env=environment())).strip()
+def docker(*arguments: str) -> str:
+    return process.capture(process.Command(argv=("docker", *arguments), env=environment())).strip()
 
 
 def tag_of(image: str) -> str:
     """Return the tag of an image on the debian bases for this machine."""
     request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"]))
     (tag,) = (
-        each
-        for each in docker("images", "--format={{.Repository}}:{{.Tag}}").splitlines()
-        if each.startswith(f"dynamo-{image}:") and each.endswith(f"-debian-{request.platforms[0].arch}")
+        reference
+        for reference in docker("images", "--format={{.Repository}}:{{.Tag}}").splitlines()
+        if reference.startswith(f"dynamo-{image}:") and reference.endswith(f"-debian-{request.platforms[0].arch}")
     )
     return tag

@@ -35,8 +35,8 @@ def frontend_of(dynamo: Path) -> str:
 
 
 def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: Path) -> None:
-    said = frontend_of(dynamo)
-    sent = re.findall(r"transferring context: [\d.]+([kMG]?B)", said)
+    log = frontend_of(dynamo)
+    sent = re.findall(r"transferring context: [\d.]+([kMG]?B)", log)
     assert sent
     assert set(sent) <= {"B", "kB"}  # and so not the 50 MB in target/
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend") == "first runtime 42"
@@ -56,14 +56,14 @@ def test_the_wheels_are_of_one_abi_for_all_pythons_and_the_rest_is_as_locked(dyn
 
 def test_a_line_of_python_compiles_nothing_and_is_in_the_image_within_seconds(dynamo: Path) -> None:
     frontend_of(dynamo)
-    word = dynamo / "components/src/dynamo/frontend/word.py"
+    module = dynamo / "components/src/dynamo/frontend/word.py"
     new = never_seen()
-    word.write_text(f'WORD = "{new}"\n', encoding="utf-8")
+    module.write_text(f'WORD = "{new}"\n', encoding="utf-8")
     started = time.monotonic()
-    said = frontend_of(dynamo)
+    log = frontend_of(dynamo)
     took = time.monotonic() - started
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend") == f"{new} runtime 42"
-    assert ran(said) == {"python"}
+    assert ran(log) == {"python"}
     assert took < SECONDS
 
 
@@ -71,9 +71,9 @@ def test_a_line_of_the_bindings_python_half_compiles_nothing(dynamo: Path) -> No
     name = dynamo / "lib/bindings/python/src/dynamo/runtime/__init__.py"
     new = never_seen()
     name.write_text(f'NAME = "{new}"\n', encoding="utf-8")
-    said = frontend_of(dynamo)
+    log = frontend_of(dynamo)
     assert f"{new} 42" in docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend")
-    assert ran(said) == {"rust half packed"}
+    assert ran(log) == {"rust half packed"}
 
 
 def test_a_line_of_rust_builds_no_python_again(dynamo: Path) -> None:
@@ -81,6 +81,6 @@ def test_a_line_of_rust_builds_no_python_again(dynamo: Path) -> None:
     new = never_seen()
     code.write_text(code.read_text(encoding="utf-8").replace("(42)", f"({new})"), encoding="utf-8")
     os.utime(code, (0, 0))  # older than what was compiled last, as on another branch
-    said = frontend_of(dynamo)
+    log = frontend_of(dynamo)
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend").endswith(f" {new}")
-    assert ran(said) == {"compiled", "rust half packed"}
+    assert ran(log) == {"compiled", "rust half packed"}

@@ -35,8 +35,8 @@ def url(dynamo: Path) -> Iterator[str]:
     serve = ("git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={dynamo.parent}")
     inside = engine.network(ROOT)
     with ExitStack() as stack:
-        for words in [(), inside] if inside else [()]:
-            process = stack.enter_context(subprocess.Popen((*words, *serve, str(dynamo.parent)), env=os.environ))
+        for prefix in [(), inside] if inside else [()]:
+            process = stack.enter_context(subprocess.Popen((*prefix, *serve, str(dynamo.parent)), env=os.environ))
             stack.callback(process.terminate)
         address = f"git://127.0.0.1:{port}/dynamo"
         for _ in range(50):
@@ -46,7 +46,7 @@ def url(dynamo: Path) -> Iterator[str]:
         yield address
 
 
-def asked(source: str, *, strict: bool = False) -> SourceBuild:
+def source_build(source: str, *, strict: bool = False) -> SourceBuild:
     return SourceBuild(stage=Stage.BASE, image="base", sources={"dynamo": source}, strict=strict)
 
 
@@ -58,22 +58,22 @@ def label() -> str:
 
 def test_a_commit_of_a_repository_is_built_and_an_uncommitted_change_beside_it_is_not(dynamo: Path, url: str) -> None:
     commit = git(dynamo, "rev-parse", "HEAD")
-    said = built(asked(f"{url}#{commit}"))
-    assert f"{url}#{commit}" in said
+    log = built(source_build(f"{url}#{commit}"))
+    assert f"{url}#{commit}" in log
     assert label() == commit
 
 
 def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dynamo: Path, url: str) -> None:
     commit = git(dynamo, "rev-parse", "HEAD")
-    built(asked(f"{url}#{commit}", strict=True))
+    built(source_build(f"{url}#{commit}", strict=True))
     assert label() == commit
-    built(asked(str(dynamo), strict=True))
+    built(source_build(str(dynamo), strict=True))
     assert label() == commit
     (dynamo / "new.py").touch()
     try:
         with pytest.raises(LockError, match=f"{commit}-dirty"):
-            inputs.build_inputs(asked(str(dynamo), strict=True).request())
-        built(asked(str(dynamo)))
+            inputs.build_inputs(source_build(str(dynamo), strict=True).request())
+        built(source_build(str(dynamo)))
     finally:
         (dynamo / "new.py").unlink()
     assert label() == f"{commit}-dirty"
@@ -81,13 +81,13 @@ def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dy
 
 def test_a_commit_that_the_repository_lacks_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
-        built(asked(f"{url}#{'0123456789' * 4}"))
+        built(source_build(f"{url}#{'0123456789' * 4}"))
     assert f"{url} has no commit {'0123456789' * 4}, from which dynamo is to be built" in str(caught.value)
     assert f"See which commits it has: git ls-remote {url}" in str(caught.value)
 
 
 def test_a_repository_that_is_not_there_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
-        built(asked(f"{url}-of-nobody#{'0123456789' * 4}"))
+        built(source_build(f"{url}-of-nobody#{'0123456789' * 4}"))
     assert f"{url}-of-nobody cannot be read, from which dynamo is to be built" in str(caught.value)
     assert "--dynamo-source FOLDER" in str(caught.value)

@@ -45,12 +45,12 @@ def folders(repositories: Callable[[str], Path]) -> Folders:
     return {name: repositories(name) for name in ("nixl", "ucx", "dynamo")}
 
 
-def asked(folders: Folders, *names: str, stage: Stage = Stage.RUNTIME, image: str = "frontend") -> SourceBuild:
+def source_build(folders: Folders, *names: str, stage: Stage = Stage.RUNTIME, image: str = "frontend") -> SourceBuild:
     return SourceBuild(stage=stage, image=image, sources={name: str(folders[name]) for name in names})
 
 
 def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_them(folders: Folders) -> None:
-    built(asked(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+    built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     listing = f"python3 -m zipfile --list {WHEELHOUSE}/nixl_cu13*.whl"
     files = [line.split()[0] for line in docker("run", "--rm", tag_of("base"), "sh", "-c", listing).splitlines()]
     assert [pattern for pattern in LAYOUT if not matching(files, pattern)] == []
@@ -59,7 +59,7 @@ def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_th
 
 
 def test_the_wheelhouse_has_nixl_s_wheels_and_the_rest_as_locked(folders: Folders) -> None:
-    built(asked(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+    built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     manifest = json.loads(docker("run", "--rm", tag_of("base"), "cat", f"{WHEELHOUSE}/manifest.json"))
     assert [wheel["name"] for wheel in manifest["wheels"]] == ["ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13"]
     labels = json.loads(docker("inspect", "--format={{json .Config.Labels}}", tag_of("base")))
@@ -69,32 +69,32 @@ def test_the_wheelhouse_has_nixl_s_wheels_and_the_rest_as_locked(folders: Folder
 
 
 def test_in_the_frontend_nixl_finds_its_plugin_and_ucx_its_modules_each_once(folders: Folders) -> None:
-    built(asked(folders, "nixl", "ucx"))
+    built(source_build(folders, "nixl", "ucx"))
     assert docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY) == "ib mlx5"
 
 
 def test_a_line_of_nixl_builds_neither_ucx_nor_dynamo_again(folders: Folders) -> None:
-    built(asked(folders, "dynamo", "nixl", "ucx"))
+    built(source_build(folders, "dynamo", "nixl", "ucx"))
     code = folders["nixl"] / "src/plugins/ucx/ucx_plugin.cpp"
     with code.open("a", encoding="utf-8") as text:
         text.write(f'extern "C" int nixl_plugin_number()\n{{\n    return {never_seen()};\n}}\n')
-    said = built(asked(folders, "dynamo", "nixl", "ucx"))
-    assert ran(said) == {"nixl compiled", "nixl packed", "nixl unpacked"}
+    log = built(source_build(folders, "dynamo", "nixl", "ucx"))
+    assert ran(log) == {"nixl compiled", "nixl packed", "nixl unpacked"}
     assert docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY) == "ib mlx5"
 
 
 def test_a_line_of_dynamo_builds_neither_nixl_nor_ucx_again(folders: Folders) -> None:
-    built(asked(folders, "dynamo", "nixl", "ucx"))
-    word = folders["dynamo"] / "components/src/dynamo/frontend/word.py"
-    word.write_text(f'WORD = "{never_seen()}"\n', encoding="utf-8")
-    assert ran(built(asked(folders, "dynamo", "nixl", "ucx"))) == {"python"}
+    built(source_build(folders, "dynamo", "nixl", "ucx"))
+    module = folders["dynamo"] / "components/src/dynamo/frontend/word.py"
+    module.write_text(f'WORD = "{never_seen()}"\n', encoding="utf-8")
+    assert ran(built(source_build(folders, "dynamo", "nixl", "ucx"))) == {"python"}
 
 
 def test_a_line_of_nixl_s_documents_builds_nothing_again(folders: Folders) -> None:
-    built(asked(folders, "nixl", "ucx"))
+    built(source_build(folders, "nixl", "ucx"))
     (folders["nixl"] / "docs").mkdir(exist_ok=True)
     (folders["nixl"] / "docs/new.md").write_text(f"{never_seen()}\n", encoding="utf-8")
-    assert ran(built(asked(folders, "nixl", "ucx"))) == set()
+    assert ran(built(source_build(folders, "nixl", "ucx"))) == set()
 
 
 def test_a_wheel_that_needs_a_newer_glibc_than_is_promised_is_refused(folders: Folders) -> None:
@@ -105,7 +105,7 @@ def test_a_wheel_that_needs_a_newer_glibc_than_is_promised_is_refused(folders: F
     code.write_text(new.replace("#include <dlfcn.h>", "#include <cstdlib>\n#include <dlfcn.h>"), encoding="utf-8")
     try:
         with pytest.raises(CommandFailedError) as caught:
-            built(asked(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+            built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     finally:
         code.write_text(before, encoding="utf-8")
     assert "needs glibc 2.36; the base stage promises 2.35 and newer" in str(caught.value)
@@ -116,5 +116,5 @@ def test_a_compiler_for_another_cuda_major_than_the_bases_is_refused_before_it_c
         return replace(request, bases=replace(request.bases, cuda="12"))
 
     with pytest.raises(CommandFailedError) as caught:
-        built(asked(folders, "nixl", "ucx", stage=Stage.BASE, image="base"), for_cuda_12)
+        built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"), for_cuda_12)
     assert "NIXL would be compiled for CUDA 13, and the bases are for CUDA 12" in str(caught.value)

@@ -37,13 +37,13 @@ def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     with tarfile.open(upstream_download.fetch(deb_origins.downloads(ROOT), download)) as archive:
         archive.extractall(folder, filter="data")
-    found = folder / f"ucx-{VERSION}"
-    (found / "debian.upstream").rename(found / "debian")  # as it is called upstream: configure.ac wants its files
-    makefile = found / "Makefile.am"
+    source = folder / f"ucx-{VERSION}"
+    (source / "debian.upstream").rename(source / "debian")  # as it is called upstream: configure.ac wants its files
+    makefile = source / "Makefile.am"
     text = makefile.read_text(encoding="utf-8")
     assert "\ttest/apps \\\n" in text
     makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls CUDA 12's cuCtxCreate
-    return committed(found)
+    return committed(source)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def nixl(repositories: Callable[[str], Path]) -> Path:
 
 def test_a_real_ucx_in_the_frontend_finds_each_of_its_modules_beside_it(ucx: Path, nixl: Path) -> None:
     built(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
-    version, *found = docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY).split()
+    version, *components = docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY).split()
     assert version == VERSION
-    assert set(found) == BUILT_IN | MODULES
-    assert len(found) == len(set(found))
+    assert set(components) == BUILT_IN | MODULES
+    assert len(components) == len(set(components))

@@ -36,7 +36,7 @@ COUNT = re.compile(r"^#\d+ [\d.]+ (Cache (?:hits|misses)|Cache write errors)(?: 
 DIGESTS = """
 import glob, hashlib, json, zipfile
 wheels = map(zipfile.ZipFile, glob.glob("/opt/dynamo/wheelhouse/*.whl"))
-print(json.dumps({name: hashlib.sha256(each.read(name)).hexdigest() for each in wheels for name in each.namelist()}))
+print(json.dumps({name: hashlib.sha256(wheel.read(name)).hexdigest() for wheel in wheels for name in wheel.namelist()}))
 """
 GOES_ON = 60
 """Seconds in which a build without its storage is done: waiting for it takes sccache as long for each file."""
@@ -76,19 +76,19 @@ def redis(folder: Path) -> Iterator[Redis]:
     program = {**os.environ, **host_tools.environment(ROOT, ("redis-server",))}
     argv = ("redis-server", str(folder / "redis.conf"))
     with subprocess.Popen(argv, env=program, cwd=folder, stdout=subprocess.DEVNULL) as process:
-        made = Redis(host=host, port=port, password=password, process=process)
+        server = Redis(host=host, port=port, password=password, process=process)
         try:
             deadline = time.monotonic() + 10
             while process.poll() is None and time.monotonic() < deadline:
                 try:
-                    made.keys()
+                    server.keys()
                 except OSError:
                     time.sleep(0.05)
                 else:
                     break
             else:
                 pytest.fail("redis-server did not start")
-            yield made
+            yield server
         finally:
             process.terminate()
 
@@ -100,7 +100,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def everything(repositories: Callable[[str], Path]) -> SourceBuild:
+def source_build(repositories: Callable[[str], Path]) -> SourceBuild:
     names = ("dynamo", "nixl", "ucx")
     return SourceBuild(stage=Stage.BASE, image="base", sources={name: str(repositories(name)) for name in names})
 
@@ -117,12 +117,12 @@ def empty() -> None:
     docker("buildx", "prune", "--force", "--filter=type=exec.cachemount")
 
 
-def counted(said: str) -> dict[tuple[str, str], int]:
+def counted(log: str) -> dict[tuple[str, str], int]:
     """Return what `sccache --show-stats` counted in all steps: (what, language) -> how often."""
-    found: dict[tuple[str, str], int] = {}
-    for what, language, count in COUNT.findall(said):
-        found[what, language] = found.get((what, language), 0) + int(count)
-    return found
+    counts: dict[tuple[str, str], int] = {}
+    for event, language, count in COUNT.findall(log):
+        counts[event, language] = counts.get((event, language), 0) + int(count)
+    return counts
 
 
 def wheels() -> dict[str, str]:
@@ -135,47 +135,47 @@ def wheels() -> dict[str, str]:
 
 
 def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(
-    everything: SourceBuild, configured: str
+    source_build: SourceBuild, configured: str
 ) -> None:
     empty()
-    first = counted(built(everything, again=COMPILING))
+    first = counted(built(source_build, again=COMPILING))
     empty()
-    said = built(everything, again=COMPILING)
-    second = counted(said)
+    log = built(source_build, again=COMPILING)
+    second = counted(log)
     print(first, second)
     for language in ("Rust", "C/C++", "CUDA"):
         assert first["Cache misses", language] > 0
         assert second["Cache hits", language] >= first["Cache misses", language]
     assert second["Cache misses", ""] == first["Cache write errors", ""] == 0
-    assert configured not in said
+    assert configured not in log
 
 
 def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_same(
-    everything: SourceBuild, configured: str, monkeypatch: pytest.MonkeyPatch
+    source_build: SourceBuild, configured: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built(everything)
+    built(source_build)
     shared = wheels()
     monkeypatch.delenv(sccache.VARIABLE)
-    assert ran(built(everything)) == set()
+    assert ran(built(source_build)) == set()
     empty()
-    assert counted(built(everything, again=COMPILING)) == {}
+    assert counted(built(source_build, again=COMPILING)) == {}
     assert wheels() == shared != {}
     assert configured not in docker("history", "--no-trunc", tag_of("base"))
 
 
 def test_a_storage_that_is_down_is_said_and_done_without(
-    everything: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source_build: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"{host_address()}:{free_port()}"
     (tmp_path / "down.toml").write_text(f'SCCACHE_REDIS_ENDPOINT = "redis://{place}"\n', encoding="utf-8")
     monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "down.toml"))
-    said = built(everything, again=["dynamo-rust", "ucx"])
-    assert said.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 2
-    assert counted(said) == {}
+    log = built(source_build, again=["dynamo-rust", "ucx"])
+    assert log.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 2
+    assert counted(log) == {}
 
 
 def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
-    everything: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source_build: SourceBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[float] = []
     with redis(tmp_path) as dying:
@@ -189,9 +189,9 @@ def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
 
         killer = threading.Thread(target=kill)
         killer.start()
-        said = built(everything, again=["ucx"])
+        log = built(source_build, again=["ucx"])
         ended = time.monotonic()
         killer.join()
         assert dying.process.wait() < 0
-    assert f"sccache: the storage at {dying.host}:{dying.port} is not reached (Connection refused) any more." in said
+    assert f"sccache: the storage at {dying.host}:{dying.port} is not reached (Connection refused) any more." in log
     assert ended - killed[0] < GOES_ON

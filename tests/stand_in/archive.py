@@ -44,7 +44,7 @@ class Archive:
     folder: Path
     address: str
     keyring: Path
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """The paths that were asked for."""
 
     def offer(self, debs: Iterable[Path], small: Iterable[SmallDeb]) -> None:
@@ -52,11 +52,13 @@ class Archive:
         pool = self.folder / "ubuntu/pool"
         pool.mkdir(parents=True, exist_ok=True)
         for deb in debs:
-            words = (_output("dpkg-deb", "--field", str(deb), word) for word in ("Package", "Version", "Architecture"))
-            name, version, architecture = map(str.strip, words)
+            values = (
+                _output("dpkg-deb", "--field", str(deb), field) for field in ("Package", "Version", "Architecture")
+            )
+            name, version, architecture = map(str.strip, values)
             shutil.copy2(deb, pool / f"{name}_{version.replace(':', '%3a')}_{architecture}.deb")
-        for each in small:
-            _build(each, pool, self.folder / "trees" / each.name)
+        for package in small:
+            _build(package, pool, self.folder / "trees" / package.name)
         stanzas = []
         for deb in sorted(pool.iterdir()):
             content = deb.read_bytes()
@@ -116,14 +118,14 @@ def archive(folder: Path) -> Iterator[Archive]:
     subprocess.run(make, env=_gpg(), check=True, capture_output=True)
     key = subprocess.run((*home, "--export"), env=_gpg(), check=True, capture_output=True).stdout
     (folder / "keyring.gpg").write_bytes(key)
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
         def translate_path(self, path: str) -> str:
-            asked.append(path)
-            words = path.split("/")
+            requests.append(path)
+            parts = path.split("/")
             # /snapshot/TIME/...: this archive never moves, so it was the same at any time.
-            return super().translate_path("/".join(["/ubuntu", *words[3:]]) if words[1] == "snapshot" else path)
+            return super().translate_path("/".join(["/ubuntu", *parts[3:]]) if parts[1] == "snapshot" else path)
 
         def log_message(self, *_: object) -> None:
             """Keep the requests off the terminal."""
@@ -133,7 +135,7 @@ def archive(folder: Path) -> Iterator[Archive]:
         thread.start()
         try:
             address = f"http://127.0.0.1:{server.server_port}"
-            yield Archive(folder=folder, address=address, keyring=folder / "keyring.gpg", asked=asked)
+            yield Archive(folder=folder, address=address, keyring=folder / "keyring.gpg", requests=requests)
         finally:
             server.shutdown()
             thread.join()

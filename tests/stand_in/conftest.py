@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with stand_in(tmp_path_factory.mktemp("server")) as made:
-        projects.offer(made, "1.3.0", NATIVE.elf_machine)
-        yield made
+    with stand_in(tmp_path_factory.mktemp("server")) as running:
+        projects.offer(running, "1.3.0", NATIVE.elf_machine)
+        yield running
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Return the stand-in of Ubuntu's archive."""
-    with archive(tmp_path_factory.mktemp("archive")) as made:
-        projects.offer_packages(made)
-        yield made
+    with archive(tmp_path_factory.mktemp("archive")) as running:
+        projects.offer_packages(running)
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def repositories(server: StandIn) -> Rpms:
     """Return the stand-in of AlmaLinux's repositories."""
     folder = server.repositories.parent
     folder.mkdir()
-    return rpms.made(folder)
+    return rpms.make_repositories(folder)
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +53,10 @@ def project(
     with registry(folder) as images:
         projects.push_roots(images, packages, repositories, folder / "store")
         projects.offer_programs(server)
-        made = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
-        done = made.invoke("lock", *PART)
-        assert done.returncode == 0, done.stderr
-        yield made
-    tags = made.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.bases=cuda")
+        copy = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
+        finished = copy.invoke("lock", *PART)
+        assert finished.returncode == 0, finished.stderr
+        yield copy
+    tags = copy.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=ai.dynamo.bases=cuda")
     if tags:
-        made.docker("image", "rm", "--force", *tags.split())
+        copy.docker("image", "rm", "--force", *tags.split())

@@ -108,7 +108,9 @@ def offer_packages(archive: Archive) -> None:
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
     packages = bootstrap.fetched(ROOT, lock, os_lock.read(lock, ROOT))
     cuda = catalogue.bases["cuda"]
-    rows = [each.packages for each in cuda.packages.values()] + [each.packages for each in cuda.extended_roots.values()]
+    rows = [group.packages for group in cuda.packages.values()] + [
+        group.packages for group in cuda.extended_roots.values()
+    ]
     named = {name for row in rows for name in row}
     small = {name: SmallDeb(name=name) for name in named - {package.name for package in packages}}
     small["libc6-dev"] = SmallDeb(name="libc6-dev", depends=f"{RENEWED} (>= 9999)")
@@ -125,13 +127,13 @@ def _push(  # noqa: PLR0913 - what is put where
     content = json.loads(manifest)
     for blob in (content["config"], *content["layers"]):
         registry._blob(name, (blobs / blob["digest"].removeprefix("sha256:")).read_bytes())
-    where = f"http://{registry.address}/v2/{name}/manifests"
-    registry._send("PUT", f"{where}/{digest if index else tag}", manifest, MANIFEST)
+    address = f"http://{registry.address}/v2/{name}/manifests"
+    registry._send("PUT", f"{address}/{digest if index else tag}", manifest, MANIFEST)
     if index:
         of = {"os": "linux", "architecture": NATIVE.arch}
         row = {"mediaType": MANIFEST, "digest": digest, "size": len(manifest), "platform": of}
         text = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [row]}).encode()
-        registry._send("PUT", f"{where}/{tag}", text, INDEX)
+        registry._send("PUT", f"{address}/{tag}", text, INDEX)
 
 
 def offer_programs(server: StandIn) -> None:
@@ -163,14 +165,14 @@ class StandInProject:
     log: Path
     """What the registry was asked, a line for each request."""
 
-    def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def invoke(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a task of the copy."""
-        argv = (str(Path(sys.executable).with_name("invoke")), *words)
+        argv = (str(Path(sys.executable).with_name("invoke")), *arguments)
         return subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
 
-    def docker(self, *words: str) -> str:
+    def docker(self, *arguments: str) -> str:
         """Ask the engine."""
-        argv = ("docker", *words)
+        argv = ("docker", *arguments)
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
@@ -233,14 +235,14 @@ def _edited(text: str, server: StandIn) -> str:
     """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
     debian, cuda = (load_catalogue().bases[name] for name in ("debian", "cuda"))
     head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)
-    kept = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
+    tables = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
     before, start, of_cuda = head.partition("[bases.cuda]\n")
     for old, new in {
         'python = "3.12"': f'python = "{debian.python}"',
         **{f'glibc = "{glibc}"': f'glibc = "{debian.glibc}"' for glibc in (cuda.glibc, cuda.roots["builder"].glibc)},
     }.items():
         of_cuda = of_cuda.replace(old, new)
-    rows = "\n".join(kept).replace('bases = ["debian", "cuda"]', 'bases = ["cuda"]')
+    rows = "\n".join(tables).replace('bases = ["debian", "cuda"]', 'bases = ["cuda"]')
     rows = rows.replace('"linux/amd64", "linux/arm64"', f'"{NATIVE.value}"').replace(
         "disk-mb = 40000", "disk-mb = 4000"
     )

@@ -53,7 +53,7 @@ def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
     home = Path(interpreter).parent
     real = f"python{bases['debian'].python}"
     links = {f"{home}/python": real, f"{home}/python3": real}
-    links |= {f"{home.parent}/{each}": f"/usr/{each}" for each in ("include", "lib")}
+    links |= {f"{home.parent}/{folder}": f"/usr/{folder}" for folder in ("include", "lib")}
     links["/usr/libexec/platform-python"] = f"{home}/{real}"  # where AlmaLinux has the Python of its dnf
     debian = bases["debian"]
     plain = debian.bootstrapped_roots["builder"]
@@ -79,8 +79,8 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     assert archive is not None
     bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped_roots["runtime"].suite, packages=NVIDIA)})
     lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
-    whole = OsLock(bases=debian, role="runtime", platform=NATIVE)
-    packages = bootstrap.fetched(ROOT, whole, os_lock.read(whole, ROOT))
+    full_lock = OsLock(bases=debian, role="runtime", platform=NATIVE)
+    packages = bootstrap.fetched(ROOT, full_lock, os_lock.read(full_lock, ROOT))
     return _image(catalogue, store, lock, packages, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
 
 
@@ -99,8 +99,8 @@ def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
         target = Path(scratch) / "changed.tar"
         with tarfile.open(tree) as old, tarfile.open(target, "w") as new:
             for member in old:
-                if kept := changed(member):
-                    new.addfile(kept, old.extractfile(member) if member.isreg() else None)
+                if new_member := changed(member):
+                    new.addfile(new_member, old.extractfile(member) if member.isreg() else None)
             for member, content in _added(links, files):
                 new.addfile(member, io.BytesIO(content))
         return oci_layout.add(store, target, NATIVE, catalogue.pins.epoch, ()).digest

@@ -82,11 +82,11 @@ class Rpms:
         place = self.folder / path.replace("{machine}", NATIVE.machine)
         shutil.rmtree(place, ignore_errors=True)
         (place / "Packages").mkdir(parents=True)
-        for each in rpms:
-            made = self.make(each, place.parent / "work")
-            if each.signed:
-                self._sign(made)
-            shutil.move(made, place / "Packages")
+        for package in rpms:
+            file = self.make(package, place.parent / "work")
+            if package.signed:
+                self._sign(file)
+            shutil.move(file, place / "Packages")
         self.run("createrepo_c", "--quiet", str(place))
 
     def make(self, rpm: SmallRpm, work: Path) -> Path:
@@ -99,8 +99,8 @@ class Rpms:
         (work / "spec").write_text(_spec(rpm, tree), encoding="utf-8")
         macros = {"_topdir": f"{work}/top", "debug_package": "%{nil}", "__os_install_post": "%{nil}"}
         self.run("rpmbuild", "-bb", *_defined(macros), "--target", f"{NATIVE.machine}-linux", str(work / "spec"))
-        (made,) = work.glob("top/RPMS/*/*.rpm")
-        return made
+        (file,) = work.glob("top/RPMS/*/*.rpm")
+        return file
 
     def _sign(self, file: Path) -> None:
         gpg = shutil.which("gpg", path=self.environment["PATH"]) or "gpg"
@@ -123,7 +123,7 @@ def _spec(rpm: SmallRpm, tree: Path) -> str:
 
 
 def _defined(macros: dict[str, str]) -> list[str]:
-    return [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
+    return [argument for name, value in macros.items() for argument in ("--define", f"{name} {value}")]
 
 
 def _unpack(names: tuple[str, ...], tree: Path) -> None:
@@ -131,13 +131,13 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
     if not names:
         return
     lock = os_lock.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
-    wanted = tuple(each for each in os_lock.read(lock, ROOT) if each.name in names)
-    for package in bootstrap.fetched(ROOT, lock, wanted):
+    packages = tuple(package for package in os_lock.read(lock, ROOT) if package.name in names)
+    for package in bootstrap.fetched(ROOT, lock, packages):
         argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
 
 
-def made(folder: Path) -> Rpms:
+def make_repositories(folder: Path) -> Rpms:
     """Make the repositories, and the database of an image."""
     environment = {**os.environ, **host_tools.environment(ROOT, TOOLS)}
     rpmbuild = shutil.which("rpmbuild", path=environment["PATH"])
@@ -152,7 +152,7 @@ def made(folder: Path) -> Rpms:
     rpms.key.write_bytes(rpms.run(*gpg, "--armor", "--export"))
     for path, offered in OFFERED.items():
         rpms.offer(path, offered)
-    installed = [str(shutil.copy2(rpms.make(each, folder / "work"), folder)) for each in INSTALLED]
+    installed = [str(shutil.copy2(rpms.make(package, folder / "work"), folder)) for package in INSTALLED]
     # As if they had been installed on the image: their database alone, Debian's files are there already.
     rpms.run("rpm", "--dbpath", str(rpms.database), "--force-debian", "--justdb", "--nodeps", "--install", *installed)
     return rpms

@@ -70,10 +70,10 @@ def archive(version: str) -> bytes:
 def _unpacked(tree: Path) -> Path:
     lock = os_lock.lock_of(load_catalogue().bases["debian"], "rust", NATIVE)
     locked = os_lock.read(lock, ROOT)
-    (clang,) = (each.name.split("-")[2] for each in locked if each.name.startswith("libclang-common-"))
+    (clang,) = (package.name.split("-")[2] for package in locked if package.name.startswith("libclang-common-"))
     beginnings = (*PACKAGES, *MORE, *ALSO)
     packages = tuple(
-        each for each in locked if each.name.startswith(beginnings) and each.name != f"libllvm{clang}"
+        package for package in locked if package.name.startswith(beginnings) and package.name != f"libllvm{clang}"
     )  # which is clang's own
     for package in bootstrap.fetched(ROOT, lock, packages):
         argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))

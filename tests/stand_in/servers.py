@@ -69,17 +69,17 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     """Serve until the end of the block."""
     host = host_address()
     key, certificate = folder / "key.pem", folder / "certificate.pem"
-    words = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stand-in")
+    options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stand-in")
     names = ("-addext", f"subjectAltName=IP:{host}", "-addext", "basicConstraints=critical,CA:FALSE")
-    argv = ("openssl", "req", *words, *names, "-keyout", str(key), "-out", str(certificate))
+    argv = ("openssl", "req", *options, *names, "-keyout", str(key), "-out", str(certificate))
     subprocess.run(argv, check=True, capture_output=True)
     trusted = build_secrets.CERTIFICATES.read_text(encoding="utf-8") + certificate.read_text(encoding="utf-8")
     (folder / "trusted.pem").write_text(trusted, encoding="utf-8")
     real = (build_secrets.index_address(os.environ) or PyPI.simple_url).rstrip("/")
     server = ThreadingHTTPServer((host, 0), BaseHTTPRequestHandler)
     address = f"https://{host}:{server.server_port}"
-    made = StandIn(address=address, certificates=folder / "trusted.pem", repositories=folder / "rpms/repositories")
-    server.RequestHandlerClass = _handler(made, real)
+    running = StandIn(address=address, certificates=folder / "trusted.pem", repositories=folder / "rpms/repositories")
+    server.RequestHandlerClass = _handler(running, real)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(
@@ -90,43 +90,43 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield made
+        yield running
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _other(made: StandIn, words: list[str]) -> tuple[int, bytes]:
+def _other(server: StandIn, parts: list[str]) -> tuple[int, bytes]:
     """Return the answer for a file of the repositories, or for what is not there."""
-    path = unquote("/".join(words))
+    path = unquote("/".join(parts))
     if path.startswith("almalinux/"):
-        made.rpms.append(path.removeprefix("almalinux/"))
-        file = made.repositories / path.removeprefix("almalinux/")
+        server.rpms.append(path.removeprefix("almalinux/"))
+        file = server.repositories / path.removeprefix("almalinux/")
         return (200, file.read_bytes()) if file.is_file() else (404, b"no such file")
-    made.nvidia.requests.append(words[-1])
+    server.nvidia.requests.append(parts[-1])
     return 404, b"no such page"
 
 
-def _handler(made: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
+def _handler(server: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             match self.path.strip("/").split("/"):
                 case ["machine", "simple", name]:
-                    made.machine.append(name)
-                    self._answer(302, b"", location=made.moved.get(name, f"{real}/{name}/"))
-                case ["nvidia", "simple", name] if name in made.nvidia.pages:
-                    made.nvidia.requests.append(name)
-                    page = {"meta": {"api-version": "1.1"}, "name": name, "files": made.nvidia.pages[name]}
+                    server.machine.append(name)
+                    self._answer(302, b"", location=server.moved.get(name, f"{real}/{name}/"))
+                case ["nvidia", "simple", name] if name in server.nvidia.pages:
+                    server.nvidia.requests.append(name)
+                    page = {"meta": {"api-version": "1.1"}, "name": name, "files": server.nvidia.pages[name]}
                     self._answer(200, json.dumps(page).encode(), JSON)
-                case ["nvidia", "files", name] if name in made.nvidia.files:
-                    made.nvidia.requests.append(name)
-                    self._answer(200, made.nvidia.files[name])
-                case ["releases", *_, name] if name in made.releases:
-                    made.archives.append(self.path.removeprefix("/releases/"))
-                    self._answer(200, made.releases[name])
-                case words:
-                    self._answer(*_other(made, words))
+                case ["nvidia", "files", name] if name in server.nvidia.files:
+                    server.nvidia.requests.append(name)
+                    self._answer(200, server.nvidia.files[name])
+                case ["releases", *_, name] if name in server.releases:
+                    server.archives.append(self.path.removeprefix("/releases/"))
+                    self._answer(200, server.releases[name])
+                case parts:
+                    self._answer(*_other(server, parts))
 
         def do_HEAD(self) -> None:
             self.send_error(405)  # uv then asks for the whole file
@@ -166,9 +166,9 @@ def registry(folder: Path, networks: Iterable[tuple[str, ...]] = ()) -> Iterator
     serve = ("docker-registry", "serve", str(folder / "settings.yml"))
     inside = engine.network(ROOT)
     with ExitStack() as stack, (folder / "log").open("wb") as log:
-        for words in dict.fromkeys(((), inside, *networks)):
-            process = stack.enter_context(subprocess.Popen((*words, *serve), env=program, stdout=log, stderr=log))
+        for prefix in dict.fromkeys(((), inside, *networks)):
+            process = stack.enter_context(subprocess.Popen((*prefix, *serve), env=program, stdout=log, stderr=log))
             stack.callback(process.terminate)
-            if not words:
+            if not prefix:
                 wait_for(f"http://127.0.0.1:{port}/v2/", process)
         yield Registry(address=f"127.0.0.1:{port}")

@@ -35,8 +35,8 @@ IMAGES = {"backend": ("--image", "trtllm"), "runtime": ("--image", "frontend"), 
 def tags(project: StandInProject) -> dict[str, str]:
     """Build base, the backend stage, the frontend and its ci form; return stage -> tag."""
     for stage in FORMS:
-        done = project.invoke(f"build.{stage}", *ON, *IMAGES.get(stage, ()))
-        assert done.returncode == 0, done.stdout + done.stderr
+        finished = project.invoke(f"build.{stage}", *ON, *IMAGES.get(stage, ()))
+        assert finished.returncode == 0, finished.stdout + finished.stderr
     listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
     return {
         stage: next(tag for tag in listed if tag.startswith(f"{form}:") and tag.endswith(f"-cuda-{NATIVE.arch}"))
@@ -46,8 +46,8 @@ def tags(project: StandInProject) -> dict[str, str]:
 
 def repositories(project: StandInProject) -> set[str]:
     """Return the names that the registry was asked for manifests of, by those who read."""
-    asked = re.findall(r'"(?:GET|HEAD) /v2/(\S+)/manifests/', project.log.read_text(encoding="utf-8"))
-    return set(asked)
+    names = re.findall(r'"(?:GET|HEAD) /v2/(\S+)/manifests/', project.log.read_text(encoding="utf-8"))
+    return set(names)
 
 
 @pytest.mark.usefixtures("tags")
@@ -82,9 +82,9 @@ def test_pins_and_bake_documents_have_the_public_names(project: StandInProject) 
 def test_no_address_of_a_mirror_is_in_an_image(project: StandInProject, tags: dict[str, str], server: StandIn) -> None:
     assert registry_of(project).startswith("127.0.0.1:")
     for tag in tags.values():
-        said = project.docker("history", "--no-trunc", tag) + project.docker("image", "inspect", tag)
-        assert registry_of(project) not in said
-        assert server.address not in said
+        text = project.docker("history", "--no-trunc", tag) + project.docker("image", "inspect", tag)
+        assert registry_of(project) not in text
+        assert server.address not in text
 
 
 def test_the_frontend_says_the_public_name_of_what_it_stands_on(project: StandInProject, tags: dict[str, str]) -> None:
@@ -106,7 +106,7 @@ def edited(project: StandInProject, file: str, old: str, new: str) -> Iterator[N
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "\nENV DYNAMO_HOME",
@@ -122,14 +122,14 @@ def edited(project: StandInProject, file: str, old: str, new: str) -> Iterator[N
     ids=["ADD", "FROM"],
 )
 def test_buildkit_denies_a_planted_source_that_is_not_pinned(
-    project: StandInProject, old: str, new: str, said: str
+    project: StandInProject, old: str, new: str, message: str
 ) -> None:
     with edited(project, "containers/builder/Dockerfile", old, new):
-        done = project.invoke("build.base", *ON)
-    assert done.returncode == 7
-    assert said in done.stderr
-    assert "Where it says `denied by policy`, a step uses an image, an address or a repository" in done.stderr
-    assert "pin it with: invoke lock" in done.stderr
+        finished = project.invoke("build.base", *ON)
+    assert finished.returncode == 7
+    assert message in finished.stderr
+    assert "Where it says `denied by policy`, a step uses an image, an address or a repository" in finished.stderr
+    assert "pin it with: invoke lock" in finished.stderr
 
 
 @contextmanager
@@ -144,12 +144,12 @@ def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(proje
     table, digest = project.environment[mirrors.VARIABLE], f"sha256:{'a' * 64}"
     away = edited(project, table, f'"{registry_of(project)}/quay.io"', '"127.0.0.1:9/quay.io"')
     with away, builder_pinned_to(project, digest):
-        done = project.invoke("build.base", *ON)
-    assert done.returncode == 5, done.stderr
-    assert f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in done.stderr
-    assert "(at the mirror, 127.0.0.1:9/quay.io/" in done.stderr
-    assert "It is the builder root image of the cuda bases." in done.stderr
-    assert "name a mirror that has the same image: docs/how-to/mirrors.md" in done.stderr
+        finished = project.invoke("build.base", *ON)
+    assert finished.returncode == 5, finished.stderr
+    assert f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in finished.stderr
+    assert "(at the mirror, 127.0.0.1:9/quay.io/" in finished.stderr
+    assert "It is the builder root image of the cuda bases." in finished.stderr
+    assert "name a mirror that has the same image: docs/how-to/mirrors.md" in finished.stderr
 
 
 def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: StandInProject) -> None:
@@ -159,7 +159,7 @@ def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: Stand
     blob = project.log.parent / "data/docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
     blob.write_bytes(blob.read_bytes() + b" ")  # the same image for whoever does not look at the digest
     with builder_pinned_to(project, digest):
-        done = project.invoke("build.base", *ON)
-    assert done.returncode == 5, done.stderr
-    assert f"The registry has other bytes for quay.io/{name}@{digest} (at the mirror, " in done.stderr
-    assert "It is the builder root image of the cuda bases, and nothing of it was used." in done.stderr
+        finished = project.invoke("build.base", *ON)
+    assert finished.returncode == 5, finished.stderr
+    assert f"The registry has other bytes for quay.io/{name}@{digest} (at the mirror, " in finished.stderr
+    assert "It is the builder root image of the cuda bases, and nothing of it was used." in finished.stderr

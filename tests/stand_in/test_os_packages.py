@@ -40,24 +40,24 @@ def locked(project: StandInProject, name: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows if row[0] != "#"}
 
 
-def stated(project: StandInProject, name: str, what: str) -> str:
+def stated(project: StandInProject, name: str, prefix: str) -> str:
     lines = lock_of(project, name).read_text(encoding="utf-8").splitlines()
-    return next(line.removeprefix(what) for line in lines if line.startswith(what))
+    return next(line.removeprefix(prefix) for line in lines if line.startswith(prefix))
 
 
 def test_the_lock_on_an_image_has_what_that_lacks_and_nothing_that_it_has(project: StandInProject) -> None:
-    found = locked(project, "runtime")
-    assert {"python3", "python3-minimal", "libpython3-stdlib"} <= set(found)
-    assert not {"ca-certificates", "libc6", "passwd", RENEWED} & set(found)
+    packages = locked(project, "runtime")
+    assert {"python3", "python3-minimal", "libpython3-stdlib"} <= set(packages)
+    assert not {"ca-certificates", "libc6", "passwd", RENEWED} & set(packages)
 
 
 def test_a_set_has_the_newer_package_of_the_image_that_it_needs_and_nothing_of_the_lock_below(
     project: StandInProject,
 ) -> None:
-    found = locked(project, "compiler")
-    assert {"g++", "libc6-dev", "libnuma1"} <= set(found)
-    assert found[RENEWED] == "9999-1"
-    assert not set(found) & set(locked(project, "runtime"))
+    packages = locked(project, "compiler")
+    assert {"g++", "libc6-dev", "libnuma1"} <= set(packages)
+    assert packages[RENEWED] == "9999-1"
+    assert not set(packages) & set(locked(project, "runtime"))
 
 
 @pytest.mark.parametrize("role", ["devel", "runtime"])
@@ -67,15 +67,15 @@ def test_the_lock_states_the_image_that_it_was_made_on(project: StandInProject, 
 
 
 def test_the_locks_are_current(project: StandInProject) -> None:
-    done = project.invoke("lock", "--check", "--only", "os", "--only", "images", "--bases", "cuda")
-    assert done.returncode == 0, done.stderr
+    finished = project.invoke("lock", "--check", "--only", "os", "--only", "images", "--bases", "cuda")
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_locking_again_moves_nothing(project: StandInProject) -> None:
     before = {role: lock_of(project, role).read_bytes() for role in ("compiler", "devel", "runtime")}
-    done = project.invoke(*LOCK)
-    assert done.returncode == 0, done.stderr
-    assert "Nothing moved." in done.stdout
+    finished = project.invoke(*LOCK)
+    assert finished.returncode == 0, finished.stderr
+    assert "Nothing moved." in finished.stdout
     assert {role: lock_of(project, role).read_bytes() for role in before} == before
 
 
@@ -86,18 +86,18 @@ def test_locking_again_moves_nothing(project: StandInProject) -> None:
 def tags(project: StandInProject) -> dict[str, str]:
     """Build them, with all that they stand on; return image -> tag."""
     for image, (stage, _) in BUILT.items():
-        done = project.invoke(f"build.{stage}", "--image", image, "--bases", "cuda")
-        assert done.returncode == 0, done.stdout + done.stderr
+        finished = project.invoke(f"build.{stage}", "--image", image, "--bases", "cuda")
+        assert finished.returncode == 0, finished.stdout + finished.stderr
     listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
     return {image: next(tag for tag in listed if tag.startswith(f"{form}:")) for image, (_, form) in BUILT.items()}
 
 
-def said(project: StandInProject, tag: str, *words: str) -> str:
-    return project.docker("run", "--rm", "--network=none", tag, *words).strip()
+def run(project: StandInProject, tag: str, *command: str) -> str:
+    return project.docker("run", "--rm", "--network=none", tag, *command).strip()
 
 
 def version(project: StandInProject, tag: str, package: str) -> str:
-    return said(project, tag, "dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package)
+    return run(project, tag, "dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package)
 
 
 def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
@@ -105,18 +105,18 @@ def test_the_environment_is_run_by_the_python_that_was_installed_on_the_image(
 ) -> None:
     asks = "import sys; print(sys.executable, sys._base_executable); import dynamo.frontend"
     python = f"python{load_catalogue(project.folder).bases['cuda'].python}"
-    assert said(project, tags["frontend"], "python", "-c", asks) == f"/opt/dynamo/venv/bin/python /usr/bin/{python}"
-    assert said(project, tags["frontend"], "readlink", "/opt/dynamo/venv/bin/python") == "/usr/bin/python3"
-    assert "home = /usr/bin" in said(project, tags["frontend"], "cat", "/opt/dynamo/venv/pyvenv.cfg").splitlines()
+    assert run(project, tags["frontend"], "python", "-c", asks) == f"/opt/dynamo/venv/bin/python /usr/bin/{python}"
+    assert run(project, tags["frontend"], "readlink", "/opt/dynamo/venv/bin/python") == "/usr/bin/python3"
+    assert "home = /usr/bin" in run(project, tags["frontend"], "cat", "/opt/dynamo/venv/pyvenv.cfg").splitlines()
 
 
 @pytest.mark.parametrize("image", list(BUILT))
 def test_an_image_has_every_package_of_its_locks_and_all_are_configured(
     project: StandInProject, tags: dict[str, str], image: str
 ) -> None:
-    listed = said(project, tags[image], "dpkg-query", "--show", "--showformat=${Package} ${Version} ${Status}\n")
+    listed = run(project, tags[image], "dpkg-query", "--show", "--showformat=${Package} ${Version} ${Status}\n")
     rows = [line.split(" ", 2) for line in listed.splitlines()]
-    assert {name: number for each in SETS[image] for name, number in locked(project, each).items()}.items() <= {
+    assert {name: number for lock in SETS[image] for name, number in locked(project, lock).items()}.items() <= {
         row[0]: row[1] for row in rows
     }.items()
     assert {row[2] for row in rows} == {"install ok installed"}
@@ -129,24 +129,24 @@ def test_only_what_needs_it_gets_the_newer_package(project: StandInProject, tags
 
 def moments(project: StandInProject) -> dict[str, set[str]]:
     """Return the path of each locked package -> when its locks say that they were made."""
-    found: dict[str, set[str]] = {}
+    moments_of_paths: dict[str, set[str]] = {}
     for file in (project.folder / "constraints").glob("os-cuda-*"):
         lines = file.read_text(encoding="utf-8").splitlines()
         moment = next(line.removeprefix(LOCKED) for line in lines if line.startswith(LOCKED))
         for line in lines:
             if not line.startswith("#"):
-                found.setdefault(line.split()[4], set()).add(moment)
-    return found
+                moments_of_paths.setdefault(line.split()[4], set()).add(moment)
+    return moments_of_paths
 
 
 @pytest.mark.usefixtures("tags")
 def test_packages_come_from_the_snapshot_of_the_moment_of_a_lock_that_has_them_and_nothing_else_is_asked_for(
     project: StandInProject, packages: Archive
 ) -> None:
-    known, fetched = moments(project), set()
-    for path in packages.asked:
+    moments_of_paths, fetched = moments(project), set()
+    for path in packages.requests:
         if deb := re.fullmatch(r"/snapshot/(\d{8}T\d{6}Z)/(pool/\S+\.deb)", path):
-            assert deb[1] in known.get(unquote(deb[2]), ()), path
+            assert deb[1] in moments_of_paths.get(unquote(deb[2]), ()), path
             fetched.add(unquote(deb[2]))
         else:
             assert re.match(rf"/ubuntu/dists/({'|'.join(SUITES)})/", path), path
@@ -170,14 +170,16 @@ def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(
 ) -> None:
     before = all_locks(project)
     with edited(project, table(project), f"{packages.address}/ubuntu/", "http://127.0.0.1:9/ubuntu/"):
-        done = project.invoke(*LOCK)
-    assert done.returncode == 10, done.stderr
+        finished = project.invoke(*LOCK)
+    assert finished.returncode == 10, finished.stderr
     archive = load_catalogue(project.folder).bases["cuda"].archive
     assert archive is not None
     address = archive.addresses[NATIVE]
-    assert re.search(rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", done.stderr)
-    assert f"{address} (at the mirror, http://127.0.0.1:9/ubuntu): " in done.stderr
-    assert "In a closed network, configure mirrors: docs/how-to/mirrors.md" in done.stderr
+    assert re.search(
+        rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", finished.stderr
+    )
+    assert f"{address} (at the mirror, http://127.0.0.1:9/ubuntu): " in finished.stderr
+    assert "In a closed network, configure mirrors: docs/how-to/mirrors.md" in finished.stderr
     assert all_locks(project) == before
 
 
@@ -198,10 +200,10 @@ def forged(packages: Archive, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("forged")
 def test_an_archive_that_the_image_does_not_trust_is_refused_and_every_lock_stays(project: StandInProject) -> None:
     before = all_locks(project)
-    done = project.invoke(*LOCK)
-    assert done.returncode == 5, done.stderr
-    assert "is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-" in done.stderr
-    assert "(/usr/share/keyrings/ubuntu-archive-keyring.gpg)" in done.stderr
+    finished = project.invoke(*LOCK)
+    assert finished.returncode == 5, finished.stderr
+    assert "is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-" in finished.stderr
+    assert "(/usr/share/keyrings/ubuntu-archive-keyring.gpg)" in finished.stderr
     assert all_locks(project) == before
 
 
@@ -209,7 +211,7 @@ def test_a_build_on_another_image_than_the_locks_were_made_on_is_refused(project
     pinned = load_pins(project.folder).roots["cuda", "runtime"].platforms[NATIVE]
     file = f"constraints/os-cuda-runtime-{NATIVE.arch}.txt"
     with edited(project, file, f"{ON}{pinned}", f"{ON}sha256:{'0' * 64}"):
-        done = project.invoke("build.runtime", "--image", "frontend", "--bases", "cuda")
-    assert done.returncode == 4
-    assert f"{file} is stale: it was made on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04" in done.stderr
-    assert "Update it with: invoke lock --only os --bases cuda" in done.stderr
+        finished = project.invoke("build.runtime", "--image", "frontend", "--bases", "cuda")
+    assert finished.returncode == 4
+    assert f"{file} is stale: it was made on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04" in finished.stderr
+    assert "Update it with: invoke lock --only os --bases cuda" in finished.stderr

@@ -53,9 +53,9 @@ def test_the_lock_says_where_each_is_and_the_image_that_it_was_made_on(project: 
 
 def test_locking_again_moves_nothing(project: StandInProject) -> None:
     before = lock_of(project, "cxx").read_bytes()
-    done = project.invoke(*LOCK)
-    assert done.returncode == 0, done.stderr
-    assert "Nothing moved." in done.stdout
+    finished = project.invoke(*LOCK)
+    assert finished.returncode == 0, finished.stderr
+    assert "Nothing moved." in finished.stdout
     assert lock_of(project, "cxx").read_bytes() == before
 
 
@@ -74,19 +74,19 @@ def offering(repositories: Rpms, tmp_path: Path) -> Iterator[Rpms]:
 def test_a_package_that_nobody_signed_is_refused_and_every_lock_stays(project: StandInProject, offering: Rpms) -> None:
     before = lock_of(project, "rust").read_bytes()
     offering.offer(APP_STREAM, (*OFFERED[APP_STREAM], SmallRpm(name="clang-libs", version="3.0", signed=False)))
-    done = project.invoke(*LOCK)
-    assert done.returncode == 5, done.stderr
-    assert "has packages that are not signed by the keys in quay.io/pypa/manylinux_2_28_" in done.stderr
-    assert "clang-libs-3.0-1" in done.stderr
+    finished = project.invoke(*LOCK)
+    assert finished.returncode == 5, finished.stderr
+    assert "has packages that are not signed by the keys in quay.io/pypa/manylinux_2_28_" in finished.stderr
+    assert "clang-libs-3.0-1" in finished.stderr
     assert lock_of(project, "rust").read_bytes() == before
 
 
 def test_a_package_that_no_repository_has_is_named(project: StandInProject, offering: Rpms) -> None:
     offering.offer(APP_STREAM, (SmallRpm(name="clang-libs"),))
-    done = project.invoke(*LOCK)
-    assert done.returncode == 4, done.stderr
-    assert "https://repo.almalinux.org/almalinux (at the mirror, " in done.stderr
-    assert f"has no such packages for {NATIVE.value}: clang-devel\n" in done.stderr
+    finished = project.invoke(*LOCK)
+    assert finished.returncode == 4, finished.stderr
+    assert "https://repo.almalinux.org/almalinux (at the mirror, " in finished.stderr
+    assert f"has no such packages for {NATIVE.value}: clang-devel\n" in finished.stderr
 
 
 def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: StandInProject, server: StandIn) -> None:
@@ -94,10 +94,10 @@ def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: StandI
 
     before = lock_of(project, "cxx").read_bytes()
     with edited(project, project.environment[mirrors.VARIABLE], f"{server.address}/almalinux/", "https://192.0.2.1:9/"):
-        done = project.invoke(*LOCK)
-    assert done.returncode == 10, done.stderr
-    asked = r"quay\.io/pypa/\S+, https://repo\.almalinux\.org/almalinux +as it was"
-    assert re.search(rf"constraints/os-cuda-cxx-{NATIVE.arch}\.txt +{asked}", done.stderr)
+        finished = project.invoke(*LOCK)
+    assert finished.returncode == 10, finished.stderr
+    row = r"quay\.io/pypa/\S+, https://repo\.almalinux\.org/almalinux +as it was"
+    assert re.search(rf"constraints/os-cuda-cxx-{NATIVE.arch}\.txt +{row}", finished.stderr)
     assert lock_of(project, "cxx").read_bytes() == before
 
 
@@ -113,11 +113,11 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def base(project: StandInProject, checkouts: dict[str, Path]) -> str:
     """Build base from the checkouts; return its tag."""
-    words = [word for name, folder in checkouts.items() for word in (f"--{name}-source", str(folder))]
-    done = project.invoke("build.base", "--bases", "cuda", *words)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = [argument for name, folder in checkouts.items() for argument in (f"--{name}-source", str(folder))]
+    finished = project.invoke("build.base", "--bases", "cuda", *arguments)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-    (tag,) = (each for each in listed if each.startswith("dynamo-base:") and each.endswith(f"-cuda-{NATIVE.arch}"))
+    (tag,) = (name for name in listed if name.startswith("dynamo-base:") and name.endswith(f"-cuda-{NATIVE.arch}"))
     return tag
 
 
@@ -135,15 +135,15 @@ def test_all_wheels_are_of_the_checkouts(project: StandInProject, base: str, che
 
 def test_nixl_s_wheel_has_taken_in_the_library_out_of_an_rpm(project: StandInProject, base: str) -> None:
     listing = "/opt/dynamo/tools/bin/python -m zipfile --list /opt/dynamo/wheelhouse/nixl_cu13*.whl"
-    said = project.docker("run", "--rm", base, "sh", "-c", listing)
-    assert re.search(r"^nixl_cu13\.libs/libibverbs-[0-9a-f]+\.so", said, re.MULTILINE)
-    assert "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0 " in said
+    files = project.docker("run", "--rm", base, "sh", "-c", listing)
+    assert re.search(r"^nixl_cu13\.libs/libibverbs-[0-9a-f]+\.so", files, re.MULTILINE)
+    assert "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0 " in files
 
 
 def test_base_has_nothing_of_what_compiled_it(project: StandInProject, base: str) -> None:
     asks = "command -v rustc cargo protoc; rpm --query clang-devel; ls -d /opt/dynamo/compile /tmp/toolchain"
-    said = project.docker("run", "--rm", base, "sh", "-c", f"{asks}; true")
-    assert said.split("\n")[0] == "package clang-devel is not installed"
+    output = project.docker("run", "--rm", base, "sh", "-c", f"{asks}; true")
+    assert output.split("\n")[0] == "package clang-devel is not installed"
 
 
 @pytest.mark.usefixtures("base")
@@ -156,7 +156,7 @@ def test_the_repositories_were_asked_for_their_lists_and_for_what_is_locked_alon
         for line in lock_of(project, name).read_text(encoding="utf-8").splitlines()
         if not line.startswith("#")
     }
-    found = {path for path in server.rpms if "/repodata/" not in path}
-    assert {path for path in found if "-3.0-" not in path} <= paths
+    requested = {path for path in server.rpms if "/repodata/" not in path}
+    assert {path for path in requested if "-3.0-" not in path} <= paths
     repositories = load_catalogue(project.folder).bases["cuda"].repositories["builder"].paths_of(NATIVE)
     assert all(path.startswith(repositories) for path in server.rpms)

@@ -24,8 +24,8 @@ BUILD = ("--image", "trtllm", "--bases", "cuda")
 def tags(project: StandInProject) -> dict[str, str]:
     """Build the backend, runtime and ci forms; return stage -> tag."""
     for stage in ("backend", "runtime", "ci"):
-        done = project.invoke(f"build.{stage}", *BUILD)
-        assert done.returncode == 0, done.stdout + done.stderr
+        finished = project.invoke(f"build.{stage}", *BUILD)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
     listed = project.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
     forms = {
         "backend": "tensorrtllm-runtime-backend:",
@@ -39,8 +39,8 @@ def tags(project: StandInProject) -> dict[str, str]:
 
 
 def inspected(project: StandInProject, tag: str) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = json.loads(project.docker("image", "inspect", tag))[0]
-    return found
+    description: dict[str, dict[str, object]] = json.loads(project.docker("image", "inspect", tag))[0]
+    return description
 
 
 def test_the_lock_has_the_engine_of_the_index_of_its_own(project: StandInProject) -> None:
@@ -99,8 +99,8 @@ def test_no_address_of_an_index_is_in_the_image(project: StandInProject, tags: d
 def test_a_wheel_whose_library_is_for_another_machine_fails_the_build(project: StandInProject, server: StandIn) -> None:
     projects.offer(server, "1.3.1", OTHER.elf_machine)
     assert project.invoke("lock", *PART, "--only", "python", "--upgrade", "tensorrt-llm").returncode == 0
-    done = project.invoke("build.runtime", *BUILD)
-    assert done.returncode == 7
+    finished = project.invoke("build.runtime", *BUILD)
+    assert finished.returncode == 7
     library = "/tree/opt/dynamo/venv/lib/python3.11/site-packages/tensorrt_llm/libs/libstand_in.so"
-    said = f"error: tensorrt_llm==1.3.1: {library} is for ELF machine {OTHER.elf_machine}, not for {NATIVE.arch}"
-    assert said in done.stdout + done.stderr
+    message = f"error: tensorrt_llm==1.3.1: {library} is for ELF machine {OTHER.elf_machine}, not for {NATIVE.arch}"
+    assert message in finished.stdout + finished.stderr

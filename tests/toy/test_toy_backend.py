@@ -34,9 +34,9 @@ def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFi
     (commands,) = blocks("sh")
     output = ""
     for line in commands.splitlines():
-        program, *words = shlex.split(line)
+        program, *arguments = shlex.split(line)
         assert program == "invoke"
-        process.run(copied.invoke(copy, *words))
+        process.run(copied.invoke(copy, *arguments))
         output, complaints = capfd.readouterr()
         with capfd.disabled():
             print(f"$ {line}\n{output}{complaints}", flush=True)
