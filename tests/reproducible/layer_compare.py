@@ -45,7 +45,7 @@ class LayerDifference:
 
     name: str
     """The file; '' where no file but the tar as such differs."""
-    what: str
+    description: str
     """For a person: `mode 0644 and 0664`."""
 
 
@@ -82,37 +82,39 @@ def _sha256(content: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def first_difference(one: Sequence[Member], other: Sequence[Member]) -> LayerDifference | None:
+def first_difference(first: Sequence[Member], second: Sequence[Member]) -> LayerDifference | None:
     """Return the first difference: a file that only one has, then what differs in a file, then the order; or None."""
-    left, right = _by_name(one), _by_name(other)
-    return _only_in_one(left, right) or _within(left, right) or _order(one, other)
+    first_members, second_members = _by_name(first), _by_name(second)
+    return (
+        _only_in_one(first_members, second_members) or _within(first_members, second_members) or _order(first, second)
+    )
 
 
 def _by_name(listing: Sequence[Member]) -> dict[str, Member]:
     return {member.name: member for member in listing}
 
 
-def _only_in_one(left: Mapping[str, Member], right: Mapping[str, Member]) -> LayerDifference | None:
-    lonely = sorted(left.keys() ^ right.keys())
+def _only_in_one(first: Mapping[str, Member], second: Mapping[str, Member]) -> LayerDifference | None:
+    lonely = sorted(first.keys() ^ second.keys())
     if not lonely:
         return None
-    build = "first" if lonely[0] in left else "second"
-    return LayerDifference(name=lonely[0], what=f"only in the {build} build")
+    build = "first" if lonely[0] in first else "second"
+    return LayerDifference(name=lonely[0], description=f"only in the {build} build")
 
 
-def _within(left: Mapping[str, Member], right: Mapping[str, Member]) -> LayerDifference | None:
-    for name in left:
-        said = [
-            f"{word} {one} and {other}"
-            for (word, one), (_, other) in zip(_said(left[name]), _said(right[name]), strict=True)
-            if one != other
+def _within(first: Mapping[str, Member], second: Mapping[str, Member]) -> LayerDifference | None:
+    for name in first:
+        differences = [
+            f"{label} {a} and {b}"
+            for (label, a), (_, b) in zip(_properties(first[name]), _properties(second[name]), strict=True)
+            if a != b
         ]
-        if said:
-            return LayerDifference(name=name, what=", ".join(said))
+        if differences:
+            return LayerDifference(name=name, description=", ".join(differences))
     return None
 
 
-def _said(member: Member) -> tuple[tuple[str, str], ...]:
+def _properties(member: Member) -> tuple[tuple[str, str], ...]:
     """Return what a person is told of a member: (word, value)."""
     content = f"of {member.size} bytes, sha256 {member.sha256[:12]}" if member.sha256 else "none"
     return (
@@ -126,29 +128,29 @@ def _said(member: Member) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _order(one: Sequence[Member], other: Sequence[Member]) -> LayerDifference | None:
+def _order(first: Sequence[Member], second: Sequence[Member]) -> LayerDifference | None:
     """Return where the order of equal members differs; also how often one that is there twice is."""
-    for place, (left, right) in enumerate(zip_longest(one, other), 1):
-        names = [member.name if member else "the end" for member in (left, right)]
+    for place, (first_member, second_member) in enumerate(zip_longest(first, second), 1):
+        names = [member.name if member else "the end" for member in (first_member, second_member)]
         if names[0] != names[1]:
             return LayerDifference(
-                name=names[0], what=f"order in the tar: at place {place} stand {names[0]} and {names[1]}"
+                name=names[0], description=f"order in the tar: at place {place} stand {names[0]} and {names[1]}"
             )
-        if left != right:  # of one name, there twice
+        if first_member != second_member:  # of one name, there twice
             return LayerDifference(
-                name=names[0], what=f"is there more than once, and differs at place {place} of the tar"
+                name=names[0], description=f"is there more than once, and differs at place {place} of the tar"
             )
     return None
 
 
-def first_offset(one: IO[bytes], other: IO[bytes]) -> int | None:
+def first_offset(first: IO[bytes], second: IO[bytes]) -> int | None:
     """Return the offset of the first byte in which two contents differ, counted from 0; None where they are equal."""
     start = 0
     while True:
-        left, right = one.read(CHUNK), other.read(CHUNK)
-        if left != right:
-            pairs = enumerate(zip_longest(left, right))
+        first_chunk, second_chunk = first.read(CHUNK), second.read(CHUNK)
+        if first_chunk != second_chunk:
+            pairs = enumerate(zip_longest(first_chunk, second_chunk))
             return start + next(place for place, (a, b) in pairs if a != b)
-        if not left:
+        if not first_chunk:
             return None
-        start += len(left)
+        start += len(first_chunk)

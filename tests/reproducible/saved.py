@@ -26,24 +26,26 @@ def manifest_digest(file: Path) -> str:
     return str(only["digest"])
 
 
-def difference(one: Path, other: Path) -> str:
+def difference(first: Path, second: Path) -> str:
     """Return in what the only image of the two files differs, for a person; '' where nothing does.
 
     The layers are compared from below; the first that differs is the cause of what is above it, more often than not.
     """
-    digests = [manifest_digest(file) for file in (one, other)]
+    digests = [manifest_digest(file) for file in (first, second)]
     if digests[0] == digests[1]:
         return ""
-    (left, left_config), (right, right_config) = _image(one), _image(other)
-    for number, (a, b) in enumerate(zip(left["layers"], right["layers"], strict=False)):
+    (first_manifest, first_config), (second_manifest, second_config) = _image(first), _image(second)
+    for number, (a, b) in enumerate(zip(first_manifest["layers"], second_manifest["layers"], strict=False)):
         if a["digest"] != b["digest"]:
-            made_by = _made_by(left_config, number)
-            return f"layer {number} ({made_by}): {_in_layer(one, other, a['digest'], b['digest'])}"
-    if len(left["layers"]) != len(right["layers"]):
-        return f"the number of layers: {len(left['layers'])} and {len(right['layers'])}"
-    keys = [key for key in {**left_config, **right_config} if left_config.get(key) != right_config.get(key)]
-    said = [f"{key}: {left_config.get(key)} and {right_config.get(key)}" for key in keys]
-    return "the configuration: " + "; ".join(said) if said else f"the manifest: {left} and {right}"
+            made_by = _made_by(first_config, number)
+            return f"layer {number} ({made_by}): {_in_layer(first, second, a['digest'], b['digest'])}"
+    if len(first_manifest["layers"]) != len(second_manifest["layers"]):
+        return f"the number of layers: {len(first_manifest['layers'])} and {len(second_manifest['layers'])}"
+    keys = [key for key in {**first_config, **second_config} if first_config.get(key) != second_config.get(key)]
+    changes = [f"{key}: {first_config.get(key)} and {second_config.get(key)}" for key in keys]
+    if changes:
+        return f"the configuration: {'; '.join(changes)}"
+    return f"the manifest: {first_manifest} and {second_manifest}"
 
 
 def _image(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -58,20 +60,26 @@ def _made_by(config: dict[str, Any], number: int) -> str:
     return " ".join(lines[number].split())[:80]
 
 
-def _in_layer(one: Path, other: Path, left: str, right: str) -> str:
-    with _layer(one, left) as tar:
-        ours = members(tar)
-    with _layer(other, right) as tar:
-        theirs = members(tar)
-    found = first_difference(ours, theirs)
-    if found is None:
+def _in_layer(first: Path, second: Path, first_digest: str, second_digest: str) -> str:
+    with _layer(first, first_digest) as tar:
+        first_members = members(tar)
+    with _layer(second, second_digest) as tar:
+        second_members = members(tar)
+    change = first_difference(first_members, second_members)
+    if change is None:
         return "the same members, otherwise written or compressed"
-    return f"{found.name or 'the tar'}: {found.what}{_where(one, other, left, right, found)}"
+    position = _position(first, second, first_digest, second_digest, change)
+    return f"{change.name or 'the tar'}: {change.description}{position}"
 
 
-def _where(one: Path, other: Path, left: str, right: str, found: LayerDifference) -> str:
+def _position(first: Path, second: Path, first_digest: str, second_digest: str, change: LayerDifference) -> str:
     """Return at which byte the content of a file differs, if that is what does."""
-    with _layer(one, left) as a, _layer(other, right) as b, _content(a, found.name) as x, _content(b, found.name) as y:
+    with (
+        _layer(first, first_digest) as a,
+        _layer(second, second_digest) as b,
+        _content(a, change.name) as x,
+        _content(b, change.name) as y,
+    ):
         offset = first_offset(x, y) if x and y else None
     return "" if offset is None else f", first at byte {offset}"
 
@@ -87,8 +95,8 @@ def _layer(file: Path, digest: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _content(layer: IO[bytes], name: str) -> Iterator[IO[bytes] | None]:
     with tarfile.open(fileobj=layer, mode="r|") as archive:
-        found = next((member for member in archive if member.name == name), None)
-        yield archive.extractfile(found) if found else None
+        member = next((member for member in archive if member.name == name), None)
+        yield archive.extractfile(member) if member else None
 
 
 def _blob(digest: str) -> str:

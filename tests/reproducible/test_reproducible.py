@@ -33,25 +33,25 @@ MACHINES = {"one": ("builder", "0022"), "elsewhere/deeper/two": ("another.exampl
 @pytest.fixture(scope="session")
 def saved(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
     """Build everything on one machine, then on the other, and give the folders of what was saved; kept on failure."""
-    words = [f"{stage.value}={image}={tag(stage, image)}" for stage, image in targets(request.config)]
+    images = [f"{stage.value}={image}={tag(stage, image)}" for stage, image in targets(request.config)]
     shutil.rmtree(FOLDER, ignore_errors=True)
-    one, two = (_build(place, *machine, words) for place, machine in MACHINES.items())
-    yield one, two
+    first, second = (_build(place, *machine, images) for place, machine in MACHINES.items())
+    yield first, second
     if not request.session.testsfailed:
         shutil.rmtree(FOLDER)
 
 
-def _build(place: str, name: str, mask: str, words: list[str]) -> Path:
-    kept = FOLDER / "saved" / place
-    kept.mkdir(parents=True)
+def _build(place: str, name: str, mask: str, images: list[str]) -> Path:
+    saved_folder = FOLDER / "saved" / place
+    saved_folder.mkdir(parents=True)
     script = str(Path(__file__).with_name("elsewhere.sh"))
     checkout = FOLDER / place
-    where = (str(ROOT), str(checkout), name, mask, sys.executable, str(kept), " ".join(TAKEN_OVER))
+    machine = (str(ROOT), str(checkout), name, mask, sys.executable, str(saved_folder), " ".join(TAKEN_OVER))
     try:
-        process.run(process.Command(argv=("unshare", "--mount", "--uts", "sh", script, *where, *words)))
+        process.run(process.Command(argv=("unshare", "--mount", "--uts", "sh", script, *machine, *images)))
     finally:
         shutil.rmtree(checkout, ignore_errors=True)
-    return kept
+    return saved_folder
 
 
 @cache
@@ -65,6 +65,6 @@ def tag(stage: Stage, image: str) -> str:
 @pytest.mark.engine
 def test_another_machine_makes_the_same_image(saved: tuple[Path, Path], stage: Stage, image: str) -> None:
     name = f"{tag(stage, image).translate(str.maketrans('/:', '__'))}.tar"
-    one, two = (folder / name for folder in saved)
-    print(f"{tag(stage, image)}: {manifest_digest(one)}")
-    assert difference(one, two) == ""
+    first, second = (folder / name for folder in saved)
+    print(f"{tag(stage, image)}: {manifest_digest(first)}")
+    assert difference(first, second) == ""

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dev-image", help="the tag of its dev form, where it is tested")
     group.addoption("--image-name", help="what the image is called in containers/images.toml")
     group.addoption("--bases", default="debian", help="the set of root images it stands on")
-    group.addoption("--platform", choices=[each.value for each in Platform], help="what it is built for")
+    group.addoption("--platform", choices=[member.value for member in Platform], help="what it is built for")
     group.addoption("--logs", type=Path, help="a folder for what the containers write; emptied at the start")
 
 
@@ -59,8 +59,8 @@ def _emulation(config: pytest.Config) -> str:
 
 
 def _engine_arch() -> str:
-    words = ("docker", "version", "--format", "{{.Server.Arch}}")
-    return process.capture(process.Command(argv=words, env=engines.environment(ROOT))).strip()
+    argv = ("docker", "version", "--format", "{{.Server.Arch}}")
+    return process.capture(process.Command(argv=argv, env=engines.environment(ROOT))).strip()
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +128,8 @@ def inspected(engine: Engine, image: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def labels(inspected: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = inspected["Config"]["Labels"]
-    return found
+    image_labels: dict[str, str] = inspected["Config"]["Labels"]
+    return image_labels
 
 
 @pytest.fixture(scope="session")
@@ -211,7 +211,7 @@ def read_only_probe(engine: Engine, image: str) -> dict[str, Any]:
 
 
 def ask(engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()) -> dict[str, Any]:
-    words = ("python", "-B", f"{MOUNTED}/probe.py", *questions)
+    command = ("python", "-B", f"{MOUNTED}/probe.py", *questions)
     options = ("--network", "none", *SCRIPTS, *options)
-    answers: dict[str, Any] = json.loads(engine.run(image, words, name=name, options=options, seconds=60))
+    answers: dict[str, Any] = json.loads(engine.run(image, command, name=name, options=options, seconds=60))
     return answers

@@ -47,16 +47,16 @@ class Engine:
     """By what the times of a native container are multiplied."""
     logs: Path
 
-    def docker(self, *words: str, seconds: float = ENGINE_SECONDS) -> str:
+    def docker(self, *arguments: str, seconds: float = ENGINE_SECONDS) -> str:
         """Call docker and return its standard output.
 
         Raises:
             CouldNotCheckError: it failed or hung.
         """
-        command = process.Command(argv=("docker", *words), env=self.environment)
+        command = process.Command(argv=("docker", *arguments), env=self.environment)
         finished = process.query(command, seconds=seconds)
         if finished.returncode:
-            message = f"docker {' '.join(words)}\nended with {finished.returncode}: {finished.stderr}"
+            message = f"docker {' '.join(arguments)}\nended with {finished.returncode}: {finished.stderr}"
             raise CouldNotCheckError(message)
         return finished.stdout
 
@@ -67,11 +67,11 @@ class Engine:
             CouldNotCheckError: it has none of that name.
         """
         try:
-            found: list[dict[str, Any]] = json.loads(self.docker("image", "inspect", tag))
+            images: list[dict[str, Any]] = json.loads(self.docker("image", "inspect", tag))
         except CouldNotCheckError as error:
             message = f"{error}\nIs {tag} built? `nox -s smoke-...` builds what it tests."
             raise CouldNotCheckError(message) from None
-        return found[0]
+        return images[0]
 
     @contextmanager
     def container(
@@ -79,8 +79,8 @@ class Engine:
     ) -> Iterator[Container]:
         """Create a container; remove it by its id in the end, after keeping what it wrote."""
         # Unlike `docker run`, this never asks a registry for an image that is not there.
-        words = ("create", "--pull", "never", "--platform", self.platform.value, *options, image, *command)
-        container = Container(engine=self, id=self.docker(*words).strip(), name=name)
+        arguments = ("create", "--pull", "never", "--platform", self.platform.value, *options, image, *command)
+        container = Container(engine=self, id=self.docker(*arguments).strip(), name=name)
         try:
             yield container
         finally:
@@ -139,8 +139,8 @@ class Container:
 
     def state(self) -> dict[str, Any]:
         """Return whether it runs, and how it ended."""
-        found: dict[str, Any] = json.loads(self.engine.docker("inspect", "--format", "{{json .State}}", self.id))
-        return found
+        state: dict[str, Any] = json.loads(self.engine.docker("inspect", "--format", "{{json .State}}", self.id))
+        return state
 
     def keep_logs(self) -> None:
         """Write what the container wrote so far into the logs folder."""

@@ -85,8 +85,8 @@ def _folders(checkout: Path, home: Path) -> Iterator[Forbidden]:
     A path of one name (`/src`) or a home (`/home/runner`) alone may well stand in what others compiled.
     """
     deep = len(checkout.parts) > 2
-    below = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
-    yield ForbiddenFolder(name="the path of the checkout", needles=tuple(str(path).encode() for path in below))
+    folders = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
+    yield ForbiddenFolder(name="the path of the checkout", needles=tuple(str(path).encode() for path in folders))
     if home not in HOMES_OF_IMAGES:
         settings = tuple(f"{home}/{name}".encode() for name in (".netrc", ".config/", ".docker/", ".pip", ".ssh/"))
         yield Forbidden(name="the settings of the user who built", needles=settings)
@@ -114,7 +114,7 @@ def _addresses(environment: Mapping[str, str]) -> Iterator[str]:
     for _, value in INDEX_OPTION.findall(listed):
         yield from value.replace("\\n", " ").split()
     for name in UV_VARIABLES:
-        yield from (word.rpartition("=")[2] for word in environment.get(name, "").split())  # UV_INDEX: name=address
+        yield from (value.rpartition("=")[2] for value in environment.get(name, "").split())  # UV_INDEX: name=address
 
 
 def _mirrors() -> Iterator[Forbidden]:
@@ -139,7 +139,9 @@ def _certificates(environment: Mapping[str, str]) -> Iterator[Forbidden]:
     public = {*certificates(Path(certifi.where()).read_text(encoding="utf-8"))}
     for file in Path("/usr/share/ca-certificates").glob("**/*.crt"):
         public |= {*certificates(file.read_text(encoding="utf-8"))}
-    private = [each for each in certificates(bundle.read_text(encoding="utf-8")) if each not in public]
+    private = [
+        certificate for certificate in certificates(bundle.read_text(encoding="utf-8")) if certificate not in public
+    ]
     for number, certificate in enumerate(private, start=1):
         yield Forbidden(name=f"certificate {number} that only this machine trusts", needles=_forms(certificate))
 
@@ -153,5 +155,5 @@ def _forms(certificate: bytes) -> tuple[bytes, ...]:
     """Return the end of a certificate as it is in a DER and in a PEM file."""
     lines = base64.encodebytes(certificate)  # 76 characters a line; PEM files have 64
     encoded = lines.replace(b"\n", b"")
-    whole = [encoded[start : start + 64] for start in range(0, len(encoded), 64)]
-    return certificate[-SIGNATURE:], whole[-2]
+    full_lines = [encoded[start : start + 64] for start in range(0, len(encoded), 64)]
+    return certificate[-SIGNATURE:], full_lines[-2]

@@ -57,7 +57,7 @@ class LayerEntry:
     elf_machine: int | None
     leaks: tuple[str, ...]
     """What it holds that must be in no image, by name: the value itself is shown nowhere."""
-    kept: bytes | None
+    content: bytes | None
     """Its content, for the few files of KEEP."""
 
 
@@ -102,10 +102,10 @@ def _removed(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]) -> l
     for entry in layer:
         path = PurePosixPath(entry.path)
         if path.name == OPAQUE:
-            gone |= {each for each in merged if each.startswith(f"{path.parent}/")}
+            gone |= {lower_path for lower_path in merged if lower_path.startswith(f"{path.parent}/")}
         elif path.name.startswith(WHITEOUT):
             hidden = str(path.with_name(path.name.removeprefix(WHITEOUT)))
-            gone |= {each for each in merged if each == hidden or each.startswith(f"{hidden}/")}
+            gone |= {lower_path for lower_path in merged if lower_path == hidden or lower_path.startswith(f"{hidden}/")}
     return sorted(gone)
 
 
@@ -119,18 +119,18 @@ def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, SavedImage]
     """
     with tarfile.open(file) as archive:
         manifests = json.loads(_read(archive, "manifest.json"))
-        texts = {each["Config"]: _read(archive, each["Config"]) for each in manifests}
+        texts = {manifest["Config"]: _read(archive, manifest["Config"]) for manifest in manifests}
         sizes = {member.name: member.size for member in archive}
-    numbers = {name: number for each in reversed(manifests) for number, name in enumerate(each["Layers"])}
+    numbers = {name: number for manifest in reversed(manifests) for number, name in enumerate(manifest["Layers"])}
     # The largest first, so that no process is left alone with it. Not forked: the caller may have threads.
     largest_first = sorted(numbers, key=lambda name: -sizes[name])
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
         parts = {name: pool.submit(_layer, file, name, numbers[name], forbidden) for name in largest_first}
         read = {name: part.result() for name, part in parts.items()}
     return {
-        tag: _saved(texts[each["Config"]], [read[name] for name in each["Layers"]], forbidden)
-        for each in manifests
-        for tag in each["RepoTags"]
+        tag: _saved(texts[manifest["Config"]], [read[name] for name in manifest["Layers"]], forbidden)
+        for manifest in manifests
+        for tag in manifest["RepoTags"]
     }
 
 
@@ -139,7 +139,7 @@ def _saved(text: bytes, read: list[tuple[str, tuple[LayerEntry, ...]]], forbidde
     if [digest for digest, _ in read] != config["rootfs"]["diff_ids"]:
         message = "docker save: the layers are not those that the image's configuration names."
         raise CouldNotCheckError(message)
-    leaks = tuple(each.name for each in forbidden if each.is_in(text))
+    leaks = tuple(trace.name for trace in forbidden if trace.is_in(text))
     return SavedImage(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
 
 
@@ -200,6 +200,6 @@ def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ..
             mtime=member.mtime,
             link=member.linkname,
             elf_machine=int.from_bytes(content[18:20], "little") if content.startswith(ELF) else None,
-            leaks=tuple(each.name for each in forbidden if each.is_in(content) or each.is_in(path.encode())),
-            kept=content if any(matches(path, pattern) for pattern in KEEP) else None,
+            leaks=tuple(trace.name for trace in forbidden if trace.is_in(content) or trace.is_in(path.encode())),
+            content=content if any(matches(path, pattern) for pattern in KEEP) else None,
         )

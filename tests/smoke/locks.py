@@ -21,7 +21,7 @@ def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[t
     """Return (name, version) of what a layer's lock adds, and of what it takes from the locks below it."""
     text = (folder / f"constraints/{layer}-{bases}-{arch}.txt").read_text(encoding="utf-8")
     shared = "".join((folder / path).read_text(encoding="utf-8") for path in SHARES.findall(text))
-    added = {(package.name, package.version) for each in (text, shared) for package in requirements.read(each)}
+    added = {(package.name, package.version) for lock in (text, shared) for package in requirements.read(lock)}
     return added | {*requirements.provided(text)}
 
 
@@ -36,9 +36,9 @@ def broken(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
     """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.excluded`)."""
     lines: list[str] = answer["output"].splitlines()
     expected = [f" requires {name}, which is not installed." for name in catalogue.excluded]
-    found = [line for line in lines if not any(line.endswith(each) for each in expected)]
-    found = [line for line in found if not _mistagged(line)]
-    return [line for line in found if line != "No broken requirements found."]
+    complaints = [line for line in lines if not any(line.endswith(ending) for ending in expected)]
+    complaints = [line for line in complaints if not _mistagged(line)]
+    return [line for line in complaints if line != "No broken requirements found."]
 
 
 def _mistagged(line: str) -> bool:

@@ -49,17 +49,19 @@ class ServingOptions:
     """Seconds (of a native container); more than serve.py allows itself, which can say what it waited for."""
 
 
-def session(engine: Engine, what: ServingOptions) -> ServingSession:
+def session(engine: Engine, serving: ServingOptions) -> ServingSession:
     """Start all four without a network, ask them, stop them."""
-    logs = engine.logs / f"serve-{what.name}"
+    logs = engine.logs / f"serve-{serving.name}"
     logs.mkdir()
     logs.chmod(0o777)  # the container's user writes here, whoever that is
-    words = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience), *what.worker)
+    command = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience), *serving.worker)
     mounts = ("--network", "none", *SCRIPTS, "--volume", f"{logs}:/mnt/logs")
-    with engine.container(what.image, words, name=f"serve-{what.name}", options=(*mounts, *what.options)) as container:
+    with engine.container(
+        serving.image, command, name=f"serve-{serving.name}", options=(*mounts, *serving.options)
+    ) as container:
         container.start()
-        wait_until_serving(container, logs, what.starts_within)
-        answers = ask(engine, what.client, container, what.name)
+        wait_until_serving(container, logs, serving.starts_within)
+        answers = ask(engine, serving.client, container, serving.name)
         begin = time.monotonic()
         container.stop(seconds=KILLED_AFTER * engine.patience)
         seconds = time.monotonic() - begin
@@ -75,15 +77,15 @@ def session(engine: Engine, what: ServingOptions) -> ServingSession:
 def wait_until_serving(container: Container, logs: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds * container.engine.patience
     while not (logs / "serving.json").exists():
-        assert container.state()["Running"], what_was_written("The container ended before it served.", container, logs)
-        assert time.monotonic() < deadline, what_was_written("It does not serve in time.", container, logs)
+        assert container.state()["Running"], failure_with_logs("The container ended before it served.", container, logs)
+        assert time.monotonic() < deadline, failure_with_logs("It does not serve in time.", container, logs)
         time.sleep(0.5)
 
 
-def what_was_written(what: str, container: Container, logs: Path) -> str:
+def failure_with_logs(failure: str, container: Container, logs: Path) -> str:
     container.keep_logs()
     files = [*sorted(logs.glob("*.log")), container.files[1]]
-    return "\n".join([what, *(f"== {file}\n{_telling(file)}" for file in files)])
+    return "\n".join([failure, *(f"== {file}\n{_telling(file)}" for file in files)])
 
 
 def _telling(file: Path) -> str:
@@ -94,15 +96,15 @@ def _telling(file: Path) -> str:
 
 
 def read(file: Path, container: Container, logs: Path) -> dict[str, Any]:
-    assert file.exists(), what_was_written(f"{file.name} was not written.", container, logs)
+    assert file.exists(), failure_with_logs(f"{file.name} was not written.", container, logs)
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
 
 
 def ask(engine: Engine, ci_image: str, container: Container, name: str) -> dict[str, Any]:
     """Run the client in the network of the container that serves: nothing is published on this machine."""
-    words = ("python", "-B", f"{MOUNTED}/chat.py", str(ANSWERS_WITHIN * engine.patience))
+    command = ("python", "-B", f"{MOUNTED}/chat.py", str(ANSWERS_WITHIN * engine.patience))
     options = ("--network", f"container:{container.id}", *SCRIPTS)
-    text = engine.run(ci_image, words, name=f"chat-{name}", options=options, seconds=2 * ANSWERS_WITHIN)
+    text = engine.run(ci_image, command, name=f"chat-{name}", options=options, seconds=2 * ANSWERS_WITHIN)
     answers: dict[str, Any] = json.loads(text)
     return answers

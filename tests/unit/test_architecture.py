@@ -144,8 +144,8 @@ def test_unit_tests_mirror_the_rooms_and_none_is_lost(request: pytest.FixtureReq
     files = {file.relative_to(unit) for file in unit.rglob("test_*.py")}
     rooms = {file.parts[0] for file in files if len(file.parts) > 1}
     assert {name for name in MAY_IMPORT if name != "root"} <= rooms
-    whole = [(request.config.rootpath / argument).resolve() for argument in request.config.args] == [unit]
+    is_complete_run = [(request.config.rootpath / argument).resolve() for argument in request.config.args] == [unit]
     if (
-        whole and not request.config.option.markexpr
+        is_complete_run and not request.config.option.markexpr
     ):  # as `nox -s unit` asks for; of a part, what is not asked for is not missing
         assert len(files) == len({item.path for item in request.session.items})

@@ -57,7 +57,7 @@ def test_neither_configuration_nor_history_holds_such_a_string(layers: SavedImag
 
 
 def test_no_layer_holds_a_file_for_credentials(layers: SavedImage) -> None:
-    found = {
+    credential_files = {
         entry.path
         for layer in layers.layers
         for entry in layer
@@ -65,18 +65,18 @@ def test_no_layer_holds_a_file_for_credentials(layers: SavedImage) -> None:
         or entry.path.endswith(".docker/config.json")
         or (entry.path.startswith("run/secrets/") and not entry.directory)
     }
-    assert found == set()
+    assert credential_files == set()
 
 
 def test_every_certificate_is_one_that_debian_ships(layers: SavedImage) -> None:
-    package = (layers.files[CA_PACKAGE].kept or b"").decode()
+    package = (layers.files[CA_PACKAGE].content or b"").decode()
     listed = {path: digest for digest, path in (line.split(maxsplit=1) for line in package.splitlines())}
     shipped: set[bytes] = set()
     for path, entry in layers.files.items():
         if path.endswith(".crt") and path in listed:
-            assert hashlib.md5(entry.kept or b"").hexdigest() == listed[path], path  # noqa: S324 - dpkg's own
-            shipped |= {*certificates((entry.kept or b"").decode())}
-    trusted = {*certificates((layers.files[CA_BUNDLE].kept or b"").decode())}
+            assert hashlib.md5(entry.content or b"").hexdigest() == listed[path], path  # noqa: S324 - dpkg's own
+            shipped |= {*certificates((entry.content or b"").decode())}
+    trusted = {*certificates((layers.files[CA_BUNDLE].content or b"").decode())}
     assert trusted
     assert trusted <= shipped
     assert layers.named("usr/local/share/ca-certificates/*") == []
@@ -85,8 +85,10 @@ def test_every_certificate_is_one_that_debian_ships(layers: SavedImage) -> None:
 def test_every_program_and_library_is_for_the_platform(layers: SavedImage, platform: Platform) -> None:
     machines = {entry.path: entry.elf_machine for entry in layers.files.values() if entry.elf_machine is not None}
     assert machines
-    foreign = {path: found for path, found in machines.items() if found not in {platform.elf_machine, *OF_DEVICES}}
-    assert [path for path in foreign if not any(fnmatchcase(path, each) for each in FOREIGN)] == []
+    foreign = {
+        path: machine for path, machine in machines.items() if machine not in {platform.elf_machine, *OF_DEVICES}
+    }
+    assert [path for path in foreign if not any(fnmatchcase(path, pattern) for pattern in FOREIGN)] == []
 
 
 def test_no_file_is_newer_than_the_locks(layers: SavedImage, catalogue: Catalogue) -> None:
@@ -99,5 +101,5 @@ def test_there_are_few_enough_layers_to_start(layers: SavedImage) -> None:
 
 
 def test_nothing_of_ours_runs_with_the_rights_of_another_user(layers: SavedImage) -> None:
-    ours = ("home/", "opt/", "usr/local/", "workspace/")
-    assert [path for path, entry in layers.files.items() if path.startswith(ours) and entry.mode & 0o4000] == []
+    folders = ("home/", "opt/", "usr/local/", "workspace/")
+    assert [path for path, entry in layers.files.items() if path.startswith(folders) and entry.mode & 0o4000] == []

@@ -27,8 +27,8 @@ HELP = "usage:"
 
 @pytest.fixture(scope="module")
 def loaded(engine: Engine, image: str, row: Image) -> dict[str, Any]:
-    words = ("python", "-B", f"{MOUNTED}/mapped.py", *row.imports)
-    text = engine.run(image, words, name="mapped", options=("--network", "none", *SCRIPTS), seconds=180)
+    command = ("python", "-B", f"{MOUNTED}/mapped.py", *row.imports)
+    text = engine.run(image, command, name="mapped", options=("--network", "none", *SCRIPTS), seconds=180)
     answer: dict[str, Any] = json.loads(text.splitlines()[-1])
     return answer
 
@@ -48,16 +48,18 @@ def test_one_nixl_one_ucx_and_one_of_each_cuda_library_is_loaded(loaded: Mapping
 
 
 def test_no_library_of_another_cuda_major_is_loaded(loaded: Mapping[str, Any]) -> None:
-    found = {match.groups() for path in loaded["mapped"] if (match := CUDA_LIBRARY.search(path))}
-    assert "cudart" in {name for name, _ in found}
-    assert {(name, major) for name, major in found if CUDA_MAJORS.get(name, major) != major} == set()
+    versions = {match.groups() for path in loaded["mapped"] if (match := CUDA_LIBRARY.search(path))}
+    assert "cudart" in {name for name, _ in versions}
+    assert {(name, major) for name, major in versions if CUDA_MAJORS.get(name, major) != major} == set()
     assert [path for path in loaded["mapped"] if re.search("[/_-]cu(da)?12", path)] == []
 
 
 def test_nixl_moves_a_mebibyte_between_two_agents(engine: Engine, image: str) -> None:
     site = "import site; print(site.getsitepackages()[0])"
-    words = ("sh", "-c", f"exec python -B {MOUNTED}/nixl_transfer.py \"$(python -B -c '{site}')\"")
-    answer = json.loads(engine.run(image, words, name="nixl", options=("--network", "none", *SCRIPTS)).splitlines()[-1])
+    command = ("sh", "-c", f"exec python -B {MOUNTED}/nixl_transfer.py \"$(python -B -c '{site}')\"")
+    answer = json.loads(
+        engine.run(image, command, name="nixl", options=("--network", "none", *SCRIPTS)).splitlines()[-1]
+    )
     assert (answer["bytes"], answer["equal"]) == (1048576, True)
     assert "UCX" in answer["plugins"]
 
@@ -69,9 +71,9 @@ def test_a_kernel_launcher_can_be_compiled_by_any_user_on_a_read_only_root(engin
 
 
 def test_the_worker_explains_itself_as_far_as_it_can_without_a_device(engine: Engine, image: str, row: Image) -> None:
-    words = ("python", "-B", "-m", f"dynamo.{row.backend}", "--help")
+    argv = ("python", "-B", "-m", f"dynamo.{row.backend}", "--help")
     options = ("--network", "none", *ARBITRARY_USER, *READ_ONLY)
-    with engine.container(image, words, name="help", options=options) as container:
+    with engine.container(image, argv, name="help", options=options) as container:
         command = process.Command(argv=("docker", "start", "--attach", container.id), env=engine.environment)
         finished = process.query(command, seconds=120 * engine.patience)
     written = finished.stdout + finished.stderr

@@ -42,8 +42,8 @@ def test_its_variables_and_folders_are_those_of_the_documentation(inspected: dic
 
 
 def test_its_tools_run(engine: Engine, image: str) -> None:
-    found = engine.run(image, ("sh", "-euc", TOOLS), name="tools", options=("--network", "none"))
-    assert re.findall(r"^(uv|pip|auditwheel|patchelf) \d", found, re.MULTILINE) == [
+    output = engine.run(image, ("sh", "-euc", TOOLS), name="tools", options=("--network", "none"))
+    assert re.findall(r"^(uv|pip|auditwheel|patchelf) \d", output, re.MULTILINE) == [
         "uv",
         "pip",
         "auditwheel",
@@ -52,8 +52,8 @@ def test_its_tools_run(engine: Engine, image: str) -> None:
 
 
 def test_its_wheels_install_without_an_index_and_dynamo_loads(engine: Engine, image: str, bases: Bases) -> None:
-    found = engine.run(image, ("sh", "-c", INSTALL), name="install", options=("--network", "none"), seconds=120)
-    assert found.startswith(f"/tmp/venv/lib/python{bases.python}/site-packages/dynamo/")
+    output = engine.run(image, ("sh", "-c", INSTALL), name="install", options=("--network", "none"), seconds=120)
+    assert output.startswith(f"/tmp/venv/lib/python{bases.python}/site-packages/dynamo/")
 
 
 def test_nixl_moves_a_mebibyte_between_two_agents(engine: Engine, image: str) -> None:
@@ -69,10 +69,12 @@ def test_the_documented_example_builds_on_it(engine: Engine, image: str, tmp_pat
     if example is None:
         pytest.fail(f"{DOCUMENT} has no block that starts with ```dockerfile: there is no example to build")
     (tmp_path / "Dockerfile").write_text(example[1], encoding="utf-8")
-    contexts = [word for name in ("base", "root") for word in ("--build-context", f"{name}=docker-image://{image}")]
-    words = ("buildx", "build", "--progress", "plain", "--platform", engine.platform.value, "--no-cache")
+    contexts = [
+        argument for name in ("base", "root") for argument in ("--build-context", f"{name}=docker-image://{image}")
+    ]
+    options = ("buildx", "build", "--progress", "plain", "--platform", engine.platform.value, "--no-cache")
     command = process.Command(
-        argv=("docker", *words, "--output", "type=cacheonly", *contexts, str(tmp_path)), env=engine.environment
+        argv=("docker", *options, "--output", "type=cacheonly", *contexts, str(tmp_path)), env=engine.environment
     )
     finished = process.query(command, seconds=BUILD_SECONDS * engine.patience)
     log = engine.logs / "example.log"

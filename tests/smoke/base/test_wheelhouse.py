@@ -72,7 +72,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
 ) -> None:
     text = (ROOT / f"constraints/base-{bases.name}-{platform.arch}.txt").read_text(encoding="utf-8")
     locked = {(pin.name, pin.version, hash_) for pin in requirements.read(text) for hash_ in pin.hashes}
-    found = {
+    present = {
         (
             wheel["name"],
             wheel["version"],
@@ -80,7 +80,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
         )
         for wheel in manifest["wheels"]
     }
-    assert found == locked
+    assert present == locked
     assert {file.name for file in wheelhouse.iterdir()} == {
         "manifest.d",  # of each piece
         "manifest.json",
@@ -103,9 +103,9 @@ def test_the_manifest_is_true(
 def test_every_library_is_for_the_platform(
     libraries: Mapping[str, tuple[set[int], tuple[int, int]]], manifest: Mapping[str, Any], platform: Platform
 ) -> None:
-    machines = {name: found for name, (found, _) in libraries.items() if found}
+    machines = {name: elf_machines for name, (elf_machines, _) in libraries.items() if elf_machines}
     assert len(machines) == 2
-    assert all(found == {platform.elf_machine} for found in machines.values()), machines
+    assert all(elf_machines == {platform.elf_machine} for elf_machines in machines.values()), machines
     assert {
         wheel["file"]: {*wheel["elf_machines"]} for wheel in manifest["wheels"] if wheel["elf_machines"]
     } == machines

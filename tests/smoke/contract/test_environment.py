@@ -24,7 +24,7 @@ def test_dynamo_home_and_the_environment_are_where_the_contract_says(
     assert variables["DYNAMO_HOME"] == "/opt/dynamo"
     assert variables["VIRTUAL_ENV"] == "/opt/dynamo/venv"
     assert variables["PATH"].split(":")[0] == "/opt/dynamo/venv/bin"
-    assert probe["found"]["python"] == "/opt/dynamo/venv/bin/python"
+    assert probe["command_paths"]["python"] == "/opt/dynamo/venv/bin/python"
     assert "opt/dynamo/venv/bin/python" in layers.files
 
 
@@ -60,7 +60,7 @@ def test_there_is_one_nixl_and_one_ucx(layers: SavedImage) -> None:
 def test_nats_and_etcd_are_where_the_contract_says_and_run(
     probe: Mapping[str, Any], catalogue: Catalogue, bases: Bases, platform: Platform
 ) -> None:
-    assert {name: probe["found"][name] for name in ("nats-server", "etcd", "etcdctl")} == {
+    assert {name: probe["command_paths"][name] for name in ("nats-server", "etcd", "etcdctl")} == {
         "nats-server": "/usr/bin/nats-server",
         "etcd": "/usr/local/bin/etcd",
         "etcdctl": "/usr/local/bin/etcdctl",

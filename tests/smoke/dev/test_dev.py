@@ -32,8 +32,8 @@ def shell(engine: Engine, dev_image: str, request: pytest.FixtureRequest) -> Cal
 
 
 def layers_of(engine: Engine, tag: str) -> list[str]:
-    found: list[str] = engine.inspect(tag)["RootFS"]["Layers"]
-    return found
+    layers: list[str] = engine.inspect(tag)["RootFS"]["Layers"]
+    return layers
 
 
 def test_it_begins_with_the_layers_of_the_ci_form_and_that_with_the_runtimes(

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def test_nixl_moves_a_mebibyte_between_two_agents(engine: Engine, image: str) -> None:
-    words = ("sh", "-c", f'exec python -B {MOUNTED}/nixl_transfer.py "$NIXL_PREFIX"')
+    command = ("sh", "-c", f'exec python -B {MOUNTED}/nixl_transfer.py "$NIXL_PREFIX"')
     options = ("--network", "none", *SCRIPTS)
-    answer = json.loads(engine.run(image, words, name="nixl", options=options, seconds=60).splitlines()[-1])
+    answer = json.loads(engine.run(image, command, name="nixl", options=options, seconds=60).splitlines()[-1])
     assert (answer["bytes"], answer["equal"]) == (1048576, True)
     assert "UCX" in answer["plugins"]

@@ -36,9 +36,9 @@ def device(engine: Engine, image: str) -> Mapping[str, Any]:
     Raises:
         CouldNotCheckError: it does not.
     """
-    words = ("python", "-B", "-c", SEES)
+    command = ("python", "-B", "-c", SEES)
     try:
-        answer = engine.run(image, words, name="gpu", options=("--network", "none", *GPU), seconds=120)
+        answer = engine.run(image, command, name="gpu", options=("--network", "none", *GPU), seconds=120)
     except (AssertionError, CouldNotCheckError) as error:
         message = (
             f"No GPU could be used in a container, so the engine was not tested on one.\n{error}\n"
@@ -46,8 +46,8 @@ def device(engine: Engine, image: str) -> Mapping[str, Any]:
             "this project has neither). Without a GPU leave `--gpu` out."
         )
         raise CouldNotCheckError(message) from None
-    found: dict[str, Any] = json.loads(answer.splitlines()[-1])
-    return found
+    devices: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return devices
 
 
 @pytest.fixture(
@@ -68,12 +68,12 @@ def session(  # noqa: PLR0913, PLR0917 - one for each thing it stands on
     """See the engine serve; weights are random and the same every time."""
     assert device["devices"]
     name, *options = request.param
-    worker = (f"dynamo.{row.backend}", *(word.format(model="/tmp/model") for word in row.worker_arguments))
-    given = (*GPU, *options)
-    what = ServingOptions(
-        image=image, client=ci_image, worker=worker, name=name, options=given, starts_within=STARTS_WITHIN
+    worker = (f"dynamo.{row.backend}", *(argument.format(model="/tmp/model") for argument in row.worker_arguments))
+    container_options = (*GPU, *options)
+    serving = ServingOptions(
+        image=image, client=ci_image, worker=worker, name=name, options=container_options, starts_within=STARTS_WITHIN
     )
-    return served(engine, what)
+    return served(engine, serving)
 
 
 def test_a_device_computes(device: Mapping[str, Any]) -> None:
@@ -86,12 +86,12 @@ def test_the_engine_lists_the_model(session: ServingSession) -> None:
 
 
 def test_the_engine_completes_a_chat(session: ServingSession) -> None:
-    whole = session.answers["whole"]
-    assert whole["role"] == "assistant"
-    assert whole["content"]
+    answer = session.answers["completion"]
+    assert answer["role"] == "assistant"
+    assert answer["content"]
     # Random weights may end a text at any token.
-    assert (whole["tokens"], whole["finish"]) == (16, "length") or whole["finish"] == "stop"
-    assert whole["prompt tokens"] > 10
+    assert (answer["tokens"], answer["finish"]) == (16, "length") or answer["finish"] == "stop"
+    assert answer["prompt tokens"] > 10
 
 
 def test_the_engine_streams_a_chat(session: ServingSession) -> None:

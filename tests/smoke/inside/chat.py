@@ -19,13 +19,13 @@ def main() -> None:
     client = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key="none", timeout=seconds, max_retries=0)
     answers = {"models": [model.id for model in client.models.list()]}
 
-    whole = client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=16)
-    answers["whole"] = {
-        "content": whole.choices[0].message.content,
-        "finish": whole.choices[0].finish_reason,
-        "role": whole.choices[0].message.role,
-        "tokens": whole.usage.completion_tokens,
-        "prompt tokens": whole.usage.prompt_tokens,
+    completion = client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=16)
+    answers["completion"] = {
+        "content": completion.choices[0].message.content,
+        "finish": completion.choices[0].finish_reason,
+        "role": completion.choices[0].message.role,
+        "tokens": completion.usage.completion_tokens,
+        "prompt tokens": completion.usage.prompt_tokens,
     }
 
     stream = client.chat.completions.create(

@@ -29,17 +29,17 @@ def bindings(folder: Path) -> ModuleType:
 def agent(nixl: ModuleType, name: str) -> tuple:
     configuration = nixl.nixlAgentConfig()
     configuration.useProgThread = True
-    made = nixl.nixlAgent(name, configuration)
-    return made, made.createBackend("UCX", {})
+    nixl_agent = nixl.nixlAgent(name, configuration)
+    return nixl_agent, nixl_agent.createBackend("UCX", {})
 
 
-def region(nixl: ModuleType, made: object, backend: int, buffer: ctypes.Array) -> object:
+def region(nixl: ModuleType, nixl_agent: object, backend: int, buffer: ctypes.Array) -> object:
     """Register a buffer with an agent. Descriptors are added one by one: a list of them would need numpy."""
     address = ctypes.addressof(buffer)
     registered, descriptors = nixl.nixlRegDList(nixl.DRAM_SEG), nixl.nixlXferDList(nixl.DRAM_SEG)
     registered.addDesc((address, SIZE, 0, ""))
     descriptors.addDesc((address, SIZE, 0))
-    made.registerMem(registered, [backend])
+    nixl_agent.registerMem(registered, [backend])
     return descriptors
 
 

@@ -20,7 +20,7 @@ PROGRAMS = {
     "etcdctl": ["/usr/local/bin/etcdctl", "version"],
     "nats-server": ["/usr/bin/nats-server", "--version"],
 }
-FOUND = ["cc", "etcd", "etcdctl", "gcc", "nats-server", "pip", "python", "uv"]
+COMMANDS = ["cc", "etcd", "etcdctl", "gcc", "nats-server", "pip", "python", "uv"]
 SHELLS = {"login": ["bash", "-lc", "umask"], "interactive": ["bash", "-ic", "umask"]}
 MODULES = ["dynamo._core", "dynamo.frontend.main", "dynamo.llm", "dynamo.runtime"]
 BYTE_CODE = """
@@ -71,22 +71,22 @@ def write(folder: Path) -> str:
     file = folder / "written-by-a-test"
     try:
         file.write_text("x", encoding="utf-8")
-        found = file.stat()
+        status = file.stat()
         file.unlink()
     except OSError as error:
         return f"error: {error}"
-    return f"{found.st_mode & 0o777:03o} {found.st_gid}"
+    return f"{status.st_mode & 0o777:03o} {status.st_gid}"
 
 
 def shells() -> dict:
     """Start shells as `docker exec` does: beside the entry point, with the engine's umask."""
-    words = ["sh", "-c", 'umask 022; exec "$@"', "-"]
-    return {name: call([*words, *argv])["output"].splitlines()[-1:] for name, argv in SHELLS.items()}
+    prefix = ["sh", "-c", 'umask 022; exec "$@"', "-"]
+    return {name: call([*prefix, *argv])["output"].splitlines()[-1:] for name, argv in SHELLS.items()}
 
 
 def call(argv: list, **environment: str) -> dict:
     try:
-        done = subprocess.run(
+        finished = subprocess.run(
             argv,
             check=False,
             env={**os.environ, **environment},
@@ -97,19 +97,21 @@ def call(argv: list, **environment: str) -> dict:
         )
     except OSError as error:
         return {"code": 127, "output": str(error)}
-    return {"code": done.returncode, "output": done.stdout}
+    return {"code": finished.returncode, "output": finished.stdout}
 
 
 def programs() -> dict:
     return {name: call(argv) for name, argv in PROGRAMS.items()}
 
 
-def found() -> dict:
-    return {name: shutil.which(name) for name in FOUND}
+def command_paths() -> dict:
+    return {name: shutil.which(name) for name in COMMANDS}
 
 
 def distributions() -> list:
-    named = ((each.metadata["Name"], each.version) for each in importlib.metadata.distributions())
+    named = (
+        (distribution.metadata["Name"], distribution.version) for distribution in importlib.metadata.distributions()
+    )
     return sorted([re.sub(r"[-_.]+", "-", name).lower(), version] for name, version in named)
 
 
@@ -133,7 +135,7 @@ def missing_libraries() -> dict:
         for file, answer in answers.items()
         if answer["code"] and not missing[file] and "statically linked" not in answer["output"]
     }
-    return {"asked": len(objects), "missing": {k: v for k, v in missing.items() if v}, "refused": refused}
+    return {"checked": len(objects), "missing": {k: v for k, v in missing.items() if v}, "refused": refused}
 
 
 def shared_objects() -> set:
@@ -177,20 +179,20 @@ def test_tools() -> dict:
 
 
 def byte_code() -> dict:
-    done = call([sys.executable, "-B", "-c", BYTE_CODE])
-    return {"code": done["code"], "output": done["output"]}
+    result = call([sys.executable, "-B", "-c", BYTE_CODE])
+    return {"code": result["code"], "output": result["output"]}
 
 
 QUESTIONS = {
-    each.__name__: each
-    for each in (
-        *(user, shells, programs, found, distributions, packages, missing_libraries),
+    question.__name__: question
+    for question in (
+        *(user, shells, programs, command_paths, distributions, packages, missing_libraries),
         *(pip_check, imports, byte_code, test_tools),
     )
 }
 OF_CI = "test_tools"
 
 if __name__ == "__main__":
-    asked = sys.argv[1:] or [name for name in QUESTIONS if name != OF_CI]
+    names = sys.argv[1:] or [name for name in QUESTIONS if name != OF_CI]
     with ThreadPoolExecutor(2) as together:
-        print(json.dumps(dict(zip(asked, together.map(lambda name: QUESTIONS[name](), asked), strict=True))))
+        print(json.dumps(dict(zip(names, together.map(lambda name: QUESTIONS[name](), names), strict=True))))

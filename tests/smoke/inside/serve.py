@@ -64,14 +64,14 @@ def start(name: str, argv: list, logs: Path) -> subprocess.Popen:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 
-def wait_for(what: str, condition: Callable[[], object], running: dict, deadline: float) -> None:
+def wait_for(condition_name: str, condition: Callable[[], object], running: dict, deadline: float) -> None:
     while not condition():
         dead = [name for name, process in running.items() if process.poll() is not None]
         if dead:
-            message = f"{', '.join(dead)} ended while waiting for {what}"
+            message = f"{', '.join(dead)} ended while waiting for {condition_name}"
             raise FailedError(message)
         if time.monotonic() > deadline:
-            message = f"{what}: not within the time allowed"
+            message = f"{condition_name}: not within the time allowed"
             raise FailedError(message)
         time.sleep(0.25)
 
@@ -104,7 +104,7 @@ def stop(running: dict, patience: float) -> dict:
 
 def left_over() -> list:
     """Return the command of every process but this one, which is the first of the container."""
-    numbers = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
+    numbers = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
     commands = {number: command_of(number) for number in numbers if number != os.getpid()}
     return [command for command in commands.values() if command]
 
@@ -117,9 +117,9 @@ def command_of(number: int) -> str:
 
 
 def report(file: Path, content: dict) -> None:
-    beside = file.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    beside.replace(file)
+    temporary_file = file.with_suffix(".part")
+    temporary_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary_file.replace(file)
 
 
 def main() -> int:

@@ -27,8 +27,8 @@ def byte_letters() -> list:
 
 
 def tokenizer() -> dict:
-    words = ("Ġ" + "".join(word) for word in itertools.product(string.ascii_lowercase, repeat=3))
-    tokens = [*byte_letters(), BEGIN, END, *itertools.islice(words, SIZE - 258)]
+    letter_triples = ("Ġ" + "".join(letters) for letters in itertools.product(string.ascii_lowercase, repeat=3))
+    tokens = [*byte_letters(), BEGIN, END, *itertools.islice(letter_triples, SIZE - 258)]
     special = [
         {
             "id": tokens.index(content),

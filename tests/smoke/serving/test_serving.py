@@ -35,10 +35,10 @@ def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image
     name, *options = request.param
     mock = ("dynamo.mocker", "--model-path", "/tmp/model", "--speedup-ratio", "10")
     worker = (*mock, "--engine-type", row.backend or ANY_ENGINE)
-    what = ServingOptions(
+    serving = ServingOptions(
         image=image, client=ci_image, worker=worker, name=name, options=options, starts_within=STARTS_WITHIN
     )
-    return served(engine, what)
+    return served(engine, serving)
 
 
 def test_it_lists_the_model(session: ServingSession) -> None:
@@ -46,14 +46,14 @@ def test_it_lists_the_model(session: ServingSession) -> None:
 
 
 def test_it_completes_a_chat(session: ServingSession) -> None:
-    whole = session.answers["whole"]
-    assert len(whole["content"].split()) == 16
-    assert {key: whole[key] for key in ("role", "finish", "tokens")} == {
+    answer = session.answers["completion"]
+    assert len(answer["content"].split()) == 16
+    assert {key: answer[key] for key in ("role", "finish", "tokens")} == {
         "role": "assistant",
         "finish": "length",
         "tokens": 16,
     }
-    assert whole["prompt tokens"] > 10
+    assert answer["prompt tokens"] > 10
 
 
 def test_it_streams_a_chat_piece_by_piece(session: ServingSession) -> None:

@@ -52,26 +52,26 @@ def sessions() -> set[str]:
     return names
 
 
-def invoke_error(words: list[str]) -> str:
+def invoke_error(arguments: list[str]) -> str:
     """Return what is wrong with the words after `invoke`; '' when all is right."""
-    if not words or words[0] in {"--list", "-l"}:
+    if not arguments or arguments[0] in {"--list", "-l"}:
         return ""
-    if {"--help", "-h"} & set(words):
-        task = next((word for word in words if not word.startswith("-")), "lock")
+    if {"--help", "-h"} & set(arguments):
+        task = next((argument for argument in arguments if not argument.startswith("-")), "lock")
         return "" if task in tasks.namespace.task_names else f"no task {task}"
-    if words[0] == "-R":
-        words = words[1:]
+    if arguments[0] == "-R":
+        arguments = arguments[1:]
     try:
-        command_line.normalize(words, invoke_program.syntaxes(tasks.namespace), command_line.syntax(()))
+        command_line.normalize(arguments, invoke_program.syntaxes(tasks.namespace), command_line.syntax(()))
     except UsageError as error:
         return str(error)
     return ""
 
 
-def nox_error(words: list[str]) -> str:
+def nox_error(arguments: list[str]) -> str:
     """Return what is wrong with the words after `nox`; '' when all is right."""
-    own = words[: words.index("--")] if "--" in words else words
-    flags = [word for word in own if word.startswith("-")]
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    flags = [argument for argument in own if argument.startswith("-")]
     if unknown := set(flags) - NOX_FLAGS:
         return f"unknown flags {sorted(unknown)}"
     start = next((own.index(flag) + 1 for flag in ("-s", "--session") if flag in own), len(own))
@@ -82,12 +82,12 @@ def nox_error(words: list[str]) -> str:
 def error(command: str) -> str:
     """Return what is wrong with a command of a page; a placeholder is never wrong."""
     try:
-        program, *words = shlex.split(command)
+        program, *arguments = shlex.split(command)
     except ValueError as failure:
         return str(failure)
-    if any(PLACEHOLDER.search(word) for word in words):
+    if any(PLACEHOLDER.search(argument) for argument in arguments):
         return ""
-    return invoke_error(words) if program == "invoke" else nox_error(words)
+    return invoke_error(arguments) if program == "invoke" else nox_error(arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

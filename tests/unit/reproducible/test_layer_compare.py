@@ -17,11 +17,11 @@ def tar(*entries: dict[str, object]) -> io.BytesIO:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for entry in entries:
-            said = {**ENTRY, **entry}
-            content = said.pop("content")
+            attributes = {**ENTRY, **entry}
+            content = attributes.pop("content")
             assert isinstance(content, bytes)
             header = tarfile.TarInfo()
-            for key, value in said.items():
+            for key, value in attributes.items():
                 setattr(header, key, value)
             header.size = len(content)
             archive.addfile(header, io.BytesIO(content))
@@ -29,8 +29,8 @@ def tar(*entries: dict[str, object]) -> io.BytesIO:
     return file
 
 
-def difference(one: io.BytesIO, other: io.BytesIO) -> LayerDifference | None:
-    return first_difference(members(one), members(other))
+def difference(first: io.BytesIO, second: io.BytesIO) -> LayerDifference | None:
+    return first_difference(members(first), members(second))
 
 
 def test_equal_layers_have_no_difference() -> None:
@@ -38,7 +38,7 @@ def test_equal_layers_have_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "description"),
     [
         ({"mode": 0o664}, "mode 0644 and 0664"),
         ({"mtime": 107}, "mtime 100 and 107"),
@@ -47,45 +47,47 @@ def test_equal_layers_have_no_difference() -> None:
         ({"pax_headers": {"SCHILY.xattr.user.x": "1"}}, "extra headers  and SCHILY.xattr.user.x=1"),
     ],
 )
-def test_what_differs_in_a_file_is_named(changed: dict[str, object], said: str) -> None:
-    found = difference(tar({"content": b""}), tar({"content": b"", **changed}))
-    assert found is not None
-    assert (found.name, found.what.partition(", content")[0]) == ("opt/a", said)
+def test_what_differs_in_a_file_is_named(changed: dict[str, object], description: str) -> None:
+    result = difference(tar({"content": b""}), tar({"content": b"", **changed}))
+    assert result is not None
+    assert (result.name, result.description.partition(", content")[0]) == ("opt/a", description)
 
 
 def test_other_bytes_are_named_by_size_and_digest() -> None:
-    found = difference(tar({}), tar({"content": b"other"}))
-    assert found == LayerDifference(
-        name="opt/a", what="content of 4 bytes, sha256 0967115f2813 and of 5 bytes, sha256 d9298a10d1b0"
+    result = difference(tar({}), tar({"content": b"other"}))
+    assert result == LayerDifference(
+        name="opt/a", description="content of 4 bytes, sha256 0967115f2813 and of 5 bytes, sha256 d9298a10d1b0"
     )
 
 
 def test_a_file_that_only_one_build_has_comes_before_a_file_that_differs() -> None:
-    found = difference(tar({}), tar({"mode": 0o600}, {"name": "opt/b"}))
-    assert found == LayerDifference(name="opt/b", what="only in the second build")
+    result = difference(tar({}), tar({"mode": 0o600}, {"name": "opt/b"}))
+    assert result == LayerDifference(name="opt/b", description="only in the second build")
 
 
 def test_the_first_file_in_the_order_of_the_first_build_is_named() -> None:
-    found = difference(tar({"name": "z"}, {"name": "a"}), tar({"name": "z", "mode": 0}, {"name": "a", "mode": 0}))
-    assert found == LayerDifference(name="z", what="mode 0644 and 0000")
+    result = difference(tar({"name": "z"}, {"name": "a"}), tar({"name": "z", "mode": 0}, {"name": "a", "mode": 0}))
+    assert result == LayerDifference(name="z", description="mode 0644 and 0000")
 
 
 def test_another_order_of_the_same_files_is_a_difference() -> None:
-    found = difference(tar({"name": "a"}, {"name": "b"}), tar({"name": "b"}, {"name": "a"}))
-    assert found == LayerDifference(name="a", what="order in the tar: at place 1 stand a and b")
+    result = difference(tar({"name": "a"}, {"name": "b"}), tar({"name": "b"}, {"name": "a"}))
+    assert result == LayerDifference(name="a", description="order in the tar: at place 1 stand a and b")
 
 
 def test_a_file_that_is_there_twice_is_compared_each_time() -> None:
-    found = difference(tar({"mode": 0}, {}), tar({}, {}))
-    assert found == LayerDifference(name="opt/a", what="is there more than once, and differs at place 1 of the tar")
+    result = difference(tar({"mode": 0}, {}), tar({}, {}))
+    assert result == LayerDifference(
+        name="opt/a", description="is there more than once, and differs at place 1 of the tar"
+    )
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "offset"),
+    ("first", "second", "offset"),
     [(b"abc", b"abc", None), (b"abc", b"abX", 2), (b"abc", b"abcd", 3), (b"", b"a", 0)],
 )
-def test_the_first_byte_that_differs_has_an_offset(one: bytes, other: bytes, offset: int | None) -> None:
-    assert first_offset(io.BytesIO(one), io.BytesIO(other)) == offset
+def test_the_first_byte_that_differs_has_an_offset(first: bytes, second: bytes, offset: int | None) -> None:
+    assert first_offset(io.BytesIO(first), io.BytesIO(second)) == offset
 
 
 def test_an_offset_behind_the_first_chunk_is_counted_from_the_start() -> None:

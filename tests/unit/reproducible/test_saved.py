@@ -46,29 +46,31 @@ def saved(place: Path, layers: list[dict[str, bytes]], user: str = "dynamo") -> 
     return place
 
 
-BELOW, ABOVE = {"etc/os": b"debian"}, {"opt/a.py": b"print(1)", "opt/b.py": b"print(2)"}
+LOWER, UPPER = {"etc/os": b"debian"}, {"opt/a.py": b"print(1)", "opt/b.py": b"print(2)"}
 
 
 def test_the_same_image_has_no_difference(tmp_path: Path) -> None:
-    one, two = (saved(tmp_path / name, [BELOW, ABOVE]) for name in ("one", "two"))
-    assert difference(one, two) == ""
+    first, second = (saved(tmp_path / name, [LOWER, UPPER]) for name in ("one", "two"))
+    assert difference(first, second) == ""
 
 
 @pytest.mark.parametrize(
-    ("layers", "user", "said"),
+    ("layers", "user", "beginning"),
     [
-        ([BELOW, {**ABOVE, "opt/b.py": b"print(3)"}], "dynamo", "layer 1 (RUN step 1): opt/b.py: content of 8 bytes"),
-        ([BELOW, {**ABOVE, "opt/c.py": b""}], "dynamo", "layer 1 (RUN step 1): opt/c.py: only in the second build"),
+        ([LOWER, {**UPPER, "opt/b.py": b"print(3)"}], "dynamo", "layer 1 (RUN step 1): opt/b.py: content of 8 bytes"),
+        ([LOWER, {**UPPER, "opt/c.py": b""}], "dynamo", "layer 1 (RUN step 1): opt/c.py: only in the second build"),
         ([{"etc/os": b"d"}, {}], "dynamo", "layer 0 (RUN step 0): etc/os: content"),
-        ([BELOW], "dynamo", "the number of layers: 2 and 1"),
-        ([BELOW, ABOVE], "root", "the configuration: config: {'User': 'dynamo'} and {'User': 'root'}"),
+        ([LOWER], "dynamo", "the number of layers: 2 and 1"),
+        ([LOWER, UPPER], "root", "the configuration: config: {'User': 'dynamo'} and {'User': 'root'}"),
     ],
 )
-def test_the_first_difference_is_named(tmp_path: Path, layers: list[dict[str, bytes]], user: str, said: str) -> None:
-    one, two = saved(tmp_path / "one", [BELOW, ABOVE]), saved(tmp_path / "two", layers, user)
-    assert difference(one, two).startswith(said)
+def test_the_first_difference_is_named(
+    tmp_path: Path, layers: list[dict[str, bytes]], user: str, beginning: str
+) -> None:
+    first, second = saved(tmp_path / "one", [LOWER, UPPER]), saved(tmp_path / "two", layers, user)
+    assert difference(first, second).startswith(beginning)
 
 
 def test_of_other_content_the_first_byte_is_named(tmp_path: Path) -> None:
-    one, two = (saved(tmp_path / name, [{"a": f"12{name}".encode()}]) for name in ("x", "y"))
-    assert difference(one, two).endswith(", first at byte 2")
+    first, second = (saved(tmp_path / name, [{"a": f"12{name}".encode()}]) for name in ("x", "y"))
+    assert difference(first, second).endswith(", first at byte 2")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-THEIRS = "/usr/lib/python3/dist-packages"
-OURS = "/opt/dynamo/venv/lib/python3.12/site-packages"
+IMAGE_SITE = "/usr/lib/python3/dist-packages"
+VENV_SITE = "/opt/dynamo/venv/lib/python3.12/site-packages"
 LOCK = f"""\
 #
 # target: cuda linux/amd64, Python 3.12, glibc 2.35
@@ -54,13 +54,13 @@ def program() -> ModuleType:
     return module
 
 
-def theirs(**packages: str) -> dict[str, Found]:
+def image_packages(**packages: str) -> dict[str, Found]:
     """Return what the image has: name (with _ for -) and version."""
-    return {name.replace("_", "-"): Found(version=version, place=THEIRS) for name, version in packages.items()}
+    return {name.replace("_", "-"): Found(version=version, place=IMAGE_SITE) for name, version in packages.items()}
 
 
 def added(*requires: str, name: str = "ai-dynamo") -> dict[str, Found]:
-    return {name: Found(version="1.4.2", place=OURS, requires=requires)}
+    return {name: Found(version="1.4.2", place=VENV_SITE, requires=requires)}
 
 
 def install(folder: Path, name: str, version: str, files: dict[str, str] | None = None) -> None:
@@ -75,50 +75,50 @@ def install(folder: Path, name: str, version: str, files: dict[str, str] | None 
 
 
 def test_a_lock_gives_each_pin_with_its_own_lines_and_whether_it_is_asked_for_by_name() -> None:
-    found = pins(LOCK)
-    assert {name: (pin.version, pin.named) for name, pin in found.items()} == {
+    parsed = pins(LOCK)
+    assert {name: (pin.version, pin.named) for name, pin in parsed.items()} == {
         "aiohttp": ("3.14.5", False),
         "pytest": ("9.2.0", True),
     }
-    assert found["aiohttp"].text.count("--hash=sha256:") == 2
+    assert parsed["aiohttp"].text.count("--hash=sha256:") == 2
 
 
 def test_what_is_wanted_by_name_is_added_where_the_image_lacks_it() -> None:
-    decision = decide(pins(LOCK), OWN, theirs(nixl="1.3.2"))
+    decision = decide(pins(LOCK), OWN, image_packages(nixl="1.3.2"))
     assert [pin.name for pin in decision.add] == ["pytest", "ai-dynamo", "nixl-cu13"]
     assert decision.refused == ()
 
 
 def test_what_the_image_has_in_another_version_is_kept() -> None:
-    decision = decide(pins(LOCK), OWN, theirs(pytest="8.0.0", aiohttp="3.0.0"))
+    decision = decide(pins(LOCK), OWN, image_packages(pytest="8.0.0", aiohttp="3.0.0"))
     assert [pin.name for pin in decision.add] == ["ai-dynamo", "nixl", "nixl-cu13"]
     assert decision.refused == ()
 
 
 @pytest.mark.parametrize(
-    ("there", "said"),
+    ("installed", "package"),
     [
-        pytest.param(theirs(nixl="1.2.0"), "nixl 1.2.0", id="another NIXL"),
-        pytest.param(theirs(nixl_cu12="1.2.0"), "nixl-cu12 1.2.0", id="of another CUDA major"),
-        pytest.param(theirs(ai_dynamo="1.3.0"), "ai-dynamo 1.3.0", id="another Dynamo"),
+        pytest.param(image_packages(nixl="1.2.0"), "nixl 1.2.0", id="another NIXL"),
+        pytest.param(image_packages(nixl_cu12="1.2.0"), "nixl-cu12 1.2.0", id="of another CUDA major"),
+        pytest.param(image_packages(ai_dynamo="1.3.0"), "ai-dynamo 1.3.0", id="another Dynamo"),
     ],
 )
-def test_another_nixl_or_dynamo_is_refused_by_name(there: dict[str, Found], said: str) -> None:
-    (reason,) = decide({}, OWN, there).refused
-    wanted = "1.4.2" if "dynamo" in said else "1.3.2"
-    assert reason == f"The image has {said} in {THEIRS}, and the base stage has {wanted}."
+def test_another_nixl_or_dynamo_is_refused_by_name(installed: dict[str, Found], package: str) -> None:
+    (reason,) = decide({}, OWN, installed).refused
+    version = "1.4.2" if "dynamo" in package else "1.3.2"
+    assert reason == f"The image has {package} in {IMAGE_SITE}, and the base stage has {version}."
 
 
 def test_a_requirement_is_met_by_what_the_image_has() -> None:
-    assert unmet({**added("aiohttp>=3"), **theirs(aiohttp="3.0.0")}, ["ai-dynamo"], []) == []
+    assert unmet({**added("aiohttp>=3"), **image_packages(aiohttp="3.0.0")}, ["ai-dynamo"], []) == []
 
 
 def test_a_pre_release_meets_a_requirement_as_it_stands_there() -> None:
-    assert unmet({**added("torch>=2"), **theirs(torch="2.11.0a0+nv26.1")}, ["ai-dynamo"], []) == []
+    assert unmet({**added("torch>=2"), **image_packages(torch="2.11.0a0+nv26.1")}, ["ai-dynamo"], []) == []
 
 
 def test_what_is_too_old_or_missing_is_a_row_each() -> None:
-    here = {**added("aiohttp>=3.5", "Typing_Extensions"), **theirs(aiohttp="3.0.0")}
+    here = {**added("aiohttp>=3.5", "Typing_Extensions"), **image_packages(aiohttp="3.0.0")}
     assert unmet(here, ["ai-dynamo"], []) == [
         ("aiohttp", ">=3.5", "3.0.0", "ai-dynamo"),
         ("typing-extensions", "any", "nothing", "ai-dynamo"),
@@ -131,7 +131,7 @@ def test_a_requirement_for_other_machines_or_of_an_extra_that_nobody_asks_for_do
 
 
 def test_an_extra_is_followed_into_what_the_image_has() -> None:
-    uvicorn = Found(version="1.0", place=THEIRS, requires=("click>=8", 'httptools>=0.6; extra == "standard"'))
+    uvicorn = Found(version="1.0", place=IMAGE_SITE, requires=("click>=8", 'httptools>=0.6; extra == "standard"'))
     here = {**added("uvicorn[standard]"), "uvicorn": uvicorn}
     # Not `click`: whether the image's own packages fit each other is not ours to judge.
     assert unmet(here, ["ai-dynamo"], []) == [("httptools", ">=0.6", "nothing", "uvicorn")]
@@ -142,21 +142,21 @@ def test_what_is_left_out_on_purpose_is_not_missed() -> None:
 
 
 def test_the_requirements_of_the_image_s_own_packages_are_not_judged() -> None:
-    broken = {"engine": Found(version="1", place=THEIRS, requires=("numpy<2",)), **theirs(numpy="2.5.5")}
+    broken = {"engine": Found(version="1", place=IMAGE_SITE, requires=("numpy<2",)), **image_packages(numpy="2.5.5")}
     assert unmet({**broken, **added()}, ["ai-dynamo"], []) == []
 
 
 def test_a_package_of_the_image_that_moved_is_gone_or_is_found_elsewhere_is_named() -> None:
-    before = theirs(aiohttp="3.0.0", torch="2.11.0", numpy="2.5.5", six="1.17.0")
+    before = image_packages(aiohttp="3.0.0", torch="2.11.0", numpy="2.5.5", six="1.17.0")
     after = {
-        **theirs(numpy="2.5.5", aiohttp="3.14.5"),
-        "six": Found(version="1.17.0", place=OURS),
-        "idna": Found(version="3.20", place=OURS),
+        **image_packages(numpy="2.5.5", aiohttp="3.14.5"),
+        "six": Found(version="1.17.0", place=VENV_SITE),
+        "idna": Found(version="3.20", place=VENV_SITE),
     }
     assert moved(before, after) == [
-        f"aiohttp 3.0.0 of {THEIRS} is now 3.14.5 of {THEIRS}",
-        f"six 1.17.0 of {THEIRS} is now 1.17.0 of {OURS}",
-        f"torch 2.11.0 of {THEIRS} is gone",
+        f"aiohttp 3.0.0 of {IMAGE_SITE} is now 3.14.5 of {IMAGE_SITE}",
+        f"six 1.17.0 of {IMAGE_SITE} is now 1.17.0 of {VENV_SITE}",
+        f"torch 2.11.0 of {IMAGE_SITE} is gone",
     ]
 
 
@@ -173,11 +173,11 @@ def test_names_are_written_as_locks_write_them() -> None:
 def test_of_two_installed_with_one_name_the_first_on_the_path_counts(program: ModuleType, tmp_path: Path) -> None:
     install(tmp_path / "one", "Some_Thing", "1.0", {"some/thing.py": "", "some/data.txt": ""})
     install(tmp_path / "two", "some.thing", "2.0")
-    found = program.installed([str(tmp_path / "one"), str(tmp_path / "two")])
-    assert {name: (each.version, each.place) for name, each in found.items()} == {
+    installed = program.installed([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert {name: (distribution.version, distribution.place) for name, distribution in installed.items()} == {
         "some-thing": ("1.0", str(tmp_path / "one"))
     }
-    assert found["some-thing"].files == ("some/thing.py",)
+    assert installed["some-thing"].files == ("some/thing.py",)
 
 
 def test_a_file_that_hides_one_of_the_image_is_named_and_a_shared_namespace_is_not(
@@ -201,29 +201,31 @@ def test_nixl_s_libraries_are_linked_where_they_are_also_in_the_image(program: M
     libraries = tmp_path / "image/.nixl_cu13.mesonpy.libs"
     libraries.mkdir(parents=True)
     (libraries / "libnixl.so").touch()
-    here = {"nixl-cu13": Found(version="1.3.2", place=str(tmp_path / "image")), **theirs(nixl="1.3.2")}
+    here = {"nixl-cu13": Found(version="1.3.2", place=str(tmp_path / "image")), **image_packages(nixl="1.3.2")}
     assert list(program.link_nixl(tmp_path, here)) == []
     assert (tmp_path / "nixl/lib").resolve() == libraries
 
 
 def test_without_nixl_s_libraries_the_image_is_refused(program: ModuleType, tmp_path: Path) -> None:
-    (said,) = program.link_nixl(tmp_path, theirs(nixl="1.3.2"))
-    assert said.startswith("NIXL's libraries should be in one place, and are in 0")
+    (reason,) = program.link_nixl(tmp_path, image_packages(nixl="1.3.2"))
+    assert reason.startswith("NIXL's libraries should be in one place, and are in 0")
 
 
 def test_an_environment_finds_what_a_python_that_is_one_itself_has(tmp_path: Path) -> None:
-    theirs_venv, ours = tmp_path / "theirs", tmp_path / "ours"
-    subprocess.run((sys.executable, "-m", "venv", "--without-pip", str(theirs_venv)), check=True)
-    (site,) = theirs_venv.glob("lib/python*/site-packages")
+    image_venv, venv = tmp_path / "theirs", tmp_path / "ours"
+    subprocess.run((sys.executable, "-m", "venv", "--without-pip", str(image_venv)), check=True)
+    (site,) = image_venv.glob("lib/python*/site-packages")
     (site / "engine.py").write_text("", encoding="utf-8")
     folder = ROOT / "containers/engine-image"
     script = (
         f"import sys; sys.path.insert(1, {str(folder)!r}); from importlib.machinery import SourceFileLoader; "
         f"program = SourceFileLoader('add_missing', {str(folder / 'add-missing')!r}).load_module(); "
-        f"from pathlib import Path; program.make_environment(Path({str(ours)!r}))"
+        f"from pathlib import Path; program.make_environment(Path({str(venv)!r}))"
     )
-    subprocess.run((str(theirs_venv / "bin/python"), "-W", "ignore", "-B", "-c", script), check=True)
-    found = subprocess.run(
-        (str(ours / "bin/python"), "-c", "import engine; print(engine.__file__)"), check=True, stdout=subprocess.PIPE
+    subprocess.run((str(image_venv / "bin/python"), "-W", "ignore", "-B", "-c", script), check=True)
+    finished = subprocess.run(
+        (str(venv / "bin/python"), "-c", "import engine; print(engine.__file__)"),
+        check=True,
+        stdout=subprocess.PIPE,
     )
-    assert found.stdout.decode().strip() == str(site / "engine.py")
+    assert finished.stdout.decode().strip() == str(site / "engine.py")

@@ -23,8 +23,8 @@ def leave(path: Path, machine: int) -> Path:
 
 def checked(folder: Path, arch: str) -> tuple[int, str]:
     argv = (sys.executable, str(ROOT / "containers/bin/check-elf"), str(folder), arch)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
+    finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return finished.returncode, finished.stderr
 
 
 def test_files_of_the_machine_and_files_that_are_no_programs_are_right(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_a_library_for_another_machine_is_named_with_its_package(tmp_path: Path)
     record = packages / "fast_kernels-1.2.dist-info/RECORD"
     record.parent.mkdir()
     record.write_text("kernels/__init__.py,,\nkernels/_C.so,sha256=x,64\n", encoding="utf-8")
-    code, said = checked(tmp_path, "amd64")
+    code, complaints = checked(tmp_path, "amd64")
     assert code == 1
-    assert said.splitlines() == [
+    assert complaints.splitlines() == [
         f"error: fast_kernels==1.2: {library} is for ELF machine 183, not for amd64",
         "error: 1 of the files are not for amd64, whatever their wheels are named.",
         "Tell its authors, and lock another release of it: invoke lock --upgrade NAME",
@@ -53,9 +53,9 @@ def test_a_library_for_another_machine_is_named_with_its_package(tmp_path: Path)
 
 def test_a_file_of_no_package_and_without_a_suffix_is_found_too(tmp_path: Path) -> None:
     program = leave(tmp_path / "opt/program", I386)
-    code, said = checked(tmp_path, "amd64")
+    code, complaints = checked(tmp_path, "amd64")
     assert code == 1
-    assert f"error: no package: {program} is for ELF machine 3" in said
+    assert f"error: no package: {program} is for ELF machine 3" in complaints
 
 
 def test_code_of_devices_and_of_the_kernel_is_right_on_any_machine(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_code_of_devices_and_of_the_kernel_is_right_on_any_machine(tmp_path: Pat
 def test_many_wrong_files_are_counted_and_twenty_of_them_named(tmp_path: Path) -> None:
     for number in range(25):
         leave(tmp_path / f"{number}.so", ARM64)
-    _, said = checked(tmp_path, "amd64")
-    assert len(said.splitlines()) == 22
-    assert "error: 25 of the files" in said
+    _, complaints = checked(tmp_path, "amd64")
+    assert len(complaints.splitlines()) == 22
+    assert "error: 25 of the files" in complaints
 
 
 def test_stubs_for_compiling_for_the_other_machine_are_data_and_what_lies_beside_them_is_not(tmp_path: Path) -> None:

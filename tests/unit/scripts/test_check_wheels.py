@@ -33,11 +33,11 @@ def wheel(path: Path, *files: str) -> Path:
     return path
 
 
-def script(name: str, *words: str | Path) -> tuple[int, str]:
+def script(name: str, *arguments: str | Path) -> tuple[int, str]:
     (path,) = ROOT.glob(f"containers/*/{name}")
-    argv = (sys.executable, str(path), *map(str, words))
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
+    argv = (sys.executable, str(path), *map(str, arguments))
+    finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return finished.returncode, finished.stderr
 
 
 def checked(folder: Path, cuda: str = "13", form: tuple[str | Path, ...] = ("--piece", "nixl")) -> tuple[int, str]:
@@ -56,23 +56,23 @@ def test_nixl_with_its_ucx_and_plugins_is_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lost", NIXL)
 def test_nixl_without_one_of_them_is_refused(tmp_path: Path, lost: str) -> None:
     nixl(tmp_path, *(file for file in NIXL if file != lost))
-    code, said = checked(tmp_path)
+    code, complaint = checked(tmp_path)
     assert code == 1
-    assert "nixl_cu13-1.3.2" in said
-    assert "has no" in said
+    assert "nixl_cu13-1.3.2" in complaint
+    assert "has no" in complaint
 
 
 def test_nixl_of_another_cuda_major_than_the_bases_is_refused(tmp_path: Path) -> None:
     nixl(tmp_path, *NIXL)
-    code, said = checked(tmp_path, "12")
+    code, complaint = checked(tmp_path, "12")
     assert code == 1
-    assert "is for CUDA 13, and the bases are for CUDA 12" in said
+    assert "is for CUDA 13, and the bases are for CUDA 12" in complaint
 
 
 def test_a_piece_leaves_its_manifest_and_no_pins(tmp_path: Path) -> None:
     wheel(tmp_path / RUNTIME)
     assert checked(tmp_path, form=("--piece", "runtime")) == (0, "")
-    assert sorted(each.name for each in tmp_path.iterdir()) == [RUNTIME, "manifest.d"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [RUNTIME, "manifest.d"]
     (row,) = json.loads((tmp_path / "manifest.d/runtime.json").read_text(encoding="utf-8"))["wheels"]
     assert row["name"] == "ai-dynamo-runtime"
 
@@ -91,11 +91,11 @@ def test_the_last_manifest_and_the_pins_have_what_was_judged_in_pieces_and_what_
 def test_built_wheels_are_taken_into_the_wheelhouse(tmp_path: Path) -> None:
     wheel(tmp_path / "built/dynamo-rust" / RUNTIME)
     assert script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime") == (0, "")
-    assert [each.name for each in (tmp_path / "wheelhouse").iterdir()] == [RUNTIME]
+    assert [path.name for path in (tmp_path / "wheelhouse").iterdir()] == [RUNTIME]
 
 
 @pytest.mark.parametrize(
-    ("wheels", "said"),
+    ("wheels", "message"),
     [
         ((), "ai-dynamo-runtime was to be built, and no wheel of it came out"),
         ((f"a/{RUNTIME}", f"b/{RUNTIME}"), "ai-dynamo-runtime was built twice"),
@@ -103,10 +103,10 @@ def test_built_wheels_are_taken_into_the_wheelhouse(tmp_path: Path) -> None:
     ],
 )
 def test_a_package_that_is_missing_there_twice_or_unasked_is_refused(
-    tmp_path: Path, wheels: tuple[str, ...], said: str
+    tmp_path: Path, wheels: tuple[str, ...], message: str
 ) -> None:
-    for each in wheels:
-        wheel(tmp_path / "built" / each)
-    code, complaint = script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime")
+    for path in wheels:
+        wheel(tmp_path / "built" / path)
+    code, stderr = script("take-built", tmp_path / "built", tmp_path / "wheelhouse", "ai-dynamo-runtime")
     assert code == 1
-    assert said in complaint
+    assert message in stderr

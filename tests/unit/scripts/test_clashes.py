@@ -37,16 +37,16 @@ def install(venv: Path, package: str, path: str, content: str) -> None:
 def clashes(venv: Path) -> tuple[list[str], str]:
     """Return what is to be installed again, and what is said."""
     argv = (sys.executable, str(ROOT / "containers/bin/clashes"), str(venv))
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    return done.stdout.split(), done.stderr
+    finished = subprocess.run(argv, check=True, capture_output=True, text=True)
+    return finished.stdout.split(), finished.stderr
 
 
 def test_nothing_is_installed_again_where_the_last_one_s_file_is_there(tmp_path: Path) -> None:
     install(tmp_path, "flashinfer_python", "build_backend.py", "one")
     install(tmp_path, "torch_c_dlpack_ext", "build_backend.py", "another")
-    again, said = clashes(tmp_path)
+    again, messages = clashes(tmp_path)
     assert again == []
-    assert said == "build_backend.py: of flashinfer-python, torch-c-dlpack-ext; the last one's stays\n"
+    assert messages == "build_backend.py: of flashinfer-python, torch-c-dlpack-ext; the last one's stays\n"
 
 
 def test_where_another_one_was_unpacked_last_all_of_them_are_installed_again_by_name(tmp_path: Path) -> None:
@@ -65,5 +65,5 @@ def test_the_same_content_of_two_packages_is_no_clash(tmp_path: Path) -> None:
 def test_such_a_file_counts_for_the_package_whose_it_is(tmp_path: Path, order: tuple[str, str]) -> None:
     for package in order:
         install(tmp_path, package, "build_backend.py", "x" * 100)
-    found = contents_inside.contents(str(tmp_path))
-    assert {name: size for name, size in found.items() if name.startswith("python")} == {"python b-two": 100}
+    contents = contents_inside.contents(str(tmp_path))
+    assert {name: size for name, size in contents.items() if name.startswith("python")} == {"python b-two": 100}

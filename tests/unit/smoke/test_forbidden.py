@@ -10,7 +10,7 @@ from tests.smoke.forbidden import of_this_machine
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "expected"),
     [
         (b"made in /tmp/v.", True),
         (b"/tmp/v/constraints/base.txt", True),
@@ -19,6 +19,6 @@ from tests.smoke.forbidden import of_this_machine
         (b"/tmp/v-2/tasks.py and /tmp/v.txt", False),
     ],
 )
-def test_the_path_of_the_checkout_is_no_other_path_that_begins_so(content: bytes, found: bool) -> None:  # noqa: FBT001
-    named = [each.name for each in of_this_machine(Path("/tmp/v")) if each.is_in(content)]
-    assert ("the path of the checkout" in named) is found
+def test_the_path_of_the_checkout_is_no_other_path_that_begins_so(content: bytes, expected: bool) -> None:  # noqa: FBT001
+    named = [trace.name for trace in of_this_machine(Path("/tmp/v")) if trace.is_in(content)]
+    assert ("the path of the checkout" in named) is expected
