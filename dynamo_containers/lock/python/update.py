@@ -52,9 +52,7 @@ class PythonUpdate:
     """(pin, lock) whose size the index does not state."""
 
 
-def update_locks(
-    catalogue: Catalogue, locks: Iterable[LockFile], options: UpgradeOptions, *, dry_run: bool = False
-) -> PythonUpdate:
+def update_locks(catalogue: Catalogue, locks: Iterable[LockFile], options: UpgradeOptions) -> PythonUpdate:
     """Update the locks that are missing or stale, or that an upgrade concerns; the others do not change.
 
     Raises:
@@ -65,13 +63,13 @@ def update_locks(
 
     locks = tuple(locks)
     check_upgrades(locks, catalogue.folder, options.upgrade)
-    update = partial(_update_unit, catalogue=catalogue, options=options, dry_run=dry_run)
+    update = partial(_update_unit, catalogue=catalogue, options=options)
     updates: list[PythonUpdate] = []
     for wave in waves(locks):
         with ThreadPoolExecutor(max_workers=PARALLEL_COMPILES) as pool:
             updates += pool.map(update, units(wave))  # raises the error of a thread
     sizes = {path: pins for updated in updates for path, pins in updated.sizes.items()}
-    sizes_update = python_sizes.SizesUpdate() if dry_run else python_sizes.update_sizes(catalogue, locks, sizes)
+    sizes_update = python_sizes.update_sizes(catalogue, locks, sizes)
     return PythonUpdate(
         sizes=sizes,
         unknown_sizes=sizes_update.unknown,
@@ -100,9 +98,7 @@ def check_upgrades(locks: Iterable[LockFile], folder: Path, upgrade: Iterable[st
             raise UsageError(message)
 
 
-def _update_unit(
-    unit: tuple[LockFile, ...], *, catalogue: Catalogue, options: UpgradeOptions, dry_run: bool
-) -> PythonUpdate:
+def _update_unit(unit: tuple[LockFile, ...], *, catalogue: Catalogue, options: UpgradeOptions) -> PythonUpdate:
     """Update one lock, or all locks that share another lock."""
     folder = catalogue.folder
     before = {lock.path: full_text(lock, folder) for lock in unit if not lock.shared_by}
@@ -115,13 +111,12 @@ def _update_unit(
         if lock.shared_by or not (stale or lock_options.upgrade or lock_options.upgrade_all):
             continue
         try:
-            _compile(lock, catalogue, lock_options, after, dry_run=dry_run)
+            _compile(lock, catalogue, lock_options, after)
         except UnreachableError:
             addresses = ", ".join(sorted({address for _, address in lock.indexes}))
             return _unreachable(unit, before, f"{addresses} cannot be reached from here")
-        if not dry_run:
-            after[lock.path] = full_text(lock, folder, unsplit=True)
-            findings[lock.path] = _read_findings(lock, folder)
+        after[lock.path] = full_text(lock, folder, unsplit=True)
+        findings[lock.path] = _read_findings(lock, folder)
     if not findings:
         return PythonUpdate()
     return _split_and_report(unit, catalogue, before, after, findings)
@@ -180,9 +175,7 @@ def unsplit_file(lock: LockFile, folder: Path) -> Path:
     return folder / state.LOCKING / f"{Path(lock.path).stem}.whole.txt"
 
 
-def _compile(
-    lock: LockFile, catalogue: Catalogue, options: UpgradeOptions, texts: Mapping[str, str], *, dry_run: bool
-) -> None:
+def _compile(lock: LockFile, catalogue: Catalogue, options: UpgradeOptions, texts: Mapping[str, str]) -> None:
     folder = catalogue.folder
     documents: tuple[Document, ...] = ()
     command = compile_command(lock, folder, options)
@@ -194,10 +187,9 @@ def _compile(
         arguments = ("--seed", str(seed), "--output", str(unsplit_file(lock, folder)))
         command = replace(command, argv=(*command.argv, *arguments))
     start = time.monotonic()
-    execute(Plan(documents=documents, commands=(command,)), dry_run=dry_run)
-    if not dry_run:
-        count = len(read(full_text(lock, folder, unsplit=True), lock.path))
-        progress.say(f"  {lock.path}: {count} packages, {time.monotonic() - start:.0f} s")
+    execute(Plan(documents=documents, commands=(command,)))
+    count = len(read(full_text(lock, folder, unsplit=True), lock.path))
+    progress.say(f"  {lock.path}: {count} packages, {time.monotonic() - start:.0f} s")
 
 
 def _read_findings(lock: LockFile, folder: Path) -> IndexFindings:
