@@ -70,7 +70,7 @@ def seconds(*argv: str) -> float:
     return time.perf_counter() - start
 
 
-def of(image: str) -> Part:
+def runtime_part(image: str) -> Part:
     """Return the request for an image's runtime, and the inputs of its plan."""
     request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=[image]))
     return Part(request, inputs.build_inputs(request))
@@ -78,13 +78,13 @@ def of(image: str) -> Part:
 
 def tag(image: str) -> str:
     """Return the tag of an image's runtime."""
-    request, facts = of(image)
+    request, facts = runtime_part(image)
     return bake.tag(request.images[0], request.stage, request.bases, request.platforms, facts.version)
 
 
 def size(bench: BackendBench, image: str) -> ImageSize:
     """Return the layers of an image's runtime."""
-    part = of(image)
+    part = runtime_part(image)
     return size_measure.measure(part, bake.bake_graph(part), bench.docker)[0].size
 
 
@@ -110,7 +110,7 @@ def unchanged(bench: BackendBench) -> None:
 
 def new_dynamo(bench: BackendBench) -> None:
     """Time what a new version of Dynamo rebuilds, and measure the bytes that it adds to the image."""
-    plan = bake.build_plan(of(FIRST))
+    plan = bake.build_plan(runtime_part(FIRST))
     command = plan.command(bench.docker)
     rebuilds = [f"--set={target}.no-cache=true" for target in ("base", f"{FIRST}-dynamo", f"{FIRST}-runtime")]
     process.write(plan.document)
@@ -154,7 +154,7 @@ def compressions(bench: BackendBench) -> None:
     BuildKit keeps a compressed layer as long as its target is cached, and reuses zstd of any level for any other level.
     So only fresh targets show the cost of a compressor.
     """
-    command = bake.build_plan(of(FIRST)).command(bench.docker)
+    command = bake.build_plan(runtime_part(FIRST)).command(bench.docker)
     target = f"{FIRST}-runtime"
     for kind in ("type=docker,compression=gzip,force-compression=true", bake.OUTPUT):
         on_engine.forget_what_is_built(bench.docker)

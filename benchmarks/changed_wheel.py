@@ -23,7 +23,7 @@ SMALL_FILES = 30
 """Maximum number of files of a small wheel, besides the required ones."""
 
 
-def changed(content: bytes, line: str) -> bytes:
+def with_line(content: bytes, line: str) -> bytes:
     """Return a wheel with a comment at the end of its first module, and a correct RECORD.
 
     Raises:
@@ -37,11 +37,11 @@ def changed(content: bytes, line: str) -> bytes:
     module = modules[0]
     files[module] += f"\n# {line}\n".encode()
     record = _record(files)
-    files[record] = recorded(files[record].decode(), module.filename, files[module]).encode()
+    files[record] = with_digest(files[record].decode(), module.filename, files[module]).encode()
     return _wheel(files)
 
 
-def small(content: bytes, required: Iterable[str] = ()) -> bytes:
+def without_large_files(content: bytes, required: Iterable[str] = ()) -> bytes:
     """Return a wheel with its first files, without large ones, and with those that match a pattern; RECORD is correct.
 
     The files of `.dist-info` do not count toward the limit, but large ones are left out as well.
@@ -59,7 +59,7 @@ def small(content: bytes, required: Iterable[str] = ()) -> bytes:
     return _wheel({entry: data for entry, data in files.items() if entry.filename not in left_out})
 
 
-def recorded(record: str, name: str, content: bytes) -> str:
+def with_digest(record: str, name: str, content: bytes) -> str:
     """Return a RECORD with the digest and size of a changed file."""
     digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
     line = f"{name},sha256={digest},{len(content)}"

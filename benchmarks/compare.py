@@ -47,9 +47,9 @@ FRAME = ROOT / "benchmarks/compare_page.md"
 
 
 @contextmanager
-def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[ComparedProject, StandIn]]:
+def comparison_copy(scratch: Path, *, quick: bool) -> Iterator[tuple[ComparedProject, StandIn]]:
     """Make the copy, and point it and its builds to the index with simulated releases."""
-    project = comparison_project.copied(scratch / "copy", quick=quick)
+    project = comparison_project.make_copy(scratch / "copy", quick=quick)
     comparison_project.fetch(project)
     with stand_in(scratch) as server:
         project.offer(server, {name: content for name, (_, content) in project.wheels.items()})
@@ -61,13 +61,13 @@ def prepared(scratch: Path, *, quick: bool) -> Iterator[tuple[ComparedProject, S
         yield project, server
 
 
-def measured(form: str, names: Sequence[str], rounds: int) -> dict[str, Measurements]:
+def measure_ways(form: str, names: Sequence[str], rounds: int) -> dict[str, Measurements]:
     """Measure these ways; the results of one are kept even if the other one fails."""
     docker = engine.docker(ROOT)
     os.environ.update(docker.environment)
     results: dict[str, Measurements] = {}
     folder = TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent)
-    with folder as scratch, prepared(Path(scratch), quick=form == "quick") as (project, server):
+    with folder as scratch, comparison_copy(Path(scratch), quick=form == "quick") as (project, server):
         baseline = comparison_ways.baseline(project, docker)
         ways: dict[str, OneGraph | Baseline] = {OURS: comparison_ways.OneGraph(project=project), BASELINE: baseline}
         for name in names:
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] = tuple(sys.argv[1:])) -> int:
     try:
         check_space(form)
         ways = (options.only,) if options.only else (OURS, BASELINE)
-        results = keep(form, measured(form, ways, options.rounds))
+        results = keep(form, measure_ways(form, ways, options.rounds))
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -62,7 +62,7 @@ class WayBench:
         commands = self.way.commands(backends)
         start = time.perf_counter()
         for command in commands:
-            _built(command)
+            _build_with_retry(command)
         return time.perf_counter() - start
 
     def push(self, backends: Sequence[str]) -> int:
@@ -96,7 +96,7 @@ def _hollow(folder: Path) -> None:
             os.truncate(file, size)
 
 
-def _built(command: process.Command) -> None:
+def _build_with_retry(command: process.Command) -> None:
     """Build, and repeat it once after a known fault of the engine; the lost time counts."""
     try:
         process.capture(command)

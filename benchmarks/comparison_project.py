@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.changed_wheel import changed, small
+from benchmarks.changed_wheel import with_line, without_large_files
 from dynamo_containers import process
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock, python_lock
@@ -22,7 +22,7 @@ from dynamo_containers.facts.locks.python_common import parse
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import root_images
-from tests.copied import invoke, take_over_caches
+from tests.checkout_copy import invoke, take_over_caches
 from tests.lock.conftest import OLD
 from tests.toy.test_toy_backend import FILE, PAGE, blocks
 
@@ -73,11 +73,11 @@ class ComparedProject:
 
     def change(self, server: StandIn, names: Iterable[str], line: str) -> None:
         """Simulate another release of packages: an additional line, and locks that pin it."""
-        self.offer(server, {name: changed(self.wheels[name][1], line) for name in names})
+        self.offer(server, {name: with_line(self.wheels[name][1], line) for name in names})
 
     def shrink(self, server: StandIn) -> None:
         """Replace Dynamo and NIXL by small packages: wheels without large files, and locks that pin them."""
-        self.offer(server, {name: small(self.wheels[name][1], NEEDED) for name in DYNAMO})
+        self.offer(server, {name: without_large_files(self.wheels[name][1], NEEDED) for name in DYNAMO})
 
     def offer(self, server: StandIn, contents: Mapping[str, bytes]) -> None:
         """Make these wheels the only ones of their packages in the index, and pin them in the locks."""
@@ -119,7 +119,7 @@ def offer(server: StandIn, name: str, file: str, content: bytes) -> str:
     return digest
 
 
-def copied(folder: Path, *, quick: bool) -> ComparedProject:
+def make_copy(folder: Path, *, quick: bool) -> ComparedProject:
     """Make the copy and give it the caches of this checkout; the quick form gets two locked toy backends."""
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -14,7 +14,7 @@ from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildInputs, request_for
 from dynamo_containers.prepare import inputs
-from tests.copied import invoke
+from tests.checkout_copy import invoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

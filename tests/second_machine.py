@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine
-from tests.copied import checkout
+from tests.checkout_copy import checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -21,7 +21,7 @@ from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import inputs
-from tests import copied
+from tests import checkout_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def edit(copy: Path, pattern: str, after: str) -> None:
 
 
 def invoke(copy: Path, *arguments: str) -> process.CompletedCommand:
-    return process.query(copied.invoke(copy, *arguments), seconds=60 * MINUTES)
+    return process.query(checkout_copy.invoke(copy, *arguments), seconds=60 * MINUTES)
 
 
 def build(copy: Path) -> process.CompletedCommand:
@@ -59,7 +59,7 @@ def docker(*arguments: str) -> process.CompletedCommand:
 @pytest.fixture
 def copy() -> Iterator[Path]:
     """Return a copy whose frontend has a name of its own, beside the store of this checkout's engine."""
-    place = copied.clone("over-budget")
+    place = checkout_copy.clone("over-budget")
     (place / ".engine").mkdir()
     (place / ".engine/data").symlink_to(ROOT / ".engine/data")
     edit(place, '(?<=repository = )"dynamo-frontend"', f'"{REPOSITORY}"')

@@ -24,7 +24,7 @@ from dynamo_containers.inspect.report import record
 from dynamo_containers.inspect.report.record import CACHED, DONE
 from dynamo_containers.plan import builders
 from dynamo_containers.platforms import Platform, native_platform
-from tests.copied import checkout
+from tests.checkout_copy import checkout
 from tests.second_machine import CLEAN, Machine, second
 from tests.stand_in.servers import registry
 

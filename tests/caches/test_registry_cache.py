@@ -19,7 +19,7 @@ from dynamo_containers import engine
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.pins import load_pins
 from dynamo_containers.platforms import native_platform
-from tests.copied import checkout
+from tests.checkout_copy import checkout
 from tests.second_machine import CLEAN, TAKEN_OVER, Machine, second
 from tests.source_builds.conftest import git, repository
 from tests.stand_in.servers import registry

@@ -119,7 +119,7 @@ def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
     return file
 
 
-def on_top(store: Path, root_digest: str, file: Path) -> str:
+def add_layer(store: Path, root_digest: str, file: Path) -> str:
     """Put an image into a layout that is another one of it with a layer on top; return its digest."""
     manifest = json.loads(oci_layout.blob(store, root_digest).read_bytes())
     config = json.loads(oci_layout.blob(store, manifest["config"]["digest"]).read_bytes())
@@ -179,7 +179,7 @@ class EngineImageProject:
             files |= {
                 f"{THEIR_PLACE}/{file}": content for file, content in module_files(name, version, requires).items()
             }
-        return on_top(self.store, root_digest, tree(self.folder / "engine.tar", files))
+        return add_layer(self.store, root_digest, tree(self.folder / "engine.tar", files))
 
     def command(self, published: str, stage: Stage) -> tuple[Command, str]:
         """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""

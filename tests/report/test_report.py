@@ -13,7 +13,7 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
 from dynamo_containers.inspect.report import record, store
 from dynamo_containers.inspect.report.record import CACHED, DONE, FAILED, WAITING
 from dynamo_containers.state import IMAGES
-from tests import copied
+from tests import checkout_copy
 from tests.report import browser
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class BuildSeries:
 
 
 def invoke(copy: Path, *arguments: str) -> process.CompletedCommand:
-    return process.query(copied.invoke(copy, *arguments), seconds=60 * MINUTES)
+    return process.query(checkout_copy.invoke(copy, *arguments), seconds=60 * MINUTES)
 
 
 def last(copy: Path) -> BuildReport:
@@ -59,7 +59,7 @@ def last(copy: Path) -> BuildReport:
 
 @pytest.fixture(scope="module")
 def built() -> Iterator[BuildSeries]:
-    copy = copied.clone("report-copy")
+    copy = checkout_copy.clone("report-copy")
     (copy / ".engine").mkdir()
     (copy / ".engine/data").symlink_to(ROOT / ".engine/data")  # where sizes are read
     rows = (copy / IMAGES_FILE).read_text(encoding="utf-8")

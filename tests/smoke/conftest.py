@@ -17,7 +17,7 @@ from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.platforms import Platform
 from tests.smoke import forbidden
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
-from tests.smoke.layers import SavedImage, saved
+from tests.smoke.layers import SavedImage, read_saved_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +134,7 @@ def labels(inspected: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
-    return forbidden.of_this_machine(ROOT)
+    return forbidden.machine_traces(ROOT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -161,7 +161,7 @@ def layers_that_are_read(
         file = engine.logs / "images.tar"
         try:
             engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=600)
-            return saved(file, must_not_leak)
+            return read_saved_images(file, must_not_leak)
         finally:
             file.unlink(missing_ok=True)
 
@@ -197,20 +197,20 @@ def pip_mount() -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def probe(engine: Engine, image: str, pip_mount: tuple[str, str]) -> dict[str, Any]:
     """Ask the image from within, as its own user and without a network, all at once: an emulated start is slow."""
-    return ask(engine, image, "probe", *pip_mount)
+    return run_probe(engine, image, "probe", *pip_mount)
 
 
 @pytest.fixture(scope="session")
 def arbitrary_user_probe(engine: Engine, image: str) -> dict[str, Any]:
-    return ask(engine, image, "probe-arbitrary-user", *ARBITRARY_USER, questions=("user",))
+    return run_probe(engine, image, "probe-arbitrary-user", *ARBITRARY_USER, questions=("user",))
 
 
 @pytest.fixture(scope="session")
 def read_only_probe(engine: Engine, image: str) -> dict[str, Any]:
-    return ask(engine, image, "probe-read-only", *ARBITRARY_USER, *READ_ONLY, questions=("user",))
+    return run_probe(engine, image, "probe-read-only", *ARBITRARY_USER, *READ_ONLY, questions=("user",))
 
 
-def ask(engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()) -> dict[str, Any]:
+def run_probe(engine: Engine, image: str, name: str, *options: str, questions: tuple[str, ...] = ()) -> dict[str, Any]:
     command = ("python", "-B", f"{MOUNTED}/probe.py", *questions)
     options = ("--network", "none", *SCRIPTS, *options)
     answers: dict[str, Any] = json.loads(engine.run(image, command, name=name, options=options, seconds=60))

@@ -67,7 +67,7 @@ class ForbiddenFolder(Forbidden):
         return any(re.search(re.escape(needle) + rb"(?![\w-]|[.]\w)", content) for needle in self.needles)
 
 
-def of_this_machine(checkout: Path) -> tuple[Forbidden, ...]:
+def machine_traces(checkout: Path) -> tuple[Forbidden, ...]:
     """Return everything that this machine could have left in an image."""
     return (
         PrivateKey(name="a private key", needles=(b"PRIVATE KEY-----",)),

@@ -80,7 +80,7 @@ class SavedImage:
         """Return what a container sees: upper layers replace and remove what is below."""
         merged: dict[str, LayerEntry] = {}
         for layer in self.layers:
-            for path in _removed(layer, merged):
+            for path in _removed_paths(layer, merged):
                 del merged[path]
             merged |= {entry.path: entry for entry in layer if WHITEOUT not in entry.path}
         return merged
@@ -97,7 +97,7 @@ def matches(path: str, pattern: str) -> bool:
     return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
-def _removed(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]) -> list[str]:
+def _removed_paths(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]) -> list[str]:
     gone: set[str] = set()
     for entry in layer:
         path = PurePosixPath(entry.path)
@@ -109,7 +109,7 @@ def _removed(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]) -> l
     return sorted(gone)
 
 
-def saved(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, SavedImage]:
+def read_saved_images(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, SavedImage]:
     """Read a file that `docker save` wrote, by tag, looking for what must not leak in all of it.
 
     A layer that several images share is in the file once and is read once.

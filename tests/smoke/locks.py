@@ -32,15 +32,15 @@ MISTAGGED = {
 """Packages whose wheel names a platform that does not exist, which `pip check` believes; and the reason."""
 
 
-def broken(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
+def pip_complaints(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
     """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.excluded`)."""
     lines: list[str] = answer["output"].splitlines()
     expected = [f" requires {name}, which is not installed." for name in catalogue.excluded]
     complaints = [line for line in lines if not any(line.endswith(ending) for ending in expected)]
-    complaints = [line for line in complaints if not _mistagged(line)]
+    complaints = [line for line in complaints if not _is_mistagged(line)]
     return [line for line in complaints if line != "No broken requirements found."]
 
 
-def _mistagged(line: str) -> bool:
+def _is_mistagged(line: str) -> bool:
     name, _, rest = line.partition(" ")
     return name in MISTAGGED and rest.endswith(" is not supported on this platform")

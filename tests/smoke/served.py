@@ -61,13 +61,13 @@ def session(engine: Engine, serving: ServingOptions) -> ServingSession:
     ) as container:
         container.start()
         wait_until_serving(container, logs, serving.starts_within)
-        answers = ask(engine, serving.client, container, serving.name)
+        answers = run_client(engine, serving.client, container, serving.name)
         begin = time.monotonic()
         container.stop(seconds=KILLED_AFTER * engine.patience)
         seconds = time.monotonic() - begin
         return ServingSession(
             answers=answers,
-            stopped=read(logs / "stopped.json", container, logs),
+            stopped=read_json(logs / "stopped.json", container, logs),
             stop_seconds=seconds,
             state=container.state(),
             logs=logs,
@@ -85,23 +85,23 @@ def wait_until_serving(container: Container, logs: Path, seconds: float) -> None
 def failure_with_logs(failure: str, container: Container, logs: Path) -> str:
     container.keep_logs()
     files = [*sorted(logs.glob("*.log")), container.files[1]]
-    return "\n".join([failure, *(f"== {file}\n{_telling(file)}" for file in files)])
+    return "\n".join([failure, *(f"== {file}\n{_last_lines(file)}" for file in files)])
 
 
-def _telling(file: Path) -> str:
+def _last_lines(file: Path) -> str:
     """Return the last lines of a log, and before them those that complain."""
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     complaints = [line for line in lines[:-5] if re.search("ERROR|WARN|Traceback|Error:|panic", line)]
     return "\n".join(line[:500] for line in [*complaints[-5:], *lines[-5:]])
 
 
-def read(file: Path, container: Container, logs: Path) -> dict[str, Any]:
+def read_json(file: Path, container: Container, logs: Path) -> dict[str, Any]:
     assert file.exists(), failure_with_logs(f"{file.name} was not written.", container, logs)
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
 
 
-def ask(engine: Engine, ci_image: str, container: Container, name: str) -> dict[str, Any]:
+def run_client(engine: Engine, ci_image: str, container: Container, name: str) -> dict[str, Any]:
     """Run the client in the network of the container that serves: nothing is published on this machine."""
     command = ("python", "-B", f"{MOUNTED}/chat.py", str(ANSWERS_WITHIN * engine.patience))
     options = ("--network", f"container:{container.id}", *SCRIPTS)

@@ -50,10 +50,10 @@ def environment() -> dict[str, str]:
 def repository(name: str, folder: Path) -> Path:
     """Return a repository with one commit of the small sources of a project."""
     shutil.copytree(ROOT / "tests/sources" / name, folder / name)
-    return committed(folder / name)
+    return commit_all(folder / name)
 
 
-def committed(folder: Path) -> Path:
+def commit_all(folder: Path) -> Path:
     """Make a folder a repository with one commit of all that is in it."""
     author = ("-c", "user.name=a", "-c", "user.email=a@b")
     for arguments in (("init", "--quiet"), ("add", "--force", "."), (*author, "commit", "--quiet", "--message=first")):
@@ -88,7 +88,7 @@ class SourceBuild:
         )
 
 
-def built(
+def build_log(
     build: SourceBuild, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
 ) -> str:
     """Build an image and return what BuildKit said.
@@ -121,14 +121,14 @@ def _done_again(document: Document, steps: Sequence[str]) -> Document:
     return replace(document, text=json.dumps(content))
 
 
-def ran(log: str) -> set[str]:
+def executed_steps(log: str) -> set[str]:
     """Return the steps that BuildKit ran: it cancels a step that it looked at when the result turns out to be there."""
     cached = set(re.findall(r"^#(\d+) (?:CACHED|CANCELED)$", log, re.MULTILINE))
     steps = [match["what"] for match in STEP.finditer(log) if match[1] not in cached]
     return {name for name, marker in STEP_MARKERS.items() if any(marker in step for step in steps)}
 
 
-def never_seen() -> int:
+def fresh_number() -> int:
     """Return what was in no earlier run either: BuildKit would have that cached."""
     return time.time_ns() % 10**9
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers.facts.catalogue import Stage
-from tests.source_builds.conftest import SourceBuild, built, docker, git, never_seen, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, build_log, docker, executed_steps, fresh_number, git, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def dynamo(repositories: Callable[[str], Path]) -> Path:
 
 
 def frontend_of(dynamo: Path) -> str:
-    return built(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"dynamo": str(dynamo)}))
+    return build_log(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"dynamo": str(dynamo)}))
 
 
 def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: 
 
 
 def test_the_wheels_are_of_one_abi_for_all_pythons_and_the_rest_is_as_locked(dynamo: Path) -> None:
-    built(SourceBuild(stage=Stage.BASE, image="base", sources={"dynamo": str(dynamo)}))
+    build_log(SourceBuild(stage=Stage.BASE, image="base", sources={"dynamo": str(dynamo)}))
     tag = tag_of("base")
     manifest = json.loads(docker("run", "--rm", tag, "cat", "/opt/dynamo/wheelhouse/manifest.json"))
     files = {wheel["name"]: wheel["file"] for wheel in manifest["wheels"]}
@@ -57,30 +57,30 @@ def test_the_wheels_are_of_one_abi_for_all_pythons_and_the_rest_is_as_locked(dyn
 def test_a_line_of_python_compiles_nothing_and_is_in_the_image_within_seconds(dynamo: Path) -> None:
     frontend_of(dynamo)
     module = dynamo / "components/src/dynamo/frontend/word.py"
-    new = never_seen()
+    new = fresh_number()
     module.write_text(f'WORD = "{new}"\n', encoding="utf-8")
     started = time.monotonic()
     log = frontend_of(dynamo)
     took = time.monotonic() - started
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend") == f"{new} runtime 42"
-    assert ran(log) == {"python"}
+    assert executed_steps(log) == {"python"}
     assert took < SECONDS
 
 
 def test_a_line_of_the_bindings_python_half_compiles_nothing(dynamo: Path) -> None:
     name = dynamo / "lib/bindings/python/src/dynamo/runtime/__init__.py"
-    new = never_seen()
+    new = fresh_number()
     name.write_text(f'NAME = "{new}"\n', encoding="utf-8")
     log = frontend_of(dynamo)
     assert f"{new} 42" in docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend")
-    assert ran(log) == {"rust half packed"}
+    assert executed_steps(log) == {"rust half packed"}
 
 
 def test_a_line_of_rust_builds_no_python_again(dynamo: Path) -> None:
     code = dynamo / "lib/bindings/python/rust/lib.rs"
-    new = never_seen()
+    new = fresh_number()
     code.write_text(code.read_text(encoding="utf-8").replace("(42)", f"({new})"), encoding="utf-8")
     os.utime(code, (0, 0))  # older than what was compiled last, as on another branch
     log = frontend_of(dynamo)
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend").endswith(f" {new}")
-    assert ran(log) == {"compiled", "rust half packed"}
+    assert executed_steps(log) == {"compiled", "rust half packed"}

@@ -16,7 +16,7 @@ from dynamo_containers.errors import DownloadError, LockError
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.prepare import inputs
 from tests.lock.test_registry import free_port
-from tests.source_builds.conftest import SourceBuild, built, docker, git, tag_of
+from tests.source_builds.conftest import SourceBuild, build_log, docker, git, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,22 +58,22 @@ def label() -> str:
 
 def test_a_commit_of_a_repository_is_built_and_an_uncommitted_change_beside_it_is_not(dynamo: Path, url: str) -> None:
     commit = git(dynamo, "rev-parse", "HEAD")
-    log = built(source_build(f"{url}#{commit}"))
+    log = build_log(source_build(f"{url}#{commit}"))
     assert f"{url}#{commit}" in log
     assert label() == commit
 
 
 def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dynamo: Path, url: str) -> None:
     commit = git(dynamo, "rev-parse", "HEAD")
-    built(source_build(f"{url}#{commit}", strict=True))
+    build_log(source_build(f"{url}#{commit}", strict=True))
     assert label() == commit
-    built(source_build(str(dynamo), strict=True))
+    build_log(source_build(str(dynamo), strict=True))
     assert label() == commit
     (dynamo / "new.py").touch()
     try:
         with pytest.raises(LockError, match=f"{commit}-dirty"):
             inputs.build_inputs(source_build(str(dynamo), strict=True).request())
-        built(source_build(str(dynamo)))
+        build_log(source_build(str(dynamo)))
     finally:
         (dynamo / "new.py").unlink()
     assert label() == f"{commit}-dirty"
@@ -81,13 +81,13 @@ def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dy
 
 def test_a_commit_that_the_repository_lacks_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
-        built(source_build(f"{url}#{'0123456789' * 4}"))
+        build_log(source_build(f"{url}#{'0123456789' * 4}"))
     assert f"{url} has no commit {'0123456789' * 4}, from which dynamo is to be built" in str(caught.value)
     assert f"See which commits it has: git ls-remote {url}" in str(caught.value)
 
 
 def test_a_repository_that_is_not_there_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
-        built(source_build(f"{url}-of-nobody#{'0123456789' * 4}"))
+        build_log(source_build(f"{url}-of-nobody#{'0123456789' * 4}"))
     assert f"{url}-of-nobody cannot be read, from which dynamo is to be built" in str(caught.value)
     assert "--dynamo-source FOLDER" in str(caught.value)

@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import Stage
-from tests.source_builds.conftest import SourceBuild, built, docker, git, never_seen, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, build_log, docker, executed_steps, fresh_number, git, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def source_build(folders: Folders, *names: str, stage: Stage = Stage.RUNTIME, im
 
 
 def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_them(folders: Folders) -> None:
-    built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+    build_log(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     listing = f"python3 -m zipfile --list {WHEELHOUSE}/nixl_cu13*.whl"
     files = [line.split()[0] for line in docker("run", "--rm", tag_of("base"), "sh", "-c", listing).splitlines()]
     assert [pattern for pattern in LAYOUT if not matching(files, pattern)] == []
@@ -59,7 +59,7 @@ def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_th
 
 
 def test_the_wheelhouse_has_nixl_s_wheels_and_the_rest_as_locked(folders: Folders) -> None:
-    built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+    build_log(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     manifest = json.loads(docker("run", "--rm", tag_of("base"), "cat", f"{WHEELHOUSE}/manifest.json"))
     assert [wheel["name"] for wheel in manifest["wheels"]] == ["ai-dynamo", "ai-dynamo-runtime", "nixl", "nixl-cu13"]
     labels = json.loads(docker("inspect", "--format={{json .Config.Labels}}", tag_of("base")))
@@ -69,32 +69,32 @@ def test_the_wheelhouse_has_nixl_s_wheels_and_the_rest_as_locked(folders: Folder
 
 
 def test_in_the_frontend_nixl_finds_its_plugin_and_ucx_its_modules_each_once(folders: Folders) -> None:
-    built(source_build(folders, "nixl", "ucx"))
+    build_log(source_build(folders, "nixl", "ucx"))
     assert docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY) == "ib mlx5"
 
 
 def test_a_line_of_nixl_builds_neither_ucx_nor_dynamo_again(folders: Folders) -> None:
-    built(source_build(folders, "dynamo", "nixl", "ucx"))
+    build_log(source_build(folders, "dynamo", "nixl", "ucx"))
     code = folders["nixl"] / "src/plugins/ucx/ucx_plugin.cpp"
     with code.open("a", encoding="utf-8") as text:
-        text.write(f'extern "C" int nixl_plugin_number()\n{{\n    return {never_seen()};\n}}\n')
-    log = built(source_build(folders, "dynamo", "nixl", "ucx"))
-    assert ran(log) == {"nixl compiled", "nixl packed", "nixl unpacked"}
+        text.write(f'extern "C" int nixl_plugin_number()\n{{\n    return {fresh_number()};\n}}\n')
+    log = build_log(source_build(folders, "dynamo", "nixl", "ucx"))
+    assert executed_steps(log) == {"nixl compiled", "nixl packed", "nixl unpacked"}
     assert docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY) == "ib mlx5"
 
 
 def test_a_line_of_dynamo_builds_neither_nixl_nor_ucx_again(folders: Folders) -> None:
-    built(source_build(folders, "dynamo", "nixl", "ucx"))
+    build_log(source_build(folders, "dynamo", "nixl", "ucx"))
     module = folders["dynamo"] / "components/src/dynamo/frontend/word.py"
-    module.write_text(f'WORD = "{never_seen()}"\n', encoding="utf-8")
-    assert ran(built(source_build(folders, "dynamo", "nixl", "ucx"))) == {"python"}
+    module.write_text(f'WORD = "{fresh_number()}"\n', encoding="utf-8")
+    assert executed_steps(build_log(source_build(folders, "dynamo", "nixl", "ucx"))) == {"python"}
 
 
 def test_a_line_of_nixl_s_documents_builds_nothing_again(folders: Folders) -> None:
-    built(source_build(folders, "nixl", "ucx"))
+    build_log(source_build(folders, "nixl", "ucx"))
     (folders["nixl"] / "docs").mkdir(exist_ok=True)
-    (folders["nixl"] / "docs/new.md").write_text(f"{never_seen()}\n", encoding="utf-8")
-    assert ran(built(source_build(folders, "nixl", "ucx"))) == set()
+    (folders["nixl"] / "docs/new.md").write_text(f"{fresh_number()}\n", encoding="utf-8")
+    assert executed_steps(build_log(source_build(folders, "nixl", "ucx"))) == set()
 
 
 def test_a_wheel_that_needs_a_newer_glibc_than_is_promised_is_refused(folders: Folders) -> None:
@@ -105,7 +105,7 @@ def test_a_wheel_that_needs_a_newer_glibc_than_is_promised_is_refused(folders: F
     code.write_text(new.replace("#include <dlfcn.h>", "#include <cstdlib>\n#include <dlfcn.h>"), encoding="utf-8")
     try:
         with pytest.raises(CommandFailedError) as caught:
-            built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
+            build_log(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"))
     finally:
         code.write_text(before, encoding="utf-8")
     assert "needs glibc 2.36; the base stage promises 2.35 and newer" in str(caught.value)
@@ -116,5 +116,5 @@ def test_a_compiler_for_another_cuda_major_than_the_bases_is_refused_before_it_c
         return replace(request, bases=replace(request.bases, cuda="12"))
 
     with pytest.raises(CommandFailedError) as caught:
-        built(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"), for_cuda_12)
+        build_log(source_build(folders, "nixl", "ucx", stage=Stage.BASE, image="base"), for_cuda_12)
     assert "NIXL would be compiled for CUDA 13, and the bases are for CUDA 12" in str(caught.value)

@@ -15,7 +15,7 @@ import pytest
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.upstream import apt, deb_origins
 from dynamo_containers.upstream import download as upstream_download
-from tests.source_builds.conftest import SourceBuild, built, committed, docker, tag_of
+from tests.source_builds.conftest import SourceBuild, build_log, commit_all, docker, tag_of
 from tests.source_builds.test_nixl import SAY
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = makefile.read_text(encoding="utf-8")
     assert "\ttest/apps \\\n" in text
     makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls CUDA 12's cuCtxCreate
-    return committed(source)
+    return commit_all(source)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def nixl(repositories: Callable[[str], Path]) -> Path:
 
 
 def test_a_real_ucx_in_the_frontend_finds_each_of_its_modules_beside_it(ucx: Path, nixl: Path) -> None:
-    built(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
+    build_log(SourceBuild(stage=Stage.RUNTIME, image="frontend", sources={"nixl": str(nixl), "ucx": str(ucx)}))
     version, *components = docker("run", "--rm", tag_of("frontend"), "python", "-c", SAY).split()
     assert version == VERSION
     assert set(components) == BUILT_IN | MODULES

@@ -24,7 +24,7 @@ from dynamo_containers.facts import sccache
 from dynamo_containers.facts.catalogue import ROOT, Stage
 from dynamo_containers.upstream import host_tools
 from tests.lock.test_registry import free_port
-from tests.source_builds.conftest import SourceBuild, built, docker, ran, tag_of
+from tests.source_builds.conftest import SourceBuild, build_log, docker, executed_steps, tag_of
 from tests.stand_in.servers import host_address
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def empty() -> None:
     docker("buildx", "prune", "--force", "--filter=type=exec.cachemount")
 
 
-def counted(log: str) -> dict[tuple[str, str], int]:
+def cache_counts(log: str) -> dict[tuple[str, str], int]:
     """Return what `sccache --show-stats` counted in all steps: (what, language) -> how often."""
     counts: dict[tuple[str, str], int] = {}
     for event, language, count in COUNT.findall(log):
@@ -138,10 +138,10 @@ def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(
     source_build: SourceBuild, configured: str
 ) -> None:
     empty()
-    first = counted(built(source_build, again=COMPILING))
+    first = cache_counts(build_log(source_build, again=COMPILING))
     empty()
-    log = built(source_build, again=COMPILING)
-    second = counted(log)
+    log = build_log(source_build, again=COMPILING)
+    second = cache_counts(log)
     print(first, second)
     for language in ("Rust", "C/C++", "CUDA"):
         assert first["Cache misses", language] > 0
@@ -153,12 +153,12 @@ def test_an_emptied_machine_compiles_nothing_that_another_one_compiled(
 def test_without_the_configuration_nothing_is_done_again_and_the_wheels_are_the_same(
     source_build: SourceBuild, configured: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built(source_build)
+    build_log(source_build)
     shared = wheels()
     monkeypatch.delenv(sccache.VARIABLE)
-    assert ran(built(source_build)) == set()
+    assert executed_steps(build_log(source_build)) == set()
     empty()
-    assert counted(built(source_build, again=COMPILING)) == {}
+    assert cache_counts(build_log(source_build, again=COMPILING)) == {}
     assert wheels() == shared != {}
     assert configured not in docker("history", "--no-trunc", tag_of("base"))
 
@@ -169,9 +169,9 @@ def test_a_storage_that_is_down_is_said_and_done_without(
     place = f"{host_address()}:{free_port()}"
     (tmp_path / "down.toml").write_text(f'SCCACHE_REDIS_ENDPOINT = "redis://{place}"\n', encoding="utf-8")
     monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "down.toml"))
-    log = built(source_build, again=["dynamo-rust", "ucx"])
+    log = build_log(source_build, again=["dynamo-rust", "ucx"])
     assert log.count(f"sccache: the storage at {place} is not reached (Connection refused). It compiles without") == 2
-    assert counted(log) == {}
+    assert cache_counts(log) == {}
 
 
 def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
@@ -189,7 +189,7 @@ def test_a_storage_that_dies_while_it_compiles_is_said_and_done_without(
 
         killer = threading.Thread(target=kill)
         killer.start()
-        log = built(source_build, again=["ucx"])
+        log = build_log(source_build, again=["ucx"])
         ended = time.monotonic()
         killer.join()
         assert dying.process.wait() < 0

@@ -53,7 +53,7 @@ def project(
     with registry(folder) as images:
         projects.push_roots(images, packages, repositories, folder / "store")
         projects.offer_programs(server)
-        copy = projects.copied(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
+        copy = projects.make_copy(tmp_path_factory.mktemp("project") / "copy", server, packages, images, folder / "log")
         finished = copy.invoke("lock", *PART)
         assert finished.returncode == 0, finished.stderr
         yield copy

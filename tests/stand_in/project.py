@@ -176,7 +176,7 @@ class StandInProject:
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
-def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> StandInProject:
+def make_copy(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> StandInProject:
     """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins.
 
     The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
@@ -189,7 +189,7 @@ def copied(folder: Path, server: StandIn, archive: Archive, registry: Registry, 
     pins = folder / PINS_FILE
     pins.write_text(_without_cuda(pins.read_text(encoding="utf-8")), encoding="utf-8")
     images = folder / IMAGES_FILE
-    images.write_text(_edited(images.read_text(encoding="utf-8"), server), encoding="utf-8")
+    images.write_text(_edited_table(images.read_text(encoding="utf-8"), server), encoding="utf-8")
     # What needs torch is left to the real image.
     (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
     trusted = str(server.certificates)
@@ -231,7 +231,7 @@ def _without_cuda(pins: str) -> str:
     return re.sub(r"^\[(?:roots|programs)\.cuda\.[^\n]*\n(?:[^\n\[]+\n)*\n?", "", pins, flags=re.MULTILINE)
 
 
-def _edited(text: str, server: StandIn) -> str:
+def _edited_table(text: str, server: StandIn) -> str:
     """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
     debian, cuda = (load_catalogue().bases[name] for name in ("debian", "cuda"))
     head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)

@@ -34,19 +34,19 @@ def lock_of(project: StandInProject, name: str) -> Path:
     return project.folder / f"constraints/os-cuda-{name}-{NATIVE.arch}.txt"
 
 
-def locked(project: StandInProject, name: str) -> dict[str, str]:
+def locked_versions(project: StandInProject, name: str) -> dict[str, str]:
     """Return package -> version of a lock."""
     rows = (line.split() for line in lock_of(project, name).read_text(encoding="utf-8").splitlines())
     return {row[0]: row[1] for row in rows if row[0] != "#"}
 
 
-def stated(project: StandInProject, name: str, prefix: str) -> str:
+def header_value(project: StandInProject, name: str, prefix: str) -> str:
     lines = lock_of(project, name).read_text(encoding="utf-8").splitlines()
     return next(line.removeprefix(prefix) for line in lines if line.startswith(prefix))
 
 
 def test_the_lock_on_an_image_has_what_that_lacks_and_nothing_that_it_has(project: StandInProject) -> None:
-    packages = locked(project, "runtime")
+    packages = locked_versions(project, "runtime")
     assert {"python3", "python3-minimal", "libpython3-stdlib"} <= set(packages)
     assert not {"ca-certificates", "libc6", "passwd", RENEWED} & set(packages)
 
@@ -54,16 +54,16 @@ def test_the_lock_on_an_image_has_what_that_lacks_and_nothing_that_it_has(projec
 def test_a_set_has_the_newer_package_of_the_image_that_it_needs_and_nothing_of_the_lock_below(
     project: StandInProject,
 ) -> None:
-    packages = locked(project, "compiler")
+    packages = locked_versions(project, "compiler")
     assert {"g++", "libc6-dev", "libnuma1"} <= set(packages)
     assert packages[RENEWED] == "9999-1"
-    assert not set(packages) & set(locked(project, "runtime"))
+    assert not set(packages) & set(locked_versions(project, "runtime"))
 
 
 @pytest.mark.parametrize("role", ["devel", "runtime"])
 def test_the_lock_states_the_image_that_it_was_made_on(project: StandInProject, role: str) -> None:
     pin = load_pins(project.folder).roots["cuda", role]
-    assert stated(project, role, ON) == pin.platforms[NATIVE]
+    assert header_value(project, role, ON) == pin.platforms[NATIVE]
 
 
 def test_the_locks_are_current(project: StandInProject) -> None:
@@ -116,9 +116,9 @@ def test_an_image_has_every_package_of_its_locks_and_all_are_configured(
 ) -> None:
     listed = run(project, tags[image], "dpkg-query", "--show", "--showformat=${Package} ${Version} ${Status}\n")
     rows = [line.split(" ", 2) for line in listed.splitlines()]
-    assert {name: number for lock in SETS[image] for name, number in locked(project, lock).items()}.items() <= {
-        row[0]: row[1] for row in rows
-    }.items()
+    assert {
+        name: number for lock in SETS[image] for name, number in locked_versions(project, lock).items()
+    }.items() <= {row[0]: row[1] for row in rows}.items()
     assert {row[2] for row in rows} == {"install ok installed"}
 
 
@@ -213,5 +213,5 @@ def test_a_build_on_another_image_than_the_locks_were_made_on_is_refused(project
     with edited(project, file, f"{ON}{pinned}", f"{ON}sha256:{'0' * 64}"):
         finished = project.invoke("build.runtime", "--image", "frontend", "--bases", "cuda")
     assert finished.returncode == 4
-    assert f"{file} is stale: it was made on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04" in finished.stderr
+    assert f"{file} is stale: it is based on nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04" in finished.stderr
     assert "Update it with: invoke lock --only os --bases cuda" in finished.stderr

@@ -16,7 +16,7 @@ from tests.source_builds.conftest import git, repository
 from tests.stand_in.project import NATIVE
 from tests.stand_in.rpms import OFFERED, SmallRpm
 from tests.stand_in.test_mirror import edited
-from tests.stand_in.test_os_packages import lock_of, locked
+from tests.stand_in.test_os_packages import lock_of, locked_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,12 @@ APP_STREAM = "8/AppStream/{machine}/os"
 
 
 def test_dnf_locks_what_the_image_lacks_with_what_that_needs_in_the_newest_version(project: StandInProject) -> None:
-    assert locked(project, "rust") == dict.fromkeys(("clang-devel", "clang-libs", "cmake", "openssl-devel"), "2.0-1")
+    assert locked_versions(project, "rust") == dict.fromkeys(
+        ("clang-devel", "clang-libs", "cmake", "openssl-devel"), "2.0-1"
+    )
     # libnl3 is in the image too, and rdma-core-devel needs a newer one; of pkgconf-pkg-config nothing does.
     names = ("libaio-devel", "libibverbs", "libnl3", "numactl-devel", "rdma-core-devel")
-    assert locked(project, "cxx") == dict.fromkeys(names, "2.0-1")
+    assert locked_versions(project, "cxx") == dict.fromkeys(names, "2.0-1")
 
 
 def test_the_lock_says_where_each_is_and_the_image_that_it_was_made_on(project: StandInProject) -> None:
@@ -86,7 +88,7 @@ def test_a_package_that_no_repository_has_is_named(project: StandInProject, offe
     finished = project.invoke(*LOCK)
     assert finished.returncode == 4, finished.stderr
     assert "https://repo.almalinux.org/almalinux (at the mirror, " in finished.stderr
-    assert f"has no such packages for {NATIVE.value}: clang-devel\n" in finished.stderr
+    assert f"does not have these packages for {NATIVE.value}: clang-devel\n" in finished.stderr
 
 
 def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: StandInProject, server: StandIn) -> None:

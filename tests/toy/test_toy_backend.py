@@ -9,7 +9,7 @@ import pytest
 
 from dynamo_containers import process
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT
-from tests import copied
+from tests import checkout_copy
 
 PAGE = ROOT / "docs/how-to/add-a-backend.md"
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.engine
 def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFixture[str]) -> None:
-    copy = copied.clone("toy-backend")
+    copy = checkout_copy.clone("toy-backend")
     (row,) = blocks("toml")
     with (copy / IMAGES_FILE).open("a", encoding="utf-8") as images:
         images.write(f"\n{row}")
@@ -36,7 +36,7 @@ def test_the_backend_of_the_page_is_locked_built_and_run(capfd: pytest.CaptureFi
     for line in commands.splitlines():
         program, *arguments = shlex.split(line)
         assert program == "invoke"
-        process.run(copied.invoke(copy, *arguments))
+        process.run(checkout_copy.invoke(copy, *arguments))
         output, complaints = capfd.readouterr()
         with capfd.disabled():
             print(f"$ {line}\n{output}{complaints}", flush=True)

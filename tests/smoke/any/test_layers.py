@@ -37,7 +37,7 @@ MOST_LAYERS = 100
 """overlayfs stops at about 127."""
 
 
-def leaking(layers: SavedImage) -> set[str]:
+def leaks(layers: SavedImage) -> set[str]:
     """Name what the layers hold of the machine that built them."""
     return {
         f"layer {entry.layer}: /{entry.path}: {name}"
@@ -49,7 +49,7 @@ def leaking(layers: SavedImage) -> set[str]:
 
 
 def test_no_layer_holds_a_string_of_the_machine_that_built_it(layers: SavedImage) -> None:
-    assert leaking(layers) == set()
+    assert leaks(layers) == set()
 
 
 def test_neither_configuration_nor_history_holds_such_a_string(layers: SavedImage) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_containers.facts.catalogue import ROOT
-from tests.smoke.any.test_layers import leaking
-from tests.smoke.conftest import ask
-from tests.smoke.locks import broken, locked_environment
+from tests.smoke.any.test_layers import leaks
+from tests.smoke.conftest import run_probe
+from tests.smoke.locks import locked_environment, pip_complaints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def ci_probe(engine: Engine, ci_image: str, pip_mount: tuple[str, str]) -> dict[str, Any]:
-    return ask(engine, ci_image, "probe-ci", *pip_mount, questions=("user", "distributions", "pip_check", "test_tools"))
+    return run_probe(
+        engine, ci_image, "probe-ci", *pip_mount, questions=("user", "distributions", "pip_check", "test_tools")
+    )
 
 
 def test_its_first_layers_are_those_of_the_runtime(ci_layers: SavedImage, layers: SavedImage) -> None:
@@ -32,7 +34,7 @@ def test_its_first_layers_are_those_of_the_runtime(ci_layers: SavedImage, layers
 
 
 def test_what_it_adds_holds_no_string_of_the_machine_that_built_it(ci_layers: SavedImage) -> None:
-    assert leaking(ci_layers) == set()
+    assert leaks(ci_layers) == set()
     assert ci_layers.config_leaks == ()
 
 
@@ -54,7 +56,7 @@ def test_its_environment_is_the_runtimes_and_the_test_tools(
 
 
 def test_pip_finds_nothing_missing_or_in_conflict_in_it(ci_probe: Mapping[str, Any], catalogue: Catalogue) -> None:
-    assert broken(ci_probe["pip_check"], catalogue) == []
+    assert pip_complaints(ci_probe["pip_check"], catalogue) == []
 
 
 def test_the_test_tools_can_be_imported(ci_probe: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.locks import os_lock
 from tests.smoke.any.test_layers import FOREIGN
-from tests.smoke.locks import broken, locked_environment
+from tests.smoke.locks import locked_environment, pip_complaints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,7 +71,7 @@ def test_the_python_environment_equals_its_lock(
 
 
 def test_pip_finds_nothing_missing_or_in_conflict(probe: Mapping[str, Any], catalogue: Catalogue) -> None:
-    assert broken(probe["pip_check"], catalogue) == []
+    assert pip_complaints(probe["pip_check"], catalogue) == []
 
 
 def test_the_os_packages_equal_their_lock(

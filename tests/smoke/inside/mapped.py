@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 
-def imported(names: list) -> dict:
+def import_modules(names: list) -> dict:
     failed = {}
     for name in names:
         try:
@@ -33,7 +33,7 @@ def mapped() -> list:
 
 
 def main() -> None:
-    failed = imported(sys.argv[1:])
+    failed = import_modules(sys.argv[1:])
     plugins = agent_plugins()
     print(json.dumps({"failed": failed, "plugins": plugins, "mapped": mapped()}), flush=True)
 

@@ -62,11 +62,11 @@ def user() -> dict:
         "name": name,
         "uid": os.getuid(),
         "umask": f"{mask:03o}",
-        "writes": {folder: write(Path(folder)) for folder in ("/workspace", str(Path.home()), "/tmp")},
+        "writes": {folder: written_mode(Path(folder)) for folder in ("/workspace", str(Path.home()), "/tmp")},
     }
 
 
-def write(folder: Path) -> str:
+def written_mode(folder: Path) -> str:
     """Write a file as a person would; return its mode and group, or what went wrong."""
     file = folder / "written-by-a-test"
     try:

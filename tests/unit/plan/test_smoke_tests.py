@@ -12,7 +12,7 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Catalogue, Stage, load_catalogue
 from dynamo_containers.plan import smoke_tests
 from dynamo_containers.platforms import Platform
-from tests.smoke.locks import broken
+from tests.smoke.locks import pip_complaints
 from tests.unit.planned import DOCKER
 
 ENVIRONMENT = {"DOCKER_HOST": "unix:///somewhere/docker.sock"}
@@ -156,4 +156,4 @@ def test_a_wheel_whose_platform_does_not_exist_is_passed_over_by_name_alone(cata
     tolerated = "nvidia-cusparselt-cu13 0.8.0 is not supported on this platform"
     other = "torch 2.11.0 is not supported on this platform"
     missing = "nvidia-cusparselt-cu13 0.8.0 requires nobody, which is not installed."
-    assert broken({"output": f"{tolerated}\n{other}\n{missing}\n"}, catalogue) == [other, missing]
+    assert pip_complaints({"output": f"{tolerated}\n{other}\n{missing}\n"}, catalogue) == [other, missing]

@@ -40,7 +40,7 @@ def script(name: str, *arguments: str | Path) -> tuple[int, str]:
     return finished.returncode, finished.stderr
 
 
-def checked(folder: Path, cuda: str = "13", form: tuple[str | Path, ...] = ("--piece", "nixl")) -> tuple[int, str]:
+def check_wheels(folder: Path, cuda: str = "13", form: tuple[str | Path, ...] = ("--piece", "nixl")) -> tuple[int, str]:
     return script("check-wheels", folder, "--arch", "amd64", "--oldest-glibc", "2.35", "--cuda", cuda, *form)
 
 
@@ -50,13 +50,13 @@ def nixl(folder: Path, *files: str) -> Path:
 
 def test_nixl_with_its_ucx_and_plugins_is_right(tmp_path: Path) -> None:
     nixl(tmp_path, *NIXL)
-    assert checked(tmp_path) == (0, "")
+    assert check_wheels(tmp_path) == (0, "")
 
 
 @pytest.mark.parametrize("lost", NIXL)
 def test_nixl_without_one_of_them_is_refused(tmp_path: Path, lost: str) -> None:
     nixl(tmp_path, *(file for file in NIXL if file != lost))
-    code, complaint = checked(tmp_path)
+    code, complaint = check_wheels(tmp_path)
     assert code == 1
     assert "nixl_cu13-1.3.2" in complaint
     assert "has no" in complaint
@@ -64,14 +64,14 @@ def test_nixl_without_one_of_them_is_refused(tmp_path: Path, lost: str) -> None:
 
 def test_nixl_of_another_cuda_major_than_the_bases_is_refused(tmp_path: Path) -> None:
     nixl(tmp_path, *NIXL)
-    code, complaint = checked(tmp_path, "12")
+    code, complaint = check_wheels(tmp_path, "12")
     assert code == 1
     assert "is for CUDA 13, and the bases are for CUDA 12" in complaint
 
 
 def test_a_piece_leaves_its_manifest_and_no_pins(tmp_path: Path) -> None:
     wheel(tmp_path / RUNTIME)
-    assert checked(tmp_path, form=("--piece", "runtime")) == (0, "")
+    assert check_wheels(tmp_path, form=("--piece", "runtime")) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == [RUNTIME, "manifest.d"]
     (row,) = json.loads((tmp_path / "manifest.d/runtime.json").read_text(encoding="utf-8"))["wheels"]
     assert row["name"] == "ai-dynamo-runtime"
@@ -79,9 +79,9 @@ def test_a_piece_leaves_its_manifest_and_no_pins(tmp_path: Path) -> None:
 
 def test_the_last_manifest_and_the_pins_have_what_was_judged_in_pieces_and_what_was_built(tmp_path: Path) -> None:
     wheel(tmp_path / "piece" / RUNTIME)
-    assert checked(tmp_path / "piece") == (0, "")
+    assert check_wheels(tmp_path / "piece") == (0, "")
     wheel(tmp_path / "built/ai_dynamo-1.4.2-py3-none-any.whl")
-    assert checked(tmp_path / "built", form=("--judged", tmp_path / "piece/manifest.d")) == (0, "")
+    assert check_wheels(tmp_path / "built", form=("--judged", tmp_path / "piece/manifest.d")) == (0, "")
     rows = json.loads((tmp_path / "built/manifest.json").read_text(encoding="utf-8"))["wheels"]
     assert [row["name"] for row in rows] == ["ai-dynamo", "ai-dynamo-runtime"]
     pins = (tmp_path / "built/locked.txt").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.forbidden import of_this_machine
+from tests.smoke.forbidden import machine_traces
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ from tests.smoke.forbidden import of_this_machine
     ],
 )
 def test_the_path_of_the_checkout_is_no_other_path_that_begins_so(content: bytes, expected: bool) -> None:  # noqa: FBT001
-    named = [trace.name for trace in of_this_machine(Path("/tmp/v")) if trace.is_in(content)]
+    named = [trace.name for trace in machine_traces(Path("/tmp/v")) if trace.is_in(content)]
     assert ("the path of the checkout" in named) is expected
