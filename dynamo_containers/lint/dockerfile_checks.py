@@ -50,7 +50,7 @@ FILLED = {
 
 
 def _runs(file: Dockerfile) -> Iterator[Instruction]:
-    yield from (instruction for instruction in file.instructions if instruction.word == "RUN")
+    yield from (instruction for instruction in file.instructions if instruction.keyword == "RUN")
 
 
 def _commands(line: Line) -> Iterator[list[str]]:
@@ -69,28 +69,34 @@ def changing_above_work(file: Dockerfile) -> Iterator[Fault]:
     """Find values that change with every commit above a RUN of the same stage."""
     for stage in file.stages:
         for index, instruction in enumerate(stage.steps):
-            later = next((step for step in stage.steps[index + 1 :] if step.word in WORK), None)
+            later = next((step for step in stage.steps[index + 1 :] if step.keyword in WORK), None)
             if later and (changing := _per_commit(instruction)):
-                fault = f"{changing} changes with every commit, and the {later.word} in line {later.line} is below it"
+                fault = (
+                    f"{changing} changes with every commit, and the {later.keyword} in line {later.line} is below it"
+                )
                 yield instruction.line, fault
 
 
 def _per_commit(instruction: Instruction) -> str:
     """Return what in an instruction changes with every commit, '' for nothing."""
     arguments = instruction.arguments.split()
-    if instruction.word == "ARG":
+    if instruction.keyword == "ARG":
         names = (argument.partition("=")[0] for argument in arguments)
         return next((f"ARG {name}" for name in names if PER_COMMIT.fullmatch(name)), "")
-    copies = instruction.word in ("COPY", "ADD") and not any(flag.startswith("--from=") for flag in instruction.flags)
-    return f"the whole context of this {instruction.word}" if copies and set(arguments[:-1]) & {*WHOLE_CONTEXT} else ""
+    copies = instruction.keyword in ("COPY", "ADD") and not any(
+        flag.startswith("--from=") for flag in instruction.flags
+    )
+    return (
+        f"the whole context of this {instruction.keyword}" if copies and set(arguments[:-1]) & {*WHOLE_CONTEXT} else ""
+    )
 
 
 def unchecked_download(file: Dockerfile) -> Iterator[Fault]:
     """Find downloads whose checksum is not verified."""
     for step in file.instructions:
-        if step.word == "ADD":
+        if step.keyword == "ADD":
             yield from _unchecked_add(step)
-        if step.word != "RUN":
+        if step.keyword != "RUN":
             continue
         checked, at_commit = CHECKED.search(step.text), AT_COMMIT.search(step.text)
         for line in step.script:
@@ -145,7 +151,7 @@ def deleted_later(file: Dockerfile) -> Iterator[Fault]:
     for stage in file.stages:
         base = _base(file, stage)
         for index, step in enumerate(stage.steps):
-            for line in step.script if step.word == "RUN" else ():
+            for line in step.script if step.keyword == "RUN" else ():
                 for path in _removed(line.text):
                     source = next((lower for lower in (*base, *stage.steps[:index]) if _creates(lower, path)), None)
                     if source and not _creates(step, path):
@@ -167,10 +173,10 @@ def _removed(text: str) -> Iterator[str]:
 
 def _creates(step: Instruction, path: str) -> bool:
     """Return whether an instruction creates a path: it copies to it, names it, or runs a tool that fills it."""
-    if step.word in ("COPY", "ADD"):
+    if step.keyword in ("COPY", "ADD"):
         target = step.arguments.split()[-1].rstrip("/")
         return bool(target) and (path == target or path.startswith(f"{target}/"))
-    if step.word != "RUN":
+    if step.keyword != "RUN":
         return False
     commands = REMOVED.sub(" ", step.text)
     tool = next((tool for folder, tool in FILLED.items() if path.startswith(folder)), "")

@@ -34,7 +34,7 @@ class Rule:
 def as_run(text: str) -> Dockerfile:
     """Return a shell script as a Dockerfile with a single RUN."""
     body = dockerfile.script(text.splitlines())
-    run = dockerfile.Instruction(line=1, word="RUN", body=body)
+    run = dockerfile.Instruction(line=1, keyword="RUN", body=body)
     stage = dockerfile.DockerfileStage(line=1, platform="", image="", name="", steps=(run,))
     return dockerfile.Dockerfile(directives=(), head=(), stages=(stage,))
 

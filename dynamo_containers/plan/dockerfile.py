@@ -1,7 +1,7 @@
-"""Parser of Dockerfiles: instructions with their lines, and a summary of what decides a rebuild.
+"""Parser of Dockerfiles: instructions with their lines, and a summary of the inputs of a rebuild.
 
-After https://docs.docker.com/reference/dockerfile/: directives, comments, continued lines, flags and here-documents.
-dockerfile-parse, the parser on the package index, takes the lines of a here-document for instructions.
+See https://docs.docker.com/reference/dockerfile/: directives, comments, continued lines, flags and here-documents.
+dockerfile-parse, the parser on the package index, reads the lines of a here-document as instructions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WITH_HEREDOC = ("RUN", "COPY", "ADD")
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line that means something, continued ones joined, by the number of the first of them."""
+    """A line that is not a comment. Continued lines are joined, and have the number of the first of them."""
 
     number: int
     text: str
@@ -27,12 +27,12 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """One instruction; `word` in capitals."""
+    """One instruction; its keyword is in capitals."""
 
     line: int
-    word: str
+    keyword: str
     flags: tuple[str, ...] = ()
-    """`--mount=type=cache,id=uv`, as they stand there."""
+    """`--mount=type=cache,id=uv`, as they are written."""
     arguments: str = ""
     body: tuple[Line, ...] = ()
     """The lines of its here-documents."""
@@ -44,31 +44,31 @@ class Instruction:
 
     @property
     def text(self) -> str:
-        """Return all that it says."""
+        """Return its flags, arguments and here-documents."""
         return "\n".join((*self.flags, self.arguments, *(line.text for line in self.body)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DockerfileStage:
-    """A FROM and what follows it."""
+    """A FROM, and the instructions after it."""
 
     line: int
     platform: str
-    """The value of its --platform; '' where it has none."""
+    """The value of its --platform ('' for none)."""
     image: str
     name: str
-    """What it is called; '' where it is not."""
+    """The name after AS ('' for none)."""
     steps: tuple[Instruction, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dockerfile:
-    """What a Dockerfile says."""
+    """A parsed Dockerfile."""
 
     directives: tuple[tuple[int, str, str], ...]
     """(line, name, value), `syntax` among them."""
     head: tuple[Instruction, ...]
-    """What stands above the first FROM."""
+    """The instructions above the first FROM."""
     stages: tuple[DockerfileStage, ...]
 
     @property
@@ -88,13 +88,13 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What decides whether BuildKit runs the steps of a Dockerfile again.
+    """The inputs that decide whether BuildKit runs the steps of a Dockerfile again.
 
     https://docs.docker.com/build/cache/invalidation/
     """
 
     about: str
-    """Its first comment: what the target is."""
+    """Its first comment, which describes the target."""
     arguments: frozenset[str]
     mounts: tuple[Mount, ...]
     based_on: str
@@ -108,14 +108,12 @@ def summary(text: str) -> Summary:
     dockerfile = parse(text)
     *earlier, last = dockerfile.stages
     instructions = dockerfile.instructions
-    # What an earlier stage runs on the same image may come out differently on another one.
-    also_below = any(stage.image == last.image for stage in earlier)
+    # The result of an earlier stage that is based on the same image may differ on another image.
+    shares_base = any(stage.image == last.image for stage in earlier)
     return Summary(
         about=_first_sentence(text),
         arguments=frozenset(
-            instruction.arguments.partition("=")[0]
-            for instruction in dockerfile.instructions
-            if instruction.word == "ARG"
+            instruction.arguments.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG"
         ),
         mounts=tuple(
             mount
@@ -124,12 +122,14 @@ def summary(text: str) -> Summary:
             if flag.startswith(BIND_MOUNT) and (mount := _mount(flag.removeprefix(BIND_MOUNT))).context
         ),
         based_on=last.image,
-        relocatable=not also_below and not any(map(_depends_on_base, last.steps)),
+        relocatable=not shares_base and not any(map(_depends_on_base, last.steps)),
     )
 
 
 def _depends_on_base(instruction: Instruction) -> bool:
-    return instruction.word in ("RUN", "ADD") or (instruction.word == "COPY" and "--link" not in instruction.flags)
+    return instruction.keyword in ("RUN", "ADD") or (
+        instruction.keyword == "COPY" and "--link" not in instruction.flags
+    )
 
 
 def _first_sentence(text: str) -> str:
@@ -143,90 +143,92 @@ def _mount(options: str) -> Mount:
 
 
 def parse(text: str) -> Dockerfile:
-    """Return what a Dockerfile says."""
-    every = _instructions(text.splitlines())
-    places = [place for place, each in enumerate(every) if each.word == "FROM"]
-    ends = [*places[1:], len(every)]
+    """Parse the text of a Dockerfile."""
+    instructions = _instructions(text.splitlines())
+    starts = [index for index, instruction in enumerate(instructions) if instruction.keyword == "FROM"]
+    ends = [*starts[1:], len(instructions)]
     return Dockerfile(
         directives=_directives(text),
-        head=every[: places[0]] if places else every,
-        stages=tuple(_stage(every[place], every[place + 1 : end]) for place, end in zip(places, ends, strict=True)),
+        head=instructions[: starts[0]] if starts else instructions,
+        stages=tuple(
+            _stage(instructions[start], instructions[start + 1 : end]) for start, end in zip(starts, ends, strict=True)
+        ),
     )
 
 
 def _directives(text: str) -> tuple[tuple[int, str, str], ...]:
-    found = []
+    directives = []
     for number, line in enumerate(text.splitlines(), 1):
-        said = DIRECTIVE.fullmatch(line.strip())
-        if not said:  # they end at the first line that is none
+        match = DIRECTIVE.fullmatch(line.strip())
+        if not match:  # directives end at the first other line
             break
-        found.append((number, said["name"].lower(), said["value"].strip()))
-    return tuple(found)
+        directives.append((number, match["name"].lower(), match["value"].strip()))
+    return tuple(directives)
 
 
 def _stage(start: Instruction, steps: tuple[Instruction, ...]) -> DockerfileStage:
     image, *rest = start.arguments.split()
-    named = rest[1] if len(rest) > 1 and rest[0].upper() == "AS" else ""
+    name = rest[1] if len(rest) > 1 and rest[0].upper() == "AS" else ""
     platform = next((flag.partition("=")[2] for flag in start.flags if flag.startswith("--platform=")), "")
-    return DockerfileStage(line=start.line, platform=platform, image=image, name=named, steps=steps)
+    return DockerfileStage(line=start.line, platform=platform, image=image, name=name, steps=steps)
 
 
 def _instructions(lines: list[str]) -> tuple[Instruction, ...]:
-    found, place = [], 0
-    while place < len(lines):
-        joined, after = _joined(lines, place)
+    instructions, index = [], 0
+    while index < len(lines):
+        joined, after = _joined(lines, index)
         if joined.text:
-            word, _, rest = joined.text.partition(" ")
-            bodies, after = _bodies(lines, after, rest if word.upper() in WITH_HEREDOC else "")
+            keyword, _, rest = joined.text.partition(" ")
+            body, after = _body(lines, after, rest if keyword.upper() in WITH_HEREDOC else "")
             flags, arguments = _flags(rest.strip())
-            found.append(
-                Instruction(line=joined.number, word=word.upper(), flags=flags, arguments=arguments, body=bodies)
+            instructions.append(
+                Instruction(line=joined.number, keyword=keyword.upper(), flags=flags, arguments=arguments, body=body)
             )
-        place = after
-    return tuple(found)
+        index = after
+    return tuple(instructions)
 
 
-def _joined(lines: list[str], place: int) -> tuple[Line, int]:
-    """Return the meaning of the lines from `place` on that belong together ('' for none), and the place after them."""
-    words: list[str] = []
-    first = place
-    while place < len(lines):
-        line = lines[place].strip()
-        place += 1
-        if line.startswith("#") or (not line and words):
-            if not words:
+def _joined(lines: list[str], index: int) -> tuple[Line, int]:
+    """Join a line with those that continue it ('' for a comment or an empty line); return also the index after them."""
+    parts: list[str] = []
+    first = index
+    while index < len(lines):
+        line = lines[index].strip()
+        index += 1
+        if line.startswith("#") or (not line and parts):
+            if not parts:
                 break
-            continue  # between continued lines comments and empty ones are left out
-        words.append(line.removesuffix("\\").strip())
+            continue  # comments and empty lines between continued lines are left out
+        parts.append(line.removesuffix("\\").strip())
         if not line.endswith("\\"):
             break
-    return Line(number=first + 1, text=" ".join(words)), place
+    return Line(number=first + 1, text=" ".join(parts)), index
 
 
 def _flags(text: str) -> tuple[tuple[str, ...], str]:
     flags = []
-    while found := FLAG.match(text):
-        flags.append(found[0].strip())
-        text = text[found.end() :]
+    while match := FLAG.match(text):
+        flags.append(match[0].strip())
+        text = text[match.end() :]
     return tuple(flags), text
 
 
-def _bodies(lines: list[str], place: int, rest: str) -> tuple[tuple[Line, ...], int]:
-    """Return the lines of the here-documents that an instruction opens, and the place after them."""
-    found: list[Line] = []
-    for opened in HEREDOC.finditer(rest):
-        end = place
-        while end < len(lines) and (lines[end].lstrip("\t") if opened["tabs"] else lines[end]) != opened["end"]:
+def _body(lines: list[str], index: int, rest: str) -> tuple[tuple[Line, ...], int]:
+    """Return the lines of the here-documents that an instruction opens, and the index after them."""
+    body: list[Line] = []
+    for heredoc in HEREDOC.finditer(rest):
+        end = index
+        while end < len(lines) and (lines[end].lstrip("\t") if heredoc["tabs"] else lines[end]) != heredoc["end"]:
             end += 1
-        found += script(lines[place:end], place)
-        place = end + 1
-    return tuple(found), place
+        body += script(lines[index:end], index)
+        index = end + 1
+    return tuple(body), index
 
 
 def script(lines: list[str], before: int = 0) -> tuple[Line, ...]:
-    """Return the lines of a shell script that mean something; `before` is how many lines of its file precede them."""
-    found, place = [], 0
-    while place < len(lines):
-        joined, place = _joined(lines, place)
-        found += [Line(number=joined.number + before, text=joined.text)] if joined.text else []
-    return tuple(found)
+    """Return the lines of a shell script without comments; `before` is the number of lines of its file above them."""
+    joined_lines, index = [], 0
+    while index < len(lines):
+        joined, index = _joined(lines, index)
+        joined_lines += [Line(number=joined.number + before, text=joined.text)] if joined.text else []
+    return tuple(joined_lines)

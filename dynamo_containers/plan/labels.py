@@ -39,7 +39,7 @@ def labels(request: Request, inputs: BuildInputs, image: Image) -> dict[str, str
 
 
 def root_role(stage: Stage) -> str:
-    """Return which root image of the bases an image of a stage stands on."""
+    """Return the role of the root image that images of a stage are based on."""
     return {Stage.BASE: "builder", Stage.BACKEND: "devel"}.get(stage, "runtime")
 
 
@@ -54,7 +54,7 @@ def _base_labels(request: Request, image: Image) -> dict[str, str]:
     elif root.split and len(request.platforms) == 1:
         name, digest = root.reference(request.platforms[0]), pin.platforms[request.platforms[0]]
     else:
-        # No digest is over repositories of several platforms, and a label has one value for all of them.
+        # Repositories per platform have no common digest, and a label has one value for all platforms.
         name, digest = root.image, pin.index
     return {
         f"org.opencontainers.image.base.{key}": value for key, value in (("name", name), ("digest", digest)) if value

@@ -1,15 +1,15 @@
 """One Dockerfile for a graph of targets, whose Dockerfiles become its stages.
 
-BuildKit does not look in an external cache for what stands on a step that another build has done already in the same
-graph (moby/buildkit issue 4674), and bake makes a build of each target. So with external caches there is one build:
-the same steps, with the same keys and bytes, in one Dockerfile (docs/adr/0021).
+BuildKit reads no external cache for a step that is based on a step of another build in the same graph (moby/buildkit
+issue 4674), and bake makes a build of each target. So with external caches there is one build: the same steps, with the
+same keys and bytes, in one Dockerfile (docs/adr/0021).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynamo_containers.plan.dockerfile import HEREDOC
 from dynamo_containers.plan.target import LINK, build_order
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 EPOCH = "SOURCE_DATE_EPOCH"
-"""The argument that BuildKit itself reads, the same one for every step: it stays an argument of the build."""
+"""The argument that BuildKit itself reads. It is the same for every step, so it stays an argument of the build."""
 BY_ARCHITECTURE = re.compile(r"-(?:amd64|arm64|\$\{TARGETARCH\})$")
 SEPARATOR = "--"
-"""Between a step and what it calls a stage or a context."""
+"""Between the name of a target and that of its stage or context."""
 HERE = "here"
-"""What a step's own build context is called: in one Dockerfile it is a named one like the others."""
+"""The name of a target's own build context, which is a named context like the others in one Dockerfile."""
 FROM = re.compile(r"^FROM(?P<flags>(?: +--\S+)*) +(?P<image>\S+)(?: +AS +(?P<alias>\S+))?$")
 ARG = re.compile(r"^ARG (?P<name>\w+)(?:=.*)?$")
 FROM_FLAG = re.compile(r"(?P<before>^(?:COPY|ADD)\b.*? --from=)(?P<name>\S+)")
-BIND = re.compile(r"--mount=type=bind(?P<words>,\S+)")
-FROM_WORD = re.compile(r"(?<=,from=)[^,\s]+")
+BIND = re.compile(r"--mount=type=bind(?P<options>,\S+)")
+FROM_OPTION = re.compile(r"(?<=,from=)[^,\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergedStage:
-    """A stage of the one Dockerfile."""
+    """A stage of the merged Dockerfile."""
 
     name: str
     based_on: str
     uses: frozenset[str]
-    """The stages and contexts that it names; `-*` for one of each architecture."""
+    """The stages and contexts that it names; `-*` stands for each architecture."""
     text: str
 
 
 def merge(
     targets: Targets, name: str, texts: Mapping[str, str], native: Platform, copies: Mapping[str, Path]
 ) -> tuple[Target, str]:
-    """Return a target that builds by itself what a target of a graph and all that it needs build.
+    """Return one target that builds a target of a graph together with all that it is based on.
 
     Args:
         targets: the targets of the graph.
-        name: the target that is wanted.
+        name: the target that is built.
         texts: target -> the text of its Dockerfile.
         native: the platform of the machine that builds: that of the targets without platforms.
-        copies: target -> the folder that its tree was copied to (plan/source_export.py).
+        copies: target -> the folder that its files were copied to (plan/source_export.py).
 
     Returns:
-        The target without its Dockerfile, and that.
+        The target without its Dockerfile, and the text of that.
     """
     contexts: dict[str, str] = {}
     stages: list[MergedStage] = []
@@ -73,32 +73,32 @@ def merge(
         contexts[f"{link}{SEPARATOR}{HERE}"] = target.context
         stages += _MergedTarget(link, target, None if target.platforms else native).stages(texts[link])
     text = "".join(stage.text for stage in sort_stages(stages, name))
-    names = frozenset[str]().union(*(stage.uses for stage in stages))
-    used = {key: value for key, value in contexts.items() if {key, BY_ARCHITECTURE.sub("-*", key)} & names}
+    used = frozenset[str]().union(*(stage.uses for stage in stages))
+    contexts = {key: value for key, value in contexts.items() if {key, BY_ARCHITECTURE.sub("-*", key)} & used}
     top = targets[name]
-    return replace(top, args={EPOCH: top.args[EPOCH]}, contexts=used, stage=name), text
+    return replace(top, args={EPOCH: top.args[EPOCH]}, contexts=contexts, stage=name), text
 
 
 def sort_stages(stages: list[MergedStage], target: str) -> list[MergedStage]:
-    """Return the stages in an order in which each follows those that it uses, what the target stands on last.
+    """Return the stages so that each follows those that it uses; those that the target is based on come last.
 
-    Of two stages on the same one BuildKit gives the first some of the history of the second: those that the target
-    stands on are the second ones, whose history is the image's.
+    Of two stages that are based on the same one, BuildKit gives the first a part of the second's history. The image's
+    history is that of the second, so that must be the stage that the target is based on.
     """
-    known = {stage.name: stage for stage in stages}
+    by_name = {stage.name: stage for stage in stages}
     chain = [target]
-    while (below := known[chain[-1]].based_on) in known:
-        chain.append(below)
-    found: dict[str, MergedStage] = {}
-    while left := [name for name in known if name not in found]:
-        ready = [name for name in left if known[name].uses & set(known) <= set(found)]
+    while (parent := by_name[chain[-1]].based_on) in by_name:
+        chain.append(parent)
+    order: dict[str, MergedStage] = {}
+    while remaining := [name for name in by_name if name not in order]:
+        ready = [name for name in remaining if by_name[name].uses & set(by_name) <= set(order)]
         following = next((name for name in ready if name not in chain), ready[0])
-        found[following] = known[following]
-    return list(found.values())
+        order[following] = by_name[following]
+    return list(order.values())
 
 
 class _MergedTarget:
-    """The Dockerfile of one target, with its names exchanged."""
+    """The Dockerfile of one target, renamed for the merged Dockerfile."""
 
     def __init__(self, name: str, target: Target, native: Platform | None) -> None:
         self.name = name
@@ -109,35 +109,36 @@ class _MergedTarget:
         self.names: set[str] = set()
 
     def stages(self, text: str) -> Iterator[MergedStage]:
-        """Return its stages; what stands above the first one is about architectures, and general."""
+        """Yield its stages without the ARGs above the first FROM: BuildKit predefines those."""
         lines = _without_comments(text)
-        begins = [place for place, (line, whole) in enumerate(lines) if whole and line.startswith("FROM ")]
+        begins = [number for number, line in enumerate(lines) if line.instruction and line.text.startswith("FROM ")]
         for begin, end in zip(begins, (*begins[1:], len(lines)), strict=True):
             self.names = set()
             first, *rest = (
-                self._line(line, final=end == len(lines)) if whole else line for line, whole in lines[begin:end]
+                self._line(line.text, final=end == len(lines)) if line.instruction else line.text
+                for line in lines[begin:end]
             )
-            *_, below, _, name = first.split()
+            *_, parent, _, name = first.split()
             text = "".join(f"{line}\n" for line in (first, *rest))
-            yield MergedStage(name=name, based_on=below, uses=frozenset(self.names), text=text)
+            yield MergedStage(name=name, based_on=parent, uses=frozenset(self.names), text=text)
 
     def _line(self, line: str, *, final: bool) -> str:
-        if said := FROM.match(line):
-            return self._from(said, final=final)
-        if (said := ARG.match(line)) and (value := self._value(said["name"])) is not None:
-            return f"ARG {said['name']}={_quoted(value)}"
+        if match := FROM.match(line):
+            return self._from(match, final=final)
+        if (match := ARG.match(line)) and (value := self._value(match["name"])) is not None:
+            return f"ARG {match['name']}={_quoted(value)}"
         if line.startswith(("COPY ", "ADD ")):
             return self._copy(line)
         return BIND.sub(self._mount, line)
 
-    def _from(self, said: re.Match[str], *, final: bool) -> str:
-        image, flags = self._named(said["image"]), said["flags"]
-        if self.native:  # for the machine that builds, whatever is built
+    def _from(self, match: re.Match[str], *, final: bool) -> str:
+        image, flags = self._renamed(match["image"]), match["flags"]
+        if self.native:  # built for the machine that builds, whatever the platforms of the image are
             image, flags = image.replace("${TARGETARCH}", self.native.arch), " --platform=${BUILDPLATFORM}"
         if final:
             return f"FROM{flags} {image} AS {self.name}"
-        self.aliases.add(said["alias"])
-        return f"FROM{flags} {image} AS {self.name}{SEPARATOR}{said['alias']}"
+        self.aliases.add(match["alias"])
+        return f"FROM{flags} {image} AS {self.name}{SEPARATOR}{match['alias']}"
 
     def _value(self, argument: str) -> str | None:
         if argument == "TARGETARCH" and self.native:
@@ -146,47 +147,55 @@ class _MergedTarget:
 
     def _copy(self, line: str) -> str:
         if FROM_FLAG.match(line):
-            return FROM_FLAG.sub(lambda found: found["before"] + self._named(found["name"]), line)
-        word, rest = line.split(" ", 1)
-        return line if HEREDOC.search(rest) else f"{word} --from={self._own(HERE)} {rest}"
+            return FROM_FLAG.sub(lambda match: match["before"] + self._renamed(match["name"]), line)
+        keyword, rest = line.split(" ", 1)
+        return line if HEREDOC.search(rest) else f"{keyword} --from={self._own(HERE)} {rest}"
 
-    def _mount(self, found: re.Match[str]) -> str:
-        words = found["words"]
-        if not FROM_WORD.search(words):
-            return f"--mount=type=bind,from={self._own(HERE)}{words}"
-        return "--mount=type=bind" + FROM_WORD.sub(lambda name: self._named(name[0]), words)
+    def _mount(self, match: re.Match[str]) -> str:
+        options = match["options"]
+        if not FROM_OPTION.search(options):
+            return f"--mount=type=bind,from={self._own(HERE)}{options}"
+        return "--mount=type=bind" + FROM_OPTION.sub(lambda name: self._renamed(name[0]), options)
 
-    def _named(self, name: str) -> str:
-        """Return what a name of the step is called: a context goes before a stage, as BuildKit has it."""
-        known = self.contexts.get(name, "")
-        if known.startswith(LINK):
-            self.names.add(known.removeprefix(LINK))
-            return known.removeprefix(LINK)
-        if known or name in self.aliases or BY_ARCHITECTURE.search(name):
+    def _renamed(self, name: str) -> str:
+        """Return the new name of a stage or context; as in BuildKit, a context wins over a stage of the same name."""
+        context = self.contexts.get(name, "")
+        if context.startswith(LINK):
+            self.names.add(context.removeprefix(LINK))
+            return context.removeprefix(LINK)
+        if context or name in self.aliases or BY_ARCHITECTURE.search(name):
             return self._own(name)
         return name  # scratch
 
     def _own(self, name: str) -> str:
-        made = f"{self.name}{SEPARATOR}{name}"
-        self.names.add(BY_ARCHITECTURE.sub("-*", made))
-        return made
+        own = f"{self.name}{SEPARATOR}{name}"
+        self.names.add(BY_ARCHITECTURE.sub("-*", own))
+        return own
 
 
-def _without_comments(text: str) -> list[tuple[str, bool]]:
-    """Return the lines of a Dockerfile without its comments, and whether each is more than the line of a script."""
-    found: list[tuple[str, bool]] = []
+class _RawLine(NamedTuple):
+    """A line of a Dockerfile, as it is written."""
+
+    text: str
+    instruction: bool
+    """Whether it belongs to an instruction; else it is a line of a here-document."""
+
+
+def _without_comments(text: str) -> list[_RawLine]:
+    """Return the lines of a Dockerfile without its comments."""
+    lines: list[_RawLine] = []
     ends: list[str] = []
     for line in text.splitlines():
         if ends:
-            found.append((line, False))
+            lines.append(_RawLine(line, instruction=False))
             if line == ends[0]:
                 ends.pop(0)
             continue
         if line.lstrip().startswith("#"):
             continue
-        found.append((line, True))
-        ends = [each["end"] for each in HEREDOC.finditer(line)]
-    return found
+        lines.append(_RawLine(line, instruction=True))
+        ends = [match["end"] for match in HEREDOC.finditer(line)]
+    return lines
 
 
 def _quoted(value: str) -> str:

@@ -1,6 +1,6 @@
 """Origin of the wheels in the base stage: the index, a pinned commit, or a checkout.
 
-The words stand on the command line or in containers/images.toml (`sources.*.build`): docs/how-to/source-builds.md.
+The command line or containers/images.toml (`sources.*.build`) states it: docs/how-to/source-builds.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHEELS = "wheels"
 GIT = "git"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"^git://|^https?://github[.]com/|[.]git$")
-"""What BuildKit takes for a repository; it would fetch any other address as one file."""
+"""The addresses that BuildKit clones; it would download any other one as a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Project:
     packages: tuple[str, ...]
     """The packages whose wheels are built from it; `{cuda}` is the CUDA major of the bases."""
     names: tuple[str, ...]
-    """What a checkout of it may call itself."""
+    """The project names that a checkout of it may have."""
     os_set: str
-    """The set of OS packages that compiles it."""
+    """The set of OS packages with its compiler."""
     layer: str
-    """The layer of Python packages that does."""
+    """The layer of Python packages with its build backends."""
 
 
 PROJECTS = {
@@ -57,66 +57,66 @@ PROJECTS = {
         os_set="cxx",
         layer=COMPILE_NIXL,
     ),
-    UCX: Project(packages=(), names=("ucx",), os_set="cxx", layer=COMPILE_NIXL),  # in NIXL's wheel
+    UCX: Project(packages=(), names=("ucx",), os_set="cxx", layer=COMPILE_NIXL),  # it is in NIXL's wheel
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Source code that is built."""
+    """Source code that wheels are built from."""
 
     context: str
     """BuildKit's context: the folder of a checkout, or URL#COMMIT."""
     local: bool
     state: str = ""
-    """The commit, with `-dirty` for a checkout that has other files than it; '' before a checkout was looked at."""
+    """The commit, with `-dirty` for a checkout with changes; '' before a checkout was read."""
 
 
-def select(catalogue: Catalogue, words: Mapping[str, str]) -> dict[str, Source]:
-    """Return what is built from source; a word of the command line goes before the row of images.toml.
+def select(catalogue: Catalogue, options: Mapping[str, str]) -> dict[str, Source]:
+    """Return the sources that are built; an option of the command line overrides the row of images.toml.
 
-    UCX is built where NIXL is, as pinned unless something else is said: NIXL's wheel holds the one it was linked to.
+    UCX is built with NIXL, by default as pinned: NIXL's wheel contains the UCX that it is linked to.
 
     Raises:
-        UsageError: a git reference that is no commit, or UCX without NIXL.
+        UsageError: a git reference is not a commit, or UCX is built without NIXL.
         LockError: `git` without a pin.
     """
-    said = {name: words.get(name, "") or _row(catalogue, name) for name in PROJECTS}
-    wanted = {name: word for name, word in said.items() if word not in ("", WHEELS)}
-    if NIXL in wanted:
-        wanted[UCX] = said[UCX] or GIT
-    elif words.get(UCX):
-        message = f"--{UCX}-source {words[UCX]}: UCX is built into NIXL's wheel, and NIXL is not built.\n"
-        raise UsageError(message + f"Say where NIXL comes from too: --{NIXL}-source FOLDER")
+    origins = {name: options.get(name, "") or _row(catalogue, name) for name in PROJECTS}
+    selected = {name: origin for name, origin in origins.items() if origin not in ("", WHEELS)}
+    if NIXL in selected:
+        selected[UCX] = origins[UCX] or GIT
+    elif options.get(UCX):
+        message = f"--{UCX}-source {options[UCX]}: UCX is part of NIXL's wheel, and NIXL is not built from source.\n"
+        raise UsageError(message + f"Name the source of NIXL too: --{NIXL}-source FOLDER")
     else:
-        wanted.pop(UCX, None)
-    return {name: _source(catalogue, name, word) for name, word in wanted.items()}
+        selected.pop(UCX, None)
+    return {name: _source(catalogue, name, origin) for name, origin in selected.items()}
 
 
 def _row(catalogue: Catalogue, name: str) -> str:
     return catalogue.sources[name].build if name in catalogue.sources else ""
 
 
-def _source(catalogue: Catalogue, name: str, word: str) -> Source:
-    if word == GIT:
+def _source(catalogue: Catalogue, name: str, origin: str) -> Source:
+    if origin == GIT:
         return _pinned(catalogue, name)
-    if word == WHEELS:
+    if origin == WHEELS:
         message = f"--{name}-source {WHEELS}: UCX has no wheel of its own.\nBuild it as pinned: --{name}-source {GIT}"
         raise UsageError(message)
-    if "://" not in word:
-        return Source(context=str((catalogue.folder / Path(word).expanduser()).resolve()), local=True)
-    url, _, commit = word.partition("#")
+    if "://" not in origin:
+        return Source(context=str((catalogue.folder / Path(origin).expanduser()).resolve()), local=True)
+    url, _, commit = origin.partition("#")
     if not COMMIT.fullmatch(commit):
         message = (
-            f"--{name}-source {word}: {commit or 'nothing'} is no commit, and a tag or branch moves.\n"
-            f"Name the commit, URL#COMMIT with its 40 digits, which this prints: git ls-remote {url} {commit}".rstrip()
+            f"--{name}-source {origin}: a commit is required (URL#COMMIT, 40 digits): tags and branches can move.\n"
+            f"To print the commit, run: git ls-remote {url} {commit}".rstrip()
         )
         raise UsageError(message)
     if not REPOSITORY.search(url):
-        message = f"--{name}-source {word}: an address that does not end in .git is taken for a file.\n"
-        message += f"Write the repository's whole address: --{name}-source {url.rstrip('/')}.git#{commit}"
+        message = f"--{name}-source {origin}: BuildKit would download this address as a file, since it lacks .git.\n"
+        message += f"Write the complete address of the repository: --{name}-source {url.rstrip('/')}.git#{commit}"
         raise UsageError(message)
-    return Source(context=word, local=False, state=commit)
+    return Source(context=origin, local=False, state=commit)
 
 
 def _pinned(catalogue: Catalogue, name: str) -> Source:
@@ -125,10 +125,10 @@ def _pinned(catalogue: Catalogue, name: str) -> Source:
         message = f"{IMAGES_FILE} has no sources.{name}, so there is no repository to build from."
         raise UsageError(message)
     if pin is None or pin.ref != row.ref:
-        was = f"it is pinned for {pin.ref}" if pin else "it was never locked"
+        problem = f"the pin is for {pin.ref}" if pin else "it has no pin"
         message = (
-            f"sources.{name}: {row.ref} of {row.git} is to be built, and {was}.\n"
-            "Where that repository can be reached, run: invoke lock --only archives\n"
+            f"sources.{name}: {row.ref} of {row.git} cannot be built, because {problem}.\n"
+            "Pin it (this needs access to the repository): invoke lock --only archives\n"
             f"Or name a checkout: --{name}-source FOLDER"
         )
         raise LockError(message)
@@ -136,36 +136,36 @@ def _pinned(catalogue: Catalogue, name: str) -> Source:
 
 
 def packages(bases: Bases, sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Return the packages whose wheels are built from some sources."""
-    return tuple(each.format(cuda=bases.cuda) for name in sources for each in PROJECTS[name].packages)
+    """Return the packages whose wheels are built from sources."""
+    return tuple(package.format(cuda=bases.cuda) for name in sources for package in PROJECTS[name].packages)
 
 
 def os_sets(sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Return the sets of OS packages that compile some sources."""
+    """Return the sets of OS packages that compile sources."""
     return tuple(dict.fromkeys(PROJECTS[name].os_set for name in sources))
 
 
 def toolchains(bases: Bases, sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Return which of these sets get a compiler on top."""
+    """Return those of these sets that also need a compiler from a release."""
     return tuple(name for name in os_sets(sources) if name in bases.toolchains)
 
 
 def layers(sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Return the layers of Python packages that compile some sources."""
+    """Return the layers of Python packages that compile sources."""
     return tuple(dict.fromkeys(PROJECTS[name].layer for name in sources))
 
 
 def check(bases: Bases, sources: Mapping[str, Source]) -> None:
-    """Refuse sources that nothing can compile on some bases.
+    """Check that sources can be compiled on bases.
 
     Raises:
-        UsageError: there is no set of OS packages for it, or nothing says for which CUDA.
+        UsageError: the set of OS packages with the compiler is missing, or the version of CUDA.
     """
     for name in sources:
-        wanted, remedy = PROJECTS[name].os_set, f"Take its wheels: --{NIXL if name == UCX else name}-source {WHEELS}"
-        if wanted not in bases.packages:
-            message = f"{IMAGES_FILE}: bases.{bases.name} has no packages.{wanted}, with which {name} is compiled.\n"
+        os_set, remedy = PROJECTS[name].os_set, f"Use its wheels: --{NIXL if name == UCX else name}-source {WHEELS}"
+        if os_set not in bases.packages:
+            message = f"{IMAGES_FILE}: bases.{bases.name} has no packages.{os_set}, which compiles {name}.\n"
             raise UsageError(message + remedy)
         if name == NIXL and not bases.cuda:
-            message = f"{IMAGES_FILE}: bases.{bases.name} does not say its `cuda`, for which {name} is compiled.\n"
+            message = f"{IMAGES_FILE}: bases.{bases.name} has no `cuda`, the version that {name} is compiled for.\n"
             raise UsageError(message + remedy)

@@ -1,8 +1,8 @@
 """Export of a developer's checkout into a context of a merged Dockerfile.
 
-What of such a folder is never sent is said beside the Dockerfile of its step (`Dockerfile.dockerignore`); of a named
-context BuildKit reads that in the folder itself. So the tree that the step makes is copied out before, and is the
-context (docs/adr/0021). A commit of a repository needs none of that.
+The ignore file is beside the Dockerfile of the target (`Dockerfile.dockerignore`). For a named context BuildKit would
+read the one in the folder itself. So the files of the target are exported first, and the exported folder is the context
+(docs/adr/0021). The commit of a repository needs no export.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceExport:
-    """What copies sources out, before anything else is built."""
+    """The command that exports sources before the images are built."""
 
     folders: Mapping[str, Path]
-    """Target -> the folder that its tree is copied to; empty before, since bake adds to what is there."""
+    """Target -> the folder that its files are exported to. It must be empty, since bake removes no file from it."""
     document: Document
     command: Command
 
 
 def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
-    """Return what copies the sources of a build out; None where none comes from a checkout.
+    """Return the export of the sources of a build; None if no source is a checkout.
 
     Args:
-        plan: what is built.
+        plan: the plan of the build.
         docker: the docker CLI of the node that builds.
     """
     path, targets = plan.path, plan.graph.targets
-    # Of these the build context is the folder of a checkout that is not this project's.
+    # The build context of these targets is a folder of another project's checkout.
     exported = [name for name, target in targets.items() if target.dockerfile and target.context.startswith("/")]
     folders = {name: state.exported_source(path, name) for name in exported}
     if not folders:
@@ -49,7 +49,7 @@ def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
     file = state.export_document(path)
     allowed = [f"--allow=fs.write={folder}" for folder in folders.values()]
     command = bake.bake_command(plan.parts[0], docker.buildx, file, allowed)
-    # Without platforms: each of them would have a folder with the same in it.
+    # Without platforms: else bake would make one folder per platform, with the same files.
     targets = {
         name: replace(targets[name], platforms=(), outputs=(f"type=local,dest={folder}",))
         for name, folder in folders.items()

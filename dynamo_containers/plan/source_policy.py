@@ -1,7 +1,7 @@
 """BuildKit's source policy: only pinned sources and their mirrors are allowed.
 
-https://github.com/moby/buildkit/blob/master/docs/build-repro.md: of ALLOW and DENY the last rule that fits a source
-wins; CONVERT replaces the source, and the rules then judge what it became (docs/adr/0015).
+https://github.com/moby/buildkit/blob/master/docs/build-repro.md: of ALLOW and DENY the last rule that matches a source
+wins; CONVERT replaces the source, and the rules are then applied to the new one (docs/adr/0015).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     Rule: TypeAlias = dict[str, Any]
 
 VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
-"""Where buildx finds the document."""
+"""The environment variable that names the document to buildx."""
 
 
 def policy(request: Request, inputs: BuildInputs) -> dict[str, Any]:
-    """Return the policy of a request; without rules where everything is allowed and nothing is exchanged."""
+    """Return the policy of a request; it is empty if all sources are allowed and none is replaced."""
     rules = list(_only_local(inputs.roots.values())) if request.bases.strict else []
     for name in dict.fromkeys(_images(request)):
         rules += _rules(f"docker-image://{name}", f"docker-image://{inputs.mirrors.image(name)}")
@@ -41,32 +41,32 @@ def policy(request: Request, inputs: BuildInputs) -> dict[str, Any]:
 
 
 def merge(policies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one policy of several: what any of them allows. What denies all the rest comes first in each, and once."""
+    """Merge policies: a source that one of them allows is allowed. The rule that denies the others is first, once."""
     rules: list[Rule] = []
     for policy in policies:
         rules += [rule for rule in policy.get("rules", ()) if rule not in rules]
     return {"rules": rules} if rules else {}
 
 
-def image_policy(name: str, used: str) -> dict[str, Any]:
-    """Return the policy of reading one image (HOST/NAME@DIGEST) at the place where it is looked for."""
-    return {"rules": [*_only_local(()), *_rules(f"docker-image://{name}", f"docker-image://{used}")]}
+def image_policy(name: str, mirror: str) -> dict[str, Any]:
+    """Return the policy that allows one image (HOST/NAME@DIGEST), at its mirror."""
+    return {"rules": [*_only_local(()), *_rules(f"docker-image://{name}", f"docker-image://{mirror}")]}
 
 
 def _only_local(roots: Iterable[str]) -> Iterator[Rule]:
-    """Deny everything but folders of this machine and the root images that were made here."""
+    """Yield the rules that deny everything but folders of this machine and its own root images."""
     yield _rule("DENY", "*", kind="WILDCARD")
     yield _rule("ALLOW", "local://*", kind="WILDCARD")
     for digest in sorted(set(roots)):
-        # Before the digest buildx names the layout by a number of its own, another one in each build.
+        # Before the digest buildx writes a number for the layout, which differs in each build.
         yield _rule("ALLOW", f"oci-layout://*@{digest}", kind="WILDCARD")
 
 
-def _rules(public: str, used: str, constraints: list[dict[str, str]] | None = None) -> Iterator[Rule]:
-    """Allow one source, at the place where it is looked for."""
-    if used != public:
-        yield _rule("CONVERT", public, constraints) | {"updates": {"identifier": used}}
-    yield _rule("ALLOW", used, constraints)
+def _rules(public: str, mirror: str, constraints: list[dict[str, str]] | None = None) -> Iterator[Rule]:
+    """Yield the rules that allow one source, at its mirror; without a mirror that is the same address."""
+    if mirror != public:
+        yield _rule("CONVERT", public, constraints) | {"updates": {"identifier": mirror}}
+    yield _rule("ALLOW", mirror, constraints)
 
 
 def _rule(
@@ -77,7 +77,7 @@ def _rule(
 
 
 def _images(request: Request) -> Iterator[str]:
-    """Return every pinned image of the bases, and those of engines that an image stands on: HOST/NAME@DIGEST."""
+    """Yield the pinned images of the bases, and of engines that an image is based on: HOST/NAME@DIGEST."""
     pins = request.catalogue.pins.roots
     for role, root in request.bases.registry_roots.items():
         if pin := pins.get((request.bases.name, role)):
@@ -101,21 +101,21 @@ def _references(root: RegistryRoot, pin: ImagePin) -> Iterator[str]:
 
 def _archives(request: Request) -> tuple[ArchivePin, ...]:
     pins = request.catalogue.pins.programs.items()
-    found = (pin for key, pin in pins if key[0] == request.bases.name and isinstance(pin, ArchivePin))
-    return tuple({pin.url: pin for pin in found}.values())
+    archives = (pin for key, pin in pins if key[0] == request.bases.name and isinstance(pin, ArchivePin))
+    return tuple({pin.url: pin for pin in archives}.values())
 
 
 def _commits(request: Request) -> tuple[tuple[str, str], ...]:
-    """Return (repository, commit) of what is pinned, and of what is built: that is one commit too, by whoever asked."""
+    """Return (repository, commit) of the pinned sources and of the sources that are built."""
     pins = request.catalogue.pins.sources
     pinned = [(source.git, pins[name].commit) for name, source in request.catalogue.sources.items() if name in pins]
-    built = [each.context.rpartition("#")[::2] for each in request.sources.values() if not each.local]
+    built = [source.context.rpartition("#")[::2] for source in request.sources.values() if not source.local]
     return tuple(dict.fromkeys((*pinned, *built)))
 
 
-def _git_rules(public: str, used: str, commit: str) -> Iterator[Rule]:
-    named, looked_for = (f"git://{address.partition('://')[2]}#{commit}" for address in (public, used))
-    for rule in _rules(named, looked_for):
-        if rule["action"] == "CONVERT":  # what is fetched says an attribute, not the name
-            rule["updates"]["attrs"] = {"git.fullurl": used}
+def _git_rules(public: str, mirror: str, commit: str) -> Iterator[Rule]:
+    identifier, mirror_identifier = (f"git://{address.partition('://')[2]}#{commit}" for address in (public, mirror))
+    for rule in _rules(identifier, mirror_identifier):
+        if rule["action"] == "CONVERT":  # BuildKit fetches the address of the attribute, not that of the identifier
+            rule["updates"]["attrs"] = {"git.fullurl": mirror}
         yield rule

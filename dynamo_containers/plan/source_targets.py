@@ -1,7 +1,7 @@
 """Targets that compile wheels from sources, below the base stage.
 
-No project needs another one's wheels, so they are built side by side, and a change in one rebuilds only its own
-targets. Only NIXL is linked to something that is built here: UCX, a target of its own.
+No project needs another one's wheels, so they are built in parallel, and a change in one rebuilds only its own
+targets. Only NIXL is linked to another target: UCX.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_compiled(graph: GraphBuilder) -> tuple[str, ...]:
-    """Add what compiles the wheels that are not fetched; return the targets that end in a folder of them."""
+    """Add the targets that compile wheels; return those that contain a folder of wheels."""
     targets: tuple[str, ...] = ()
     if DYNAMO in graph.inputs.sources:
         targets += _add_dynamo(graph)
@@ -48,7 +48,7 @@ def _add_nixl(graph: GraphBuilder) -> tuple[str, ...]:
 
 
 def _compiler_settings(graph: GraphBuilder, project: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the (arguments, contexts) that name caches by the compiler, and lead through sccache where it is on."""
+    """Return the arguments that name caches by the compiler, and the contexts that enable sccache."""
     sccache = graph.request.catalogue.folder / "containers" / "sccache"
     return {"TOOLCHAIN": _compiler_name(graph, project)}, {"sccache": str(sccache)}
 
@@ -65,7 +65,7 @@ def _add_compiler(graph: GraphBuilder, name: str, project: str, parent: str) -> 
     parent = graph.add_os_packages(name, package_set, parent)
     if package_set not in graph.inputs.toolchains:
         return parent
-    # Below the archive's one folder, whose name differs by platform.
+    # The archive has one folder, whose name differs by platform; the installer is below it.
     installer = graph.request.bases.toolchains[package_set].installer.partition("/")[2]
     contexts = {"archives": str(graph.inputs.toolchains[package_set])}
     return graph.add(
@@ -74,12 +74,12 @@ def _add_compiler(graph: GraphBuilder, name: str, project: str, parent: str) -> 
 
 
 def _compiler_name(graph: GraphBuilder, project: str) -> str:
-    """Return what names the compiler of a project: with another one its caches are others."""
+    """Return the name of a project's compiler; another compiler uses other caches."""
     package_set = PROJECTS[project].os_set
     folders = (graph.inputs.os_packages, graph.inputs.toolchains)
     return "-".join(sets[package_set].name for sets in folders if package_set in sets)
 
 
 def _add_source(graph: GraphBuilder, name: str) -> str:
-    """Add the target whose build context is a checkout or a commit, and whose Dockerfile is ours all the same."""
+    """Add the target whose build context is a checkout or a commit; its Dockerfile is ours."""
     return graph.add(f"{name}-source", f"{name}-source", {}, Settings(source=graph.inputs.sources[name].context))

@@ -34,5 +34,5 @@ VERBS = {
 @pytest.mark.parametrize("path", sorted(ROOT.glob("containers/*/Dockerfile")), ids=lambda path: path.parent.name)
 def test_a_stage_with_a_line_in_the_display_is_named_by_a_verb(path: Path) -> None:
     stages = dockerfile.parse(path.read_text(encoding="utf-8")).stages
-    names = [stage.name for stage in stages if {step.word for step in stage.steps} & DISPLAYED]
+    names = [stage.name for stage in stages if {step.keyword for step in stage.steps} & DISPLAYED]
     assert [name for name in names if name.partition("-")[0] not in VERBS] == []

@@ -83,26 +83,26 @@ def test_lines_of_here_documents_are_no_instructions_and_keep_their_numbers() ->
     assert stage.steps == (
         Instruction(
             line=2,
-            word="RUN",
+            keyword="RUN",
             flags=("--mount=type=cache,id=x", "--network=none"),
             arguments="<<EOF",
             body=(Line(number=3, text="set -eu"), Line(number=5, text="ADD two")),
         ),
-        Instruction(line=8, word="CMD", arguments='["x"]'),
+        Instruction(line=8, keyword="CMD", arguments='["x"]'),
     )
 
 
 def test_continued_lines_are_one_instruction_whatever_comments_are_between() -> None:
     (stage,) = dockerfile.parse("from a\nenv A=1 \\\n# why\n\n    B=2\nuser 1\n").stages
     assert stage.steps == (
-        Instruction(line=2, word="ENV", arguments="A=1 B=2"),
-        Instruction(line=6, word="USER", arguments="1"),
+        Instruction(line=2, keyword="ENV", arguments="A=1 B=2"),
+        Instruction(line=6, keyword="USER", arguments="1"),
     )
 
 
 def test_a_here_document_with_tabs_or_quotes_ends_at_its_own_word() -> None:
     (stage,) = dockerfile.parse("FROM a\nRUN <<-'END' cat <<< EOF\n\tEOF\n\tEND\nUSER 1\n").stages
-    assert [(step.word, step.line) for step in stage.steps] == [("RUN", 2), ("USER", 5)]
+    assert [(step.keyword, step.line) for step in stage.steps] == [("RUN", 2), ("USER", 5)]
     assert stage.steps[0].body == (Line(number=3, text="EOF"),)
 
 

@@ -1,4 +1,4 @@
-"""The steps of a graph in one Dockerfile: other names, and nothing else."""
+"""One Dockerfile for a graph of targets: its steps have other names, and are otherwise the same."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def stages(text: str) -> dict[str, dockerfile.DockerfileStage]:
     return {stage.name: stage for stage in dockerfile.parse(text).stages}
 
 
-def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed() -> None:
+def test_every_needed_target_becomes_stages_that_have_its_name() -> None:
     target, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert set(stages(text)) == {"os", "tools", "late", "top--late", "top--made", "top"}
     assert target.stage == "top"
@@ -80,7 +80,7 @@ def test_every_step_becomes_stages_of_its_own_name_and_none_that_is_not_needed()
     assert target.args == {"SOURCE_DATE_EPOCH": "7"}, "BuildKit itself reads that one"
 
 
-def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -> None:
+def test_contexts_have_the_name_of_their_target_and_its_own_folder_is_one() -> None:
     target, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert target.contexts == {
         **{f"{name}--{key}": value for name in ("os", "late") for key, value in ROOTS.items()},
@@ -89,12 +89,13 @@ def test_contexts_have_the_name_of_their_step_and_a_step_s_own_folder_is_one() -
         **{f"{name}--here": "/c/os" for name in ("os", "tools", "late")},
         "top--here": "/c/top",
     }
-    (run,) = [each for each in stages(text)["os"].steps if each.word == "RUN"]
+    (run,) = [instruction for instruction in stages(text)["os"].steps if instruction.keyword == "RUN"]
     assert run.flags == (
         "--mount=type=bind,from=os--bin,target=/run/bin",
         "--mount=type=bind,from=os--here,source=install,target=/run/install",
     )
-    assert [each.text for each in stages(text)["top--made"].steps if each.word in ("COPY", "RUN")] == [
+    copied = stages(text)["top--made"]
+    assert [step.text for step in copied.steps if step.keyword in ("COPY", "RUN")] == [
         "--from=top--here\nfile /file",
         "--mount=type=bind,from=top--here,target=/here\n/here/run",
     ]
@@ -107,19 +108,22 @@ def test_a_script_stays_as_it_is() -> None:
     )
 
 
-def test_arguments_are_what_the_step_gives_them_or_their_default() -> None:
+def test_arguments_have_the_values_of_the_target_or_their_defaults() -> None:
     _, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
     assert 'ARG WORD="a \\"word\\" for \\$5"' in text
     assert 'ARG WORD="default"' in text
     assert "ARG SOURCE_DATE_EPOCH\n" in text
 
 
-def test_a_context_goes_before_a_stage_of_the_same_name() -> None:
+def test_a_context_wins_over_a_stage_of_the_same_name() -> None:
     _, text = merge(GRAPH, "top", TEXTS, Platform.AMD64, {})
-    assert [each.flags for each in stages(text)["top"].steps] == [("--link", "--from=top--made"), ("--from=late",)]
+    assert [instruction.flags for instruction in stages(text)["top"].steps] == [
+        ("--link", "--from=top--made"),
+        ("--from=late",),
+    ]
 
 
-def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
+def test_a_target_for_the_machine_that_builds_has_its_platform() -> None:
     _, text = merge(GRAPH, "top", TEXTS, Platform.ARM64, {})
     tools = stages(text)["tools"]
     assert (tools.platform, tools.image) == ("${BUILDPLATFORM}", "tools--root-arm64")
@@ -127,8 +131,8 @@ def test_a_step_for_the_machine_that_builds_is_that_whatever_is_built() -> None:
     assert stages(text)["os"].image == "os--root-${TARGETARCH}"
 
 
-def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> None:
-    """BuildKit mixes up the history of two stages on one: the image's must be the second."""
+def test_stages_of_the_image_come_after_others_that_are_based_on_the_same_one() -> None:
+    """BuildKit mixes up the history of two stages that are based on one: the image's must be the second."""
     graph = dict(GRAPH)
     graph["last"] = step("top", {"below": "target:top", "side": "target:top", "tools": "target:tools"})
     texts = {**TEXTS, "last": "FROM side AS branch\nRUN true\nFROM below\nCOPY --from=branch / /\n"}
@@ -141,8 +145,8 @@ def test_what_the_image_stands_on_comes_after_what_else_stands_on_the_same() -> 
     assert order[-1] == "end"
 
 
-def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> None:
-    """What of that folder is never sent is said beside our Dockerfile: of a named context nothing would read it."""
+def test_a_target_from_a_checkout_is_the_copy_of_its_files() -> None:
+    """The ignore file is beside our Dockerfile; BuildKit would not read it for a named context."""
     graph = dict(GRAPH)
     graph["late"] = replace(graph["late"], context="/home/me/late", dockerfile="/c/late/Dockerfile")
     target, text = merge(graph, "top", TEXTS, Platform.AMD64, {"late": Path("/build/late")})
@@ -151,13 +155,13 @@ def test_a_step_from_a_folder_of_somebody_s_own_is_the_copy_of_its_tree() -> Non
     assert not [name for name in target.contexts if name.startswith("late--")]
 
 
-def test_a_step_from_a_repository_is_a_stage_whose_context_that_is() -> None:
+def test_a_target_from_a_repository_is_a_stage_with_that_context() -> None:
     graph = dict(GRAPH)
     url = "https://example.invalid/late.git#0123456789abcdef0123456789abcdef01234567"
     graph["late"] = replace(graph["late"], context=url, dockerfile="/c/late/Dockerfile")
     target, text = merge(graph, "top", {**TEXTS, "late": "FROM scratch\nCOPY src /src\n"}, Platform.AMD64, {})
     assert target.contexts["late--here"] == url
-    assert [each.flags for each in stages(text)["late"].steps] == [("--from=late--here",)]
+    assert [instruction.flags for instruction in stages(text)["late"].steps] == [("--from=late--here",)]
 
 
 @pytest.mark.parametrize("image", ["base", "frontend", "vllm", "sglang"])
@@ -166,17 +170,15 @@ def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_ch
     request = request_for(load_catalogue(own_checkout), stage, ImageSelection(images=[image], platforms=["all"]))
     graph = bake.bake_graph(Part(request, inputs.stated(request)))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
-    wanted = graph.images[0].target
-    target, text = merge(graph.targets, wanted, texts, Platform.AMD64, {})
-    known = {"scratch", *stages(text), *target.contexts}
-    for made in stages(text).values():
-        names = [
-            made.image,
-            *(flag.partition("from=")[2].partition(",")[0] for each in made.steps for flag in each.flags),
-        ]
+    image_target = graph.images[0].target
+    target, text = merge(graph.targets, image_target, texts, Platform.AMD64, {})
+    existing = {"scratch", *stages(text), *target.contexts}
+    for dockerfile_stage in stages(text).values():
+        flags = (flag for instruction in dockerfile_stage.steps for flag in instruction.flags)
+        names = [dockerfile_stage.image, *(flag.partition("from=")[2].partition(",")[0] for flag in flags)]
         for name in filter(None, names):
-            assert {name, name.replace("${TARGETARCH}", "amd64"), name.replace("${TARGETARCH}", "arm64")} & known
-    assert list(stages(text))[-1] == wanted
+            assert {name, name.replace("${TARGETARCH}", "amd64"), name.replace("${TARGETARCH}", "arm64")} & existing
+    assert list(stages(text))[-1] == image_target
 
 
 def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_checkouts(own_checkout: Path) -> None:
@@ -194,13 +196,13 @@ def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_c
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     copies = {name: Path(f"/build/{name}") for name in ("dynamo-source", "nixl-source")}
     target, text = merge(graph.targets, "frontend-runtime", texts, Platform.AMD64, copies)
-    assert {name: target.contexts[name] for name in copies} == {name: str(each) for name, each in copies.items()}
+    assert {name: target.contexts[name] for name in copies} == {name: str(folder) for name, folder in copies.items()}
     assert target.contexts["ucx-source--here"] == url
     assert "from=dynamo-source,source=rust,target=/src/dynamo" in text
     assert "from=ucx-source,target=/src/ucx" in text
 
 
-def test_the_real_bake_takes_it(own_checkout: Path, tmp_path: Path, docker: dict[str, str]) -> None:
+def test_the_real_bake_accepts_it(own_checkout: Path, tmp_path: Path, docker: dict[str, str]) -> None:
     request = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )

@@ -1,4 +1,4 @@
-"""What the wheels of the base stage are built from: words, checkouts and their state, and the steps that come of it."""
+"""Source builds: origins of wheels, checkouts and their state, and the targets that compile them."""
 
 from __future__ import annotations
 
@@ -56,39 +56,46 @@ def dynamo(tmp_path: Path) -> Path:
     return folder
 
 
-def git(folder: Path, *words: str) -> str:
-    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
-    argv = ("git", "-C", str(folder), *words)
-    return subprocess.run(argv, check=True, env={**os.environ, **who}, stdout=subprocess.PIPE, text=True).stdout.strip()
+def git(folder: Path, *arguments: str) -> str:
+    author = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+    argv = ("git", "-C", str(folder), *arguments)
+    return subprocess.run(
+        argv, check=True, env={**os.environ, **author}, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
 
 
-# Words
+# Origins
 
 
-def test_without_a_word_wheels_are_fetched(catalogue: Catalogue) -> None:
+def test_by_default_wheels_are_fetched(catalogue: Catalogue) -> None:
     assert source_builds.select(catalogue, {"dynamo": ""}) == {}
 
 
-def test_a_row_of_the_images_file_is_the_word_that_nobody_said(checkout: Path) -> None:
-    known = with_row(checkout, f'{ROW}build = "{GIT}#{COMMIT}"\n')
-    assert source_builds.select(known, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
-    assert source_builds.select(known, {"dynamo": "wheels"}) == {}
+def test_a_row_of_the_images_file_is_the_default(checkout: Path) -> None:
+    own_catalogue = with_row(checkout, f'{ROW}build = "{GIT}#{COMMIT}"\n')
+    assert source_builds.select(own_catalogue, {"dynamo": ""})["dynamo"].context == f"{GIT}#{COMMIT}"
+    assert source_builds.select(own_catalogue, {"dynamo": "wheels"}) == {}
 
 
 def test_git_means_the_pinned_commit_of_the_repository(checkout: Path) -> None:
-    known = with_row(checkout, ROW, pin_of("v1.4.2"))
-    assert source_builds.select(known, {"dynamo": "git"}) == {
+    own_catalogue = with_row(checkout, ROW, pin_of("v1.4.2"))
+    assert source_builds.select(own_catalogue, {"dynamo": "git"}) == {
         "dynamo": Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
     }
 
 
 def test_git_without_a_pin_says_how_to_pin_it(checkout: Path) -> None:
-    with pytest.raises(LockError, match=r"never locked[.]\n.*invoke lock --only archives"):
+    with pytest.raises(LockError, match=r"because it has no pin[.]\n.*invoke lock --only archives"):
         source_builds.select(with_row(checkout, ROW), {"dynamo": "git"})
 
 
-def test_a_pin_of_another_reference_is_no_pin(checkout: Path) -> None:
-    with pytest.raises(LockError, match=r"v1[.]4[.]2 of .* is to be built, and it is pinned for v1[.]4[.]1"):
+def test_a_pin_of_another_reference_is_refused(checkout: Path) -> None:
+    with pytest.raises(LockError, match=r"v1[.]4[.]2 of .* cannot be built, because the pin is for v1[.]4[.]1"):
         source_builds.select(with_row(checkout, ROW, pin_of("v1.4.1")), {"dynamo": "git"})
 
 
@@ -97,35 +104,37 @@ def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -
         source_builds.select(catalogue, {"dynamo": "git"})
 
 
-@pytest.mark.parametrize("word", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
-def test_a_reference_that_can_move_is_no_commit(catalogue: Catalogue, word: str) -> None:
-    with pytest.raises(UsageError, match=r"is no commit, and a tag or branch moves[.]\n.*git ls-remote"):
-        source_builds.select(catalogue, {"dynamo": word})
+@pytest.mark.parametrize("origin", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
+def test_a_reference_that_can_move_is_refused(catalogue: Catalogue, origin: str) -> None:
+    with pytest.raises(UsageError, match=r"a commit is required .*: tags and branches can move[.]\n.*git ls-remote"):
+        source_builds.select(catalogue, {"dynamo": origin})
 
 
 @pytest.mark.parametrize("url", ["https://git.example/dynamo", "http://127.0.0.1:8000/dynamo/"])
-def test_an_address_that_buildkit_would_take_for_a_file_is_refused(catalogue: Catalogue, url: str) -> None:
-    with pytest.raises(UsageError, match=r"taken for a file[.]\n.*/dynamo[.]git#0123"):
+def test_an_address_that_buildkit_would_download_as_a_file_is_refused(catalogue: Catalogue, url: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"download this address as a file, since it lacks [.]git[.]\n.*/dynamo[.]git#0123"
+    ):
         source_builds.select(catalogue, {"dynamo": f"{url}#{COMMIT}"})
 
 
 def test_with_nixl_ucx_is_built_as_it_is_pinned(checkout: Path) -> None:
     row = ROW.replace("dynamo", "ucx").replace("v1.4.2", "v1.21.x")
-    known = with_row(checkout, row, pin_of("v1.21.x").replace("dynamo", "ucx"))
-    found = source_builds.select(known, {"nixl": "/src/nixl"})
-    assert found["nixl"] == Source(context="/src/nixl", local=True)
-    assert found["ucx"] == Source(context=f"https://github.com/ai-ucx/ucx#{COMMIT}", local=False, state=COMMIT)
-    assert source_builds.select(known, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
+    own_catalogue = with_row(checkout, row, pin_of("v1.21.x").replace("dynamo", "ucx"))
+    sources = source_builds.select(own_catalogue, {"nixl": "/src/nixl"})
+    assert sources["nixl"] == Source(context="/src/nixl", local=True)
+    assert sources["ucx"] == Source(context=f"https://github.com/ai-ucx/ucx#{COMMIT}", local=False, state=COMMIT)
+    assert source_builds.select(own_catalogue, {"nixl": "/src/nixl", "ucx": "/src/ucx"})["ucx"].context == "/src/ucx"
 
 
 def test_with_nixl_an_unpinned_ucx_says_how_to_pin_it(checkout: Path) -> None:
-    known = with_row(checkout, ROW.replace("dynamo", "ucx"))
-    with pytest.raises(LockError, match=r"sources[.]ucx: .* never locked[.]\n(?s:.*)--ucx-source FOLDER"):
-        source_builds.select(known, {"nixl": "/src/nixl"})
+    own_catalogue = with_row(checkout, ROW.replace("dynamo", "ucx"))
+    with pytest.raises(LockError, match=r"sources[.]ucx: .* it has no pin[.]\n(?s:.*)--ucx-source FOLDER"):
+        source_builds.select(own_catalogue, {"nixl": "/src/nixl"})
 
 
 def test_ucx_alone_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(UsageError, match=r"NIXL is not built[.]\n.*--nixl-source FOLDER"):
+    with pytest.raises(UsageError, match=r"NIXL is not built from source[.]\n.*--nixl-source FOLDER"):
         source_builds.select(catalogue, {"ucx": "/src/ucx"})
 
 
@@ -134,15 +143,15 @@ def test_wheels_of_ucx_are_refused(catalogue: Catalogue) -> None:
         source_builds.select(catalogue, {"nixl": "/src/nixl", "ucx": "wheels"})
 
 
-def test_bases_that_do_not_say_their_cuda_build_no_nixl(catalogue: Catalogue) -> None:
+def test_bases_without_a_cuda_version_build_no_nixl(catalogue: Catalogue) -> None:
     bases = replace(catalogue.bases["debian"], cuda="", packages={"cxx": PackageSet(root="builder", packages=("g++",))})
-    with pytest.raises(UsageError, match="does not say its `cuda`"):
+    with pytest.raises(UsageError, match="has no `cuda`, the version that nixl is compiled for"):
         source_builds.check(bases, {"nixl": Source(context="/nixl", local=True)})
 
 
-def test_bases_without_the_compilers_say_which_set_is_missing(catalogue: Catalogue) -> None:
+def test_bases_without_the_compilers_are_refused_with_the_missing_set(catalogue: Catalogue) -> None:
     sources = {"dynamo": Source(context="/dynamo", local=True)}
-    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, with which dynamo is compiled"):
+    with pytest.raises(UsageError, match=r"bases[.]debian has no packages[.]rust, which compiles dynamo"):
         source_builds.check(catalogue.bases["debian"], sources)
 
 
@@ -205,32 +214,32 @@ def faults_of(folder: Path, commit: str) -> list[str]:
     return diagnosis.source_faults({"dynamo": Source(context=f"file://{folder}#{commit}", local=False)})
 
 
-def test_a_repository_that_has_the_commit_is_at_no_fault(dynamo: Path) -> None:
+def test_a_repository_that_has_the_commit_has_no_fault(dynamo: Path) -> None:
     assert faults_of(dynamo, git(dynamo, "rev-parse", "HEAD")) == []
 
 
-def test_a_repository_without_the_commit_says_which_one_to_look_for(dynamo: Path) -> None:
+def test_a_repository_without_the_commit_is_a_fault_that_names_it(dynamo: Path) -> None:
     (fault,) = faults_of(dynamo, COMMIT)
     assert f"{dynamo} has no commit {COMMIT}, from which dynamo is to be built" in fault
     assert f"git ls-remote file://{dynamo}" in fault
 
 
-def test_a_repository_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_a_repository_that_cannot_be_read_is_a_fault_with_its_reason(tmp_path: Path) -> None:
     (fault,) = faults_of(tmp_path / "nowhere", COMMIT)
     assert "cannot be read, from which dynamo is to be built: " in fault
     assert "does not appear to be a git repository" in fault
 
 
-def test_a_checkout_is_not_asked(tmp_path: Path) -> None:
+def test_a_checkout_is_not_queried(tmp_path: Path) -> None:
     assert diagnosis.source_faults({"dynamo": Source(context=str(tmp_path), local=True)}) == []
 
 
-# Steps
+# Targets
 
 
 @pytest.fixture
 def built(checkout: Path, facts: BuildInputs) -> BuildInputs:
-    """Return what the world says where Dynamo is built from a checkout."""
+    """Return the inputs of a build with Dynamo from a checkout."""
     source = Source(context="/src/dynamo", local=True, state=f"{COMMIT}-dirty")
     debs = checkout / ".build/os-packages/debian-rust-0123456789abcdef"
     return replace(facts, sources={"dynamo": source}, os_packages={"rust": debs})
@@ -248,93 +257,101 @@ def targets_of(step: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in step["contexts"].items() if value.startswith("target:")}
 
 
-def test_python_and_rust_are_built_side_by_side(catalogue: Catalogue, built: BuildInputs) -> None:
-    made = steps(catalogue, built, Stage.BASE)
-    assert targets_of(made["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
-    assert targets_of(made["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
-    assert targets_of(made["compile-rust"]) == {"below": "target:compile-tools"}
+def test_python_and_rust_are_built_in_parallel(catalogue: Catalogue, built: BuildInputs) -> None:
+    targets = steps(catalogue, built, Stage.BASE)
+    assert targets_of(targets["dynamo-rust"]) == {"below": "target:compile-rust", "source": "target:dynamo-source"}
+    assert targets_of(targets["dynamo-python"]) == {"below": "target:compile-tools", "source": "target:dynamo-source"}
+    assert targets_of(targets["compile-rust"]) == {"below": "target:compile-tools"}
 
 
-def test_what_the_compiler_leaves_is_kept_apart_for_each_lock_of_it(catalogue: Catalogue, built: BuildInputs) -> None:
+def test_each_lock_of_the_compiler_has_its_own_cache(catalogue: Catalogue, built: BuildInputs) -> None:
     assert steps(catalogue, built, Stage.BASE)["dynamo-rust"]["args"]["TOOLCHAIN"] == "debian-rust-0123456789abcdef"
 
 
 @pytest.fixture
 def with_nixl(checkout: Path, built: BuildInputs) -> BuildInputs:
-    """Return what the world says where all three are built from checkouts."""
+    """Return the inputs of a build with all three projects from checkouts."""
     debs = {name: checkout / f".build/os-packages/debian-{name}-0123456789abcdef" for name in ("rust", "cxx")}
     sources = {name: Source(context=f"/src/{name}", local=True, state=COMMIT) for name in ("dynamo", "nixl", "ucx")}
     return replace(built, sources=sources, os_packages=debs)
 
 
-def below(made: dict[str, dict[str, Any]], name: str) -> set[str]:
-    """Return every step that a step stands on."""
-    found: set[str] = set()
-    for value in targets_of(made[name]).values():
-        step = value.removeprefix("target:")
-        found |= {step} | below(made, step)
-    return found
+def dependencies(targets: dict[str, dict[str, Any]], name: str) -> set[str]:
+    """Return all targets that a target is based on."""
+    names: set[str] = set()
+    for value in targets_of(targets[name]).values():
+        parent = value.removeprefix("target:")
+        names |= {parent} | dependencies(targets, parent)
+    return names
 
 
-def test_dynamo_and_nixl_stand_on_nothing_of_each_other(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
-    made = steps(catalogue, with_nixl, Stage.BASE)
-    assert below(made, "nixl") == {"ucx", "ucx-source", "nixl-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+def test_dynamo_and_nixl_do_not_depend_on_each_other(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
+    targets = steps(catalogue, with_nixl, Stage.BASE)
+    assert dependencies(targets, "nixl") == {
+        "ucx",
+        "ucx-source",
+        "nixl-source",
+        "nixl-cuda",
+        "nixl-cxx",
+        "nixl-tools",
+        "builder",
+    }
     for step in ("dynamo-rust", "dynamo-python"):
-        assert below(made, step) <= {"compile-rust", "compile-tools", "dynamo-source", "builder"}
+        assert dependencies(targets, step) <= {"compile-rust", "compile-tools", "dynamo-source", "builder"}
 
 
-def test_ucx_does_not_stand_on_nixl_s_source(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
-    made = steps(catalogue, with_nixl, Stage.BASE)
-    assert below(made, "ucx") == {"ucx-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
+def test_ucx_does_not_depend_on_nixl_s_source(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
+    targets = steps(catalogue, with_nixl, Stage.BASE)
+    assert dependencies(targets, "ucx") == {"ucx-source", "nixl-cuda", "nixl-cxx", "nixl-tools", "builder"}
 
 
 def test_nixl_is_compiled_for_the_cuda_major_of_the_bases(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
     debian = replace(catalogue.bases["debian"], cuda="13")
-    made = steps(replace(catalogue, bases={"debian": debian}), with_nixl, Stage.BASE)
-    assert {name: step["args"]["CUDA"] for name, step in made.items() if "CUDA" in step["args"]} == {
+    targets = steps(replace(catalogue, bases={"debian": debian}), with_nixl, Stage.BASE)
+    assert {name: step["args"]["CUDA"] for name, step in targets.items() if "CUDA" in step["args"]} == {
         "nixl-cuda": "13",
         "nixl": "13",
         "base-nixl": "13",
         "base-rest": "13",
         "base": "13",
     }
-    assert made["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
+    assert targets["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
 
 
 def test_each_project_has_build_tools_from_a_lock_of_its_own(catalogue: Catalogue, with_nixl: BuildInputs) -> None:
-    made = steps(catalogue, with_nixl, Stage.BASE)
-    assert made["compile-tools"]["args"]["LAYER"] == "compile"
-    assert made["nixl-tools"]["args"]["LAYER"] == "compile-nixl"
+    targets = steps(catalogue, with_nixl, Stage.BASE)
+    assert targets["compile-tools"]["args"]["LAYER"] == "compile"
+    assert targets["nixl-tools"]["args"]["LAYER"] == "compile-nixl"
 
 
-def test_base_takes_what_was_built_and_is_told_not_to_fetch_it(catalogue: Catalogue, built: BuildInputs) -> None:
+def test_base_installs_the_built_wheels_and_does_not_fetch_them(catalogue: Catalogue, built: BuildInputs) -> None:
     base = steps(catalogue, built, Stage.BASE)["base"]
     assert {"dynamo-rust", "dynamo-python"} <= set(base["contexts"])
     assert base["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime"
 
 
-def test_a_commit_is_the_build_context_of_its_step_too(catalogue: Catalogue, built: BuildInputs) -> None:
+def test_a_commit_is_the_build_context_of_its_target_too(catalogue: Catalogue, built: BuildInputs) -> None:
     source = Source(context=f"{GIT}#{COMMIT}", local=False, state=COMMIT)
-    made = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
-    assert made["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
-    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+    targets = steps(catalogue, replace(built, sources={"dynamo": source}), Stage.BASE)
+    assert targets["dynamo-source"]["context"] == f"{GIT}#{COMMIT}"
+    assert targets["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
 
 
-def test_a_source_is_the_build_context_of_its_step_and_the_dockerfile_is_ours(
+def test_a_source_is_the_build_context_of_its_target_and_the_dockerfile_is_ours(
     catalogue: Catalogue, built: BuildInputs
 ) -> None:
-    made = steps(catalogue, built, Stage.BASE)
-    assert made["dynamo-source"]["context"] == "/src/dynamo"
-    assert made["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
+    targets = steps(catalogue, built, Stage.BASE)
+    assert targets["dynamo-source"]["context"] == "/src/dynamo"
+    assert targets["dynamo-source"]["dockerfile"] == f"{catalogue.folder}/containers/dynamo-source/Dockerfile"
 
 
 def test_bake_may_read_a_checkout_that_is_built(catalogue: Catalogue, built: BuildInputs) -> None:
     request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
-    allowed = [word for word in planned.execution(request, built).commands[0].argv if word.startswith("--allow")]
+    allowed = [flag for flag in planned.execution(request, built).commands[0].argv if flag.startswith("--allow")]
     assert "--allow=fs.read=/src/dynamo" in allowed
 
 
-def test_an_image_says_what_its_dynamo_was_built_from(catalogue: Catalogue, built: BuildInputs) -> None:
+def test_an_image_has_a_label_with_the_source_of_dynamo(catalogue: Catalogue, built: BuildInputs) -> None:
     labels = steps(catalogue, built, Stage.RUNTIME, "frontend")["frontend-runtime"]["labels"]
     assert labels["ai.dynamo.source.dynamo"] == f"{COMMIT}-dirty"
 
@@ -345,7 +362,7 @@ def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: 
         Stage.BASE,
         ImageSelection(platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}),
     )
-    known = inputs.stated(request)
-    assert known.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")
-    assert list(known.os_packages) == ["rust"]
-    assert known.locks["base"] != inputs.stated(replace(request, sources={})).locks["base"]
+    stated = inputs.stated(request)
+    assert stated.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")
+    assert list(stated.os_packages) == ["rust"]
+    assert stated.locks["base"] != inputs.stated(replace(request, sources={})).locks["base"]

@@ -62,7 +62,7 @@ UNNAMED = {"backend", "compile-tools", "cuda-toolkit", "os-rpms", "toolchain"}
 def test_every_script_that_makes_a_layer_says_how_people_call_it() -> None:
     files = {file.parent.name: file.read_text(encoding="utf-8") for file in FOLDER.glob("*/Dockerfile")}
     last = {name: dockerfile.parse(text).stages[-1] for name, text in files.items() if name not in UNNAMED}
-    scripts = {name: sum(step.word == "RUN" for step in stage.steps) for name, stage in last.items()}
+    scripts = {name: sum(step.keyword == "RUN" for step in stage.steps) for name, stage in last.items()}
     named = {name: files[name].count(f"\nset -eu\n{sizes_manifest.NAMED}") for name in last}
     assert named == scripts
     assert {name for name in named if named[name]} == {"builder", "dev", "engine-image", "os", "os-packages"}
