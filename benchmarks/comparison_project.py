@@ -146,7 +146,7 @@ def shrink_devel(folder: Path) -> None:
     _replace(folder / PINS_FILE, *digests)
     shutil.copy2(folder / builder.file, folder / devel.file)
     source, target = (
-        root_images.record_of(folder, lock, os_lock.read(lock, folder), pins.epoch)
+        root_images.record_path(folder, lock, os_lock.read(lock, folder), pins.epoch)
         for lock in (builder, replace(devel, bases=load_catalogue(folder).bases[BASES.name]))
     )
     if source.is_file():

@@ -44,7 +44,7 @@ def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) ->
     """
     folder, now = catalogue.folder, time.time()
     commands = Plan() if dry_run and not _answers(folder) else _engine_plan(folder, with_caches=with_caches)
-    clean(folder, (*scratch(folder, now), *stale_files.paths(catalogue, now)), commands, dry_run=dry_run)
+    clean(folder, (*scratch(folder, now), *stale_files.stale_paths(catalogue, now)), commands, dry_run=dry_run)
     if with_caches and not dry_run:
         state.forget_builds(folder)
 

@@ -80,7 +80,7 @@ def build(
     if not dry_run:
         for node_plan in node_plans:
             work.report_unwritten_caches(node_plan)
-        for document in input_digests.records(plan):
+        for document in input_digests.record_documents(plan):
             process.write(document)
     if distribution.registry:
         work.merge(node_plans)

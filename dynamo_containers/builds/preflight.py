@@ -55,7 +55,7 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
         docker = docker_of(requests[0].catalogue.folder, dry_run=dry_run)
         if dry_run:  # what would run is printed, whatever is there
             return Preflight(offline=offline, docker=docker, existing={}, is_up_to_date=False, is_one_graph=False)
-        complete = [inputs.existing(request, known) for request, known in zip(requests, offline, strict=True)]
+        complete = [inputs.existing_inputs(request, known) for request, known in zip(requests, offline, strict=True)]
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
             raise
@@ -68,7 +68,7 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
         plan = bake.build_plan(*parts)
     images = up_to_date.made(plan) if plan else None
     together = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
-    may_be_one = len(requests) > 1 and together is not None and input_digests.unchanged(together)
+    may_be_one = len(requests) > 1 and together is not None and input_digests.is_unchanged(together)
     stored = _stored(docker) if images or may_be_one else {}
     return Preflight(
         offline=offline,

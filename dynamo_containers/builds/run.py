@@ -99,7 +99,7 @@ def _build(
         return
     record.measuring()
     for part in parts:
-        disk_space.remember_request(*part)
+        disk_space.record_request(*part)
     if record.pushed_tags:
         for pushed in record.pushed_tags:
             progress.say(summary.pushed_line(pushed.tag, pushed.digest, record.seconds))
@@ -123,7 +123,7 @@ def _leave(before: Preflight, plan: BuildPlan, record: Recorder) -> None:
         LockError: the bases are strict, and something drifted.
     """
     for part, drift in zip(plan.parts, before.drift, strict=True):
-        inputs.say_drift(part.request, drift)
+        inputs.print_drift(part.request, drift)
     record.up_to_date(before.docker, NodePlan(plan=plan, existing=before.existing))
     _finish(plan, before.docker, before.existing, record, built=False)
 
@@ -208,7 +208,7 @@ def build_part(part: Part, docker: Docker, *, dry_run: bool) -> None:
             node_plan = _ordinary(plan, docker, record, dry_run=dry_run)
         if not dry_run:
             record.measuring()
-            disk_space.remember_request(*part)
+            disk_space.record_request(*part)
             _print_images(plan, _digests([node_plan]), {}, record, built=True)
 
 
@@ -250,7 +250,7 @@ def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: boo
     if dry_run:
         process.execute(Plan(documents=ordinary.documents, commands=commands), dry_run=True)
         return ordinary
-    records, images = input_digests.records(plan), _image_records(plan)
+    records, images = input_digests.record_documents(plan), _image_records(plan)
     process.execute(Plan(documents=ordinary.documents, commands=commands, records=records))
     for document in up_to_date.remembered(images, _image_records(plan), _digests([ordinary])):
         process.write(document)

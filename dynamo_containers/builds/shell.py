@@ -52,7 +52,7 @@ def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
         gpu=words.gpu,
     )
     docker = preflight.docker_of(catalogue.folder, dry_run=dry_run)
-    version = inputs.stated(requests[0]).version
+    version = inputs.offline_build_inputs(requests[0]).version
     # A dry run needs no engine, and so does not know which image is built.
     built = container.tags(requests, version) if dry_run else docker.images()
     process.execute(container.plan(requests, version, wish, docker, built), dry_run=dry_run)

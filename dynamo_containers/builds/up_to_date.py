@@ -72,7 +72,7 @@ def records(plan: BuildPlan) -> dict[str, Record]:
     if request.sources:
         return {}
     digests = input_digests.Digests()
-    inputs = [input_digests.inputs_of(plan, platform, digests) for platform in request.platforms]
+    inputs = [input_digests.target_inputs(plan, platform, digests) for platform in request.platforms]
     folder = request.catalogue.folder / IMAGES
     strict = request.bases.strict
     return {

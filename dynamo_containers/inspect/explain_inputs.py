@@ -26,7 +26,7 @@ from dynamo_containers.plan.labels import root_role
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import Part, request_for
 from dynamo_containers.prepare import inputs, layer_pins
-from dynamo_containers.prepare.input_digests import Digests, inputs_of, last, set_of
+from dynamo_containers.prepare.input_digests import Digests, last_inputs, package_set, target_inputs
 from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _list(catalogue: Catalogue) -> ImageList:
 
 def explain_request(request: Request) -> ExplainedImage:
     """Return what will be in the one image of a request, on its one platform."""
-    facts, (platform,), (image,) = inputs.stated(request), request.platforms, request.images
+    facts, (platform,), (image,) = inputs.offline_build_inputs(request), request.platforms, request.images
     root_image = _root(request, root_role(request.stage), platform)
     targets = tuple(_targets(request, facts, platform))
     download, unknown = explanation.downloads((root_image, *(target.content for target in targets)))
@@ -112,8 +112,8 @@ def _targets(request: Request, facts: BuildInputs, platform: Platform) -> Iterab
     plan, digests = bake.build_plan(Part(request, facts)), Digests()
     (top,), targets = plan.graph.images, plan.graph.targets
     dockerfiles = {name: digests.summary(target.folder) for name, target in targets.items()}
-    recorded = last(request.catalogue.folder, request.bases, platform)
-    states = explanation.states(targets, dockerfiles, inputs_of(plan, platform, digests), recorded)
+    recorded = last_inputs(request.catalogue.folder, request.bases, platform)
+    states = explanation.states(targets, dockerfiles, target_inputs(plan, platform, digests), recorded)
     layers = explanation.chain(targets, dockerfiles, top.target)
     for name in (*layers, *(name for name in targets if name not in layers)):
         content = _content(request, facts, targets[name], platform, dockerfiles[name].about)
@@ -162,7 +162,7 @@ def _os_packages(request: Request, lock: OsLock) -> Content:
 
 def _package_set(request: Request, _: BuildInputs, target: Target, platform: Platform) -> Content:
     contexts = target.contexts
-    name = set_of(request.bases, contexts.get("debs") or contexts["rpms"])
+    name = package_set(request.bases, contexts.get("debs") or contexts["rpms"])
     return _os_packages(request, os_lock.lock_of(request.bases, name, platform))
 
 
@@ -182,7 +182,7 @@ def _layer(request: Request, facts: BuildInputs, target: Target, platform: Platf
     folder = Path(target.contexts["lock"])
     layer = folder.parent.name.rpartition(f"-{request.bases.name}-")[0]
     part = next(part for parts in facts.package_layers.values() for part in parts if part.folder == folder)
-    text = layer_pins.text(part, platform)
+    text = layer_pins.read(part, platform)
     content = _python(request, f"{layer}-{request.bases.name}-{platform.arch}", text)
     return Content(origin=f"{content.origin} (layer {folder.name})", packages=content.packages)
 

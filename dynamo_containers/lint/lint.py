@@ -171,7 +171,7 @@ def _check_graphs(catalogue: Catalogue) -> tuple[tuple[Finding, ...], tuple[Unch
     graphs = 0
     for request in _requests(catalogue):
         try:
-            facts = inputs.stated(request)
+            facts = inputs.offline_build_inputs(request)
         except (LockError, UsageError) as error:
             reason = str(error).splitlines()[0]
             faults.setdefault((request.images[0].name, request.bases.name), {})[reason] = None

@@ -218,7 +218,7 @@ def _check_toolchain(catalogue: Catalogue, bases: Bases, name: str, platform: Pl
     row = _program_row(bases, name, platform)
     if (bases.name, name, platform) not in catalogue.pins.programs:
         return _never_made(LockKind.ARCHIVES, row, bases.toolchains[name].address(platform))
-    reasons = _failure(partial(toolchains.pinned, catalogue.pins, bases, name, platform))
+    reasons = _failure(partial(toolchains.pin_for, catalogue.pins, bases, name, platform))
     return _status(LockKind.ARCHIVES, row, reasons, exists=True)
 
 

@@ -53,7 +53,7 @@ def copy_packages(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> 
         copies |= {_copy(folder, package, pool) for package in packages if package not in missing}
     targets = {(lock.bases.name, lock.platform): (lock.bases, lock.platform) for lock in locks}
     for bases, platform in targets.values():
-        pins = binaries.pinned(catalogue.pins, bases, platform).values()
+        pins = binaries.pins_for(catalogue.pins, bases, platform).values()
         for pin in (pin for pin in pins if isinstance(pin, PackagePin)):  # a release archive is not a .deb
             if deb_origins.fetch_all(folder, bases, (pin,), pin.locked):
                 gone.append(pin.path)

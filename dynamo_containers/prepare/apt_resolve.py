@@ -1,4 +1,4 @@
-"""Packages of a Debian suite for a root image, or for a set of packages on one."""
+"""Current packages of a Debian suite, for a root image or a set of OS packages on it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 
-def current(lock: OsLock, folder: Path) -> tuple[Package, ...]:
-    """Ask the mirror for the suite's current packages, dependencies included.
+def current_packages(lock: OsLock, folder: Path) -> tuple[Package, ...]:
+    """Ask the mirror for the current packages of a suite, dependencies included.
 
-    For a set above a root image these are all that are not in the root image's lock in the same version: newer ones of
-    the root image's own may be among them.
+    For a set of OS packages the result omits what the lock of the root image has in the same version. It may contain
+    newer versions of packages in the root image.
     """
-    everything = resolved(lock, updated(folder, lock.root.suite, lock.platform))
-    return os_conflicts.beyond(everything, os_lock.read(lock.root_lock, folder)) if lock.package_set else everything
+    packages = resolve(lock, updated_apt(folder, lock.root.suite, lock.platform))
+    return os_conflicts.beyond(packages, os_lock.read(lock.root_lock, folder)) if lock.package_set else packages
 
 
-def resolved(lock: OsLock, private: apt.Apt) -> tuple[Package, ...]:
-    """Return all that a root image consists of, the set above it included, as an updated apt has it."""
+def resolve(lock: OsLock, private: apt.Apt) -> tuple[Package, ...]:
+    """Return every package of a root image and of the set on it, as an updated apt resolves them."""
     return apt.resolve(private, (*os_lock.MINIMAL_SYSTEM, *lock.root.packages, *lock.set_packages))
 
 
-def updated(folder: Path, suite: str, platform: Platform) -> apt.Apt:
+def updated_apt(folder: Path, suite: str, platform: Platform) -> apt.Apt:
     """Return a private apt for a suite with fresh lists."""
     private = apt.Apt(
         folder=folder / state.APT / f"{suite}-{platform.arch}",

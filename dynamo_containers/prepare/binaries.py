@@ -1,7 +1,7 @@
 """Binaries that are not Python packages (NATS, etcd): fetched by sha256, one tree per architecture.
 
-The result is a folder with one tree of files per architecture, ready to be copied over a root image, so that the
-Dockerfile is the same whether they came out of a .deb or a release archive.
+The result is a folder with one tree of files per architecture, which a Dockerfile copies over a root image. So the
+Dockerfile is the same for binaries from .debs and from release archives.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 MODE = 0o755
 
 
-def pinned(pins: Pins, bases: Bases, platform: Platform) -> dict[str, PackagePin | ArchivePin]:
-    """Return the pin of every program of the bases on a platform.
+def pins_for(pins: Pins, bases: Bases, platform: Platform) -> dict[str, PackagePin | ArchivePin]:
+    """Return the pin of every binary of the bases on a platform.
 
     Raises:
-        LockError: one has none, or is of another kind or version than images.toml names.
+        LockError: a binary has no pin, or a pin of another kind or version than in images.toml.
     """
     for name in bases.programs:
-        if why := stale_reason(pins, bases, name, platform):
-            message = f"{PINS_FILE} {why}.\nPin it with: invoke lock --only archives"
+        if reason := stale_reason(pins, bases, name, platform):
+            message = f"{PINS_FILE} {reason}.\nPin it with: invoke lock --only archives"
             raise LockError(message)
     return {name: pins.programs[bases.name, name, platform] for name in bases.programs}
 
 
 def stale_reason(pins: Pins, bases: Bases, name: str, platform: Platform) -> str:
-    """Say why the pin of a program cannot be used, as what pins.toml does; '' when it fits."""
-    where = f"programs.{bases.name}.{name} for {platform.value}"
+    """Return why the pin of a binary cannot be used, as a sentence about pins.toml; '' for a current pin."""
+    row = f"programs.{bases.name}.{name} for {platform.value}"
     program = bases.toolchains.get(name) or bases.programs[name]
     pin = pins.programs.get((bases.name, name, platform))
     if pin is None or isinstance(pin, ArchivePin) is not isinstance(program, Release):
-        return f"has no {where}"
+        return f"has no {row}"
     if isinstance(pin, ArchivePin) and isinstance(program, Release) and pin.url != program.address(platform):
-        return f"is stale: {where} is for {pin.url}, but {IMAGES_FILE} has {program.address(platform)}"
+        return f"is stale: {row} is for {pin.url}, but {IMAGES_FILE} has {program.address(platform)}"
     return ""
 
 
 def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
-    """Return where the trees of a set of pins stand, one folder per architecture."""
+    """Return the folder of the trees, one per architecture; its name has a digest of the pins."""
     rows = [f"{key} {program.files}" for key, program in bases.programs.items()]
     own = ((key, pin) for key, pin in pins.programs.items() if key[0] == bases.name and key[1] in bases.programs)
     rows += [f"{key} {pin.sha256}" for key, pin in own]
@@ -64,17 +64,17 @@ def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
 
 
 def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[os_lock.Drift, ...]:
-    """Make the tree of a platform, unless it is there; return what drifted.
+    """Provide the tree of a platform, and return its drift.
 
     Raises:
-        LockError: a pin is missing, or (strict bases) the mirror dropped a pinned version.
+        LockError: a pin is missing, or (strict bases) no origin has a pinned version.
         DownloadError: a package could not be fetched or is not the pinned one.
     """
     tree = folder_of(folder, bases, pins) / platform.arch
     record = tree.with_name(f"{platform.arch}.drift")
     if tree.is_dir():
         return drift.read(record)
-    locked = pinned(pins, bases, platform)
+    locked = pins_for(pins, bases, platform)
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
     drifted = [
         os_lock.Drift(name=program.package, locked=locked[name].version, used=used[name].version)
@@ -84,20 +84,20 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
     from tempfile import TemporaryDirectory
 
     tree.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=tree.parent) as scratch:
+    with TemporaryDirectory(dir=tree.parent) as temporary:
         for name, pin in used.items():
-            _unpack(folder, pin, bases.programs[name], platform, Path(scratch) / "package")
-            _lay_out(bases.programs[name], pin, platform, Path(scratch) / "package", Path(scratch) / "tree")
-        # Before the tree appears: whoever finds it must learn of its drift.
+            _unpack(folder, pin, bases.programs[name], platform, Path(temporary) / "package")
+            _lay_out(bases.programs[name], pin, platform, Path(temporary) / "package", Path(temporary) / "tree")
+        # Written before the tree appears: a reader of the tree must see its drift.
         process.write(drift.document(record, drifted))
-        (Path(scratch) / "tree").rename(tree)
+        (Path(temporary) / "tree").rename(tree)
     return tuple(drifted)
 
 
 def _available(
     folder: Path, bases: Bases, name: str, platform: Platform, pin: PackagePin | ArchivePin
 ) -> PackagePin | ArchivePin:
-    """Fetch what is pinned, or the suite's current package where the mirror dropped it and the bases allow it."""
+    """Fetch the pinned file. If no origin has it and the bases are not strict, fetch the suite's current package."""
     if isinstance(pin, ArchivePin):
         from dynamo_containers.upstream import release_archive
 
@@ -111,18 +111,18 @@ def _available(
             f"The {bases.name} bases are strict. Pin the current version: invoke lock --only archives"
         )
         raise LockError(message)
-    found = current(folder, bases.packaged_programs[name], platform)
-    mirror = replace(bases, deb_sources=DebSources())  # what the suite has now is nowhere else yet
-    if deb_origins.fetch_all(folder, mirror, (found,), ""):
-        message = f"The mirror lists but does not have: {found.path}.\nIt is probably being updated: try again."
+    newer = current_pin(folder, bases.packaged_programs[name], platform)
+    mirror = replace(bases, deb_sources=DebSources())  # only the mirror has the current version
+    if deb_origins.fetch_all(folder, mirror, (newer,), ""):
+        message = f"The mirror lists but does not have: {newer.path}.\nIt is probably being updated: try again."
         raise DownloadError(message)
-    return found
+    return newer
 
 
-def current(folder: Path, program: Program, platform: Platform) -> PackagePin:
-    """Return the pin of the program's package as the suite has it now."""
-    packages = apt.resolve(apt_resolve.updated(folder, program.suite, platform), (program.package,))
-    package = next(each for each in packages if each.name == program.package)
+def current_pin(folder: Path, program: Program, platform: Platform) -> PackagePin:
+    """Return a pin of the current version of a package in its suite."""
+    packages = apt.resolve(apt_resolve.updated_apt(folder, program.suite, platform), (program.package,))
+    package = next(package for package in packages if package.name == program.package)
     return PackagePin(
         version=package.version,
         archive=package.archive,
@@ -150,10 +150,10 @@ def _lay_out(
     for source, target in program.members(platform).items():
         destination = tree / target.lstrip("/")
         if not (package / source).is_file():
-            what = f"package {program.package}" if isinstance(program, Program) else "release archive"
+            origin = f"package {program.package}" if isinstance(program, Program) else "release archive"
             message = (
-                f"The {what} {pin.version} has no file {source}.\n"
-                f"Look with `dpkg-deb --contents` or `tar --list` and edit the program's files in {IMAGES_FILE}."
+                f"The {origin} {pin.version} has no file {source}.\n"
+                f"Look with `dpkg-deb --contents` or `tar --list` and edit the files of the binary in {IMAGES_FILE}."
             )
             raise UsageError(message)
         destination.parent.mkdir(parents=True, exist_ok=True)

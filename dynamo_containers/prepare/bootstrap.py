@@ -1,7 +1,7 @@
 """Bootstrap of a root file system from locked .debs, by mmdebstrap.
 
-The tree is a function of the packages and the epoch, so the same lock gives the same bytes on any machine with the
-same mmdebstrap. What only a bootstrap needs is imported when there is one: the recipe is asked for by every build.
+The tree is a function of the packages and the epoch: the same lock gives the same bytes on any machine with the same
+mmdebstrap. Every build reads TREE_OPTIONS, so modules that only a bootstrap needs are imported late.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_package import Package
 
 REPOSITORY, TAR = "repository", "root.tar"
-"""Below a scratch folder: the packages, and the root file system that is made of them."""
+"""In a temporary folder: the repository of the packages, and the root file system that is made from it."""
 VARIANT = "--variant=essential"
 # Manual pages and documentation are of no use in a container; licences must stay.
 DPKG_OPTIONS = (
@@ -33,24 +33,24 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
 )
-# What the bootstrap itself leaves of this machine or this moment. apt gets no source: an image never phones a
-# mirror that its builder happened to use, and the contract forbids index addresses in any layer.
+# Traces of this machine and of the present that the bootstrap leaves. The image has no apt source: it must not query
+# the mirror of its builder, and no layer may contain the address of an index.
 CLEAN_UP = (
     'rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname" "$1/var/cache/ldconfig/aux-cache"',
-    # Byte code that maintainer scripts left of their own helpers; unlike that of the library, it varies.
+    # Byte code of helpers of maintainer scripts; unlike that of the library, it varies.
     'rm -rf "$1/usr/share/python3/debpython/__pycache__"',
     'rm -rf "$1"/var/log/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/*-old',
 )
-RECIPE = (VARIANT, *DPKG_OPTIONS, *CLEAN_UP)
-"""What decides a tree besides its packages and the epoch."""
+TREE_OPTIONS = (VARIANT, *DPKG_OPTIONS, *CLEAN_UP)
+"""The options that decide a tree, besides its packages and the epoch."""
 
 
-def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Package, ...]:
-    """Fetch the locked packages, or the suite's current ones where no source has some and the bases allow it.
+def fetch(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Package, ...]:
+    """Fetch the locked packages. If an origin lost one and the bases are not strict, fetch the suite's current ones.
 
     Raises:
-        LockError: a package is gone and the bases are strict.
-        DownloadError: a package could not be fetched or is not the locked one.
+        LockError: no origin has a package, and the bases are strict or the root image is pinned.
+        DownloadError: an origin is unreachable, or has another file than the locked one.
     """
     gone = deb_origins.fetch_all(folder, lock.package_sources, locked, os_lock.locked_at(lock, folder))
     if not gone:
@@ -58,74 +58,77 @@ def fetched(folder: Path, lock: OsLock, locked: tuple[Package, ...]) -> tuple[Pa
     names = ", ".join(Path(package.path).name for package in gone)
     if lock.bases.strict or lock.image:
         message = (
-            f"{deb_origins.describe_missing(lock.package_sources.deb_sources)} what {lock.file} asks for: {names}.\n"
-            f"{_no_other(lock)} Lock the current versions: invoke lock --only os"
+            f"{deb_origins.describe_missing(lock.package_sources.deb_sources)} packages of {lock.file}: {names}.\n"
+            f"{_no_replacement(lock)} Lock the current versions: invoke lock --only os"
         )
         raise LockError(message)
     from dynamo_containers.upstream import host_tools
 
-    packages = apt_resolve.current(lock, folder)
+    packages = apt_resolve.current_packages(lock, folder)
     host_tools.fetch(packages, apt.host_mirrors(), deb_origins.downloads(folder))
     return packages
 
 
-def _no_other(lock: OsLock) -> str:
+def _no_replacement(lock: OsLock) -> str:
+    """Explain why no other version may replace a missing package."""
     if lock.bases.strict:
         return f"The {lock.bases.name} bases are strict."
-    return f"Nothing else is taken for it: {lock.image} decides what fits it."
+    return f"Other versions may not fit the packages in {lock.image}."
 
 
-def tree(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, scratch: Path) -> Path:
-    """Install the fetched packages into a tree and return its tar, below `scratch`.
+def make_tree(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, temporary: Path) -> Path:
+    """Install the fetched packages into a tree, and return its tar in the temporary folder.
 
     Raises:
         CommandFailedError: mmdebstrap failed.
     """
     from dynamo_containers.upstream import host_tools
 
-    _make_repository(folder, lock, packages, scratch / REPOSITORY)
+    _make_repository(folder, lock, packages, temporary / REPOSITORY)
     environment = {
         **host_tools.environment(folder, ("mmdebstrap",)),
         "SOURCE_DATE_EPOCH": str(epoch),
-        "TMPDIR": str(scratch),
+        "TMPDIR": str(temporary),
     }
     program = which("mmdebstrap", path=environment.get("PATH")) or "mmdebstrap"
     hooks = Path(program).parent.parent / "share/mmdebstrap/hooks"
-    call = command(lock, scratch, environment, hooks, as_root=os.geteuid() == 0)
+    call = mmdebstrap_command(lock, temporary, environment, hooks, as_root=os.geteuid() == 0)
     process.execute(process.Plan(commands=(call,)))
-    return scratch / TAR
+    return temporary / TAR
 
 
-def command(lock: OsLock, scratch: Path, environment: dict[str, str], hooks: Path, *, as_root: bool) -> process.Command:
-    """Return the mmdebstrap call that turns the repository in `scratch` into a root file system, as a tar there."""
+def mmdebstrap_command(
+    lock: OsLock, temporary: Path, environment: dict[str, str], hooks: Path, *, as_root: bool
+) -> process.Command:
+    """Return the command that makes the tar of a root file system from the repository in a temporary folder."""
     return process.Command(
         argv=(
-            # What it mounts for maintainer scripts is gone with it, however it ends.
+            # Its mounts for maintainer scripts disappear with it, however it ends.
             *(("unshare", "--mount") if as_root else ()),
             "mmdebstrap",
             VARIANT,
             f"--architectures={lock.platform.arch}",
             f"--include={','.join(lock.root.packages)}",
             *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
-            # It would look for Debian's own qemu registration; emulation was set up by the engine.
+            # That check looks for Debian's qemu registration; the engine has set up emulation.
             "--skip=check/qemu",
             f"--hook-dir={hooks}/merged-usr",
             *(f"--customize-hook={command}" for command in CLEAN_UP),
             lock.root.suite,
-            str(scratch / TAR),
-            # Not signed, because every file in it was compared with the lock's sha256.
-            f"deb [trusted=yes] copy:{scratch / REPOSITORY} ./",
+            str(temporary / TAR),
+            # Not signed: every file in it was compared with the sha256 in the lock.
+            f"deb [trusted=yes] copy:{temporary / REPOSITORY} ./",
         ),
         env=environment,
         quiet=True,
         title=f"bootstrapping {lock.bases.name} {lock.role} ({lock.platform.value})",
         summary=f"Bootstrapped {lock.bases.name} {lock.role} ({lock.platform.value})",
-        hint="Its own messages stand above. For a foreign platform, is emulation set up? See: invoke engine.status",
+        hint="The messages of mmdebstrap are above. Is a foreign platform emulated? See: invoke engine.status",
     )
 
 
 def _make_repository(folder: Path, lock: OsLock, packages: tuple[Package, ...], repository: Path) -> None:
-    """Lay out the packages as apt expects a flat repository (https://wiki.debian.org/DebianRepository/Format)."""
+    """Write a flat repository of the packages for apt (https://wiki.debian.org/DebianRepository/Format)."""
     repository.mkdir()
     stanzas = []
     for package in packages:
@@ -135,11 +138,11 @@ def _make_repository(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
         stanzas.append(f"{control}\nFilename: ./{target.name}\nSize: {package.size}\nSHA256: {package.sha256}\n")
     index = "\n".join(stanzas)
     (repository / "Packages").write_text(index, encoding="utf-8")
-    (repository / "Release").write_text(release(lock, index), encoding="utf-8")
+    (repository / "Release").write_text(release_file(lock, index), encoding="utf-8")
 
 
-def release(lock: OsLock, index: str) -> str:
-    """Return the Release file: mmdebstrap finds the essential packages by the suite's name in it."""
+def release_file(lock: OsLock, index: str) -> str:
+    """Return the text of the Release file, in which mmdebstrap looks up the suite."""
     digest, size = hashlib.sha256(index.encode()).hexdigest(), len(index.encode())
     suite, arch = lock.root.suite, lock.platform.arch
     return (

@@ -1,4 +1,4 @@
-"""Secrets of a build: certificates, index address and netrc of this machine, never kept in an image."""
+"""Secrets of a build: certificates, index address and netrc of this machine. They are not in the image."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets of bake: what this machine needs to reach an index; mounted for single steps, never kept.
+    """Return the secrets for bake, with which this machine reaches an index; only install steps mount them.
 
-    The file of the index address is written by `ensure`.
+    `ensure` writes the file of the index address.
     """
     certificates = Path(environment.get("SSL_CERT_FILE", CERTIFICATES))
     netrc = Path(environment.get("NETRC", Path.home() / ".netrc"))
-    found = [f"id={name},src={path}" for name, path in (("ca", certificates), ("netrc", netrc)) if path.is_file()]
+    specifications = [
+        f"id={name},src={path}" for name, path in (("ca", certificates), ("netrc", netrc)) if path.is_file()
+    ]
     if index_address(environment):
-        found.append(f"id=index,src={folder / state.INDEX_ADDRESS}")
-    return tuple(found)
+        specifications.append(f"id=index,src={folder / state.INDEX_ADDRESS}")
+    return tuple(specifications)
 
 
 def ensure(folder: Path, environment: Mapping[str, str]) -> None:
-    """Write the file that the index secret is read from, where this machine has an index of its own."""
+    """Write the file of the index secret, if this machine has its own index."""
     if address := index_address(environment):
         file = folder / state.INDEX_ADDRESS
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,29 +40,31 @@ def ensure(folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def index_address(environment: Mapping[str, str]) -> str:
-    """Return the index that pip is configured with on this machine, '' for pip's default.
+    """Return the index in pip's configuration on this machine, '' for pip's default.
 
-    The variable, else pip's files, the later ones win (https://pip.pypa.io/en/stable/topics/configuration/).
+    The variable decides, else the last of pip's files that has one (https://pip.pypa.io/en/stable/topics/configuration/).
     """
     if address := environment.get("PIP_INDEX_URL", ""):
         return address
     texts = {file: file.read_text(encoding="utf-8") for file in pip_files(environment) if file.is_file()}
     if not any(re.search(r"^\s*index-url", text, re.MULTILINE) for text in texts.values()):
         return ""
-    import configparser  # most machines have no such line, and a no-op shall be quick
+    import configparser  # most machines have no such line, and a no-op must be fast
 
     parser = configparser.RawConfigParser()
     for file, text in texts.items():
         try:
             parser.read_string(text)
         except configparser.Error as error:
-            message = f"{file} is no valid configuration of pip: {error}.\nMend it; pip needs it too: pip config debug"
+            message = (
+                f"{file} is not a valid configuration of pip: {error}.\nCorrect it, and check with: pip config debug"
+            )
             raise UsageError(message) from None
     return parser.get("global", "index-url", fallback="")
 
 
 def pip_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the files that pip reads here, the ones that win last; PIP_CONFIG_FILE=/dev/null means none."""
+    """Return the configuration files of pip in the order of reading; PIP_CONFIG_FILE=/dev/null means none."""
     named = environment.get("PIP_CONFIG_FILE", "")
     if named == "/dev/null":
         return ()

@@ -1,4 +1,4 @@
-"""Locks of a request: refused where stale, else their texts; offline."""
+"""Locks of a request: their texts, if all of them are current; offline."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ if TYPE_CHECKING:
 
 
 def check(request: Request) -> dict[str, dict[str, str]]:
-    """Return for each image the texts of the locks that go into it, after checking that they are current. Offline.
+    """Check that the locks of every image are current, and return image -> path -> text of its locks. Offline.
 
-    On every platform that it is made for, although one may be built: a label has one value for all platforms of an
-    image, so `ai.dynamo.lock` speaks of all of them.
+    The locks of every platform of an image count, although one may be built: the label `ai.dynamo.lock` has one value
+    for all platforms.
 
     Raises:
         LockError: a lock or a pin that the request needs is missing or stale, or pins what does not fit the bases.
-        UsageError: the bases lack a root image or a set of OS packages that an image is made of.
+        UsageError: the bases lack a root image or a set of OS packages of an image.
     """
-    return check_with(request, python_lock.locks(request.catalogue))
+    return check_against(request, python_lock.locks(request.catalogue))
 
 
-def check_with(request: Request, every: Sequence[LockFile]) -> dict[str, dict[str, str]]:
-    """Do that with `every` lock there is: they are derived once for a request, whatever it asks for."""
+def check_against(request: Request, locks: Sequence[LockFile]) -> dict[str, dict[str, str]]:
+    """Do the same, given all locks of the project: several requests share them."""
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
-            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, which a {request.stage.value}"
-            message += " image stands on."
+            message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, on which a {request.stage.value}"
+            message += " image is based."
             raise UsageError(message)
     for image in request.images:
         _check_os_sets(request, image)
     source_builds.check(request.bases, request.sources)
-    python_locks = {image.name: _python_locks(request, image, every) for image in request.images}
+    python_locks = {image.name: _python_locks(request, image, locks) for image in request.images}
     texts = {image.name: _image_locks(request, image, python_locks[image.name]) for image in request.images}
-    paths = {lock.path for locks in python_locks.values() for lock in locks}
-    python = {path: text for each in texts.values() for path, text in each.items() if path in paths}
+    paths = {lock.path for image_locks in python_locks.values() for lock in image_locks}
+    python = {path: text for image_texts in texts.values() for path, text in image_texts.items() if path in paths}
     for fault in cuda_variant.faults(request.catalogue, python, request.bases.name):
         raise LockError(fault)
     return texts
 
 
 def _check_os_sets(request: Request, image: Image) -> None:
-    """Refuse, where the image is asked for, a set of OS packages that is not there on these bases."""
+    """Refuse an image whose set of OS packages does not exist on these bases."""
     for name in os_sets(image, request.stage):
         if name not in request.bases.packages:
-            who = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
-            having = [each.name for each in request.catalogue.bases.values() if name in each.packages]
+            reason = f"images.{image.name}.os-packages names" if name in image.os_packages else "a dev image gets"
+            having = [bases.name for bases in request.catalogue.bases.values() if name in bases.packages]
             message = (
-                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {who}.\n"
+                f"{IMAGES_FILE}: bases.{request.bases.name} has no packages.{name}, which {reason}.\n"
                 f"Bases that have it: {', '.join(having) or 'none'}."
             )
             raise UsageError(message)
 
 
-def _python_locks(request: Request, image: Image, every: Sequence[LockFile]) -> list[LockFile]:
-    wanted = (*python_layers(image, request.stage), *source_builds.layers(request.sources))
-    return [lock for lock in every if lock.layer.name in wanted and lock.target.bases == request.bases.name]
+def _python_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> list[LockFile]:
+    layers = (*python_layers(image, request.stage), *source_builds.layers(request.sources))
+    return [lock for lock in locks if lock.layer.name in layers and lock.target.bases == request.bases.name]
 
 
 def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
         texts |= _os_texts(request, (os_lock.lock_of(bases, name, platform) for platform in image.platforms))
     for name in source_builds.toolchains(bases, request.sources):
         for platform in image.platforms:
-            compiler = toolchains.pinned(request.catalogue.pins, bases, name, platform)
+            compiler = toolchains.pin_for(request.catalogue.pins, bases, name, platform)
             texts[f"toolchains.{bases.name}.{name} for {platform.value}"] = compiler.sha256
     return texts
 
@@ -104,13 +104,13 @@ def _os_texts(request: Request, locks: Iterable[OsLock]) -> dict[str, str]:
 
 
 def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> str:
-    """Say why an image cannot be built that has packages on an index that was never reached, and what that takes."""
+    """Return the message for an image with packages on an index that was unreachable whenever locks were made."""
     packages = {package: address for lock in missing for package, address in lock.indexes}
-    where = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
+    places = ", ".join(f"{package} is only on {address}" for package, address in packages.items())
     registries = sorted({root.image.partition("/")[0] for root in request.bases.registry_roots.values()})
     pulls = f" The build itself then also pulls root images from {', '.join(registries)}." if registries else ""
     return (
-        f"The image {image.name} was never locked, so it cannot be built here: {where}, which could not be reached.\n"
+        f"The image {image.name} was never locked, so it cannot be built here: {places}, which could not be reached.\n"
         f"Missing: {', '.join(lock.path for lock in missing)}.\n"
         f"Where that index can be reached, run: {requirements.COMMAND} --image {image.name}\n"
         f"and then this again.{pulls}"
@@ -118,7 +118,7 @@ def _never_locked(request: Request, image: Image, missing: list[LockFile]) -> st
 
 
 def _root_texts(request: Request, image: Image, role: str) -> dict[str, str]:
-    """Return what decides a root image: its pin where a registry has it, and the locks of its packages."""
+    """Return the pin of a root image from a registry, and the locks of its packages."""
     bases, texts = request.bases, {}
     if role in bases.registry_roots:
         texts[f"roots.{bases.name}.{role}"] = render_root(image_reference.root_pin(request.catalogue.pins, bases, role))

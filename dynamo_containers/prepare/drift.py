@@ -1,4 +1,4 @@
-"""Record of drift, kept with a folder of packages: a package per line, with its versions."""
+"""Record of drift beside a folder of packages: a line per package, with its locked and its used version."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NONE = "-"
-"""Stands for no version: none begins so (deb-version(7))."""
+"""Stands for no version: no version begins with it (deb-version(7))."""
 
 
-def document(record: Path, rows: Iterable[Drift]) -> Document:
-    """Return the record: name, locked version, used version."""
-    lines = (f"{row.name} {row.locked or NONE} {row.used or NONE}\n" for row in rows)
-    return Document(path=record, text="".join(lines))
+def document(path: Path, drift: Iterable[Drift]) -> Document:
+    """Return the record at a path: name, locked version, used version."""
+    lines = (f"{row.name} {row.locked or NONE} {row.used or NONE}\n" for row in drift)
+    return Document(path=path, text="".join(lines))
 
 
-def read(record: Path) -> tuple[Drift, ...]:
-    """Return what a record says; nothing, where there is none."""
-    rows = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
-    words = (("" if word == NONE else word for word in row.split()) for row in rows)
-    return tuple(Drift(name=name, locked=locked, used=used) for name, locked, used in words)
+def read(path: Path) -> tuple[Drift, ...]:
+    """Return the drift in a record; () where there is no record."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = (("" if column == NONE else column for column in line.split()) for line in lines)
+    return tuple(Drift(name=name, locked=locked, used=used) for name, locked, used in rows)

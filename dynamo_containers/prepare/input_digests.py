@@ -1,7 +1,7 @@
 """Digests of the inputs of each target, now and at the last build here.
 
-A step is the same one in every image of the same bases and architecture, so there is one record for those, whichever
-image was built. It says what was built here, not what the engine still keeps: an engine may forget layers by itself.
+A target is the same in every image of the same bases and architecture, so all of these share one record. The record
+lists what was built here. It does not list what the engine still has: an engine may delete layers by itself.
 """
 
 from __future__ import annotations
@@ -33,82 +33,82 @@ if TYPE_CHECKING:
     Inputs: TypeAlias = Mapping[str, str]
 
 
-def record_of(folder: Path, bases: Bases, platform: Platform) -> Path:
-    """Return the file that says with which inputs the steps of some bases were done last, below the checkout."""
+def record_path(folder: Path, bases: Bases, platform: Platform) -> Path:
+    """Return the path of the record: the inputs that the targets of some bases had at the last build."""
     return folder / state.STEPS / f"{bases.name}-{platform.arch}.json"
 
 
-def last(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
-    """Return step -> inputs of the last build; nothing where nothing was built, or by another version of this."""
+def last_inputs(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
+    """Return target -> inputs at the last build; {} without a record, or with one that cannot be read."""
     try:
-        found: dict[str, Inputs] = json.loads(record_of(folder, bases, platform).read_text(encoding="utf-8"))
+        inputs: dict[str, Inputs] = json.loads(record_path(folder, bases, platform).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
-    return found
+    return inputs
 
 
-def records(plan: BuildPlan) -> tuple[Document, ...]:
-    """Return what is to be written down once a plan was carried out: what its targets were built from."""
+def record_documents(plan: BuildPlan) -> tuple[Document, ...]:
+    """Return the records to write after a plan was carried out: the inputs of its targets."""
     folder, bases, digests = plan.request.catalogue.folder, plan.request.bases, Digests()
     documents = []
     for platform in plan.request.platforms:
-        inputs = last(folder, bases, platform) | inputs_of(plan, platform, digests)
+        inputs = last_inputs(folder, bases, platform) | target_inputs(plan, platform, digests)
         text = json.dumps(inputs, indent=1, sort_keys=True) + "\n"
-        documents.append(Document(path=record_of(folder, bases, platform), text=text))
+        documents.append(Document(path=record_path(folder, bases, platform), text=text))
     return tuple(documents)
 
 
-def unchanged(plan: BuildPlan) -> bool:
-    """Return whether every target of a plan was built last with its present inputs."""
+def is_unchanged(plan: BuildPlan) -> bool:
+    """Return whether every target of a plan had its present inputs at the last build."""
     folder, bases, digests = plan.request.catalogue.folder, plan.request.bases, Digests()
     return all(
-        inputs_of(plan, platform, digests).items() <= last(folder, bases, platform).items()
+        target_inputs(plan, platform, digests).items() <= last_inputs(folder, bases, platform).items()
         for platform in plan.request.platforms
     )
 
 
 class Digests:
-    """The sha256 of files and whether they are programs; what several steps use is read once."""
+    """Digests of files: sha256, and whether the file is executable. Each file is read once."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, str] = {}
+        self._digests: dict[Path, str] = {}
         self._summaries: dict[Path, Summary] = {}
 
-    def of(self, file: Path) -> str:
-        """Return the digest of a file, '' for one that is not there."""
-        if file not in self._known:
-            self._known[file] = _digest(file) if file.is_file() else ""
-        return self._known[file]
+    def digest(self, file: Path) -> str:
+        """Return the digest of a file, '' for a file that does not exist."""
+        if file not in self._digests:
+            self._digests[file] = _digest(file) if file.is_file() else ""
+        return self._digests[file]
 
     def add_unwritten(self, inputs: BuildInputs) -> None:
-        """Take the digests of layer pins that no file has yet, which a build writes first."""
-        for part in (part for parts in inputs.package_layers.values() for part in parts):
-            for name, text in part.unwritten.items():
-                self._known[part.folder / name] = _sha256(text.encode())
+        """Add the digests of the layer pins that are not written yet; a build writes them before it starts."""
+        for layer in (layer for layers in inputs.package_layers.values() for layer in layers):
+            for name, text in layer.unwritten.items():
+                self._digests[layer.folder / name] = _sha256(text.encode())
 
     def summary(self, folder: Path) -> Summary:
-        """Return what the Dockerfile in a folder says."""
+        """Return the arguments and mounts of the Dockerfile in a folder."""
         if folder not in self._summaries:
             self._summaries[folder] = dockerfile.summary((folder / "Dockerfile").read_text(encoding="utf-8"))
         return self._summaries[folder]
 
 
 def _digest(file: Path) -> str:
-    program = "+x" if file.stat().st_mode & S_IXUSR else ""  # all that git keeps of a mode
-    return _sha256(file.read_bytes()) + program
+    executable = "+x" if file.stat().st_mode & S_IXUSR else ""  # the only part of a mode in git
+    return _sha256(file.read_bytes()) + executable
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def inputs_of(plan: BuildPlan, platform: Platform, digests: Digests) -> dict[str, Inputs]:
-    """Return target -> what a person would look at -> its digest, for one platform."""
+def target_inputs(plan: BuildPlan, platform: Platform, digests: Digests) -> dict[str, Inputs]:
+    """Return target -> input, as a person would name it -> digest, for one platform."""
     native = plan.parts[0].inputs.native
     for part in plan.parts:
         digests.add_unwritten(part.inputs)
     return {
-        # Only `tools` names no platform: it is for the machine that builds.
+        # Only the target `tools` has no platform: it is for the machine that builds.
         name: dict(_inputs(plan.request, target, platform if target.platforms else native, digests))
         for name, target in plan.graph.targets.items()
     }
@@ -117,7 +117,7 @@ def inputs_of(plan: BuildPlan, platform: Platform, digests: Digests) -> dict[str
 def _inputs(request: Request, target: Target, platform: Platform, digests: Digests) -> Iterator[tuple[str, str]]:
     checkout, folder = request.catalogue.folder, target.folder
     summary = digests.summary(folder)
-    if target.dockerfile:  # what changed in a source is BuildKit's to find out, file by file
+    if target.dockerfile:  # BuildKit compares the files of a source by itself
         yield "the source", target.context
     yield from ((f"argument {key}", value) for key, value in target.args.items() if key in summary.arguments)
     yield from _tree(checkout, folder, digests)
@@ -125,8 +125,8 @@ def _inputs(request: Request, target: Target, platform: Platform, digests: Diges
         if name == f"root-{platform.arch}":
             yield f"the root image in {PINS_FILE}", value.partition("@")[2] or value
         elif name in ("debs", "rpms"):
-            path = Path(lock_of(request.bases, set_of(request.bases, value), platform).file)
-            yield str(path), digests.of(checkout / path)
+            path = Path(lock_of(request.bases, package_set(request.bases, value), platform).file)
+            yield str(path), digests.digest(checkout / path)
         elif name == "programs":
             yield f"programs in {PINS_FILE}", _programs(request.bases, request.catalogue.pins, platform)
         elif name == "archives":
@@ -144,21 +144,21 @@ def _filled(text: str, arguments: Mapping[str, str]) -> str:
 
 
 def _tree(checkout: Path, path: Path, digests: Digests) -> Iterator[tuple[str, str]]:
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    yield from ((_title(checkout, file), digests.of(file)) for file in files)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    yield from ((_title(checkout, file), digests.digest(file)) for file in files)
 
 
 def _title(checkout: Path, file: Path) -> str:
-    """Return how a message names a file: a piece of a lock by that lock, whose other pieces decide other steps."""
+    """Return the name of a file in a message. Pins of an image layer are named by their lock and layer."""
     path = file.relative_to(checkout)
     if not path.is_relative_to(state.LAYER_PINS):
         return str(path)
-    layer, piece, name = path.parts[2:]
-    return f"piece {piece} of {layer[:-17]} in constraints/ ({name.removesuffix('.txt')})"
+    folder, layer, name = path.parts[2:]
+    return f"image layer {layer} of {folder[:-17]} in constraints/ ({name.removesuffix('.txt')})"
 
 
-def set_of(bases: Bases, folder: str) -> str:
-    """Return which set of OS packages a folder of .debs or RPMs is."""
+def package_set(bases: Bases, folder: str) -> str:
+    """Return the name of the set of OS packages in a folder of .debs or RPMs."""
     return Path(folder).name.removeprefix(f"{bases.name}-")[:-17]
 
 

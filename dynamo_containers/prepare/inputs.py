@@ -1,6 +1,6 @@
 """Inputs of a build, collected on this machine: root images, binaries, lock digests, secrets.
 
-Everything is cached under .build by content, so that with nothing changed this reads a few small files and is done.
+Everything is cached below .build by content: a no-op only reads a few small files.
 """
 
 from __future__ import annotations
@@ -45,40 +45,40 @@ if TYPE_CHECKING:
 
 
 ANYBODY = 1000
-"""The UID of the user in every image, and of a dev image's where root builds it."""
+"""The UID of the user in every image; in a dev image only if root builds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineInputs:
-    """What can be known of a request without an engine, the network or room on the disk."""
+    """The inputs of a request as far as they are known without an engine, the network or disk space."""
 
     inputs: BuildInputs
-    """Without what drifted; the pinned digest stands for a root image that is not there yet."""
+    """Without drift; a root image that does not exist yet has its pinned digest."""
     texts: Mapping[str, Mapping[str, str]]
-    """Image -> the locks that go into it, path -> text."""
+    """Image -> path -> text of its locks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompleteInputs:
-    """The inputs of a request for which nothing is missing on this machine."""
+    """The inputs of a request, all of whose files exist on this machine."""
 
     inputs: BuildInputs
     drift: tuple[Drift, ...]
-    """What is not as its lock says."""
+    """The packages and root images that are not the locked ones."""
 
 
 def build_inputs(request: Request, offline: OfflineInputs | None = None, *, dry_run: bool = False) -> BuildInputs:
-    """Check the locks, make what is missing, and return what the planner must know.
+    """Check the locks, make the missing files, and return the inputs of the plan.
 
     Args:
-        request: what is to be built.
-        offline: what is known of it already, None to find out.
-        dry_run: make nothing, name what would be made.
+        request: the images to build.
+        offline: its offline inputs, if the caller has them.
+        dry_run: make nothing, and print the root images that would be made.
 
     Raises:
-        LockError: a lock or a pin that the request needs is missing or stale.
-        NoSpaceError: the disk cannot hold what the build would write.
-        DownloadError, CommandFailedError: a root image or a program could not be made.
+        LockError: a lock or a pin of the request is missing or stale.
+        NoSpaceError: the build does not fit on the disk.
+        DownloadError, CommandFailedError: a root image or a binary could not be made.
     """
     offline = offline or offline_inputs((request,))[0]
     if dry_run:
@@ -86,90 +86,88 @@ def build_inputs(request: Request, offline: OfflineInputs | None = None, *, dry_
         return offline.inputs
     disk_space.check_request(request, offline.texts, offline.inputs.locks)
     complete = _complete(request, offline.inputs)
-    say_drift(request, complete.drift)
+    print_drift(request, complete.drift)
     return complete.inputs
 
 
-def existing(request: Request, offline: OfflineInputs) -> CompleteInputs | None:
-    """Return the inputs of a request where nothing has to be made or fetched; None where something may.
+def existing_inputs(request: Request, offline: OfflineInputs) -> CompleteInputs | None:
+    """Return the inputs of a request if nothing has to be made or fetched; else None.
 
     Raises:
-        LockError: (strict bases) a root image is another one than pinned.
+        LockError: (strict bases) the digest of a root image is not the pinned one.
     """
     if request.sources:
         return None
-    roots = all(root_images.digest_of(request, lock) for lock in root_images.locks_of(request))
+    roots = all(root_images.cached_digest(request, lock) for lock in root_images.request_locks(request))
     if not roots or not all(tree.is_dir() for tree in _trees(request)):
         return None
     return _complete(request, offline.inputs)
 
 
-def say_drift(request: Request, drift: tuple[Drift, ...]) -> None:
-    """Print what drifted.
+def print_drift(request: Request, drift: tuple[Drift, ...]) -> None:
+    """Print the drift.
 
     Raises:
-        LockError: the bases are strict: it was made before, when nobody asked for strictness.
+        LockError: the bases are strict, and files with drift were made by an earlier build that was not strict.
     """
     if drift:
         print(os_lock.drift_table(f"the {request.bases.name} bases", drift), file=sys.stderr, flush=True)
     if drift and request.bases.strict:
-        message = (
-            "A strict build takes nothing else than what is locked.\nLock what there is now: invoke lock --only os"
-        )
+        message = "A strict build uses locked versions only.\nLock the current versions: invoke lock --only os"
         raise LockError(message)
 
 
 def _complete(request: Request, offline: BuildInputs) -> CompleteInputs:
-    """Make what is missing; return the inputs as they are now, and what drifted."""
-    layer_pins.ensure(part for parts in offline.package_layers.values() for part in parts)
+    """Make the missing files; return the inputs and the drift."""
+    layer_pins.ensure(layer for layers in offline.package_layers.values() for layer in layers)
     build_secrets.ensure(request.catalogue.folder, os.environ)
     images, drift = root_images.ensure_request(request)
-    drift += _fetched(request)
+    drift += _fetch(request)
     labels = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))
     return CompleteInputs(inputs=replace(offline, roots=images, drift=labels), drift=drift)
 
 
-def stated(request: Request) -> BuildInputs:
-    """Check the locks; return what is known of a request without an engine, the network or a writable disk.
+def offline_build_inputs(request: Request) -> BuildInputs:
+    """Check the locks; return the inputs that are known without an engine, the network or a writable disk.
 
     Raises:
-        LockError: a lock or a pin that the request needs is missing or stale.
+        LockError: a lock or a pin of the request is missing or stale.
     """
     return offline_inputs((request,))[0].inputs
 
 
 def offline_inputs(requests: Sequence[Request]) -> tuple[OfflineInputs, ...]:
-    """Return it for several requests of one checkout: nothing is written, what they share is read once.
+    """Return the offline inputs of several requests of one checkout. Nothing is written; shared files are read once.
 
     Raises:
-        LockError: as `stated`.
+        LockError: as `offline_build_inputs`.
     """
     catalogue = requests[0].catalogue
-    every, revision = python_lock.locks(catalogue), _revision(catalogue.folder)
-    texts = [current_locks.check_with(request, every) for request in requests]
+    locks, revision = python_lock.locks(catalogue), _revision(catalogue.folder)
+    texts = [current_locks.check_against(request, locks) for request in requests]
     return tuple(
-        OfflineInputs(inputs=_stated(request, each, every, revision), texts=each)
-        for request, each in zip(requests, texts, strict=True)
+        OfflineInputs(inputs=_offline_inputs(request, request_texts, locks, revision), texts=request_texts)
+        for request, request_texts in zip(requests, texts, strict=True)
     )
 
 
-def _stated(
-    request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile], revision: str
+def _offline_inputs(
+    request: Request, texts: Mapping[str, Mapping[str, str]], locks: Sequence[LockFile], revision: str
 ) -> BuildInputs:
     folder, bases = request.catalogue.folder, request.bases
     return BuildInputs(
         native=native_platform(),
         version=_version(request, next(iter(texts.values()))),
         revision=revision,
-        locks={name: _digest(request, locks) for name, locks in texts.items()},
+        locks={name: _digest(request, image_texts) for name, image_texts in texts.items()},
         roots={
-            (lock.role, lock.platform): root_images.digest_of(request, lock)
+            (lock.role, lock.platform): root_images.cached_digest(request, lock)
             or request.catalogue.pins.root(bases.name, lock.role, lock.platform)
-            for lock in root_images.locks_of(request)
+            for lock in root_images.request_locks(request)
         },
         layout=oci_layout.layout(folder),
         binaries=binaries.folder_of(folder, bases, request.catalogue.pins),
-        package_layers=_pieces(request, texts, every),
+        package_layers=_package_layers(request, texts, locks),
         os_packages={name: os_packages.folder_of(folder, bases, name) for name in _os_packages(request)},
         toolchains={
             name: toolchains.folder_of(folder, bases, request.catalogue.pins, name)
@@ -177,14 +175,14 @@ def _stated(
         },
         user=os.getuid() or ANYBODY,
         drift=(),
-        sources=source_checkout.read(request.sources, strict=bases.strict),
+        sources=source_checkout.with_states(request.sources, strict=bases.strict),
         secrets=(*build_secrets.secrets(folder, os.environ), *(sccache.secrets(os.environ) if request.sources else ())),
         mirrors=mirrors.configured(),
     )
 
 
-def _fetched(request: Request) -> tuple[Drift, ...]:
-    """Fetch what is no Python package and no root image; return what drifted."""
+def _fetch(request: Request) -> tuple[Drift, ...]:
+    """Fetch binaries, OS packages and toolchains; return their drift."""
     folder, bases = request.catalogue.folder, request.bases
     drift: tuple[Drift, ...] = ()
     for platform in request.platforms:
@@ -198,7 +196,7 @@ def _fetched(request: Request) -> tuple[Drift, ...]:
 
 
 def _trees(request: Request) -> Iterator[Path]:
-    """Yield the folders that `_fetched` makes, of what is not built from sources."""
+    """Yield the folders that `_fetch` makes, without those of source builds."""
     folder, bases = request.catalogue.folder, request.bases
     for platform in request.platforms:
         if request.stage not in (Stage.BASE, Stage.BACKEND):
@@ -208,8 +206,8 @@ def _trees(request: Request) -> Iterator[Path]:
 
 
 def _os_packages(request: Request) -> tuple[str, ...]:
-    """Return the sets of OS packages that the images of a request get, and what is installed on registries' images."""
-    above = (
+    """Return the sets of OS packages in the images of a request, and the extended root images."""
+    names = (
         name
         for image in request.images
         for name in (
@@ -217,27 +215,27 @@ def _os_packages(request: Request) -> tuple[str, ...]:
             *os_sets(image, request.stage),
         )
     )
-    return tuple(dict.fromkeys((*source_builds.os_sets(request.sources), *above)))
+    return tuple(dict.fromkeys((*source_builds.os_sets(request.sources), *names)))
 
 
-def _pieces(
-    request: Request, texts: Mapping[str, Mapping[str, str]], every: Sequence[LockFile]
+def _package_layers(
+    request: Request, texts: Mapping[str, Mapping[str, str]], locks: Sequence[LockFile]
 ) -> dict[str, tuple[PackageLayer, ...]]:
-    """LayerSplit the locks that go into the images, for the platforms that are built."""
-    catalogue, cuts = request.catalogue, {}
-    known = {path: text for each in texts.values() for path, text in each.items()}
+    """Return layer of Python packages -> its image layers, for the platforms that are built."""
+    catalogue, package_layers = request.catalogue, {}
+    current = {path: text for image_texts in texts.values() for path, text in image_texts.items()}
     for layer in layers(catalogue):
         if layer.name in (BUILDER, COMPILE, COMPILE_NIXL):
-            continue  # installed as they are
-        locks = {
-            lock.target.platform: known[lock.path]
-            for lock in every
-            if lock.layer == layer and lock.path in known and lock.target.platform in request.platforms
+            continue  # not split
+        by_platform = {
+            lock.target.platform: current[lock.path]
+            for lock in locks
+            if lock.layer == layer and lock.path in current and lock.target.platform in request.platforms
         }
-        if locks:
-            how = layer_split.split_for(catalogue, layer)
-            cuts[layer.name] = layer_pins.split(catalogue.folder, request.bases.name, how, locks)
-    return cuts
+        if by_platform:
+            split = layer_split.split_for(catalogue, layer)
+            package_layers[layer.name] = layer_pins.split(catalogue.folder, request.bases.name, split, by_platform)
+    return package_layers
 
 
 def _version(request: Request, texts: Mapping[str, str]) -> str:
@@ -253,7 +251,7 @@ def _version(request: Request, texts: Mapping[str, str]) -> str:
 
 
 def _digest(request: Request, texts: Mapping[str, str]) -> str:
-    """Return a digest over everything locked that goes into an image."""
+    """Return the digest of everything that is locked for an image."""
     content = [f"{name}\n{text}" for name, text in sorted(texts.items())]
     if request.stage not in (Stage.BASE, Stage.BACKEND):
         pins = request.catalogue.pins.programs.items()

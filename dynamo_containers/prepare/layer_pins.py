@@ -1,4 +1,4 @@
-"""Pins of image layers: a layer of Python packages is split, and each part written for its install step."""
+"""Pins of image layers: the split of a layer of Python packages, written as a file per image layer and platform."""
 
 from __future__ import annotations
 
@@ -16,66 +16,69 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 
-def split(folder: Path, bases: str, cut: LayerSplit, texts: Mapping[Platform, str]) -> tuple[PackageLayer, ...]:
-    """Return the parts of a layer from below, and `compiled` last; nothing is written.
+def split(folder: Path, bases: str, rows: LayerSplit, texts: Mapping[Platform, str]) -> tuple[PackageLayer, ...]:
+    """Return the image layers of a layer of Python packages, lowest first, and `compiled` last. Nothing is written.
 
     Args:
         folder: the checkout.
         bases: the name of the bases.
-        cut: how the layer is cut.
+        rows: the rows of images.toml that split the layer.
         texts: platform -> the text of its lock.
     """
-    place = layer_split.folder_of(folder, bases, cut, texts)
-    files = _files(cut, texts) if not place.is_dir() else {part.name: {} for part in place.iterdir()}
+    pins_folder = layer_split.folder_of(folder, bases, rows, texts)
+    if pins_folder.is_dir():
+        files: dict[str, dict[str, str]] = {path.name: {} for path in pins_folder.iterdir()}
+    else:
+        files = _files(rows, texts)
     return tuple(
         PackageLayer(
             name=name,
-            target=f"{cut.layer}-{name}" if cut.patterns else cut.layer,
-            folder=place / name,
-            index=cut.indexes.get(name, ""),
+            target=f"{rows.layer}-{name}" if rows.patterns else rows.layer,
+            folder=pins_folder / name,
+            index=rows.indexes.get(name, ""),
             unwritten=files[name],
         )
-        for name in (*cut.patterns, REST, COMPILED)
+        for name in (*rows.patterns, REST, COMPILED)
         if name in files
     )
 
 
-def _files(cut: LayerSplit, texts: Mapping[Platform, str]) -> dict[str, dict[str, str]]:
-    """Return part -> file -> pins, a file for every platform: a part may be empty on one of them, or on all."""
-    pins = {platform: layer_split.split_pins(text, cut, platform) for platform, text in texts.items()}
-    names = dict.fromkeys((COMPILED, *(name for parts in pins.values() for name in parts)))
-    return {name: {f"{platform.arch}.txt": parts.get(name, "") for platform, parts in pins.items()} for name in names}
+def _files(rows: LayerSplit, texts: Mapping[Platform, str]) -> dict[str, dict[str, str]]:
+    """Return image layer -> file -> pins, with a file for every platform; a file may be empty."""
+    pins = {platform: layer_split.split_pins(text, rows, platform) for platform, text in texts.items()}
+    names = dict.fromkeys((COMPILED, *(name for layers in pins.values() for name in layers)))
+    return {name: {f"{platform.arch}.txt": layers.get(name, "") for platform, layers in pins.items()} for name in names}
 
 
-def text(part: PackageLayer, platform: Platform) -> str:
-    """Return the pins of a part for a platform, whether they are written yet or not."""
+def read(layer: PackageLayer, platform: Platform) -> str:
+    """Return the pins of an image layer for a platform, from its file or as they will be written."""
     name = f"{platform.arch}.txt"
-    return part.unwritten[name] if part.unwritten else (part.folder / name).read_text(encoding="utf-8")
+    return layer.unwritten[name] if layer.unwritten else (layer.folder / name).read_text(encoding="utf-8")
 
 
-def ensure(parts: Iterable[PackageLayer]) -> None:
-    """Write the files of parts that are not there yet, all parts of a layer at once."""
-    layers: dict[Path, list[PackageLayer]] = {}
-    for part in parts:
-        if part.unwritten:
-            layers.setdefault(part.folder.parent, []).append(part)
-    for place, unwritten in layers.items():
-        if not place.is_dir():
-            _write(place, unwritten)
+def ensure(layers: Iterable[PackageLayer]) -> None:
+    """Write the files of image layers that do not exist yet, all image layers of a layer at once."""
+    folders: dict[Path, list[PackageLayer]] = {}
+    for layer in layers:
+        if layer.unwritten:
+            folders.setdefault(layer.folder.parent, []).append(layer)
+    for folder, unwritten in folders.items():
+        if not folder.is_dir():
+            _write(folder, unwritten)
 
 
-def _write(place: Path, parts: Iterable[PackageLayer]) -> None:
+def _write(folder: Path, layers: Iterable[PackageLayer]) -> None:
     from tempfile import TemporaryDirectory
 
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=place.parent) as scratch:
-        layer = Path(scratch) / "layer"
-        for part in parts:
-            (layer / part.name).mkdir(parents=True)
-            for name, pins in part.unwritten.items():
-                (layer / part.name / name).write_text(pins, encoding="utf-8")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as temporary:
+        partial = Path(temporary) / "layer"
+        for layer in layers:
+            (partial / layer.name).mkdir(parents=True)
+            for name, pins in layer.unwritten.items():
+                (partial / layer.name / name).write_text(pins, encoding="utf-8")
         try:
-            layer.rename(place)
+            partial.rename(folder)
         except OSError:
-            if not place.is_dir():  # else another build has just made the same
+            if not folder.is_dir():  # else another build has just written the same
                 raise

@@ -1,7 +1,7 @@
 """OCI image layout on disk, which BuildKit reads as a named context by digest.
 
-See https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Layers are stored uncompressed: which bytes
-a compressor makes depends on its version.
+See https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Layers are not compressed: the output of a
+compressor depends on its version.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True, kw_only=True)
 class RootImage:
-    """A root image that stands in the layout: its manifest's digest and size, and what drifted on the way."""
+    """A root image in the layout: digest and size of its manifest, and the drift of its packages."""
 
     digest: str
     size: int
@@ -35,24 +35,24 @@ class RootImage:
 
 
 def layout(folder: Path) -> Path:
-    """Return the folder of the OCI image layout that holds every root image of this checkout."""
+    """Return the folder of the OCI image layout, which has every root image of this checkout."""
     return folder / state.ROOT_IMAGES
 
 
 def add(store: Path, tar: Path, platform: Platform, epoch: int, drift: tuple[Drift, ...]) -> RootImage:
-    """Move a tree's tar into the layout and put an image of that one layer around it."""
+    """Move the tar of a root file system into the layout, and add the image that has it as its layer."""
     with tar.open("rb") as file:
         layer_digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     layer_size = tar.stat().st_size
-    blob(store, layer_digest).parent.mkdir(parents=True, exist_ok=True)
-    tar.replace(blob(store, layer_digest))
-    config = _write_json(store, config_of(layer_digest, platform, epoch))
+    blob_path(store, layer_digest).parent.mkdir(parents=True, exist_ok=True)
+    tar.replace(blob_path(store, layer_digest))
+    config = _write_json(store, image_config(layer_digest, platform, epoch))
     layer = {"mediaType": LAYER_TYPE, "digest": layer_digest, "size": layer_size}
-    manifest = _write_json(store, manifest_of(config, layer))
+    manifest = _write_json(store, image_manifest(config, layer))
     return RootImage(digest=manifest["digest"], size=manifest["size"], drift=drift)
 
 
-def config_of(layer_digest: str, platform: Platform, epoch: int) -> dict[str, Any]:
+def image_config(layer_digest: str, platform: Platform, epoch: int) -> dict[str, Any]:
     """Return the OCI image configuration of a root image."""
     created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -65,7 +65,7 @@ def config_of(layer_digest: str, platform: Platform, epoch: int) -> dict[str, An
     }
 
 
-def manifest_of(config: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+def image_manifest(config: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
     """Return the OCI image manifest of a root image of one layer."""
     return {
         "config": {"mediaType": CONFIG_TYPE, **config},
@@ -75,8 +75,8 @@ def manifest_of(config: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def index_of(roots: dict[Platform, RootImage]) -> dict[str, Any]:
-    """Return the OCI image index over the root images of several platforms."""
+def image_index(roots: dict[Platform, RootImage]) -> dict[str, Any]:
+    """Return the OCI image index of root images of several platforms."""
     return {
         "manifests": [
             {
@@ -93,25 +93,25 @@ def index_of(roots: dict[Platform, RootImage]) -> dict[str, Any]:
 
 
 def write_index(folder: Path, roots: dict[Platform, RootImage]) -> str:
-    """Put an index over the root images into the layout and return its digest."""
+    """Write an index of the root images into the layout, and return its digest."""
     store = layout(folder)
-    descriptor = {"mediaType": INDEX_TYPE, **_write_json(store, index_of(roots))}
+    descriptor = {"mediaType": INDEX_TYPE, **_write_json(store, image_index(roots))}
     process.write(process.Document(path=store / "oci-layout", text='{"imageLayoutVersion": "1.0.0"}'))
-    known = store / "index.json"
-    others = json.loads(known.read_text(encoding="utf-8"))["manifests"] if known.is_file() else []
+    path = store / "index.json"
+    others = json.loads(path.read_text(encoding="utf-8"))["manifests"] if path.is_file() else []
     if descriptor not in others:
         text = json.dumps({"manifests": [*others, descriptor], "schemaVersion": 2})
-        process.write(process.Document(path=known, text=text))
+        process.write(process.Document(path=path, text=text))
     return str(descriptor["digest"])
 
 
 def _write_json(store: Path, content: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    process.write(process.Document(path=blob(store, digest), text=text))
+    process.write(process.Document(path=blob_path(store, digest), text=text))
     return {"digest": digest, "size": len(text.encode())}
 
 
-def blob(store: Path, digest: str) -> Path:
-    """Return where the layout has the content of a digest."""
+def blob_path(store: Path, digest: str) -> Path:
+    """Return the path of the content with a digest in a layout."""
     return store / "blobs" / Path(digest.replace(":", "/"))

@@ -1,7 +1,7 @@
-"""Folders of OS packages, ready to be installed in one layer; by sha256, per architecture.
+"""Folders of OS packages, one per set and architecture, ready to be installed in one layer.
 
-What is in the folder is exactly what is installed: install-debs (containers/os-packages) and install-rpms
-(containers/os-rpms) resolve nothing.
+Exactly the packages in the folder are installed: install-debs (containers/os-packages) and install-rpms
+(containers/os-rpms) resolve no dependencies.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_package import Package
 
 RENEWS = "renews"
-"""The file beside the .debs that names what may move in the image below, although nothing drifted: a line each."""
+"""The file beside the .debs that lists the packages that may replace other versions in the root image."""
 RECORD = "drift"
-"""The file beside the .debs that says what drifted: these packages may move what the image has."""
+"""The file beside the .debs that lists the drift: these packages may replace other versions as well."""
 
 
 def folder_of(folder: Path, bases: Bases, name: str) -> Path:
-    """Return where the .debs of a set stand, one folder per architecture; other locks are another folder."""
+    """Return the folder of a set, with a folder per architecture; its name has a digest of the locks."""
     digest = hashlib.sha256()
     for lock in (os_lock.lock_of(bases, name, platform) for platform in Platform):
-        # The root image's too: where a version is gone, what takes its place depends on what is below.
+        # The lock of the root image as well: the replacement of a missing version depends on its packages.
         for path in (folder / lock.file, folder / lock.root_lock.file):
             digest.update(path.read_bytes() if path.is_file() else b"")
             digest.update(b"\0")
@@ -40,7 +40,7 @@ def folder_of(folder: Path, bases: Bases, name: str) -> Path:
 
 
 def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[os_lock.Drift, ...]:
-    """Lay out the .debs of a set for a platform, unless that was done before; return what drifted.
+    """Provide the packages of a set for a platform, and return their drift.
 
     Raises:
         LockError: the lock is missing or stale, or (strict bases) no source has a locked version any more.
@@ -51,9 +51,9 @@ def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[o
     target = folder_of(folder, bases, name) / platform.arch
     if not target.is_dir():
         from dynamo_containers.prepare import bootstrap
-        from dynamo_containers.upstream import host_tools  # what only a download needs would slow every no-op
+        from dynamo_containers.upstream import host_tools  # only a download needs it; a no-op starts faster without it
 
-        packages = bootstrap.fetched(folder, lock, locked)
+        packages = bootstrap.fetch(folder, lock, locked)
         drifted = _drifted(folder, lock, locked, packages)
         host_tools.provide(target, lambda partial: _lay_out(folder, lock, packages, drifted, partial))
     return drift.read(target / RECORD)
@@ -62,12 +62,12 @@ def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[o
 def _drifted(
     folder: Path, lock: OsLock, locked: tuple[Package, ...], used: tuple[Package, ...]
 ) -> tuple[os_lock.Drift, ...]:
-    """Return what is not as locked; where the suite's packages need newer ones of the root image, those too."""
+    """Return the drift from the locks of the set and of its root image."""
     if used == locked:
         return ()
     names = {package.name for package in used}
-    below = tuple(package for package in os_lock.read(lock.root_lock, folder) if package.name in names)
-    return os_lock.drifts((*below, *locked), used)
+    root_packages = tuple(package for package in os_lock.read(lock.root_lock, folder) if package.name in names)
+    return os_lock.drifts((*root_packages, *locked), used)
 
 
 def _lay_out(
@@ -78,8 +78,8 @@ def _lay_out(
     kind = "rpm" if lock.repositories else "deb"
     for package in packages:
         os.link(deb_origins.store_path(folder, package), partial / f"{package.name}.{kind}")
-    # A lock on a registry's image was made from what that has: a newer package of its own is in it because others need
-    # exactly that one, and was looked at with the lock.
+    # A lock on a registry's image was resolved with the packages of that image. It has a newer version of one of them
+    # only if other packages need that version.
     if lock.image and not lock.repositories:
         names = "".join(f"{package.name}\n" for package in packages)
         process.write(process.Document(path=partial / RENEWS, text=names))

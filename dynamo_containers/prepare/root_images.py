@@ -1,6 +1,6 @@
-"""Root images: bootstrapped from their locks, or found where that was done before.
+"""Root images, bootstrapped from their locks; each once.
 
-They stand in an OCI image layout below .build/roots, each with a record of what it was made from.
+They are in an OCI image layout below .build/roots. Each has a record there, which is named by a digest of its inputs.
 """
 
 from __future__ import annotations
@@ -33,118 +33,121 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 
-def cached(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> RootImage | None:
-    """Return the root image that was made of exactly this before, or None."""
+def cached_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> RootImage | None:
+    """Return the root image that was made from exactly these inputs, or None."""
     try:
-        record = json.loads(record_of(folder, lock, packages, epoch).read_text(encoding="utf-8"))
+        record = json.loads(record_path(folder, lock, packages, epoch).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     drift = tuple(os_lock.Drift(**row) for row in record["drift"])
     root = RootImage(digest=record["digest"], size=record["size"], drift=drift)
-    return root if oci_layout.blob(layout(folder), root.digest).is_file() else None
+    return root if oci_layout.blob_path(layout(folder), root.digest).is_file() else None
 
 
-def record_of(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> Path:
-    """Return the file that is there when a root image was made of exactly this."""
-    words = [os_lock.render(lock, packages), str(epoch), *bootstrap.RECIPE]
-    key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+def record_path(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> Path:
+    """Return the path of the record of a root image; it exists once the image was made from exactly these inputs."""
+    inputs = [os_lock.render(lock, packages), str(epoch), *bootstrap.TREE_OPTIONS]
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
 
 
 def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
-    """Return the root image of a lock, bootstrapping it unless that was done before.
+    """Return the root image of a lock; bootstrap it if it does not exist.
 
     Raises:
-        LockError: the lock is missing or stale, or (strict bases) the mirror dropped a locked version.
+        LockError: the lock is missing or stale, or (strict bases) no origin has a locked version.
         DownloadError: a package could not be fetched or is not the locked one.
         CommandFailedError: mmdebstrap failed.
     """
     locked = os_lock.read(lock, folder)
-    if done := cached(folder, lock, locked, epoch):
-        return done
-    from tempfile import TemporaryDirectory  # what only a bootstrap needs would make every no-op slower
+    if root := cached_root_image(folder, lock, locked, epoch):
+        return root
+    from tempfile import TemporaryDirectory  # only a bootstrap needs it; a no-op starts faster without it
 
-    packages = bootstrap.fetched(folder, lock, locked)
+    packages = bootstrap.fetch(folder, lock, locked)
     layout(folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=layout(folder), prefix="bootstrap-") as scratch:
-        tar = bootstrap.tree(folder, lock, packages, epoch, Path(scratch))
+    with TemporaryDirectory(dir=layout(folder), prefix="bootstrap-") as temporary:
+        tar = bootstrap.make_tree(folder, lock, packages, epoch, Path(temporary))
         root = oci_layout.add(layout(folder), tar, lock.platform, epoch, os_lock.drifts(locked, packages))
     record = json.dumps({"digest": root.digest, "size": root.size, "drift": [asdict(row) for row in root.drift]})
-    process.write(process.Document(path=record_of(folder, lock, locked, epoch), text=record))
+    process.write(process.Document(path=record_path(folder, lock, locked, epoch), text=record))
     return root
 
 
 def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple[OsLock, RootImage], ...]:
-    """Return several locks, each with its root image, bootstrapping one per processor at a time; see `ensure`."""
-    # Foreign ones first: they are emulated and take longest.
-    wanted = sorted(locks, key=lambda lock: lock.platform is native_platform())
-    done = tuple((lock, cached(folder, lock, os_lock.read(lock, folder), epoch)) for lock in wanted)
-    if all(root for _, root in done):
-        return tuple((lock, root) for lock, root in done if root)
+    """Return locks with their root images; one per processor is bootstrapped at a time. Errors: as `ensure`."""
+    # Foreign platforms first: they are emulated and take longest.
+    queue = sorted(locks, key=lambda lock: lock.platform is native_platform())
+    roots = tuple((lock, cached_root_image(folder, lock, os_lock.read(lock, folder), epoch)) for lock in queue)
+    if all(root for _, root in roots):
+        return tuple((lock, root) for lock, root in roots if root)
     from concurrent.futures import ThreadPoolExecutor
 
     from dynamo_containers import engine
 
-    # A bootstrap runs the programs that it installs.
-    foreign = {lock.platform for lock, root in done if root is None and lock.platform is not native_platform()}
+    # A bootstrap runs programs of the packages that it installs.
+    foreign = {lock.platform for lock, root in roots if root is None and lock.platform is not native_platform()}
     if foreign:
         engine.emulate(folder, tuple(foreign))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return tuple(zip(wanted, pool.map(lambda lock: ensure(folder, lock, epoch), wanted), strict=True))
+        return tuple(zip(queue, pool.map(lambda lock: ensure(folder, lock, epoch), queue), strict=True))
 
 
-def locks_of(request: Request) -> list[OsLock]:
-    """Return the locks of the root images that must be made here; those of registries are the engine's to pull."""
-    # The builder of this machine's own platform serves every install step, whatever is built.
-    wanted = {
+def request_locks(request: Request) -> list[OsLock]:
+    """Return the locks of the root images that are bootstrapped; the engine pulls those of registries."""
+    # Every install step runs in the builder of this machine's platform.
+    roots = {
         (role, platform)
         for image in request.images
         for platform in request.platforms
         for role in root_roles(image, request.stage)
-        # What compiles for one platform is a step for all that are built with it, even where it has nothing to do.
+        # If one platform compiles, the target exists for every platform of the build.
         if role != "devel" or request.stage is Stage.BACKEND or compiles(image, request.platforms)
     }
-    wanted |= {("builder", native_platform())}
-    made = ((role, platform) for role, platform in wanted if role in request.bases.bootstrapped_roots)
-    return [os_lock.OsLock(bases=request.bases, role=role, platform=platform) for role, platform in made]
+    roots |= {("builder", native_platform())}
+    return [
+        os_lock.OsLock(bases=request.bases, role=role, platform=platform)
+        for role, platform in roots
+        if role in request.bases.bootstrapped_roots
+    ]
 
 
-def digest_of(request: Request, lock: OsLock) -> str:
-    """Return the digest of a root image that was made here, or ''."""
+def cached_digest(request: Request, lock: OsLock) -> str:
+    """Return the digest of a root image that was bootstrapped here, or ''."""
     folder = request.catalogue.folder
-    root = cached(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
+    root = cached_root_image(folder, lock, os_lock.read(lock, folder), request.catalogue.pins.epoch)
     return root.digest if root else ""
 
 
 def announce(request: Request) -> None:
-    """Name the root images that a build would make first."""
-    for lock in locks_of(request):
-        if not digest_of(request, lock):
+    """Print the root images that a build would bootstrap first."""
+    for lock in request_locks(request):
+        if not cached_digest(request, lock):
             print(f"# first: the root image {lock.role} for {lock.platform.value}, from {lock.file}", file=sys.stderr)
 
 
 def ensure_request(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[os_lock.Drift, ...]]:
-    """Make the root images that the request stands on; return their digests, and what drifted."""
-    found = ensure_all(request.catalogue.folder, locks_of(request), request.catalogue.pins.epoch)
-    digests = {(lock.role, lock.platform): root.digest for lock, root in found}
-    return digests, tuple(row for lock, root in found for row in drift_of(lock, root, request.catalogue.pins))
+    """Bootstrap the root images of a request; return their digests and their drift."""
+    roots = ensure_all(request.catalogue.folder, request_locks(request), request.catalogue.pins.epoch)
+    digests = {(lock.role, lock.platform): root.digest for lock, root in roots}
+    return digests, tuple(row for lock, root in roots for row in drift_from_pin(lock, root, request.catalogue.pins))
 
 
-def drift_of(lock: OsLock, root: RootImage, pins: Pins) -> tuple[os_lock.Drift, ...]:
-    """Return in what a root image is not what its lock and its pin say.
+def drift_from_pin(lock: OsLock, root: RootImage, pins: Pins) -> tuple[os_lock.Drift, ...]:
+    """Return the drift of a root image from its lock and its pin.
 
     Raises:
-        LockError: it has no pin, or (strict bases) it is another one than pinned.
+        LockError: it has no pin, or (strict bases) its digest is not the pinned one.
     """
     pinned = pins.root(lock.bases.name, lock.role, lock.platform)
     if root.digest == pinned or root.drift:
         return root.drift
     if lock.bases.strict:
         message = (
-            f"The root image {lock.role} for {lock.platform.value} came out as {root.digest}, not as the pinned "
-            f"{pinned}, although its packages are the locked ones: another mmdebstrap, or a package that writes "
+            f"The root image {lock.role} for {lock.platform.value} has the digest {root.digest}, but {pinned} "
+            "is pinned. Its packages are the locked ones, so this machine has another mmdebstrap, or a package writes "
             "the time.\n"
-            "Compare, and if it is right pin it with: invoke lock --only images"
+            "Compare both images. If the new one is right, pin it with: invoke lock --only images"
         )
         raise LockError(message)
     return (os_lock.Drift(name=f"root-{lock.role}-{lock.platform.arch}", locked=pinned, used=root.digest),)

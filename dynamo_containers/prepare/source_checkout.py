@@ -1,4 +1,4 @@
-"""State of a checkout that is built from: its project, commit, and whether it has changes."""
+"""State of a checkout that wheels are built from: its project, its commit, and whether it has changes."""
 
 from __future__ import annotations
 
@@ -21,65 +21,67 @@ NO_COMMIT = "no-commit"
 AUTOCONF = re.compile(r"^AC_INIT\(\[([^]]*)\]", re.MULTILINE)
 
 
-def read(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
-    """Return the sources with the states of the checkouts among them.
+def with_states(sources: Mapping[str, Source], *, strict: bool) -> dict[str, Source]:
+    """Return the sources; those that are local checkouts get their state.
 
     Args:
-        sources: Source (`dynamo`) -> what is built.
-        strict: refuse a checkout that is not exactly a commit.
+        sources: project (`dynamo`) -> its source.
+        strict: refuse a checkout with uncommitted changes.
 
     Raises:
-        UsageError: a folder is not what it is meant to be.
-        LockError: it has changes, and `strict`.
+        UsageError: a folder is not a checkout of its project.
+        LockError: a checkout has changes, and `strict`.
     """
-    return {name: _read(name, source, strict=strict) if source.local else source for name, source in sources.items()}
+    return {
+        name: _with_state(name, source, strict=strict) if source.local else source for name, source in sources.items()
+    }
 
 
-def _read(name: str, source: Source, *, strict: bool) -> Source:
+def _with_state(name: str, source: Source, *, strict: bool) -> Source:
     folder = Path(source.context)
-    found = project(folder)
-    if found not in PROJECTS[name].names:
+    present = project_name(folder)
+    if present not in PROJECTS[name].names:
         message = (
-            f"{folder} is no checkout of {name}: {_what(found)}.\n"
+            f"{folder} is not a checkout of {name}: {_explain(present)}.\n"
             f"Name the top folder of its repository: --{name}-source FOLDER"
         )
         raise UsageError(message)
-    state = state_of(folder)
+    state = checkout_state(folder)
     if strict and (state == NO_COMMIT or state.endswith("-dirty")):
         message = (
-            f"{folder} has changes that no commit has ({state}), and these bases are strict.\n"
+            f"{folder} is not exactly a commit ({state}), and these bases are strict.\n"
             f"Commit them, or look at them with: git -C {folder} status"
         )
         raise LockError(message)
     return replace(source, state=state)
 
 
-def project(folder: Path) -> str:
-    """Return the name of the Python or autoconf project at the top of a folder, '' where there is none."""
+def project_name(folder: Path) -> str:
+    """Return the name of the Python or autoconf project at the top of a folder, or ''."""
     try:
         content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return _autoconf(folder)
+        return _autoconf_name(folder)
     return str(content.get("project", {}).get("name", ""))
 
 
-def _autoconf(folder: Path) -> str:
+def _autoconf_name(folder: Path) -> str:
     try:
-        found = AUTOCONF.search((folder / "configure.ac").read_text(encoding="utf-8"))
+        match = AUTOCONF.search((folder / "configure.ac").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return ""
-    return found[1] if found else ""
+    return match[1] if match else ""
 
 
-def _what(found: str) -> str:
-    if found:
-        return f'it is the project "{found}"'
-    return "there is no pyproject.toml or configure.ac with a name at its top"
+def _explain(project: str) -> str:
+    if project:
+        return f'it is a checkout of "{project}"'
+    return "it has no pyproject.toml or configure.ac with a project name"
 
 
-def state_of(folder: Path) -> str:
-    """Return the commit of a checkout, with `-dirty` when it has changes or files that are not ignored."""
-    # A checkout of another user than the one who builds is usual: engines want root.
+def checkout_state(folder: Path) -> str:
+    """Return the commit of a checkout, with `-dirty` for changes or untracked files."""
+    # The checkout often belongs to another user: engines want root.
     git = ("git", "-c", f"safe.directory={folder}", "-C", str(folder))
     try:
         commit = process.capture(process.Command(argv=(*git, "rev-parse", "HEAD"))).strip()

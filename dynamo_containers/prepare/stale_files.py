@@ -1,12 +1,12 @@
-"""Files below .build whose locks are no longer those of the checkout.
+"""Stale files below .build: made from other locks than those of the checkout.
 
-The name of what is generated ends in what it was made from, so that of other locks stays beside it until it is old.
+The name of a generated file ends in a digest of its locks, so files of other locks stay beside it until they are old.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from dynamo_containers import state
@@ -33,67 +33,67 @@ GENERATED = (
 )
 """Patterns of the files whose names end in a digest of their locks."""
 SIZES = f"{state.SIZES}/*.json"
-"""Sizes of images by their digest (inspect/sizes/cache.py): what is asked for again is measured again."""
+"""Pattern of the cached sizes of images: a deleted size is measured again."""
 OLD_SECONDS = 7 * 24 * 3600
-"""What is younger may be wanted again by another branch: as for the engine's cache (clean.UNUSED)."""
+"""Younger files may be needed by another branch; the engine's cache has the same limit (clean.UNUSED)."""
 
 
-def paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
-    """Return what is older than a week and no present lock names, given the present in seconds since 1970."""
-    folder, present = catalogue.folder, frozenset(named(catalogue))
-    found = [
+def stale_paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
+    """Return the files that are older than a week and that no current lock names; `now` is in seconds since 1970."""
+    folder, current = catalogue.folder, frozenset(locked_paths(catalogue))
+    stale = [
         path
         for pattern in (*GENERATED, SIZES)
         for path in sorted(folder.glob(pattern))
-        if path not in present and now - path.lstat().st_mtime > OLD_SECONDS
+        if path not in current and now - path.lstat().st_mtime > OLD_SECONDS
     ]
     store = oci_layout.layout(folder)
-    records = [path for path in found if path.parent == store]
+    records = [path for path in stale if path.parent == store]
     others = set(folder.glob(ROOT_RECORDS)) - set(records)
-    return (*found, *sorted(set(_blobs(store, records)) - set(_blobs(store, others))))
+    return (*stale, *sorted(set(_blobs(store, records)) - set(_blobs(store, others))))
 
 
-def named(catalogue: Catalogue) -> Iterator[Path]:
-    """Return what the present locks name, whether it is there or not."""
+def locked_paths(catalogue: Catalogue) -> Iterator[Path]:
+    """Yield the paths that the current locks name, whether they exist or not."""
     folder = catalogue.folder
-    yield from _pieces(catalogue)
+    yield from _layer_pins(catalogue)
     for bases in catalogue.bases.values():
         yield binaries.folder_of(folder, bases, catalogue.pins)
         yield from (os_packages.folder_of(folder, bases, name) for name in (*bases.extended_roots, *bases.packages))
         yield from (toolchains.folder_of(folder, bases, catalogue.pins, name) for name in bases.toolchains)
-        yield from _roots(catalogue, bases)
+        yield from _root_records(catalogue, bases)
 
 
-def _pieces(catalogue: Catalogue) -> Iterator[Path]:
+def _layer_pins(catalogue: Catalogue) -> Iterator[Path]:
     texts: dict[tuple[PythonLayer, str], dict[Platform, str]] = {}
     for lock in python_lock.locks(catalogue):
         file = catalogue.folder / lock.path
         if file.is_file():
-            of = texts.setdefault((lock.layer, lock.target.bases), {})
-            of[lock.target.platform] = file.read_text(encoding="utf-8")
-    for (layer, bases), each in texts.items():
-        how = layer_split.split_for(catalogue, layer)
-        for some in (some for count in range(1, len(each) + 1) for some in combinations(each, count)):
-            wanted = {platform: each[platform] for platform in some}
-            yield layer_split.folder_of(catalogue.folder, bases, how, wanted)
+            by_platform = texts.setdefault((lock.layer, lock.target.bases), {})
+            by_platform[lock.target.platform] = file.read_text(encoding="utf-8")
+    for (layer, bases), by_platform in texts.items():
+        split = layer_split.split_for(catalogue, layer)
+        for count in range(1, len(by_platform) + 1):
+            for platforms in combinations(by_platform, count):
+                selected = {platform: by_platform[platform] for platform in platforms}
+                yield layer_split.folder_of(catalogue.folder, bases, split, selected)
 
 
-def _roots(catalogue: Catalogue, bases: Bases) -> Iterator[Path]:
-    for lock in (
-        OsLock(bases=bases, role=role, platform=each) for role in bases.bootstrapped_roots for each in Platform
-    ):
+def _root_records(catalogue: Catalogue, bases: Bases) -> Iterator[Path]:
+    for role, platform in product(bases.bootstrapped_roots, Platform):
+        lock = OsLock(bases=bases, role=role, platform=platform)
         try:
             packages = os_lock.read(lock, catalogue.folder)
         except LockError:
-            continue  # nothing is made of a lock that is missing or stale
-        yield root_images.record_of(catalogue.folder, lock, packages, catalogue.pins.epoch)
+            continue  # no root image is made from a missing or stale lock
+        yield root_images.record_path(catalogue.folder, lock, packages, catalogue.pins.epoch)
 
 
 def _blobs(store: Path, records: Iterable[Path]) -> Iterator[Path]:
-    """Return the files of the root images of some records."""
+    """Yield the files in the layout of the root images with these records."""
     for record in records:
-        manifest = oci_layout.blob(store, json.loads(record.read_text(encoding="utf-8"))["digest"])
+        manifest = oci_layout.blob_path(store, json.loads(record.read_text(encoding="utf-8"))["digest"])
         if manifest.is_file():
-            said = json.loads(manifest.read_text(encoding="utf-8"))
-            parts = (said["config"], *said["layers"])
-            yield from (manifest, *(oci_layout.blob(store, each["digest"]) for each in parts))
+            content = json.loads(manifest.read_text(encoding="utf-8"))
+            descriptors = (content["config"], *content["layers"])
+            yield from (manifest, *(oci_layout.blob_path(store, descriptor["digest"]) for descriptor in descriptors))

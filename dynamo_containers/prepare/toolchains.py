@@ -1,6 +1,6 @@
-"""Compilers that are installed on a set of OS packages: release archives by sha256.
+"""Archives of the compilers that are installed on sets of OS packages, by sha256.
 
-Only what compiles sources asks for one, so a pin that is missing stops no other build.
+Only source builds need a compiler, so a missing pin stops no other build.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 ARCHIVE = "archive.tar.gz"
 
 
-def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ArchivePin:
+def pin_for(pins: Pins, bases: Bases, name: str, platform: Platform) -> ArchivePin:
     """Return the pin of a toolchain on a platform.
 
     Raises:
-        LockError: it has none, or one of another address than images.toml names.
+        LockError: it has no pin, or a pin of another address than in images.toml.
     """
     pin = pins.programs.get((bases.name, name, platform))
-    why = binaries.stale_reason(pins, bases, name, platform)
-    if why or not isinstance(pin, ArchivePin):
+    reason = binaries.stale_reason(pins, bases, name, platform)
+    if reason or not isinstance(pin, ArchivePin):
         message = (
-            f"{PINS_FILE} {why}.\n"
+            f"{PINS_FILE} {reason}.\n"
             f"The compiler of the set {name} is {bases.toolchains[name].address(platform)}. Where that or a mirror of "
             f"it (docs/how-to/mirrors.md) can be reached, pin it with: invoke lock --only archives --bases {bases.name}"
         )
@@ -42,24 +42,24 @@ def pinned(pins: Pins, bases: Bases, name: str, platform: Platform) -> ArchivePi
 
 
 def folder_of(folder: Path, bases: Bases, pins: Pins, name: str) -> Path:
-    """Return where the archives of a toolchain stand, one folder per architecture; other pins are another folder."""
-    found = (pin for key, pin in pins.programs.items() if key[:2] == (bases.name, name))
-    key = "-".join(sorted(pin.sha256[:8] for pin in found)) or "unpinned"
+    """Return the folder of a toolchain, with a folder per architecture; its name has digests of the pins."""
+    own = (pin for key, pin in pins.programs.items() if key[:2] == (bases.name, name))
+    key = "-".join(sorted(pin.sha256[:8] for pin in own)) or "unpinned"
     return folder / state.TOOLCHAINS / f"{bases.name}-{name}-{key}"
 
 
 def ensure(folder: Path, bases: Bases, pins: Pins, name: str, platform: Platform) -> None:
-    """Fetch the archive of a toolchain for a platform, unless it is there.
+    """Provide the archive of a toolchain for a platform.
 
     Raises:
         LockError: it is not pinned, or its server no longer has it.
-        DownloadError: it could not be fetched, or is not the pinned one.
+        DownloadError: the server is unreachable, or has another file than the pinned one.
     """
     target = folder_of(folder, bases, pins, name) / platform.arch
-    pin = pinned(pins, bases, name, platform)
+    pin = pin_for(pins, bases, name, platform)
     if target.is_dir():
         return
-    from dynamo_containers.upstream import (  # what only a download needs would slow every no-op
+    from dynamo_containers.upstream import (  # only a download needs them; a no-op starts faster without them
         host_tools,
         release_archive,
     )

@@ -104,7 +104,7 @@ def test_an_image_that_is_in_the_engine_is_what_another_one_is_pulled_beside(cop
     assert finished.returncode == 0, finished.stderr[-4000:]
     catalogue = load_catalogue(copy)
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=[NATIVE.value]))
-    facts, frontend = inputs.stated(request), catalogue.images["frontend"]
+    facts, frontend = inputs.offline_build_inputs(request), catalogue.images["frontend"]
     lock, docker = f"sha256:{facts.locks['frontend']}", engine.docker(ROOT)
     present = size_measure.other_backend(request, facts, frontend, Origin(lock="of the one that is pulled"), docker)
     assert present.source == "its image in the engine"

@@ -121,11 +121,11 @@ def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
 
 def add_layer(store: Path, root_digest: str, file: Path) -> str:
     """Put an image into a layout that is another one of it with a layer on top; return its digest."""
-    manifest = json.loads(oci_layout.blob(store, root_digest).read_bytes())
-    config = json.loads(oci_layout.blob(store, manifest["config"]["digest"]).read_bytes())
+    manifest = json.loads(oci_layout.blob_path(store, root_digest).read_bytes())
+    config = json.loads(oci_layout.blob_path(store, manifest["config"]["digest"]).read_bytes())
     content = file.read_bytes()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    oci_layout.blob(store, digest).write_bytes(content)
+    oci_layout.blob_path(store, digest).write_bytes(content)
     config["rootfs"]["diff_ids"].append(digest)
     config["history"].append({"created": config["created"], "created_by": "the stand-in engine"})
     config["config"] |= {"Entrypoint": ["stand-in", "serve"], "User": "1000"}
@@ -164,7 +164,7 @@ class EngineImageProject:
 
     def publish(self, engine_packages: Mapping[str, tuple[str, tuple[str, ...]]], **more: bytes) -> str:
         """Make a stand-in for the published image of an engine; return its digest."""
-        root = oci_layout.blob(ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
+        root = oci_layout.blob_path(ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
         root_digest = f"sha256:{root.name}"
         users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
         files = {
@@ -257,10 +257,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
 
 def copy_image(source: Path, store: Path, digest: str) -> None:
     """Copy an image of one layer from one layout to another."""
-    manifest = json.loads(oci_layout.blob(source, digest).read_bytes())
-    oci_layout.blob(store, digest).parent.mkdir(parents=True)
+    manifest = json.loads(oci_layout.blob_path(source, digest).read_bytes())
+    oci_layout.blob_path(store, digest).parent.mkdir(parents=True)
     for blob in (digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])):
-        shutil.copy(oci_layout.blob(source, blob), oci_layout.blob(store, blob))
+        shutil.copy(oci_layout.blob_path(source, blob), oci_layout.blob_path(store, blob))
 
 
 def checkout(folder: Path) -> Path:

@@ -45,8 +45,8 @@ def lock(tmp_path: Path) -> os_lock.OsLock:
 def versions(folder: Path, image: oci_layout.RootImage) -> dict[str, str]:
     """Return what dpkg says is installed in a root image."""
     store = oci_layout.layout(folder)
-    manifest = json.loads(oci_layout.blob(store, image.digest).read_text(encoding="utf-8"))
-    with tarfile.open(oci_layout.blob(store, manifest["layers"][0]["digest"])) as tree:
+    manifest = json.loads(oci_layout.blob_path(store, image.digest).read_text(encoding="utf-8"))
+    with tarfile.open(oci_layout.blob_path(store, manifest["layers"][0]["digest"])) as tree:
         name = next(member for member in tree.getnames() if member.endswith("var/lib/dpkg/status"))
         status = tree.extractfile(name)
         assert status
@@ -68,4 +68,4 @@ def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorde
     assert {name: installed.get(name, "") for name in [drift.name for drift in image.drift]} == {
         drift.name: drift.used for drift in image.drift
     }
-    assert root_images.cached(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image
+    assert root_images.cached_root_image(tmp_path, lock, os_lock.read(lock, tmp_path), epoch) == image

@@ -108,7 +108,7 @@ def build_log(
     with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
         log = process.query(command, check=True).stderr
     print(log)  # of a test that fails
-    disk_space.remember_request(request, facts)
+    disk_space.record_request(request, facts)
     return log
 
 

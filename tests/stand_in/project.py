@@ -106,7 +106,7 @@ def offer_packages(archive: Archive) -> None:
     """Let the stand-in of Ubuntu's archive have Debian's own Python, and for all else packages with nothing in them."""
     catalogue = load_catalogue()
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
-    packages = bootstrap.fetched(ROOT, lock, os_lock.read(lock, ROOT))
+    packages = bootstrap.fetch(ROOT, lock, os_lock.read(lock, ROOT))
     cuda = catalogue.bases["cuda"]
     rows = [group.packages for group in cuda.packages.values()] + [
         group.packages for group in cuda.extended_roots.values()

@@ -59,7 +59,7 @@ def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
     plain = debian.bootstrapped_roots["builder"]
     root = replace(plain, packages=(*plain.packages, *MANYLINUX))
     lock = OsLock(bases=replace(debian, roots={"builder": root}), role="builder", platform=NATIVE)
-    packages = apt_resolve.current(lock, ROOT)
+    packages = apt_resolve.current_packages(lock, ROOT)
     host_tools.fetch(packages, apt.host_mirrors(), deb_origins.downloads(ROOT))
     repositories = bases["cuda"].repositories["builder"]
     files = {repositories.keyring: rpms.key.read_bytes(), "/etc/popt": FORCE, "/etc/rpm/macros": DATABASE}
@@ -80,7 +80,7 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped_roots["runtime"].suite, packages=NVIDIA)})
     lock = OsLock(bases=bare, role="runtime", platform=NATIVE)
     full_lock = OsLock(bases=debian, role="runtime", platform=NATIVE)
-    packages = bootstrap.fetched(ROOT, full_lock, os_lock.read(full_lock, ROOT))
+    packages = bootstrap.fetch(ROOT, full_lock, os_lock.read(full_lock, ROOT))
     return _image(catalogue, store, lock, packages, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
 
 
@@ -95,7 +95,7 @@ def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
 ) -> str:
     store.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=store) as scratch:
-        tree = bootstrap.tree(ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))
+        tree = bootstrap.make_tree(ROOT, lock, packages, catalogue.pins.epoch, Path(scratch))
         target = Path(scratch) / "changed.tar"
         with tarfile.open(tree) as old, tarfile.open(target, "w") as new:
             for member in old:

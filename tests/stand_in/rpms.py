@@ -132,7 +132,7 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
         return
     lock = os_lock.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
     packages = tuple(package for package in os_lock.read(lock, ROOT) if package.name in names)
-    for package in bootstrap.fetched(ROOT, lock, packages):
+    for package in bootstrap.fetch(ROOT, lock, packages):
         argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
 

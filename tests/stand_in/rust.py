@@ -75,7 +75,7 @@ def _unpacked(tree: Path) -> Path:
     packages = tuple(
         package for package in locked if package.name.startswith(beginnings) and package.name != f"libllvm{clang}"
     )  # which is clang's own
-    for package in bootstrap.fetched(ROOT, lock, packages):
+    for package in bootstrap.fetch(ROOT, lock, packages):
         argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)
     return tree

@@ -232,7 +232,7 @@ def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
     record = {"digest": digest, "size": 7, "drift": []}
-    root_images.record_of(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
+    root_images.record_path(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
 
 
 @pytest.fixture(name="leave_root_image")

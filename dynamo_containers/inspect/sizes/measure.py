@@ -204,7 +204,7 @@ def other_backend(request: Request, facts: BuildInputs, other: Image, pulled: Or
     """Return another image with its layers; `pulled` has the inputs of the image that is pulled."""
     folder, other_request = request.catalogue.folder, replace(request, images=(other,))
     try:
-        lock = inputs.stated(other_request).locks[other.name]
+        lock = inputs.offline_build_inputs(other_request).locks[other.name]
     except LockError as error:
         return OtherBackend(name=other.name, source=str(error).splitlines()[0])
     name = tag(other, request.stage, request.bases, request.platforms, facts.version)

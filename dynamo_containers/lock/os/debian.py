@@ -62,8 +62,8 @@ def _resolve(folder: Path, locks: Iterable[OsLock]) -> dict[str, tuple[Package, 
         _print_progress(lock.file)
         suite, platform = key = lock.root.suite, lock.platform
         if key not in lists:
-            lists[key] = apt_resolve.updated(folder, suite, platform)
-        resolved[lock.file] = apt_resolve.resolved(lock, lists[key])
+            lists[key] = apt_resolve.updated_apt(folder, suite, platform)
+        resolved[lock.file] = apt_resolve.resolve(lock, lists[key])
     return resolved
 
 
@@ -112,7 +112,7 @@ def current_programs(
         for name, program in bases.packaged_programs.items():
             _print_progress(f"{name} of the {bases.name} bases for {platform.value}")
             key = bases.name, name, platform
-            pins[key] = _with_time(binaries.current(folder, program, platform), old.get(key))
+            pins[key] = _with_time(binaries.current_pin(folder, program, platform), old.get(key))
     return pins
 
 

@@ -32,7 +32,7 @@ def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) ->
     request = request_for(
         catalogue, stage(row), ImageSelection(images=[row.name], platforms=[platform.value], bases=bases.name)
     )
-    return inputs.stated(request)
+    return inputs.offline_build_inputs(request)
 
 
 def test_the_version_is_the_locked_one_of_dynamo(

@@ -53,7 +53,7 @@ def test_in_the_quick_form_the_devel_image_is_the_builders(own_checkout: Path) -
     packages = [os_lock.read(lock, own_checkout) for lock in locks]
     assert packages[0] == packages[1]
     images = [
-        root_images.cached(own_checkout, *lock_and_packages, pins.epoch)
+        root_images.cached_root_image(own_checkout, *lock_and_packages, pins.epoch)
         for lock_and_packages in zip(locks, packages, strict=True)
     ]
     assert images[0] is not None

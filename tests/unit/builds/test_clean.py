@@ -92,7 +92,7 @@ def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
 def test_what_the_present_locks_name_stays_however_old_it_is(own_checkout: Path) -> None:
     kept = (*made(own_checkout, Stage.CI, "all"), *made(own_checkout, Stage.CI, "linux/amd64"))
     assert len({path.parent.name for path in kept}) == len({"pieces", "programs", "roots"})
-    assert stale_files.paths(load_catalogue(own_checkout), NOW) == ()
+    assert stale_files.stale_paths(load_catalogue(own_checkout), NOW) == ()
 
 
 def test_what_a_lock_named_that_is_another_one_now_goes_after_a_week(own_checkout: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_a_lock_named_that_is_another_one_now_goes_after_a_week(own_checkou
     old, young = (aged(leave(sets / f"debian-dev-{age}", 0), age) for age in (WEEK + 1, WEEK))
     with (own_checkout / "constraints/frontend-debian-amd64.txt").open("a", encoding="utf-8") as lock:
         lock.write("# another one\n")
-    gone = stale_files.paths(load_catalogue(own_checkout), NOW)
+    gone = stale_files.stale_paths(load_catalogue(own_checkout), NOW)
     assert old in gone
     assert young not in gone
     assert [path.name.rpartition("-")[0] for path in gone if path in before] == ["frontend-debian-amd64"]
@@ -125,7 +125,7 @@ def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_c
     aged(old, WEEK + 1)
     layer = store / "blobs/sha256" / hashlib.sha256(b"a tree").hexdigest()
     assert layer in of_old
-    gone = set(stale_files.paths(load_catalogue(own_checkout), NOW))
+    gone = set(stale_files.stale_paths(load_catalogue(own_checkout), NOW))
     assert old in gone
     assert layer not in gone
     assert len(gone & of_old) == len({"manifest", "config"})
@@ -137,6 +137,6 @@ def test_what_was_measured_is_forgotten_after_a_week(own_checkout: Path) -> None
     size_cache.remember(own_checkout, "sha256:young", ImageSize(layers=()))
     aged(sizes / "old.json", WEEK + 1)
     aged(sizes / "young.json", WEEK)
-    assert stale_files.paths(load_catalogue(own_checkout), NOW) == (sizes / "old.json",)
+    assert stale_files.stale_paths(load_catalogue(own_checkout), NOW) == (sizes / "old.json",)
     assert size_cache.recall(own_checkout, "sha256:young") == ImageSize(layers=())
     assert size_cache.recall(own_checkout, "sha256:never") is None

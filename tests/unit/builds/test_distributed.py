@@ -60,7 +60,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
     work = distributed_run._Work(
         distribution,
-        bake.build_plan(Part(request, inputs.stated(request))),
+        bake.build_plan(Part(request, inputs.offline_build_inputs(request))),
         Docker(environment={"DOCKER_CONFIG": str(plugins.parent)}, buildx=(str(plugins / "docker-buildx"),)),
         Recorder((request,)),
         dry_run=False,

@@ -39,7 +39,7 @@ def asked(own_checkout: Path) -> Request:
     request = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )
-    remember(request, inputs.stated(request))
+    remember(request, inputs.offline_build_inputs(request))
     return request
 
 
@@ -54,7 +54,7 @@ def plan(request: Request, facts: BuildInputs) -> BuildPlan:
 
 
 def made(request: Request) -> dict[str, BuiltImage] | None:
-    return up_to_date.made(plan(request, inputs.stated(request)))
+    return up_to_date.made(plan(request, inputs.offline_build_inputs(request)))
 
 
 def append(file: Path, text: str = "# one more\n") -> None:
@@ -89,7 +89,7 @@ def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
 
 
 def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
-    facts = inputs.stated(asked)
+    facts = inputs.offline_build_inputs(asked)
     assert up_to_date.made(plan(asked, replace(facts, revision="another"))) is None
 
 
@@ -98,13 +98,13 @@ def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_make
 
 
 def test_what_drifted_decides_for_it_stands_in_a_label(asked: Request) -> None:
-    facts = replace(inputs.stated(asked), drift=("bash=5",))
+    facts = replace(inputs.offline_build_inputs(asked), drift=("bash=5",))
     assert up_to_date.made(plan(asked, facts)) is None
 
 
 def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Request) -> None:
     append(asked.catalogue.folder / "containers/frontend/Dockerfile")
-    facts = inputs.stated(asked)
+    facts = inputs.offline_build_inputs(asked)
     before = up_to_date.records(plan(asked, facts))
     append(asked.catalogue.folder / "containers/os/entrypoint")
     assert up_to_date.remembered(before, up_to_date.records(plan(asked, facts)), {TARGET: DIGEST}) == ()
@@ -115,9 +115,9 @@ def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Req
 
 def test_where_something_has_to_be_made_first_nobody_knows_what_a_build_would_make(asked: Request) -> None:
     (known,) = inputs.offline_inputs((asked,))
-    assert inputs.existing(asked, known) == CompleteInputs(inputs=known.inputs, drift=())
+    assert inputs.existing_inputs(asked, known) == CompleteInputs(inputs=known.inputs, drift=())
     rmtree(oci_layout.layout(asked.catalogue.folder))
-    assert inputs.existing(asked, inputs.offline_inputs((asked,))[0]) is None
+    assert inputs.existing_inputs(asked, inputs.offline_inputs((asked,))[0]) is None
 
 
 def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:

@@ -90,8 +90,8 @@ def test_only_a_build_from_sources_has_the_secret(
     monkeypatch.setenv(sccache.VARIABLE, str(tmp_path / "sccache.toml"))
     wheels = request_for(load_catalogue(own_checkout), Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     dynamo = replace(wheels, sources={"dynamo": Source(context="https://a/b.git#0123", local=False)})
-    assert secret in inputs.stated(dynamo).secrets
-    assert secret not in inputs.stated(wheels).secrets
+    assert secret in inputs.offline_build_inputs(dynamo).secrets
+    assert secret not in inputs.offline_build_inputs(wheels).secrets
 
 
 def test_the_configuration_changes_nothing_of_a_step_but_its_secrets(

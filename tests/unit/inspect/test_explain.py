@@ -249,7 +249,7 @@ def request_of_own(own_checkout: Path) -> Request:
 
 
 def records(request: Request) -> tuple[process.Document, ...]:
-    return input_digests.records(bake.build_plan(Part(request, inputs.stated(request))))
+    return input_digests.record_documents(bake.build_plan(Part(request, inputs.offline_build_inputs(request))))
 
 
 def built(request: Request) -> None:
@@ -265,13 +265,13 @@ def test_the_record_of_a_build_makes_every_target_unchanged(request_of_own: Requ
 
 
 def test_a_graph_is_unchanged_until_an_input_of_a_target_changes(request_of_own: Request) -> None:
-    plan = bake.build_plan(Part(request_of_own, inputs.stated(request_of_own)))
-    assert not input_digests.unchanged(plan)
+    plan = bake.build_plan(Part(request_of_own, inputs.offline_build_inputs(request_of_own)))
+    assert not input_digests.is_unchanged(plan)
     built(request_of_own)
-    assert input_digests.unchanged(plan)
+    assert input_digests.is_unchanged(plan)
     with (request_of_own.catalogue.folder / "containers/os/entrypoint").open("a", encoding="utf-8") as file:
         file.write("# one more\n")
-    assert not input_digests.unchanged(plan)
+    assert not input_digests.is_unchanged(plan)
 
 
 def test_an_edited_file_of_a_target_is_named(request_of_own: Request) -> None:
@@ -301,10 +301,10 @@ def test_a_build_that_failed_or_was_a_dry_run_leaves_no_record(request_of_own: R
 
 def test_a_record_keeps_the_targets_of_other_images_and_a_broken_one_is_ignored(request_of_own: Request) -> None:
     folder, bases = request_of_own.catalogue.folder, request_of_own.bases
-    path = input_digests.record_of(folder, bases, Platform.AMD64)
+    path = input_digests.record_path(folder, bases, Platform.AMD64)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"vllm-engine": {"a": "1"}}), encoding="utf-8")
     built(request_of_own)
-    assert input_digests.last(folder, bases, Platform.AMD64)["vllm-engine"] == {"a": "1"}
+    assert input_digests.last_inputs(folder, bases, Platform.AMD64)["vllm-engine"] == {"a": "1"}
     path.write_text("{", encoding="utf-8")
-    assert input_digests.last(folder, bases, Platform.AMD64) == {}
+    assert input_digests.last_inputs(folder, bases, Platform.AMD64) == {}

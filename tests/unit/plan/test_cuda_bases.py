@@ -138,7 +138,7 @@ def test_bases_without_a_root_image_that_is_needed_are_refused(cuda: Catalogue) 
     with pytest.raises(UsageError) as caught:
         inputs.build_inputs(asked(bare, Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
-        "containers/images.toml: bases.cuda has no roots.builder, which a base image stands on."
+        "containers/images.toml: bases.cuda has no roots.builder, on which a base image is based."
     )
 
 

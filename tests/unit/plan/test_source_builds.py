@@ -159,7 +159,9 @@ def test_bases_without_the_compilers_are_refused_with_the_missing_set(catalogue:
 
 
 def read(folder: Path, *, strict: bool = False) -> str:
-    return source_checkout.read({"dynamo": Source(context=str(folder), local=True)}, strict=strict)["dynamo"].state
+    return source_checkout.with_states({"dynamo": Source(context=str(folder), local=True)}, strict=strict)[
+        "dynamo"
+    ].state
 
 
 def test_the_state_of_a_clean_checkout_is_its_commit(dynamo: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_checkout_with_changes_is_dirty_and_strict_bases_refuse_it(dynamo: Pat
     with (dynamo / file).open("a", encoding="utf-8") as changed:
         changed.write("# changed\n")
     assert read(dynamo) == git(dynamo, "rev-parse", "HEAD") + "-dirty"
-    with pytest.raises(LockError, match=r"changes that no commit has .*\n.*git -C .* status"):
+    with pytest.raises(LockError, match=r"is not exactly a commit .*\n.*git -C .* status"):
         read(dynamo, strict=True)
 
 
@@ -186,24 +188,24 @@ def test_a_folder_without_history_has_no_commit_and_strict_bases_refuse_it(tmp_p
 
 def test_a_checkout_of_something_else_is_refused(dynamo: Path) -> None:
     (dynamo / "pyproject.toml").write_text('[project]\nname = "nixl"\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r'no checkout of dynamo: it is the project "nixl"'):
+    with pytest.raises(UsageError, match=r'not a checkout of dynamo: it is a checkout of "nixl"'):
         read(dynamo)
 
 
 def test_a_checkout_of_ucx_is_known_by_its_configure_ac(tmp_path: Path) -> None:
     source = {"ucx": Source(context=str(tmp_path), local=True)}
     (tmp_path / "configure.ac").write_text("dnl comment\nAC_INIT([ucx], [1.21.0])\n", encoding="utf-8")
-    assert source_checkout.read(source, strict=False)["ucx"].state == "no-commit"
+    assert source_checkout.with_states(source, strict=False)["ucx"].state == "no-commit"
     (tmp_path / "configure.ac").write_text("AC_INIT([ompi], [5])\n", encoding="utf-8")
-    with pytest.raises(UsageError, match='no checkout of ucx: it is the project "ompi"'):
-        source_checkout.read(source, strict=False)
+    with pytest.raises(UsageError, match='not a checkout of ucx: it is a checkout of "ompi"'):
+        source_checkout.with_states(source, strict=False)
 
 
 @pytest.mark.parametrize("content", [None, "not toml", "[tool.x]\n"])
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "pyproject.toml").write_text(content, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"there is no pyproject[.]toml or configure[.]ac with a name at its top"):
+    with pytest.raises(UsageError, match=r"it has no pyproject[.]toml or configure[.]ac with a project name"):
         read(tmp_path)
 
 
@@ -362,7 +364,7 @@ def test_this_project_builds_dynamo_from_a_checkout(own_checkout: Path, dynamo: 
         Stage.BASE,
         ImageSelection(platforms=["linux/amd64"], sources={"dynamo": str(dynamo)}),
     )
-    stated = inputs.stated(request)
+    stated = inputs.offline_build_inputs(request)
     assert stated.sources["dynamo"].state == git(dynamo, "rev-parse", "HEAD")
     assert list(stated.os_packages) == ["rust"]
-    assert stated.locks["base"] != inputs.stated(replace(request, sources={})).locks["base"]
+    assert stated.locks["base"] != inputs.offline_build_inputs(replace(request, sources={})).locks["base"]

@@ -51,14 +51,14 @@ def mirror(server: Server, fake_apt: FakeApt) -> Server:
 
 def test_a_program_without_a_pin_says_how_to_pin_it(bases: Bases) -> None:
     with pytest.raises(LockError) as caught:
-        binaries.pinned(pinned_to(PIN), bases, Platform.ARM64)
+        binaries.pins_for(pinned_to(PIN), bases, Platform.ARM64)
     assert str(caught.value) == (
         "containers/pins.toml has no programs.debian.etcd for linux/arm64.\nPin it with: invoke lock --only archives"
     )
 
 
 def test_the_pins_of_a_platform_are_found_by_name(bases: Bases) -> None:
-    assert binaries.pinned(pinned_to(PIN), bases, Platform.AMD64) == {"etcd": PIN}
+    assert binaries.pins_for(pinned_to(PIN), bases, Platform.AMD64) == {"etcd": PIN}
 
 
 @needs_dpkg
@@ -170,4 +170,4 @@ def test_every_pin_of_this_project_s_own_programs_is_there() -> None:
     for bases in own.bases.values():
         for image in own.images.values():
             for platform in image.platforms:
-                assert set(binaries.pinned(own.pins, bases, platform)) == set(bases.programs)
+                assert set(binaries.pins_for(own.pins, bases, platform)) == set(bases.programs)

@@ -22,7 +22,7 @@ def lock(catalogue: Catalogue) -> OsLock:
 
 
 def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> None:
-    assert bootstrap.release(lock, "Package: bash\n") == (
+    assert bootstrap.release_file(lock, "Package: bash\n") == (
         "Origin: Debian\n"
         "Label: Debian\n"
         "Suite: bookworm\n"
@@ -39,7 +39,7 @@ def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> Non
 def test_the_call_of_mmdebstrap(lock: OsLock, as_root: bool, head: list[str]) -> None:  # noqa: FBT001 - a row
     foreign = replace(lock, role="builder", platform=Platform.ARM64)
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
-    command = bootstrap.command(foreign, Path("/s"), environment, Path("/hooks"), as_root=as_root)
+    command = bootstrap.mmdebstrap_command(foreign, Path("/s"), environment, Path("/hooks"), as_root=as_root)
     assert list(command.argv) == [
         *head,
         "mmdebstrap",

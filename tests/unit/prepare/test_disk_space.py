@@ -28,11 +28,11 @@ TEXTS = {
 
 
 def test_wheels_are_nine_times_what_is_downloaded_and_debs_seventeen_times() -> None:
-    assert disk_space.needed(TEXTS, SIZES, (Platform.AMD64,)) == 1100 * 9 + 10 * 17
+    assert disk_space.needed_bytes(TEXTS, SIZES, (Platform.AMD64,)) == 1100 * 9 + 10 * 17
 
 
 def test_a_package_without_a_known_size_counts_nothing() -> None:
-    assert disk_space.needed(TEXTS, SIZES, (Platform.ARM64,)) == 99 * 17
+    assert disk_space.needed_bytes(TEXTS, SIZES, (Platform.ARM64,)) == 99 * 17
 
 
 def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(
@@ -51,34 +51,34 @@ def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(
 
 
 def test_the_disk_of_the_private_engine_counts_where_there_is_one(tmp_path: Path) -> None:
-    assert disk_space.place(tmp_path) == tmp_path
+    assert disk_space.images_folder(tmp_path) == tmp_path
     (tmp_path / ".engine/data").mkdir(parents=True)
-    assert disk_space.place(tmp_path) == tmp_path / ".engine/data"
+    assert disk_space.images_folder(tmp_path) == tmp_path / ".engine/data"
 
 
 def test_the_engine_s_cache_is_what_buildx_says_last() -> None:
-    assert disk_space.cached("ID\tSIZE\nabc\t9MB\nReclaimable:\t1.5kB\nTotal:\t\t5.989GB\n") == 5_989_000_000
-    assert disk_space.cached("Total:\t\t0B\n") == 0
-    assert disk_space.cached("no such command") == 0
+    assert disk_space.cache_bytes("ID\tSIZE\nabc\t9MB\nReclaimable:\t1.5kB\nTotal:\t\t5.989GB\n") == 5_989_000_000
+    assert disk_space.cache_bytes("Total:\t\t0B\n") == 0
+    assert disk_space.cache_bytes("no such command") == 0
 
 
 def test_what_was_built_is_believed_while_the_cache_holds_one_copy_of_it() -> None:
     # 8 of 9 parts are the four copies of what is unpacked: one is 2 of 9.
-    assert disk_space.left(10_000, 1_000, 2_000) == 1_000
-    assert disk_space.left(10_000, 1_000, 1_999) == 10_000
+    assert disk_space.remaining_bytes(10_000, 1_000, 2_000) == 1_000
+    assert disk_space.remaining_bytes(10_000, 1_000, 1_999) == 10_000
 
 
 def test_what_a_build_would_write_anew_is_remembered(tmp_path: Path) -> None:
-    file = disk_space.record(tmp_path, ("runtime",))
-    assert disk_space.remembered(file) is None
-    disk_space.remember(file, 2_500)
-    assert disk_space.remembered(file) == 2_500
+    file = disk_space.record_path(tmp_path, ("runtime",))
+    assert disk_space.read_record(file) is None
+    disk_space.write_record(file, 2_500)
+    assert disk_space.read_record(file) == 2_500
 
 
 def test_what_was_built_is_forgotten_with_its_engine(tmp_path: Path) -> None:
-    file = disk_space.record(tmp_path, ("runtime", "linux/amd64"))
-    assert file != disk_space.record(tmp_path, ("ci", "linux/amd64"))
-    disk_space.remember(file)
+    file = disk_space.record_path(tmp_path, ("runtime", "linux/amd64"))
+    assert file != disk_space.record_path(tmp_path, ("ci", "linux/amd64"))
+    disk_space.write_record(file)
     assert file.is_file()
     state.forget_builds(tmp_path)
     assert not file.exists()

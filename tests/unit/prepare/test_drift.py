@@ -162,7 +162,7 @@ def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
     request = asked(checkout_)
     inputs.build_inputs(request)
     capsys.readouterr()
-    with pytest.raises(LockError, match=r"^A strict build takes nothing else than what is locked\.\n.*invoke lock"):
+    with pytest.raises(LockError, match=r"^A strict build uses locked versions only\.\n.*invoke lock"):
         inputs.build_inputs(replace(request, bases=replace(request.bases, strict=True)))
     assert re.search(rf"bash +{NEVER} -> 5\.2-3", capsys.readouterr().err)
 
@@ -184,7 +184,7 @@ def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
     [
         pytest.param(
             lose_a_package,
-            "The mirror no longer has what constraints/os-debian-runtime-amd64.txt asks for: bash_0-never_all.deb.\n"
+            "The mirror no longer has packages of constraints/os-debian-runtime-amd64.txt: bash_0-never_all.deb.\n"
             "The debian bases are strict. Lock the current versions: invoke lock --only os",
             id="package",
         ),

@@ -103,30 +103,30 @@ def runtime(catalogue: Catalogue) -> OsLock:
 
 
 def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    assert root_images.drift_of(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
+    assert root_images.drift_from_pin(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
 
 
 def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
-    rows = root_images.drift_of(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
+    rows = root_images.drift_from_pin(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
 
 
 def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
     drift = (Drift(name="bash", locked="5.2-2", used="5.2-3"),)
-    assert root_images.drift_of(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
+    assert root_images.drift_from_pin(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
 
 
 def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
     strict = replace(runtime, bases=replace(runtime.bases, strict=True))
     with pytest.raises(LockError) as caught:
-        root_images.drift_of(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
+        root_images.drift_from_pin(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert PINNED in str(caught.value)
     assert OTHER in str(caught.value)
 
 
 def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
-        root_images.drift_of(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
+        root_images.drift_from_pin(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
 
 
 @pytest.fixture
@@ -211,8 +211,8 @@ def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_t
     one = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["sglang"], platforms=["linux/amd64"])
     )
-    assert {lock.platform for lock in root_images.locks_of(both) if lock.role == "devel"} == set(both.platforms)
-    assert not [lock for lock in root_images.locks_of(one) if lock.role == "devel"]
+    assert {lock.platform for lock in root_images.request_locks(both) if lock.role == "devel"} == set(both.platforms)
+    assert not [lock for lock in root_images.request_locks(one) if lock.role == "devel"]
 
 
 def test_two_builds_may_write_the_pins_of_the_same_lock_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ ARM = f"sha256:{'c' * 64}"
 
 
 def test_the_configuration_of_an_image_is_dated_by_the_epoch() -> None:
-    assert oci_layout.config_of(AMD, Platform.ARM64, EPOCH) == {
+    assert oci_layout.image_config(AMD, Platform.ARM64, EPOCH) == {
         "architecture": "arm64",
         "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
         "created": "2023-11-14T22:13:20Z",
@@ -30,7 +30,7 @@ def test_the_configuration_of_an_image_is_dated_by_the_epoch() -> None:
 
 def test_the_manifest_has_one_layer() -> None:
     layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": ARM, "size": 20}
-    assert oci_layout.manifest_of({"digest": AMD, "size": 10}, layer) == {
+    assert oci_layout.image_manifest({"digest": AMD, "size": 10}, layer) == {
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": AMD, "size": 10},
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": ARM, "size": 20}],
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -41,7 +41,7 @@ def test_the_manifest_has_one_layer() -> None:
 def test_the_index_is_the_same_in_whatever_order_the_platforms_were_made() -> None:
     images = {Platform.ARM64: RootImage(digest=ARM, size=8), Platform.AMD64: RootImage(digest=AMD, size=7)}
     manifest = "application/vnd.oci.image.manifest.v1+json"
-    assert oci_layout.index_of(images) == {
+    assert oci_layout.image_index(images) == {
         "manifests": [
             {"digest": AMD, "mediaType": manifest, "platform": {"architecture": "amd64", "os": "linux"}, "size": 7},
             {"digest": ARM, "mediaType": manifest, "platform": {"architecture": "arm64", "os": "linux"}, "size": 8},
@@ -62,4 +62,4 @@ def test_an_index_is_written_once_into_a_layout_that_others_are_in(tmp_path: Pat
     assert [each["digest"] for each in listed] == [first, second]
     blob = store / "blobs/sha256" / second.removeprefix("sha256:")
     assert listed[1]["size"] == blob.stat().st_size
-    assert json.loads(blob.read_text(encoding="utf-8")) == oci_layout.index_of(both)
+    assert json.loads(blob.read_text(encoding="utf-8")) == oci_layout.image_index(both)

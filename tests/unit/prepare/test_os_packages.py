@@ -306,7 +306,7 @@ def test_strict_bases_refuse_a_set_that_the_mirror_dropped(
     with pytest.raises(LockError) as caught:
         os_packages.ensure(stacked.folder, replace(bases, strict=True), "compiler", Platform.AMD64)
     assert str(caught.value) == (
-        "The mirror no longer has what constraints/os-debian-compiler-amd64.txt asks for: g++_12.2-3_all.deb.\n"
+        "The mirror no longer has packages of constraints/os-debian-compiler-amd64.txt: g++_12.2-3_all.deb.\n"
         "The debian bases are strict. Lock the current versions: invoke lock --only os"
     )
     assert not (stacked.folder / ".build/os-packages").exists()

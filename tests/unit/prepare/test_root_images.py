@@ -51,17 +51,17 @@ def made(folder: Path, lock: OsLock, digest: str) -> RootImage:
     blob.touch()
     drift = Drift(name="bash", locked="5.2.15-2", used="5.2.15-3")
     record = {"digest": digest, "size": 7, "drift": [{"name": "bash", "locked": "5.2.15-2", "used": "5.2.15-3"}]}
-    root_images.record_of(folder, lock, (BASH,), EPOCH).write_text(json.dumps(record), encoding="utf-8")
+    root_images.record_path(folder, lock, (BASH,), EPOCH).write_text(json.dumps(record), encoding="utf-8")
     return RootImage(digest=digest, size=7, drift=(drift,))
 
 
 def test_a_root_image_that_was_never_made_is_not_cached(catalogue: Catalogue, lock: OsLock) -> None:
-    assert root_images.cached(catalogue.folder, lock, (BASH,), EPOCH) is None
+    assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) is None
 
 
 def test_a_root_image_is_made_once_and_its_drift_is_remembered(catalogue: Catalogue, lock: OsLock) -> None:
     image = made(catalogue.folder, lock, AMD)
-    assert root_images.cached(catalogue.folder, lock, (BASH,), EPOCH) == image
+    assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) == image
     assert root_images.ensure(catalogue.folder, lock, EPOCH) == image
 
 
@@ -78,7 +78,7 @@ def test_a_root_image_of_anything_else_is_not_taken(catalogue: Catalogue, lock: 
         lock = replace(lock, bases=replace(lock.bases, roots={"runtime": row}))
     else:
         (oci_layout.layout(catalogue.folder) / "blobs/sha256" / ("a" * 64)).unlink()
-    assert root_images.cached(catalogue.folder, lock, packages, epoch) is None
+    assert root_images.cached_root_image(catalogue.folder, lock, packages, epoch) is None
 
 
 def test_several_root_images_come_back_with_their_locks(catalogue: Catalogue, lock: OsLock) -> None:
@@ -102,6 +102,6 @@ def test_strict_bases_refuse_what_the_mirror_dropped(
     with pytest.raises(LockError) as caught:
         root_images.ensure(catalogue.folder, strict, EPOCH)
     assert str(caught.value) == (
-        "The mirror no longer has what constraints/os-debian-runtime-amd64.txt asks for: bash_5.2.15-2_amd64.deb.\n"
+        "The mirror no longer has packages of constraints/os-debian-runtime-amd64.txt: bash_5.2.15-2_amd64.deb.\n"
         "The debian bases are strict. Lock the current versions: invoke lock --only os"
     )

@@ -38,14 +38,14 @@ def without_rust(pins: Pins) -> Pins:
 
 def test_rust_is_pinned_as_released_for_each_platform(own: Catalogue) -> None:
     bases = own.bases["cuda"]
-    assert toolchains.pinned(own.pins, bases, "rust", Platform.ARM64).url == ADDRESS
+    assert toolchains.pin_for(own.pins, bases, "rust", Platform.ARM64).url == ADDRESS
     assert bases.toolchains["rust"].installer_of(Platform.AMD64) == "rust-1.98.1-x86_64-unknown-linux-gnu/install.sh"
-    assert len({toolchains.pinned(own.pins, bases, "rust", each).sha256 for each in Platform}) == 2
+    assert len({toolchains.pin_for(own.pins, bases, "rust", each).sha256 for each in Platform}) == 2
 
 
 def test_one_that_was_never_locked_says_what_is_missing_and_what_pins_it(own: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
-        toolchains.pinned(without_rust(own.pins), own.bases["cuda"], "rust", Platform.ARM64)
+        toolchains.pin_for(without_rust(own.pins), own.bases["cuda"], "rust", Platform.ARM64)
     assert str(caught.value) == (
         "containers/pins.toml has no programs.cuda.rust for linux/arm64.\n"
         f"The compiler of the set rust is {ADDRESS}. Where that or a mirror of it (docs/how-to/mirrors.md) can be "
@@ -57,7 +57,7 @@ def test_another_version_than_the_pinned_one_is_stale(own: Catalogue) -> None:
     bases = own.bases["cuda"]
     newer = replace(bases, toolchains={"rust": replace(bases.toolchains["rust"], version="2.0.0")})
     with pytest.raises(LockError, match=r"pins[.]toml is stale: programs[.]cuda[.]rust .*1[.]98[.]1"):
-        toolchains.pinned(own.pins, newer, "rust", Platform.ARM64)
+        toolchains.pin_for(own.pins, newer, "rust", Platform.ARM64)
     changed = replace(own, bases={**own.bases, "cuda": newer})
     result = lock_check.check(changed, selection.select(["archives"]))
     assert result.exit_code == 4

@@ -166,7 +166,9 @@ def test_strict_bases_build_from_the_pool_what_the_mirror_dropped(
     strict = replace(with_sources(bases, pool=f"{mirror.address}/kept"), strict=True)
     lock = os_lock.OsLock(bases=strict, role="runtime", platform=Platform.AMD64)
     write_lock(lock, catalogue.folder, (PACKAGE,), THEN)
-    with pytest.raises(LockError, match=r"^Neither the pool nor the mirror has what .*: libstdc\+\+6_1_amd64\.deb\.\n"):
-        bootstrap.fetched(catalogue.folder, lock, (PACKAGE,))
+    with pytest.raises(
+        LockError, match=r"^Neither the pool nor the mirror has packages of .*: libstdc\+\+6_1_amd64\.deb\.\n"
+    ):
+        bootstrap.fetch(catalogue.folder, lock, (PACKAGE,))
     mirror.files[f"/kept/debian-security/{QUOTED}"] = CONTENT
-    assert bootstrap.fetched(catalogue.folder, lock, (PACKAGE,)) == (PACKAGE,)
+    assert bootstrap.fetch(catalogue.folder, lock, (PACKAGE,)) == (PACKAGE,)
