@@ -1,1 +1,1 @@
-"""Pure planners: a request and its inputs give documents and commands. No clock, environment, files or processes."""
+"""Pure planners, from a request and its inputs to documents and commands. No clock, environment, files or processes."""

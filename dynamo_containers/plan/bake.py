@@ -1,8 +1,8 @@
-"""Plan of a build: one bake document for all that was asked for, its source policy, and the command that builds it.
+"""Plan of a build: one bake document for all requests, its source policy, and the command that builds it.
 
 Every image is a target of ONE document, linked by named contexts, so that a shared target is built once and independent
-ones in parallel (docs/adr/0002). Targets of two stages that have one name are one target: the stage that is asked for
-adds labels, a tag and an output to it. So each image is the one that it would be by itself.
+ones in parallel (docs/adr/0002). Targets of two stages with the same name are one target: the request for a stage adds
+labels, a tag and an output to it. So each image is the same as in a build of its own.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
 
 NO_PROVENANCE = {"BUILDX_METADATA_PROVENANCE": "disabled"}
-"""Of the metadata only the digest is read; the provenance of every target would be asked for one by one."""
+"""Only the digest of the metadata is read; buildx would query the provenance of every target one by one."""
 DENIED = """
 Where it says `denied by policy`, a step uses an image, an address or a repository that is not pinned. Name an image or
 a release in containers/images.toml and pin it with: invoke lock. Give an `ADD` of a pinned address its --checksum."""
-"""What to do about a source that BuildKit refused."""
+"""The remedy for a source that BuildKit refused."""
 FAILED = """\
-The step that failed stands above, and on the page of: invoke report
-What was done is kept: to go on, run the same command.
-To give that up and free its space: invoke clean"""
+The step that failed is above, and on the page of: invoke report
+Finished steps are kept. To continue, run the same command.
+To delete them and free their space: invoke clean"""
 OUTPUT = "type=docker,compression=zstd,compression-level=1,force-compression=true"
 """Into the engine's own store. zstd takes two thirds of gzip's time, and a vLLM image is an eighth smaller (ADR 9)."""
 
@@ -50,13 +50,13 @@ class PlannedImage:
 
     image: Image
     request: Request
-    """The request that asks for it: a stage of images."""
+    """The request that it belongs to, for one stage of images."""
     target: str
-    """The target of the graph that it is."""
+    """Its target of the graph."""
     tag: str
     """Its name and tag."""
     repository: str = ""
-    """HOST/NAME in the registry that it is pushed to; nothing: it is for the engine's own store."""
+    """HOST/NAME in the registry that it is pushed to; '' for the engine's store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +71,15 @@ class BakeGraph:
         return bake_document([image.target for image in self.images], self.targets)
 
 
-def bake_document(wanted: Sequence[str], targets: Targets) -> dict[str, Any]:
-    """Return the bake document of targets, which builds some of them."""
+def bake_document(names: Sequence[str], targets: Targets) -> dict[str, Any]:
+    """Return the bake document of targets; it builds those of these names."""
     rows = {name: target.document() for name, target in targets.items()}
-    return {"group": {"default": {"targets": list(wanted)}}, "target": rows}
+    return {"group": {"default": {"targets": list(names)}}, "target": rows}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """What builds the stages of some images: made once per command, and handed on."""
+    """Plan of the stages of images, made once per command."""
 
     parts: tuple[Part, ...]
     """The stages, lower ones first; they differ in their stages and images alone."""
@@ -117,24 +117,23 @@ class BuildPlan:
 
         Args:
             docker: the docker CLI of the engine in use.
-            buildx: how buildx is called.
         """
         command = bake_command(self.parts[-1], docker.buildx, self.path)
         return replace(command, env={**docker.environment, **command.env, **policy_variables(self.policy, self.path)})
 
 
 def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...], version: str) -> str:
-    """Return the tag of an image: one of several platforms has none in its name, one of a single platform its own."""
-    form = "" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}"
+    """Return the tag of an image; it names the architecture of an image for a single platform."""
+    suffix = "" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}"
     architecture = f"-{platforms[0].arch}" if len(platforms) == 1 else ""
-    return f"{image.repository}{form}:{version}-{bases.name}{architecture}"
+    return f"{image.repository}{suffix}:{version}-{bases.name}{architecture}"
 
 
 def build_plan(*parts: Part) -> BuildPlan:
-    """Return the plan of some stages of images, as one graph."""
+    """Return the plan of stages of images, as one graph."""
     return BuildPlan(
         parts=parts,
-        graph=_merged([bake_graph(part) for part in parts]),
+        graph=_merge_graphs([bake_graph(part) for part in parts]),
         policy=source_policy.merge(source_policy.policy(*part) for part in parts),
     )
 
@@ -163,18 +162,18 @@ def bake_graph(part: Part) -> BakeGraph:
     return BakeGraph(targets=builder.targets, images=images)
 
 
-def _merged(graphs: Sequence[BakeGraph]) -> BakeGraph:
-    """Return one graph of several: a target that one of them tags is tagged."""
+def _merge_graphs(graphs: Sequence[BakeGraph]) -> BakeGraph:
+    """Merge graphs; a target that has a tag in one of them keeps it."""
     targets = dict(graphs[0].targets)
     for other in graphs[1:]:
         for name, target in other.targets.items():
             if target.tags or name not in targets:
                 targets[name] = target
-    return BakeGraph(targets=targets, images=tuple(image for each in graphs for image in each.images))
+    return BakeGraph(targets=targets, images=tuple(image for bake_graph in graphs for image in bake_graph.images))
 
 
 def document_path(*requests: Request) -> Path:
-    """Return the path of the bake document of requests: two that differ do not overwrite each other's."""
+    """Return the path of the bake document of requests; other requests have another path."""
     first = requests[0]
     stages = "-".join(request.stage.value for request in requests)
     names = "-".join(dict.fromkeys(image.name for request in requests for image in request.images))
@@ -183,7 +182,7 @@ def document_path(*requests: Request) -> Path:
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Return a document as it is written."""
+    """Return the text of a document."""
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
@@ -191,13 +190,13 @@ def bake_command(part: Part, buildx: tuple[str, ...], path: Path, allowed: Itera
     """Return the command that builds a bake document.
 
     Args:
-        part: what is built.
-        buildx: how buildx is called.
+        part: the stage that is built.
+        buildx: the arguments that call buildx.
         path: the bake document.
-        allowed: flags by which more is allowed.
+        allowed: flags that grant more access.
     """
     request, inputs = part
-    # bake wants to be told which files outside of this folder it may read (buildx 0.18 and newer).
+    # bake asks for permission to read files outside of this folder (buildx 0.18 and newer).
     readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in inputs.secrets]
     return Command(
         argv=(
@@ -217,11 +216,11 @@ def bake_command(part: Part, buildx: tuple[str, ...], path: Path, allowed: Itera
 
 
 def policy_documents(policy: Mapping[str, Any], bake_file: Path) -> tuple[Document, ...]:
-    """Return the document of a source policy, if it has any rule."""
+    """Return the document of a source policy, if it has rules."""
     text = json.dumps(policy, indent=2) + "\n"
     return (Document(path=state.source_policy(bake_file), text=text),) if policy else ()
 
 
 def policy_variables(policy: Mapping[str, Any], bake_file: Path) -> dict[str, str]:
-    """Return the variable by which buildx finds a source policy, if it has any rule."""
+    """Return the variable that names a source policy to buildx, if it has rules."""
     return {source_policy.VARIABLE: str(state.source_policy(bake_file))} if policy else {}

@@ -1,7 +1,7 @@
-"""Plan of one node: the calls of bake that build its part, and the documents that they read.
+"""Plan of one node: its calls of bake, and the documents that they read.
 
-An ordinary build is one call on the engine in use. With caches there is a call for each image, and of several builders
-each gets calls of its own (plan/distributed.py).
+An ordinary build is one call on the engine in use. With caches there is a call for each image, and each of several
+builders has calls of its own (plan/distributed.py).
 """
 
 from __future__ import annotations
@@ -28,52 +28,52 @@ class Call:
     """One call of bake."""
 
     images: tuple[PlannedImage, ...]
-    """What it makes."""
+    """The images that it builds."""
     document: Document
     """The bake document that it reads."""
     command: Command
 
     @property
     def metadata(self) -> Path:
-        """Return where bake writes what it made."""
+        """Return the path where bake writes the digests of the images."""
         return state.metadata(self.document.path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodePlan:
-    """What one node does in a build."""
+    """Plan of one node of a build."""
 
     plan: BuildPlan
-    """What is built, for the platforms of the node."""
+    """The plan of the build, for the platforms of the node."""
     calls: tuple[Call, ...] = ()
-    """None where every image is up to date."""
+    """Empty if every image is up to date."""
     documents: tuple[Document, ...] = ()
-    """What the calls read."""
+    """The documents that the calls read."""
     node: Node | None = None
-    """None: the engine in use, in an ordinary build."""
+    """None for an ordinary build on the engine in use."""
     export: SourceExport | None = None
-    """What copies sources out first."""
+    """The export of sources that runs first."""
     existing: Mapping[str, str] = field(default_factory=dict)
-    """Target -> digest of the images that are up to date, where there is no call."""
+    """Target -> digest of the images that are up to date, if there is no call."""
 
     @property
     def images(self) -> tuple[PlannedImage, ...]:
-        """Return what it makes, with the names that it gives them."""
+        """Return the images that it builds, with their tags."""
         return tuple(image for call in self.calls for image in call.images) or self.plan.graph.images
 
     @property
     def name(self) -> str:
-        """Return the name of the node; nothing for the engine in use, in an ordinary build."""
+        """Return the name of the node; '' for an ordinary build on the engine in use."""
         return self.node.name if self.node else ""
 
     @property
     def place(self) -> str:
-        """Return BUILDER/NODE, as buildx's state has it."""
+        """Return BUILDER/NODE, its name in the state of buildx."""
         return self.node.place if self.node else EVERY_NODE
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Return what the environment of a docker call needs to reach it, besides that of the engine in use."""
+        """Return the environment variables that select it, besides those of the engine in use."""
         return self.node.variables if self.node else {}
 
     @property
@@ -86,7 +86,7 @@ def ordinary_plan(plan: BuildPlan, docker: Docker) -> NodePlan:
     """Return the plan of an ordinary build: one call on the engine in use.
 
     Args:
-        plan: what is built.
+        plan: the plan of the build.
         docker: the docker CLI of the engine in use.
     """
     call = Call(images=plan.graph.images, document=plan.document, command=plan.command(docker))

@@ -1,4 +1,4 @@
-"""Options of `invoke build.*`: which images are built from what, with which caches, and where they go."""
+"""Options of `invoke build.*`: the selection of images, the caches, and the registry."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ DEFAULT_BASES = "debian"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSelection:
-    """Which images are built, and from what."""
+    """Selection of images, and of their bases and sources."""
 
     images: Sequence[str] = ()
-    """Their names; without any: every image that has the stage."""
+    """Their names; default: every image with the stage."""
     platforms: Sequence[str] = ()
-    """What they are built for; without any: the platform of this machine."""
+    """Their platforms; default: the platform of this machine."""
     bases: str = DEFAULT_BASES
     strict: bool = False
-    """Makes bases strict that are not by themselves."""
+    """Whether bases are strict that are not strict by default."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Project (`dynamo`) -> what its wheels are built from (`source_builds.select`); without a word: the index."""
+    """Project (`dynamo`) -> the source of its wheels (`source_builds.select`); default: the index."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """With which caches images are built, and where they go."""
+    """Caches of a build, and the registry that its images are pushed to."""
 
     cache_from: Sequence[str] = ()
-    """Where caches are read (`caches.caches_for`)."""
+    """The places that caches are read from (`caches.caches_for`)."""
     cache_to: str | bool = ""
-    """Where they are written; True: where the rows of caches.toml say."""
+    """The place that they are written to; True: the place that caches.toml states."""
     push: str = ""
-    """The registry that the images go to; nothing: the engine's own store."""
+    """The registry that the images are pushed to; '' keeps them in the engine's store."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Return them as the command line has them."""
+        """Return the options as arguments of the command line."""
         read = (argument for place in self.cache_from for argument in ("--cache-from", place))
         write = ("--cache-to",) if self.cache_to is True else ("--cache-to", self.cache_to) if self.cache_to else ()
         return (*read, *write, *(("--push", self.push) if self.push else ()))

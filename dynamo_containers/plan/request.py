@@ -1,4 +1,4 @@
-"""Request of a build: the options of the command line, checked against the catalogue, and the inputs of its plan."""
+"""Request of a build: its options, checked against the catalogue, and the inputs of its plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY_IMAGE = ImageSelection()
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for, checked against the catalogue."""
+    """Options of the command line, checked against the catalogue."""
 
     catalogue: Catalogue
     stage: Stage
@@ -34,7 +34,7 @@ class Request:
     bases: Bases
     platforms: tuple[Platform, ...]
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Project (`dynamo`) -> what its wheels are built from; wheels of the others are fetched."""
+    """Project (`dynamo`) -> the source of its wheels; wheels of the others are fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class BuildInputs:
     version: str
     """The version of Dynamo that is locked."""
     revision: str
-    """The commit of this checkout, with `-dirty` when it has changes."""
+    """The commit of this checkout, with `-dirty` if it has changes."""
     locks: Mapping[str, str]
     """Image -> sha256 of the locks that go into it."""
     roots: Mapping[tuple[str, Platform], str]
@@ -60,17 +60,17 @@ class BuildInputs:
     os_packages: Mapping[str, Path] = field(default_factory=dict)
     """Set of OS packages -> a folder with the .debs or RPMs per architecture."""
     toolchains: Mapping[str, Path] = field(default_factory=dict)
-    """Set of OS packages -> a folder with the archive, per architecture, of the compiler that goes on it."""
+    """Set of OS packages -> a folder with the archive of its compiler per architecture."""
     user: int = 1000
-    """The UID of the person who builds, which a dev image's user gets."""
+    """The UID of the caller, which the user of a dev image gets."""
     drift: tuple[str, ...]
-    """`package=version` of what is not what its lock says."""
+    """`package=version` of the packages that differ from their lock."""
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Source (`dynamo`) -> what its wheels are built from, with the state that a checkout is in."""
+    """Project (`dynamo`) -> the source of its wheels, with the state of a checkout."""
     secrets: tuple[str, ...]
-    """`id=...,src=...`: the host's certificates, index address and netrc, as far as it has them."""
+    """`id=...,src=...` of the host's certificates, index address and netrc, if it has them."""
     mirrors: Mirrors = field(default_factory=Mirrors)
-    """Where this machine looks for what registries and release pages have."""
+    """The mirrors of registries and release pages on this machine."""
 
 
 class Part(NamedTuple):
@@ -81,16 +81,16 @@ class Part(NamedTuple):
 
 
 def request_for(catalogue: Catalogue, stage: Stage, selection: ImageSelection = EVERY_IMAGE) -> Request:
-    """Check the options of the command line against the catalogue, and return what they ask for.
+    """Check the options of the command line against the catalogue, and return their request.
 
     Args:
-        catalogue: what exists.
+        catalogue: the images, bases and platforms that exist.
         stage: the stage of the images.
-        selection: which images are built, and from what.
+        selection: the images, and their bases and sources.
 
     Raises:
-        LockError: a source is to be built that is not pinned.
-        UsageError: a name is unknown, or a combination does not exist; the message names what does.
+        LockError: a source that is built has no pin.
+        UsageError: a name is unknown, or a combination does not exist; the message lists those that exist.
     """
     bases = selection.bases
     _check_bases(catalogue, bases)
@@ -101,13 +101,13 @@ def request_for(catalogue: Catalogue, stage: Stage, selection: ImageSelection = 
     for name in selection.images:
         if name not in images:
             raise _no_image(catalogue, name, stage, images)
-    chosen = tuple(images[name] for name in dict.fromkeys(selection.images)) or tuple(images.values())
+    selected = tuple(images[name] for name in dict.fromkeys(selection.images)) or tuple(images.values())
     return Request(
         catalogue=catalogue,
         stage=stage,
-        images=chosen,
+        images=selected,
         bases=replace(catalogue.bases[bases], strict=selection.strict or catalogue.bases[bases].strict),
-        platforms=_platforms(chosen, selection.platforms),
+        platforms=_platforms(selected, selection.platforms),
         sources=source_builds.select(catalogue, selection.sources),
     )
 
@@ -135,7 +135,7 @@ def _platforms(images: Sequence[Image], names: Sequence[str]) -> tuple[Platform,
 
 
 def parse_stages(names: Sequence[str]) -> tuple[Stage, ...]:
-    """Return the stages of these names, lower ones first; without any: all.
+    """Return the stages of these names, lower ones first; all stages for no name.
 
     Raises:
         UsageError: a name is unknown.
@@ -149,15 +149,15 @@ def parse_stages(names: Sequence[str]) -> tuple[Stage, ...]:
 
 
 def requests_for(catalogue: Catalogue, stages: Sequence[Stage], selection: ImageSelection) -> tuple[Request, ...]:
-    """Return what the options of the command line ask for, stage by stage; a stage that no image has is left out.
+    """Return the requests of the command line, one for each stage; a stage that no image has is left out.
 
     Args:
-        catalogue: what exists.
+        catalogue: the images, bases and platforms that exist.
         stages: the stages, lower ones first.
-        selection: which images are built, and from what; the base stage, which all need, goes with any image.
+        selection: the images, and their bases and sources; the base stage, which all need, belongs to any image.
 
     Raises:
-        LockError, UsageError: as `request_for`; or none of the images has any of the stages.
+        LockError, UsageError: as `request_for`; or no image has one of the stages.
     """
     _check_bases(catalogue, selection.bases)
     for name in selection.images:
@@ -170,7 +170,7 @@ def requests_for(catalogue: Catalogue, stages: Sequence[Stage], selection: Image
         names = ", ".join(stage.value for stage in stages)
         message = f"None of the images has one of the stages {names} on the {selection.bases} bases."
         raise UsageError(message)
-    # One graph is built for the same platforms throughout: those that every image of any stage has.
+    # All targets of a graph have the same platforms: those that every image of every stage has.
     platforms = [platform.value for platform in _platforms(tuple(images.values()), selection.platforms)]
     return tuple(
         request_for(catalogue, stage, replace(selection, images=[image.name for image in images], platforms=platforms))
@@ -180,6 +180,6 @@ def requests_for(catalogue: Catalogue, stages: Sequence[Stage], selection: Image
 
 
 def _images_with(catalogue: Catalogue, stage: Stage, selection: ImageSelection) -> list[Image]:
-    """Return the selected images that have a stage; the base stage is below them all."""
+    """Return the selected images that have a stage; all of them are based on the base stage."""
     images = [image for image in catalogue.images.values() if stage in image.stages and selection.bases in image.bases]
     return [image for image in images if not selection.images or stage is Stage.BASE or image.name in selection.images]

@@ -1,4 +1,4 @@
-"""Target of a bake document, and the parts from which a graph of targets is put together.
+"""Targets of a bake document, and the builder of their graph.
 
 https://docs.docker.com/build/bake/reference/. Each folder of containers/ is one kind of target.
 """
@@ -38,20 +38,20 @@ class Target:
     """Named contexts: folders, OCI layouts, images, and other targets (`target:NAME`)."""
     secrets: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
-    """Nothing: the platform of the machine that builds."""
+    """Empty: the platform of the machine that builds."""
     dockerfile: str = ""
-    """Nothing: `Dockerfile` in the context."""
+    """'' for `Dockerfile` in the context."""
     labels: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     stage: str = ""
-    """The stage of the Dockerfile that is built; nothing: its last one."""
+    """The stage of the Dockerfile that is built; '' for the last one."""
 
     @property
     def folder(self) -> Path:
-        """Return the folder of its Dockerfile; the build context may be somebody's checkout or a commit."""
+        """Return the folder of its Dockerfile; the build context may be a checkout or a commit."""
         return Path(self.dockerfile or f"{self.context}/Dockerfile").parent
 
     @property
@@ -61,7 +61,7 @@ class Target:
         return tuple(dict.fromkeys(context.removeprefix(LINK) for context in contexts if context.startswith(LINK)))
 
     def document(self) -> dict[str, Any]:
-        """Return it as a bake document has it; a key without a value is left out."""
+        """Return its entry of a bake document; a key without a value is left out."""
         optional = {
             "cache-from": list(self.cache_from),
             "cache-to": list(self.cache_to),
@@ -87,7 +87,7 @@ Targets: TypeAlias = "Mapping[str, Target]"
 
 
 def build_order(targets: Targets, name: str) -> tuple[str, ...]:
-    """Return the targets that one is based on, lower ones first, and itself."""
+    """Return a target and those that it is based on, lower ones first."""
     order: dict[str, None] = {}
     for link in targets[name].links:
         order |= dict.fromkeys(build_order(targets, link))
@@ -96,7 +96,7 @@ def build_order(targets: Targets, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a target has besides its links and what every target has."""
+    """Settings of a target, besides its links and those of every target."""
 
     args: Mapping[str, str] = field(default_factory=dict)
     """Build arguments."""
@@ -105,17 +105,17 @@ class Settings:
     root: str = ""
     """The role of the root image that it is based on: `builder`, `runtime`, `devel`."""
     source: str = ""
-    """The build context, where that is not the folder of its Dockerfile."""
+    """The build context; '' for the folder of its Dockerfile."""
 
 
 NO_SETTINGS = Settings()
 
 
 class GraphBuilder:
-    """Puts the targets of a request together; a target that is added twice is the same one."""
+    """Builder of the graph of a request; a target that is added twice is the same one."""
 
     def __init__(self, request: Request, inputs: BuildInputs) -> None:
-        """Begin without any target."""
+        """Begin without targets."""
         self.request = request
         self.inputs = inputs
         self.targets: dict[str, Target] = {}
@@ -124,18 +124,18 @@ class GraphBuilder:
         """Add one target; return its name.
 
         Args:
-            name: what it is called.
+            name: its name.
             folder: the folder of containers/ that has its Dockerfile.
-            links: named context -> the target that it is.
-            settings: what it has besides.
+            links: named context -> its target.
+            settings: its other settings.
         """
         linked = {context: f"{LINK}{target}" for context, target in links.items()}
         if settings.root:
             linked |= self._add_root(settings.root)
         if folder in INSTALL_FOLDERS:
             linked["tools"] = self._add_tools()
-        # Every target of the graph names the same platforms: one without any would be built for this machine alone and
-        # then be used for all of them.
+        # Every target of the graph names the same platforms: one without platforms would be built for this machine, and
+        # then be used for all platforms.
         platforms = tuple(platform.value for platform in self.request.platforms)
         self.targets[name] = replace(
             self._target(folder, {**linked, **settings.contexts}, settings), platforms=platforms
@@ -151,7 +151,7 @@ class GraphBuilder:
         return self.add(name, folder, {"below": parent}, Settings(contexts=contexts))
 
     def _add_root(self, role: str) -> dict[str, str]:
-        """Return the contexts of a root image, after adding what is installed on it where a registry has it."""
+        """Return the contexts of a root image; packages that extend it are added to the graph."""
         roots = self._roots(role, self.request.platforms)
         if role not in self.request.bases.extended_roots:
             return roots
@@ -160,16 +160,20 @@ class GraphBuilder:
         return {f"root-{platform.arch}": f"{LINK}{extended}" for platform in self.request.platforms}
 
     def _add_tools(self) -> str:
-        """Add the builder for the machine that builds, whatever it builds for: hence no platforms, on purpose."""
+        """Add the builder image for the machine that builds; it has no platforms, so that it is never emulated."""
         self.targets["tools"] = self._target("builder", self._roots("builder", (self.inputs.native,)))
         return f"{LINK}tools"
 
     def _roots(self, role: str, platforms: Iterable[Platform]) -> dict[str, str]:
-        """Return a context per platform, so that a target is the same one whatever else is built beside it."""
+        """Return a context per platform, so that a target is the same for any other platforms of the build."""
         bases, inputs, pins = self.request.bases, self.inputs, self.request.catalogue.pins
         if role in bases.registry_roots:
-            return {f"root-{each.arch}": image_reference.root_context(pins, bases, role, each) for each in platforms}
-        return {f"root-{each.arch}": f"oci-layout://{inputs.layout}@{inputs.roots[role, each]}" for each in platforms}
+            contexts = {platform: image_reference.root_context(pins, bases, role, platform) for platform in platforms}
+        else:
+            contexts = {
+                platform: f"oci-layout://{inputs.layout}@{inputs.roots[role, platform]}" for platform in platforms
+            }
+        return {f"root-{platform.arch}": context for platform, context in contexts.items()}
 
     def _target(self, folder: str, contexts: Mapping[str, str], settings: Settings = NO_SETTINGS) -> Target:
         catalogue, bases = self.request.catalogue, self.request.bases
