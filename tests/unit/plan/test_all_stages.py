@@ -1,4 +1,4 @@
-"""Several stages are built as one graph, and each image of it is the one that it would be by itself."""
+"""Builds of several stages: one graph, whose images are the same as in builds of their own."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ AMD64 = "linux/amd64"
 OUTPUT = ("labels", "output", "tags")
 
 
-def asked(catalogue: Catalogue, *images: str, stages: Sequence[str] = (), platform: str = AMD64) -> tuple[Request, ...]:
-    wanted = parse_stages(stages)
-    return requests_for(catalogue, wanted, ImageSelection(images=images, platforms=[platform], bases="debian"))
+def requests_of(
+    catalogue: Catalogue, *images: str, stages: Sequence[str] = (), platform: str = AMD64
+) -> tuple[Request, ...]:
+    members = parse_stages(stages)
+    return requests_for(catalogue, members, ImageSelection(images=images, platforms=[platform], bases="debian"))
 
 
 def targets(*requests: Request, facts: BuildInputs) -> dict[str, Any]:
@@ -44,92 +46,92 @@ def shape(requests: tuple[Request, ...]) -> list[tuple[str, list[str]]]:
     return [(request.stage.value, [image.name for image in request.images]) for request in requests]
 
 
-def test_every_stage_that_an_image_has_is_asked_for_and_the_base_below(catalogue: Catalogue) -> None:
-    assert shape(asked(catalogue, "frontend")) == [("base", ["base"]), ("runtime", ["frontend"]), ("ci", ["frontend"])]
+def test_every_stage_of_an_image_is_built_and_the_base_below(catalogue: Catalogue) -> None:
+    assert shape(requests_of(catalogue, "frontend")) == [
+        ("base", ["base"]),
+        ("runtime", ["frontend"]),
+        ("ci", ["frontend"]),
+    ]
 
 
-def test_without_a_name_all_images_are(catalogue: Catalogue) -> None:
-    assert shape(asked(catalogue, stages=["runtime", "ci"])) == [
+def test_without_a_name_all_images_are_built(catalogue: Catalogue) -> None:
+    assert shape(requests_of(catalogue, stages=["runtime", "ci"])) == [
         ("runtime", ["frontend", "small"]),
         ("ci", ["frontend"]),
     ]
 
 
 def test_stages_are_built_from_below_whatever_their_order_on_the_line(catalogue: Catalogue) -> None:
-    assert [stage for stage, _ in shape(asked(catalogue, stages=["ci", "base"]))] == ["base", "ci"]
+    assert [stage for stage, _ in shape(requests_of(catalogue, stages=["ci", "base"]))] == ["base", "ci"]
 
 
 def test_all_platforms_are_those_that_every_image_of_every_stage_has(catalogue: Catalogue) -> None:
-    both, one = asked(catalogue, "frontend", platform="all"), asked(catalogue, "frontend", "small", platform="all")
+    both = requests_of(catalogue, "frontend", platform="all")
+    single = requests_of(catalogue, "frontend", "small", platform="all")
     assert {len(request.platforms) for request in both} == {2}
-    assert {len(request.platforms) for request in one} == {1}
+    assert {len(request.platforms) for request in single} == {1}
 
 
 @pytest.mark.parametrize(
-    ("images", "stages", "said"),
+    ("images", "stages", "message"),
     [
         (("nobody",), (), 'unknown image "nobody"'),
         (("small",), ("nonsense",), 'unknown stage "nonsense"'),
         (("small",), ("ci",), "None of the images has one of the stages ci on the debian bases"),
     ],
 )
-def test_a_word_that_names_nothing_is_refused(
-    catalogue: Catalogue, images: tuple[str, ...], stages: tuple[str, ...], said: str
+def test_an_unknown_name_is_refused(
+    catalogue: Catalogue, images: tuple[str, ...], stages: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        asked(catalogue, *images, stages=stages)
-    assert said in str(caught.value)
+        requests_of(catalogue, *images, stages=stages)
+    assert message in str(caught.value)
 
 
-def test_each_image_is_made_as_by_itself(catalogue: Catalogue, facts: BuildInputs) -> None:
-    requests = asked(catalogue, "frontend")
+def test_each_image_is_the_same_as_in_a_build_of_its_own(catalogue: Catalogue, facts: BuildInputs) -> None:
+    requests = requests_of(catalogue, "frontend")
     together = targets(*requests, facts=facts)
     for request in requests:
         for name, target in targets(request, facts=facts).items():
-            kept = {key: value for key, value in together[name].items() if key not in OUTPUT or key in target}
-            assert kept == target
+            combined = {key: value for key, value in together[name].items() if key not in OUTPUT or key in target}
+            assert combined == target
 
 
-def test_an_image_whose_labels_a_stage_above_would_take_over_gives_it_none_that_it_has_not(
+def test_an_image_and_the_stage_above_it_have_labels_of_the_same_names(
     catalogue: Catalogue, facts: BuildInputs
 ) -> None:
-    together = targets(*asked(catalogue, "frontend"), facts=facts)
+    together = targets(*requests_of(catalogue, "frontend"), facts=facts)
     assert set(together["frontend-runtime"]["labels"]) == set(together["frontend-ci"]["labels"])
 
 
-def test_one_command_builds_all_of_them(catalogue: Catalogue, facts: BuildInputs) -> None:
-    plan = built(asked(catalogue, "frontend"), facts)
+def test_one_command_builds_all_stages(catalogue: Catalogue, facts: BuildInputs) -> None:
+    plan = built(requests_of(catalogue, "frontend"), facts)
     command, (document,) = plan.command(DOCKER), plan.documents
     assert document.path.name == "bake-base-runtime-ci-base-frontend-debian-amd64.json"
     assert str(document.path) in command.argv
-    wanted = json.loads(document.text)["group"]["default"]["targets"]
-    assert wanted == ["base", "frontend-runtime", "frontend-ci"]
-    made = node_plan.ordinary_plan(plan, DOCKER)
-    assert [(image.request.stage.value, image.target, image.tag) for image in made.images] == [
+    assert json.loads(document.text)["group"]["default"]["targets"] == ["base", "frontend-runtime", "frontend-ci"]
+    ordinary = node_plan.ordinary_plan(plan, DOCKER)
+    assert [(image.request.stage.value, image.target, image.tag) for image in ordinary.images] == [
         ("base", "base", "dynamo-base:1.4.2-debian-amd64"),
         ("runtime", "frontend-runtime", "dynamo-frontend:1.4.2-debian-amd64"),
         ("ci", "frontend-ci", "dynamo-frontend-ci:1.4.2-debian-amd64"),
     ]
-    assert [call.images for call in made.calls] == [made.images]
+    assert [call.images for call in ordinary.calls] == [ordinary.images]
 
 
-def test_of_one_stage_the_document_and_the_command_are_those_of_its_own_task(
-    catalogue: Catalogue, facts: BuildInputs
-) -> None:
-    (request,) = asked(catalogue, stages=["base"])
+def test_the_graph_of_a_single_stage_is_that_of_its_own_task(catalogue: Catalogue, facts: BuildInputs) -> None:
+    (request,) = requests_of(catalogue, stages=["base"])
     assert built((request,), facts).graph == bake.bake_graph(Part(request, facts))
 
 
-def test_its_images_are_those_of_each_stage_and_no_step_below_them(catalogue: Catalogue, facts: BuildInputs) -> None:
-    requests = asked(catalogue, "frontend", stages=("base", "runtime", "ci"))
+def test_the_tags_of_a_build_are_those_of_its_stages_alone(catalogue: Catalogue, facts: BuildInputs) -> None:
+    requests = requests_of(catalogue, "frontend", stages=("base", "runtime", "ci"))
     named = built(requests, facts).tags
     assert named == {f"{name}:1.4.2-debian-amd64" for name in ("dynamo-base", "dynamo-frontend", "dynamo-frontend-ci")}
 
 
-def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(
-    catalogue: Catalogue, facts: BuildInputs
-) -> None:
-    requests = asked(catalogue, "frontend")
+def test_a_strict_build_denies_all_sources_that_no_stage_needs(catalogue: Catalogue, facts: BuildInputs) -> None:
+    requests = requests_of(catalogue, "frontend")
     strict = [replace(request, bases=replace(request.bases, strict=True)) for request in requests]
     merged = source_policy.merge(source_policy.policy(request, facts) for request in strict)
     assert merged["rules"][0]["action"] == "DENY"
@@ -144,7 +146,7 @@ def test_strictly_what_any_stage_needs_is_allowed_and_all_else_denied_first(
         (("ci",), "invoke build.ci --image frontend"),
     ],
 )
-def test_the_line_for_the_same_again_names_the_stages(catalogue: Catalogue, stages: tuple[str, ...], line: str) -> None:
-    requests = asked(catalogue, "frontend", stages=stages)
+def test_the_command_line_of_a_build_names_its_stages(catalogue: Catalogue, stages: tuple[str, ...], line: str) -> None:
+    requests = requests_of(catalogue, "frontend", stages=stages)
     assert build_line(*requests) == f"{line} --platform {AMD64} --bases debian"
     assert [request.stage for request in requests][-1] is Stage.CI

@@ -1,6 +1,6 @@
-"""The plan of a build: which words are refused, and the bake document that comes out, compared with tests/unit/golden.
+"""Plan of a build: options that are refused, and bake documents, compared with tests/unit/golden.
 
-A golden document is what `plan` writes for the small data files of conftest.py. Renew one only after reading its diff.
+A golden document is that of the small data files of conftest.py. Renew one only after reading its diff.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def golden(name: str) -> dict[str, Any]:
     return content
 
 
-def test_no_word_means_every_image_that_has_the_stage(catalogue: Catalogue) -> None:
+def test_by_default_every_image_with_the_stage_is_built(catalogue: Catalogue) -> None:
     assert names(request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/amd64"]))) == ["frontend"]
     assert names(request_for(catalogue, Stage.RUNTIME, ImageSelection(platforms=["linux/amd64"]))) == [
         "frontend",
@@ -56,22 +56,22 @@ def test_no_word_means_every_image_that_has_the_stage(catalogue: Catalogue) -> N
 
 
 def test_an_image_named_twice_is_built_once(catalogue: Catalogue) -> None:
-    words = ["small", "frontend", "small"]
-    assert names(request_for(catalogue, Stage.RUNTIME, ImageSelection(images=words, platforms=["linux/amd64"]))) == [
+    selected = ["small", "frontend", "small"]
+    assert names(request_for(catalogue, Stage.RUNTIME, ImageSelection(images=selected, platforms=["linux/amd64"]))) == [
         "small",
         "frontend",
     ]
 
 
-def test_all_platforms_are_those_that_every_chosen_image_has(catalogue: Catalogue) -> None:
-    one = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["all"]))
+def test_all_platforms_are_those_that_every_selected_image_has(catalogue: Catalogue) -> None:
+    frontend = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["all"]))
     both = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend", "small"], platforms=["all"]))
-    assert one.platforms == (Platform.AMD64, Platform.ARM64)
+    assert frontend.platforms == (Platform.AMD64, Platform.ARM64)
     assert both.platforms == (Platform.AMD64,)
 
 
 @pytest.mark.parametrize(
-    ("stage", "words", "message"),
+    ("stage", "options", "message"),
     [
         pytest.param(
             Stage.RUNTIME,
@@ -111,11 +111,11 @@ def test_all_platforms_are_those_that_every_chosen_image_has(catalogue: Catalogu
         ),
     ],
 )
-def test_a_word_that_names_nothing_is_answered_with_what_there_is(
-    catalogue: Catalogue, stage: Stage, words: dict[str, Any], message: str
+def test_an_unknown_name_is_refused_with_those_that_exist(
+    catalogue: Catalogue, stage: Stage, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        request_for(catalogue, stage, ImageSelection(**words))
+        request_for(catalogue, stage, ImageSelection(**options))
     assert str(caught.value).partition("\n")[0] == message
 
 
@@ -129,7 +129,7 @@ def test_a_word_that_names_nothing_is_answered_with_what_there_is(
         pytest.param(Stage.CI, tuple(Platform), "dynamo-frontend-ci:1.4.2-debian", id="ci, both"),
     ],
 )
-def test_a_tag_says_version_bases_and_the_platform_if_it_is_one(
+def test_a_tag_names_the_version_the_bases_and_a_single_platform(
     catalogue: Catalogue, stage: Stage, platforms: tuple[Platform, ...], tag: str
 ) -> None:
     image, bases = catalogue.images["frontend"], catalogue.bases["debian"]
@@ -139,7 +139,7 @@ def test_a_tag_says_version_bases_and_the_platform_if_it_is_one(
 GOLDENS = [
     pytest.param(Stage.BASE, ("linux/amd64",), "base-amd64", id="base-amd64"),
     pytest.param(Stage.BASE, BOTH, "base-both", id="base-both"),
-    # `tools` is for the machine that builds, here amd64, whatever it builds for: it names no platform.
+    # `tools` is for the machine that builds, here amd64: it names no platform.
     pytest.param(Stage.CI, ("linux/arm64",), "frontend-ci-arm64", id="frontend-ci-arm64"),
 ]
 
@@ -171,8 +171,8 @@ def test_a_shared_step_is_one_target_for_all_images(catalogue: Catalogue, facts:
 
 def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.CI, ImageSelection(platforms=["linux/amd64"]))
-    told = replace(facts, secrets=("id=index,src=/checkout/index",))
-    for target in document(request, told)["target"].values():
+    with_secret = replace(facts, secrets=("id=index,src=/checkout/index",))
+    for target in document(request, with_secret)["target"].values():
         assert target["secret"] == ["id=index,src=/checkout/index"]
         rest = {key: value for key, value in target.items() if key != "secret"}
         assert "/checkout/index" not in json.dumps(rest)
@@ -188,7 +188,7 @@ def test_a_secret_is_mounted_and_never_a_build_argument(catalogue: Catalogue, fa
         }
 
 
-def test_drift_is_a_label_and_no_drift_is_none(catalogue: Catalogue, facts: BuildInputs) -> None:
+def test_drift_is_a_label_that_images_without_drift_lack(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=["linux/amd64"]))
     drifted = replace(facts, drift=("bash=5.2-3", "dash=0.5-2"))
     label = "ai.dynamo.drift"
@@ -202,18 +202,18 @@ def test_the_plan_is_one_document_and_one_command(catalogue: Catalogue, facts: B
         request, facts, replace(planned.DOCKER, environment={"DOCKER_HOST": "tcp://builder.example.invalid:2375"})
     )
     path = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.json"
-    assert [each.path for each in plan.documents] == [path]
+    assert [file.path for file in plan.documents] == [path]
     readable = [f"--allow=fs.read={catalogue.folder}{file}" for file in ("/certificates.crt", "/index", "")]
     metadata = catalogue.folder / ".build/bake-ci-frontend-debian-arm64.metadata"
-    words = ("bake", *readable, f"--metadata-file={metadata}", "--file", str(path))
+    arguments = ("bake", *readable, f"--metadata-file={metadata}", "--file", str(path))
     (command,) = plan.commands
-    assert command.argv == ("docker", "buildx", *words)
+    assert command.argv == ("docker", "buildx", *arguments)
     assert command.env == {
         "DOCKER_HOST": "tcp://builder.example.invalid:2375",
         "BUILDX_METADATA_PROVENANCE": "disabled",
     }
     direct = planned.execution(request, facts, Docker(environment={}, buildx=("/plugins/docker-buildx",))).commands[0]
-    assert direct.argv == ("/plugins/docker-buildx", *words)
+    assert direct.argv == ("/plugins/docker-buildx", *arguments)
 
 
 def test_two_requests_never_share_a_document(catalogue: Catalogue, facts: BuildInputs) -> None:
@@ -232,28 +232,28 @@ def test_an_image_is_dated_by_its_pins(catalogue: Catalogue, facts: BuildInputs)
     assert created == "2023-11-14T22:13:20Z"
 
 
-@pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS[1:])  # the first differs in one word
-def test_docker_buildx_reads_the_document_as_it_is_meant(
+@pytest.mark.parametrize(("stage", "platforms", "name"), GOLDENS[1:])  # the first differs in its platforms alone
+def test_docker_buildx_reads_the_document_correctly(
     docker: dict[str, str], tmp_path: Path, stage: Stage, platforms: tuple[str, ...], name: str
 ) -> None:
-    for file in ("certificates.crt", "index"):  # bake looks whether the secrets are there
+    for file in ("certificates.crt", "index"):  # bake checks that the secrets exist
         (tmp_path / file).touch()
     text = (GOLDEN / f"{name}.json").read_text(encoding="utf-8").replace("src=/checkout", f"src={tmp_path}")
     (tmp_path / "bake.json").write_text(text, encoding="utf-8")
     argv = ("docker", "buildx", "bake", "--file", str(tmp_path / "bake.json"), "--print")
     printed = subprocess.run(argv, env=docker, capture_output=True, text=True, check=False)
     assert printed.returncode == 0, printed.stderr
-    read, ours = json.loads(printed.stdout), golden(name)
-    assert read["group"] == ours["group"]
-    assert set(read["target"]) == set(ours["target"])
+    read, expected = json.loads(printed.stdout), golden(name)
+    assert read["group"] == expected["group"]
+    assert set(read["target"]) == set(expected["target"])
     for key, target in read["target"].items():
-        for word in ("args", "context", "contexts"):
-            assert target[word] == ours["target"][key][word]
+        for field in ("args", "context", "contexts"):
+            assert target[field] == expected["target"][key][field]
         assert target.get("platforms") == (None if key == "tools" else list(platforms))
         assert {"id": "ca", "src": f"{tmp_path}/certificates.crt"} in target["secret"]
-    asked = read["target"][ours["group"]["default"]["targets"][0]]
+    image = read["target"][expected["group"]["default"]["targets"][0]]
     compression = {"compression": "zstd", "compression-level": "1", "force-compression": "true"}
-    assert asked["output"] == [{"type": "docker", **compression}]
-    assert asked["labels"]["ai.dynamo.stage"] == stage.value
-    linked = [target for target in read["target"].values() if target is not asked]
+    assert image["output"] == [{"type": "docker", **compression}]
+    assert image["labels"]["ai.dynamo.stage"] == stage.value
+    linked = [target for target in read["target"].values() if target is not image]
     assert all(target["output"] == [{"type": "cacheonly"}] for target in linked)

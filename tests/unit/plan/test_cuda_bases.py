@@ -1,4 +1,4 @@
-"""Builds on root images of registries: nothing is made for them, and the bake document names them by digest."""
+"""Builds on root images of registries: the bake document names them by digest, and no file is written for them."""
 
 from __future__ import annotations
 
@@ -40,38 +40,38 @@ def cuda(own_checkout: Path) -> Catalogue:
     return catalogue
 
 
-def asked(catalogue: Catalogue, stage: Stage, *platforms: str) -> Request:
+def request_of(catalogue: Catalogue, stage: Stage, *platforms: str) -> Request:
     images = [] if stage is Stage.BASE else ["frontend"]
     return request_for(catalogue, stage, ImageSelection(images=images, platforms=platforms, bases="cuda"))
 
 
 def targets(request: Request) -> dict[str, Any]:
-    """Return the targets of the bake document, after all that a real build asks before it."""
+    """Return the targets of the bake document, from the inputs of a real build."""
     document, *_ = planned.execution(request, inputs.build_inputs(request, dry_run=True)).documents
     content: dict[str, Any] = json.loads(document.text)["target"]
     return content
 
 
-def test_a_base_on_cuda_stands_on_the_image_of_each_platform_by_digest(cuda: Catalogue) -> None:
-    builder = targets(asked(cuda, Stage.BASE, "all"))["builder"]["contexts"]
+def test_a_base_on_cuda_is_based_on_the_image_of_each_platform_by_digest(cuda: Catalogue) -> None:
+    builder = targets(request_of(cuda, Stage.BASE, "all"))["builder"]["contexts"]
     assert builder["root-amd64"] == f"{MANYLINUX}_x86_64@sha256:{AMD64}"
     assert builder["root-arm64"] == f"{MANYLINUX}_aarch64@sha256:{ARM64}"
 
 
-def test_a_runtime_on_cuda_stands_on_the_index_where_no_manifest_is_known(cuda: Catalogue) -> None:
-    system = targets(asked(cuda, Stage.RUNTIME, "linux/arm64"))["root-runtime"]["contexts"]
+def test_a_runtime_on_cuda_is_based_on_the_index_where_no_manifest_is_pinned(cuda: Catalogue) -> None:
+    system = targets(request_of(cuda, Stage.RUNTIME, "linux/arm64"))["root-runtime"]["contexts"]
     assert system["root-arm64"] == f"docker-image://nvcr.io/nvidia/cuda@sha256:{RUNTIME}"
     assert "root-amd64" not in system
 
 
 def test_an_image_of_one_platform_is_labelled_with_that_platform_s_builder(cuda: Catalogue) -> None:
-    labels = targets(asked(cuda, Stage.BASE, "linux/arm64"))["base"]["labels"]
+    labels = targets(request_of(cuda, Stage.BASE, "linux/arm64"))["base"]["labels"]
     assert labels[f"{OCI}.name"] == "quay.io/pypa/manylinux_2_28_aarch64:2026.08.15-1"
     assert labels[f"{OCI}.digest"] == f"sha256:{ARM64}"
 
 
 def test_an_image_of_several_platforms_names_no_digest_where_no_index_is_over_them(cuda: Catalogue) -> None:
-    labels = targets(asked(cuda, Stage.BASE, "all"))["base"]["labels"]
+    labels = targets(request_of(cuda, Stage.BASE, "all"))["base"]["labels"]
     assert labels[f"{OCI}.name"] == "quay.io/pypa/manylinux_2_28_{machine}:2026.08.15-1"
     assert f"{OCI}.digest" not in labels
 
@@ -80,34 +80,40 @@ def test_an_image_of_several_platforms_names_no_digest_where_no_index_is_over_th
 def test_a_runtime_is_labelled_with_the_readable_reference_and_its_index(
     cuda: Catalogue, platforms: tuple[str, ...]
 ) -> None:
-    labels = targets(asked(cuda, Stage.RUNTIME, *platforms))["frontend-runtime"]["labels"]
+    labels = targets(request_of(cuda, Stage.RUNTIME, *platforms))["frontend-runtime"]["labels"]
     assert labels[f"{OCI}.name"] == "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04"
     assert labels[f"{OCI}.digest"] == f"sha256:{RUNTIME}"
 
 
 def test_each_root_image_has_a_python_of_its_own(cuda: Catalogue) -> None:
-    made = targets(asked(cuda, Stage.RUNTIME, "linux/amd64"))
-    assert made["builder"]["args"]["PYTHON"] == made["tools"]["args"]["PYTHON"] == "/opt/python/cp312-cp312/bin/python"
-    assert made["frontend-runtime"]["args"]["PYTHON"] == "/usr/bin/python3"
+    targets_by_name = targets(request_of(cuda, Stage.RUNTIME, "linux/amd64"))
+    assert (
+        targets_by_name["builder"]["args"]["PYTHON"]
+        == targets_by_name["tools"]["args"]["PYTHON"]
+        == "/opt/python/cp312-cp312/bin/python"
+    )
+    assert targets_by_name["frontend-runtime"]["args"]["PYTHON"] == "/usr/bin/python3"
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "build"])
-def test_nothing_is_made_for_images_of_registries(cuda: Catalogue, dry_run: bool) -> None:  # noqa: FBT001 - a parameter
-    def made() -> set[Path]:
+def test_no_file_is_written_for_images_of_registries(cuda: Catalogue, dry_run: bool) -> None:  # noqa: FBT001 - a parameter
+    def files() -> set[Path]:
         return {path for path in (cuda.folder / ".build").glob("*/*") if path.parent.name != "pieces"}
 
-    before = made()
-    facts = inputs.build_inputs(asked(cuda, Stage.BASE, "all"), dry_run=dry_run)
+    before = files()
+    facts = inputs.build_inputs(request_of(cuda, Stage.BASE, "all"), dry_run=dry_run)
     assert facts.roots == {}
     assert facts.drift == ()
-    assert made() == before
+    assert files() == before
 
 
 def test_the_lock_label_moves_with_the_digest_of_a_root_image(cuda: Catalogue) -> None:
-    before = inputs.build_inputs(asked(cuda, Stage.BASE, "linux/arm64")).locks["base"]
+    before = inputs.build_inputs(request_of(cuda, Stage.BASE, "linux/arm64")).locks["base"]
     pins = cuda.folder / PINS_FILE
     pins.write_text(pins.read_text(encoding="utf-8").replace(AMD64, "0" * 64), encoding="utf-8")
-    assert inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/arm64")).locks["base"] != before
+    assert (
+        inputs.build_inputs(request_of(load_catalogue(cuda.folder), Stage.BASE, "linux/arm64")).locks["base"] != before
+    )
 
 
 def test_a_build_refuses_a_root_image_of_another_tag_than_the_data_names(cuda: Catalogue) -> None:
@@ -115,7 +121,7 @@ def test_a_build_refuses_a_root_image_of_another_tag_than_the_data_names(cuda: C
     text = images.read_text(encoding="utf-8").replace("2026.08.15-1", "2026.11.15-1")
     images.write_text(text, encoding="utf-8")
     with pytest.raises(LockError) as caught:
-        inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(request_of(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
         "containers/pins.toml is stale: "
         "roots.cuda.builder is for quay.io/pypa/manylinux_2_28_{machine}:2026.08.15-1, "
@@ -130,13 +136,13 @@ def test_a_build_refuses_a_root_image_that_is_not_pinned(cuda: Catalogue) -> Non
     builder = "[roots.cuda.builder]" + text.partition("[roots.cuda.builder]")[2].partition("\n\n")[0]
     pins.write_text(text.replace(builder, ""), encoding="utf-8")
     with pytest.raises(LockError, match=r"pins\.toml has no roots\.cuda\.builder\.\nPin it with: invoke lock"):
-        inputs.build_inputs(asked(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(request_of(load_catalogue(cuda.folder), Stage.BASE, "linux/amd64"))
 
 
 def test_bases_without_a_root_image_that_is_needed_are_refused(cuda: Catalogue) -> None:
     bare = replace(cuda, bases={**cuda.bases, "cuda": replace(cuda.bases["cuda"], roots={})})
     with pytest.raises(UsageError) as caught:
-        inputs.build_inputs(asked(bare, Stage.BASE, "linux/amd64"))
+        inputs.build_inputs(request_of(bare, Stage.BASE, "linux/amd64"))
     assert str(caught.value) == (
         "containers/images.toml: bases.cuda has no roots.builder, on which a base image is based."
     )

@@ -1,4 +1,4 @@
-"""An image on the published image of its engine: one word of its row, its pin, its locks and its bake document."""
+"""Images on the published image of their engine: their row, pin, locks and bake document."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PIN = f'\n[roots.engine-image.small]\nimage = "{REFERENCE}"\nindex = "{INDEX}"\n
 
 
 def written(folder: Path, row: str, pin: str = PIN) -> Catalogue:
-    """Return the catalogue after the row `images.small` got more words and pins.toml a pin."""
+    """Return the catalogue after keys were added to the row `images.small`, and a pin to pins.toml."""
     images, pins = folder / IMAGES_FILE, folder / PINS_FILE
     text = images.read_text(encoding="utf-8").replace('stages = ["runtime"]', 'stages = ["runtime", "ci", "dev"]')
     images.write_text(text.replace(HEAD, HEAD + row), encoding="utf-8")
@@ -44,7 +44,7 @@ def written(folder: Path, row: str, pin: str = PIN) -> Catalogue:
 
 
 def switched(folder: Path, name: str) -> Catalogue:
-    """Return the catalogue of a copy of this project after ONE word of an image's row was replaced."""
+    """Return the catalogue of a copy of this project after `install-from` of an image was replaced."""
     head, row, rest = (folder / IMAGES_FILE).read_text(encoding="utf-8").partition(f"[images.{name}]\n")
     text = head + row + rest.replace('install-from = "wheels"', 'install-from = "image"', 1)
     (folder / IMAGES_FILE).write_text(text, encoding="utf-8")
@@ -54,15 +54,15 @@ def switched(folder: Path, name: str) -> Catalogue:
 def document(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str, Any]:
     """Return the document that builds `small`, as it would be in a checkout at /checkout."""
     request = request_for(catalogue, stage, ImageSelection(images=["small"], platforms=["linux/amd64"]))
-    (made,) = planned.execution(request, facts).documents
-    content: dict[str, Any] = json.loads(made.text.replace(str(catalogue.folder), "/checkout"))
+    (bake_file,) = planned.execution(request, facts).documents
+    content: dict[str, Any] = json.loads(bake_file.text.replace(str(catalogue.folder), "/checkout"))
     return content
 
 
 def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str, Any]:
     """Return the targets of that document."""
-    found: dict[str, Any] = document(catalogue, facts, stage)["target"]
-    return found
+    by_name: dict[str, Any] = document(catalogue, facts, stage)["target"]
+    return by_name
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str,
         pytest.param(
             'install-from = "wheel"\n',
             'images.small.install-from: found "wheel", allowed is one of "wheels", "image".',
-            id="word",
+            id="an unknown value",
         ),
         pytest.param(
             'backend = "small"\ninstall-from = "image"\n',
@@ -92,7 +92,7 @@ def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str,
         ),
     ],
 )
-def test_a_row_that_cannot_be_is_refused_by_name(checkout: Path, row: str, message: str) -> None:
+def test_a_wrong_row_is_refused_by_name(checkout: Path, row: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         written(checkout, row)
     assert str(caught.value).splitlines()[0].startswith(f"{IMAGES_FILE}: {message}")
@@ -106,7 +106,7 @@ def test_bases_may_not_be_called_like_the_table_of_these_pins(checkout: Path) ->
         load_catalogue(checkout)
 
 
-def test_without_the_word_an_image_is_made_of_wheels_and_its_published_image_needs_no_pin(checkout: Path) -> None:
+def test_by_default_an_image_installs_wheels_and_its_published_image_needs_no_pin(checkout: Path) -> None:
     catalogue = written(checkout, f'engine-image = "{REFERENCE}"\n', pin="")
     small = catalogue.images["small"]
     assert (small.install_from, small.engine_image) == (InstallFrom.WHEELS, RegistryRoot(image=REFERENCE))
@@ -120,25 +120,26 @@ def test_on_a_published_image_there_is_a_runtime_and_a_ci_stage(checkout: Path) 
 
 
 def test_another_python_of_a_published_image_is_named_in_its_row(checkout: Path, facts: BuildInputs) -> None:
-    made = targets(written(checkout, f'{ROW}engine-interpreter = "/opt/venv/bin/python"\n'), facts, Stage.RUNTIME)
-    assert made["small-engine-image"]["args"]["PYTHON"] == "/opt/venv/bin/python"
-    assert not made["small-os"]["args"]["PYTHON"]  # nobody looks there for that of the bases
+    bake_targets = targets(
+        written(checkout, f'{ROW}engine-interpreter = "/opt/venv/bin/python"\n'), facts, Stage.RUNTIME
+    )
+    assert bake_targets["small-engine-image"]["args"]["PYTHON"] == "/opt/venv/bin/python"
+    assert not bake_targets["small-os"]["args"]["PYTHON"]  # it has no Python of the bases
 
 
 def test_the_bake_document_is_the_reviewed_one(checkout: Path, facts: BuildInputs) -> None:
     assert document(written(checkout, ROW), facts, Stage.CI) == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
-def test_the_published_image_takes_the_place_of_the_runtime_s_root_image_by_digest(
-    checkout: Path, facts: BuildInputs
-) -> None:
-    made = targets(written(checkout, ROW), facts, Stage.RUNTIME)
+def test_the_published_image_replaces_the_runtime_s_root_image_by_digest(checkout: Path, facts: BuildInputs) -> None:
+    bake_targets = targets(written(checkout, ROW), facts, Stage.RUNTIME)
     own = {"small-engine-image", "small-os", "small-runtime"}
-    assert set(made) == {"base", "base-nixl", "base-rest", "builder", "tools", *own}
+    assert set(bake_targets) == {"base", "base-nixl", "base-rest", "builder", "tools", *own}
     assert (
-        made["small-os"]["contexts"]["root-amd64"] == f"docker-image://registry.example.invalid/engine/small@{MANIFEST}"
+        bake_targets["small-os"]["contexts"]["root-amd64"]
+        == f"docker-image://registry.example.invalid/engine/small@{MANIFEST}"
     )
-    labels = made["small-runtime"]["labels"]
+    labels = bake_targets["small-runtime"]["labels"]
     assert labels["org.opencontainers.image.base.name"] == REFERENCE
     assert labels["org.opencontainers.image.base.digest"] == INDEX
 
@@ -156,7 +157,7 @@ def test_its_stages_have_locks_of_their_own(checkout: Path) -> None:
     assert image_inputs.python_layers(small, Stage.CI)[-1] == "small-engine-image-ci"
 
 
-def test_one_word_adds_locks_and_leaves_all_others_as_they_are(own_checkout: Path) -> None:
+def test_the_published_image_adds_locks_and_changes_no_others(own_checkout: Path) -> None:
     before = python_lock.locks(load_catalogue(own_checkout))
     after = python_lock.locks(switched(own_checkout, "vllm"))
     assert [lock for lock in after if lock in before] == list(before)
@@ -172,13 +173,13 @@ def test_one_word_adds_locks_and_leaves_all_others_as_they_are(own_checkout: Pat
     assert added[0].excluded == ("nixl-cu12",)
 
 
-def test_the_index_of_an_engine_is_not_asked_for_what_stands_on_its_image(own_checkout: Path) -> None:
-    every = {lock.path: lock for lock in python_lock.locks(switched(own_checkout, "trtllm"))}
-    assert "constraints/trtllm-cuda-amd64.txt" not in every  # it shares nothing, so nobody needs it
-    assert every["constraints/trtllm-engine-image-cuda-amd64.txt"].indexes == ()
+def test_an_image_on_a_published_image_does_not_use_the_index_of_the_engine(own_checkout: Path) -> None:
+    locks = {lock.path: lock for lock in python_lock.locks(switched(own_checkout, "trtllm"))}
+    assert "constraints/trtllm-cuda-amd64.txt" not in locks  # no image shares it, so none needs it
+    assert locks["constraints/trtllm-engine-image-cuda-amd64.txt"].indexes == ()
 
 
-def test_a_published_image_that_was_never_pinned_is_said_to_be_so(own_checkout: Path) -> None:
+def test_a_published_image_without_a_pin_is_listed(own_checkout: Path) -> None:
     catalogue = switched(own_checkout, "vllm")
     result = lock_check.check(catalogue, selection.select(["images"]))
     assert result.exit_code == 10
@@ -216,7 +217,7 @@ def test_its_pin_is_written_as_it_is_read(checkout: Path) -> None:
 
 
 def locked(folder: Path, manifest: str) -> Catalogue:
-    """Return a copy of this project whose vLLM is on its published image, as if all of that were locked."""
+    """Return a copy of this project whose vLLM is on its published image, as if it were locked."""
     catalogue = switched(folder, "vllm")
     root = catalogue.images["vllm"].engine_image
     assert root
@@ -231,7 +232,7 @@ def locked(folder: Path, manifest: str) -> Catalogue:
     return load_catalogue(folder)
 
 
-def test_a_build_finds_all_that_it_needs_and_its_lock_label_moves_with_the_published_image(own_checkout: Path) -> None:
+def test_the_lock_label_of_a_build_changes_with_the_published_image(own_checkout: Path) -> None:
     labels = []
     for manifest in (MANIFEST, f"sha256:{'c' * 64}"):
         (own_checkout / PINS_FILE).write_text(render(load_catalogue().pins), encoding="utf-8")
@@ -241,11 +242,11 @@ def test_a_build_finds_all_that_it_needs_and_its_lock_label_moves_with_the_publi
         request = request_for(
             catalogue, Stage.CI, ImageSelection(images=["vllm"], platforms=["linux/amd64"], bases="cuda")
         )
-        made = planned.document(request, inputs.build_inputs(request, dry_run=True))["target"]
-        system = made["vllm-os"]["contexts"]["root-amd64"]
+        bake_targets = planned.document(request, inputs.build_inputs(request, dry_run=True))["target"]
+        system = bake_targets["vllm-os"]["contexts"]["root-amd64"]
         assert system == f"docker-image://docker.io/vllm/vllm-openai@{manifest}"
-        assert made["vllm-engine-image"]["args"]["LEFT_OUT"] == "nixl-cu12"
-        labels.append(made["vllm-ci"]["labels"]["ai.dynamo.lock"])
+        assert bake_targets["vllm-engine-image"]["args"]["LEFT_OUT"] == "nixl-cu12"
+        labels.append(bake_targets["vllm-ci"]["labels"]["ai.dynamo.lock"])
     assert labels[0] != labels[1]
 
 

@@ -1,4 +1,4 @@
-"""What BuildKit may use: the policy that comes out of the pins, written out."""
+"""Source policies: the sources that BuildKit may use, from the pins."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ CHECKED = [{"key": "http.checksum", "value": f"sha256:{SHA256}", "condition": "E
 LOCAL = [rule("DENY", "*", "WILDCARD"), rule("ALLOW", "local://*", "WILDCARD")]
 
 
-def made(
+def policy_of(
     catalogue: Catalogue, facts: BuildInputs, bases: str, mirrors: Mirrors, *, strict: bool = False
 ) -> dict[str, Any]:
-    words = ["linux/amd64"]
-    request = request_for(catalogue, Stage.BASE, ImageSelection(platforms=words, bases=bases, strict=strict))
+    selection = ImageSelection(platforms=["linux/amd64"], bases=bases, strict=strict)
+    request = request_for(catalogue, Stage.BASE, selection)
     return source_policy.policy(request, replace(facts, mirrors=mirrors))
 
 
-def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Catalogue, facts: BuildInputs) -> None:
-    policy = made(cuda, replace(facts, roots={}), "cuda", Mirrors())
+def test_strict_bases_allow_pinned_sources_and_folders_alone(cuda: Catalogue, facts: BuildInputs) -> None:
+    policy = policy_of(cuda, replace(facts, roots={}), "cuda", Mirrors())
     assert policy["rules"] == [
         *LOCAL,
         rule("ALLOW", f"docker-image://quay.io/pypa/manylinux_2_28_x86_64@{DIGEST}"),
@@ -100,10 +100,8 @@ def test_strict_bases_allow_what_is_pinned_and_folders_and_nothing_else(cuda: Ca
     ]
 
 
-def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(
-    cuda: Catalogue, facts: BuildInputs
-) -> None:
-    policy = made(cuda, replace(facts, roots={}), "cuda", MIRRORS)
+def test_a_mirror_replaces_the_address_of_a_source_and_keeps_its_digest(cuda: Catalogue, facts: BuildInputs) -> None:
+    policy = policy_of(cuda, replace(facts, roots={}), "cuda", MIRRORS)
     public, mirror = "quay.io/pypa", "mirror.example:5000/quay/pypa"
     image = f"docker-image://{mirror}/manylinux_2_28_x86_64@{DIGEST}"
     archive = "https://mirror.example/gh/etcd-amd64.tar.gz"
@@ -122,23 +120,24 @@ def test_what_a_mirror_has_is_looked_for_there_and_stays_the_same_by_content(
 
 
 def test_bases_that_are_not_strict_have_no_policy(cuda: Catalogue, facts: BuildInputs) -> None:
-    assert made(cuda, facts, "debian", Mirrors()) == {}
+    assert policy_of(cuda, facts, "debian", Mirrors()) == {}
 
 
 def test_bases_that_are_not_strict_only_use_the_mirrors(cuda: Catalogue, facts: BuildInputs) -> None:
-    actions = {each["action"] for each in made(cuda, facts, "debian", MIRRORS)["rules"]}
+    actions = {rule["action"] for rule in policy_of(cuda, facts, "debian", MIRRORS)["rules"]}
     assert actions == {"CONVERT"}
 
 
-def test_a_strict_build_allows_the_root_images_that_were_made_here_by_digest(
-    cuda: Catalogue, facts: BuildInputs
-) -> None:
-    policy = made(cuda, facts, "debian", Mirrors(), strict=True)
+def test_a_strict_build_allows_the_root_images_of_this_machine_by_digest(cuda: Catalogue, facts: BuildInputs) -> None:
+    policy = policy_of(cuda, facts, "debian", Mirrors(), strict=True)
     digests = [f"sha256:{digit * 64}" for digit in "78de"]
-    assert policy["rules"][:6] == [*LOCAL, *(rule("ALLOW", f"oci-layout://*@{each}", "WILDCARD") for each in digests)]
+    assert policy["rules"][:6] == [
+        *LOCAL,
+        *(rule("ALLOW", f"oci-layout://*@{digest}", "WILDCARD") for digest in digests),
+    ]
 
 
-def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catalogue, facts: BuildInputs) -> None:
+def test_a_strict_build_allows_the_commit_of_the_command_line(cuda: Catalogue, facts: BuildInputs) -> None:
     git = f"https://git.example/fork.git#{COMMIT}"
     request = request_for(
         cuda, Stage.BASE, ImageSelection(platforms=["linux/amd64"], strict=True, sources={"dynamo": git})
@@ -148,7 +147,7 @@ def test_a_strict_build_allows_the_commit_that_it_was_asked_to_build(cuda: Catal
     assert rules[0] == rule("DENY", "*", "WILDCARD")
 
 
-def test_the_plan_writes_the_policy_and_names_it_to_buildx(cuda: Catalogue, facts: BuildInputs) -> None:
+def test_the_plan_has_the_policy_and_a_variable_that_names_it(cuda: Catalogue, facts: BuildInputs) -> None:
     request = request_for(cuda, Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
     plan = planned.execution(request, facts)
     bake, policy = plan.documents

@@ -1,4 +1,4 @@
-"""TensorRT-LLM: its plan on the cuda bases, its package from an index of its own, and what is said without that."""
+"""TensorRT-LLM: its plan on the cuda bases, its package from its own index, and errors without that index."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def catalogue(own_checkout: Path) -> Catalogue:
     return catalogue
 
 
-def asked(catalogue: Catalogue, stage: Stage, *platforms: str, image: str = "trtllm") -> Request:
+def request_of(catalogue: Catalogue, stage: Stage, *platforms: str, image: str = "trtllm") -> Request:
     return request_for(
         catalogue, stage, ImageSelection(images=[image], platforms=platforms or ["linux/amd64"], bases="cuda")
     )
 
 
-# Where it was never locked
+# Without its lock
 
 
-def test_a_build_says_which_index_and_registries_it_needs_and_what_to_run(catalogue: Catalogue) -> None:
+def test_a_build_without_a_lock_names_the_index_the_registries_and_the_command(catalogue: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
-        inputs.build_inputs(asked(catalogue, Stage.RUNTIME))
+        inputs.build_inputs(request_of(catalogue, Stage.RUNTIME))
     assert str(caught.value) == NEVER_LOCKED
     assert caught.value.exit_code == 4
 
 
-def test_a_smoke_test_says_that_it_could_not_check(catalogue: Catalogue) -> None:
+def test_a_smoke_test_without_a_lock_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
         smoke.check_locks(smoke_tests.requests(catalogue, "trtllm", Platform.AMD64))
     assert str(caught.value) == f"Could not check the image trtllm; no test was run.\n{NEVER_LOCKED}"
@@ -83,37 +83,37 @@ def test_an_image_that_is_locked_can_be_checked(catalogue: Catalogue) -> None:
 def test_an_image_is_tested_on_the_default_bases_or_on_those_that_it_has(
     catalogue: Catalogue, image: str, bases: str
 ) -> None:
-    assert {each.bases.name for each in smoke_tests.requests(catalogue, image, Platform.AMD64)} == {bases}
+    assert {request.bases.name for request in smoke_tests.requests(catalogue, image, Platform.AMD64)} == {bases}
 
 
-def test_on_other_bases_than_its_own_it_is_refused_with_what_to_ask_for(catalogue: Catalogue) -> None:
+def test_on_bases_that_it_lacks_it_is_refused_with_those_that_it_has(catalogue: Catalogue) -> None:
     with pytest.raises(UsageError) as caught:
         request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["trtllm"], bases="debian"))
     assert str(caught.value) == "trtllm is built on the cuda bases only.\nAdd: --bases cuda"
 
 
 @pytest.mark.parametrize(
-    ("image", "stage", "said"),
+    ("image", "stage", "problem"),
     [
         pytest.param("frontend", Stage.DEV, "packages.dev, which a dev image gets", id="dev"),
         pytest.param("vllm", Stage.CI, "packages.compiler, which images.vllm.os-packages names", id="a row's own"),
     ],
 )
-def test_a_set_of_os_packages_that_the_bases_lack_is_refused_where_the_image_is_asked_for(
-    catalogue: Catalogue, image: str, stage: Stage, said: str
+def test_a_set_of_os_packages_that_the_bases_lack_is_refused(
+    catalogue: Catalogue, image: str, stage: Stage, problem: str
 ) -> None:
     bare = replace(catalogue, bases={**catalogue.bases, "cuda": replace(catalogue.bases["cuda"], packages={})})
     with pytest.raises(UsageError) as caught:
-        current_locks.check(asked(bare, stage, image=image))
-    assert str(caught.value) == f"{IMAGES_FILE}: bases.cuda has no {said}.\nBases that have it: debian."
+        current_locks.check(request_of(bare, stage, image=image))
+    assert str(caught.value) == f"{IMAGES_FILE}: bases.cuda has no {problem}.\nBases that have it: debian."
 
 
-# Its plan, where it is locked
+# Its plan, with its lock
 
 
 @pytest.fixture
 def locked(catalogue: Catalogue) -> Catalogue:
-    """Lock it as far as a plan goes: its package and one more, and one more in each of its other forms."""
+    """Return the catalogue with locks for a plan: two packages of the runtime, and one of each other stage."""
     own = {"trtllm": ("tensorrt-llm", "mpi4py"), "trtllm-ci": ("pytest",), "trtllm-dev": ("mypy",)}
     for lock in python_lock.locks(catalogue):
         if lock.layer.name in own:
@@ -124,7 +124,7 @@ def locked(catalogue: Catalogue) -> Catalogue:
 
 
 def targets(request: Request) -> dict[str, Any]:
-    """Return the targets of the bake document, after all that a build asks before it."""
+    """Return the targets of the bake document, from the inputs of a real build."""
     facts = inputs.build_inputs(request, dry_run=True)
     layer_pins.ensure(part for parts in facts.package_layers.values() for part in parts)
     document, *_ = planned.execution(request, facts).documents
@@ -138,9 +138,13 @@ def pins(target: dict[str, Any], arch: str) -> list[str]:
 
 
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
-def test_its_own_package_is_a_step_that_knows_only_its_own_index(locked: Catalogue, arch: str) -> None:
-    made = targets(asked(locked, Stage.CI, f"linux/{arch}"))
-    steps = {name: each for name, each in made.items() if "lock" in each["contexts"] and not name.startswith("base-")}
+def test_its_own_package_is_installed_from_its_own_index_alone(locked: Catalogue, arch: str) -> None:
+    bake_targets = targets(request_of(locked, Stage.CI, f"linux/{arch}"))
+    steps = {
+        name: target
+        for name, target in bake_targets.items()
+        if "lock" in target["contexts"] and not name.startswith("base-")
+    }
     assert {name: (target["args"].get("INDEX"), pins(target, arch)) for name, target in steps.items()} == {
         "trtllm-nvidia": (INDEX, ["tensorrt-llm==1.0"]),
         "trtllm-rest": (None, ["mpi4py==1.0"]),
@@ -148,40 +152,44 @@ def test_its_own_package_is_a_step_that_knows_only_its_own_index(locked: Catalog
     }
 
 
-def test_its_own_index_is_asked_at_a_mirror_that_the_machine_has_for_it(locked: Catalogue) -> None:
-    request = asked(locked, Stage.RUNTIME)
+def test_its_own_index_is_replaced_by_its_mirror(locked: Catalogue) -> None:
+    request = request_of(locked, Stage.RUNTIME)
     mirrors = Mirrors(addresses={"https://pypi.nvidia.com/": "https://mirror.example/nvidia/"})
-    made = planned.document(request, replace(inputs.build_inputs(request, dry_run=True), mirrors=mirrors))["target"]
-    assert made["trtllm-nvidia"]["args"]["INDEX"] == "https://mirror.example/nvidia"
+    bake_targets = planned.document(request, replace(inputs.build_inputs(request, dry_run=True), mirrors=mirrors))[
+        "target"
+    ]
+    assert bake_targets["trtllm-nvidia"]["args"]["INDEX"] == "https://mirror.example/nvidia"
 
 
-def test_its_runtime_stands_on_the_cuda_image_with_dynamo_above_its_engine(locked: Catalogue) -> None:
-    made = targets(asked(locked, Stage.RUNTIME))
-    assert made["root-runtime"]["contexts"]["root-amd64"].startswith("docker-image://nvcr.io/nvidia/cuda@sha256:")
-    assert made["root-runtime-packages"]["contexts"]["below"] == "target:root-runtime"
-    assert made["os"]["contexts"]["root-amd64"] == "target:root-runtime-packages"
-    assert made["os-compiler"]["contexts"]["below"] == "target:os"
-    assert made["os-mpi"]["contexts"]["below"] == "target:os-compiler"
-    assert made["trtllm-nvidia"]["contexts"]["below"] == "target:os-mpi"
-    assert made["trtllm-rest"]["contexts"]["below"] == "target:trtllm-nvidia"
-    assert made["trtllm-dynamo"]["contexts"]["below"] == "target:trtllm-rest"
-    assert made["trtllm-runtime"]["contexts"]["dynamo"] == "target:trtllm-dynamo"
-    assert made["trtllm-runtime"]["tags"] == ["tensorrtllm-runtime:1.4.2-cuda-amd64"]
+def test_its_runtime_is_based_on_the_cuda_image_with_dynamo_above_its_engine(locked: Catalogue) -> None:
+    bake_targets = targets(request_of(locked, Stage.RUNTIME))
+    assert bake_targets["root-runtime"]["contexts"]["root-amd64"].startswith(
+        "docker-image://nvcr.io/nvidia/cuda@sha256:"
+    )
+    assert bake_targets["root-runtime-packages"]["contexts"]["below"] == "target:root-runtime"
+    assert bake_targets["os"]["contexts"]["root-amd64"] == "target:root-runtime-packages"
+    assert bake_targets["os-compiler"]["contexts"]["below"] == "target:os"
+    assert bake_targets["os-mpi"]["contexts"]["below"] == "target:os-compiler"
+    assert bake_targets["trtllm-nvidia"]["contexts"]["below"] == "target:os-mpi"
+    assert bake_targets["trtllm-rest"]["contexts"]["below"] == "target:trtllm-nvidia"
+    assert bake_targets["trtllm-dynamo"]["contexts"]["below"] == "target:trtllm-rest"
+    assert bake_targets["trtllm-runtime"]["contexts"]["dynamo"] == "target:trtllm-dynamo"
+    assert bake_targets["trtllm-runtime"]["tags"] == ["tensorrtllm-runtime:1.4.2-cuda-amd64"]
 
 
-def test_its_backend_stands_on_the_devel_image(locked: Catalogue) -> None:
-    made = targets(asked(locked, Stage.BACKEND, "all"))
-    assert sorted(name for name in made["trtllm-backend"]["contexts"] if name.startswith("root-")) == [
+def test_its_backend_is_based_on_the_devel_image(locked: Catalogue) -> None:
+    bake_targets = targets(request_of(locked, Stage.BACKEND, "all"))
+    assert sorted(name for name in bake_targets["trtllm-backend"]["contexts"] if name.startswith("root-")) == [
         "root-amd64",
         "root-arm64",
     ]
 
 
-# What would let its package be taken from elsewhere
+# Rows that would take its package from another index
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "key"),
     [
         pytest.param('["tensorrt-llm"]', '["tensorrt_llm"]', r"indexes\.nvidia\.packages", id="another spelling"),
         pytest.param('["tensorrt-llm"]', '["tensorrt-*"]', r"indexes\.nvidia\.packages", id="a pattern"),
@@ -189,7 +197,7 @@ def test_its_backend_stands_on_the_devel_image(locked: Catalogue) -> None:
             'indexes = ["nvidia"]',
             'indexes = ["nvidia"]\npackage-layers = { nvidia = ["nvidia-*"] }',
             r"images\.trtllm\.indexes",
-            id="a piece of its name",
+            id="an image layer of its name",
         ),
         pytest.param(
             'indexes = ["nvidia"]',
@@ -199,12 +207,10 @@ def test_its_backend_stands_on_the_devel_image(locked: Catalogue) -> None:
         ),
     ],
 )
-def test_what_would_let_it_come_from_another_index_is_refused(
-    own_checkout: Path, old: str, new: str, said: str
-) -> None:
+def test_a_row_that_would_use_another_index_is_refused(own_checkout: Path, old: str, new: str, key: str) -> None:
     file = own_checkout / IMAGES_FILE
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=key):
         load_catalogue(own_checkout)
