@@ -1,4 +1,4 @@
-"""A copy of this checkout on which a test does what a person would do."""
+"""Copy of this checkout for tests that run tasks as a user would."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CACHES = ("downloads", "programs", "roots", "tools")
-"""What a build of this checkout made and a copy need not make again."""
+"""Folders below .build that a copy takes over from this checkout."""
 
 
 def clone(name: str) -> Path:
-    """Return a clone of the last commit below .build, with all that it need not make again."""
+    """Return a clone of the last commit below .build, with the caches of this checkout."""
     place = ROOT / ".build" / name
     checkout(place)
     return place
 
 
 def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
-    """Clone the last commit and let it take over some caches."""
+    """Clone the last commit, and give the clone some caches of this checkout."""
     shutil.rmtree(place, ignore_errors=True)
     process.run(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
     take_over_caches(place, caches)
 
 
 def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
-    """Let a copy have what this checkout's builds made, as links: a link is none across disks."""
+    """Link caches of this checkout into a copy, which must be on the same disk."""
     for cache in caches:
         if (ROOT / ".build" / cache).is_dir():
             to = place / ".build" / cache
@@ -41,7 +41,7 @@ def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
 
 
 def invoke(copy: Path, *arguments: str) -> process.Command:
-    """Return the command that runs a task of the copy, with this checkout's engine."""
-    # `python -m` looks in the working directory first: there the copy's own library must be.
+    """Return the command that runs a task of the copy with the engine of this checkout."""
+    # `python -m` imports from the working directory first, which must have the library of the copy.
     argv = ("env", f"--chdir={copy}", sys.executable, "-m", "invoke", *arguments)
     return process.Command(argv=argv, env=engine.environment(ROOT))

@@ -1,4 +1,4 @@
-"""A second machine, as far as one can be had here: a checkout elsewhere, with an engine of its own that has nothing."""
+"""Simulated second machine: a checkout in another folder with its own, empty engine."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAKEN_OVER = ("downloads", "tools")
-"""What is judged by its sha256, and programs that make things. All else is made again."""
+"""Folders that are verified by sha256, and tools. Everything else is built again."""
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "DYNAMO_", "BUILDX_"))}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A checkout of the last commit, and what its commands see."""
+    """A checkout of the last commit, and the environment of its commands."""
 
     folder: Path
     environment: Mapping[str, str]
 
     def command(self, *arguments: str) -> tuple[str, ...]:
-        """Return the command that runs a task of it."""
+        """Return the command that runs a task of the checkout."""
         return (sys.executable, "-m", "invoke", *arguments)
 
     def invoke(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a task of it."""
+        """Run a task of the checkout."""
         env = {**self.environment, **variables}
         return subprocess.run(
             self.command(*arguments), cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
 
     def docker(self, *arguments: str) -> str:
-        """Ask its engine."""
+        """Run docker with the engine of the machine; return its output."""
         used = {} if "DOCKER_HOST" in self.environment else engine.environment(self.folder)
         env = {**self.environment, **used}
         finished = subprocess.run(("docker", *arguments), env=env, capture_output=True, text=True, check=True)
         return finished.stdout
 
     def empty(self) -> None:
-        """Take from its engine all that was built or pulled."""
+        """Remove all images and build cache from the engine."""
         images = self.docker("image", "ls", "--quiet", "--no-trunc").split()
         if images:
             self.docker("image", "rm", "--force", *dict.fromkeys(images))
@@ -57,7 +57,7 @@ class Machine:
 
 @contextmanager
 def second(place: Path, *platforms: str) -> Iterator[Machine]:
-    """Make the machine; at the end of the block nothing is left of it."""
+    """Yield a new machine; its checkout and engine are removed at the end of the block."""
     checkout(place, TAKEN_OVER)
     machine = Machine(folder=place, environment=CLEAN)
     arguments = [argument for platform in platforms for argument in ("--platform", platform)]

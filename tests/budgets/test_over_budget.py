@@ -1,6 +1,6 @@
-"""A real image over its budget: what the build says, and what it leaves. The frontend, on a copy of this checkout.
+"""A real image over its budget: the message of the build, and the kept image. The frontend, in a copy of this checkout.
 
-Its sizes are read in the private engine's store; where another engine is used they cannot be, and the test fails.
+Its sizes are read in the store of the private engine; with another engine the test fails.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NATIVE = native_platform()
 NAME = f"frontend-runtime-debian-{NATIVE.arch}"
 REPOSITORY = "over-budget"
 MINUTES = 30
-"""A build that has nothing yet, on a slow line."""
+"""Time limit of a first build with a slow connection."""
 
 
 def edit(copy: Path, pattern: str, after: str) -> None:
@@ -58,7 +58,7 @@ def docker(*arguments: str) -> process.CompletedCommand:
 
 @pytest.fixture
 def copy() -> Iterator[Path]:
-    """Return a copy whose frontend has a name of its own, beside the store of this checkout's engine."""
+    """Yield a copy whose frontend has its own repository, and which uses the store of this checkout's engine."""
     place = checkout_copy.clone("over-budget")
     (place / ".engine").mkdir()
     (place / ".engine/data").symlink_to(ROOT / ".engine/data")
@@ -81,7 +81,7 @@ def test_a_build_over_its_budget_fails_with_what_grew_and_keeps_the_image(copy: 
     contents = {**accepted_size.contents, "python numpy": 1_000_000, "python jax": 500_000_000}
     process.write(accepted_sizes.document(copy, {**sizes, NAME: replace(accepted_size, contents=contents)}))
     edit(copy, rf'(?<=\[images\.frontend\.budget\."{NATIVE.value}"\]\ncompressed-mb = )\d+', "1")
-    for _ in range(2):  # it is not taken for checked
+    for _ in range(2):  # the second build checks it again
         over = build(copy)
         assert over.returncode == 1
         assert re.search(

@@ -1,8 +1,8 @@
-"""The base image for two platforms on two engines, its parts by digest, one tag; and an engine that dies in the middle.
+"""The base image for two platforms from two engines under one tag; and an engine that ends during a build.
 
-This checkout's engine builds linux/amd64, a second one, named as a docker context, linux/arm64: emulated here, where no
-such machine is. The registry is Debian's, on loopback. There is no standalone BuildKit in Debian: of remote and
-Kubernetes drivers only the plans are tested.
+The engine of this checkout builds its own platform. A second engine, a docker context, builds the other platform by
+emulation. The registry is that of Debian, on loopback. Debian has no standalone BuildKit, so the remote and Kubernetes
+drivers are tested only by their plans.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ PLACE = ROOT / ".build" / "two-engines"
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A checkout whose foreign platform has a builder, that builder's machine, and the registry where both meet."""
+    """A checkout with a builder for the foreign platform, the machine of that builder, and their common registry."""
 
     host: Machine
     node: Machine
     registry: str
 
     def arguments(self, team: str) -> tuple[str, ...]:
-        """Return the words that build the pair and push it for a team."""
+        """Return the arguments that build both platforms and push them for a team."""
         return ("build.base", "--platform", "all", "--push", f"{self.registry}/{team}")
 
     def ask(self, path: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask the registry."""
+        """Return the answer of the registry for a path."""
         request = urllib.request.Request(f"http://{self.registry}/v2/{path}", headers={"Accept": ACCEPT})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
     def tags(self, team: str) -> list[str]:
-        """Return the tags of a team's image that somebody could pull."""
+        """Return the tags of a team's image that users pull."""
         if f"{team}/{IMAGE}" not in self.ask("_catalog")["repositories"]:
             return []
         return [tag for tag in self.ask(f"{team}/{IMAGE}/tags/list")["tags"] or () if not tag.startswith("part-")]
@@ -127,7 +127,7 @@ def test_both_platforms_are_under_one_tag_each_built_by_its_own_engine(site: Sit
 
 
 def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
-    """Of the build before."""
+    """The report is that of the previous test."""
     report = last_report(site)
     assert [(node.name, node.platforms, node.unknown_reason) for node in report.nodes] == [
         ("the engine of this machine", (NATIVE.value,), ""),
@@ -150,7 +150,7 @@ def test_the_report_of_a_pair_has_the_steps_of_each_machine(site: Site) -> None:
 
 
 def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(site: Site) -> None:
-    """Last: the engine does not come back, and with it goes the network in which its registry is."""
+    """Last test: the engine is not started again, and the network of its registry ends with it."""
     site.node.empty()
     stderr_lines: list[str] = []
     killed = threading.Event()

@@ -1,8 +1,8 @@
-"""A machine on which nothing was ever built takes the frontend out of a cache; a cache that is down or lies is refused.
+"""A new machine gets the frontend from a cache; a cache that is unreachable or has wrong bytes is refused.
 
-Two machines: a checkout with this one's engine, which fills the cache, and one elsewhere with an engine of its own,
-which has nothing. Their registry is Debian's, on loopback. Ten minutes: the lie ends in a build
-from nothing.
+There are two machines. The producer is a checkout with the engine of this one, which fills the cache. The consumer is a
+checkout elsewhere with its own, empty engine. Their registry is that of Debian, on loopback. It takes ten minutes, as
+wrong bytes lead to a build without a cache.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def server(place: Path, consumer: Machine) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def producer(server: Registry) -> Machine:
-    """The machine that has built the frontend and written the cache."""
+    """The machine that built the frontend and wrote the cache."""
     checkout(PLACE / "one", TAKEN_OVER)
     used = engine.environment(ROOT)
     machine = Machine(folder=PLACE / "one", environment={**CLEAN, **used})
@@ -70,12 +70,12 @@ def producer(server: Registry) -> Machine:
 
 
 def steps(finished: subprocess.CompletedProcess[str]) -> dict[str, bool]:
-    """Return RUN and COPY of a build, by digest -> whether it came out of a cache."""
+    """Return the digest of each RUN and COPY of a build -> whether it came from a cache."""
     return {vertex["digest"]: bool(vertex.get("cached")) for vertex in _ended(finished)}
 
 
 def names(finished: subprocess.CompletedProcess[str]) -> dict[str, bool]:
-    """Return the same by name."""
+    """Return the name of each RUN and COPY of a build -> whether it came from a cache."""
     return {vertex["name"]: bool(vertex.get("cached")) for vertex in _ended(finished)}
 
 
@@ -106,7 +106,7 @@ def test_an_empty_machine_builds_the_frontend_without_building_anything(
 
 
 def _engine_seconds(finished: subprocess.CompletedProcess[str]) -> float:
-    """Return the seconds between the first and the last that the engine said."""
+    """Return the seconds between the first and the last timestamp of the engine."""
     times = re.findall(r'"(?:started|completed)":"([0-9T:.-]{26})', finished.stderr)
     first, last = (datetime.fromisoformat(timestamp) for timestamp in (min(times), max(times)))
     return (last - first).total_seconds()
@@ -132,7 +132,7 @@ def test_wheels_of_a_checkout_come_out_of_the_cache_for_a_clone_elsewhere(
     git(tmp_path, "clone", "--quiet", str(original), str(clone))
     (clone / "target").mkdir()
     (clone / "target" / "large").write_bytes(b"0" * 1_000_000)
-    (clone / ".dockerignore").write_text("lib\n", encoding="utf-8")  # the checkout's own says nothing
+    (clone / ".dockerignore").write_text("lib\n", encoding="utf-8")  # builds must not use it
     cache = f"{server.address}/cache"
     finished = producer.invoke("build.base", "--dynamo-source", str(original), "--cache-to", cache)
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -161,7 +161,7 @@ def test_a_cache_that_is_down_is_done_without_and_said_in_one_line(producer: Mac
 def test_other_bytes_than_a_cache_promised_are_refused_and_the_build_goes_on_without_it(
     producer: Machine, consumer: Machine, server: Registry, place: Path
 ) -> None:
-    """Last: it leaves the registry with wrong bytes."""
+    """Last test: it leaves the registry with wrong bytes."""
     consumer.empty()
     for blob in (place / "data").glob("**/blobs/sha256/*/*/data"):
         content = bytearray(blob.read_bytes())

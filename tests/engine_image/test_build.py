@@ -1,7 +1,7 @@
-"""Dynamo is really added to a published image: a stand-in for one, with an engine that is a few bytes.
+"""Dynamo is added to a stand-in for the published image of an engine.
 
-It is made here, on the debian runtime root image, and read from an OCI layout by the same digest as from a registry.
-Stand-ins too are the base stage's wheels. Needs an engine, and an index for two small packages.
+The stand-in is made from the runtime root image of debian, and read from an OCI layout by the same digest as from a
+registry. The wheels of the base stage are stand-ins as well. Needs an engine, and an index for two small packages.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ print(json.dumps({
 
 
 def module_files(name: str, version: str, requires: tuple[str, ...]) -> dict[str, bytes]:
-    """Return the files of a package that is only a version."""
+    """Return the files of a package that only has a version."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -105,12 +105,12 @@ def wheel(name: str, version: str, requires: tuple[str, ...]) -> bytes:
     content = io.BytesIO()
     with ZipFile(content, "w") as archive:
         for file, text in module_files(name, version, requires).items():
-            archive.writestr(ZipInfo(file, (2020, 1, 1, 0, 0, 0)), text)  # the same bytes whenever it is made
+            archive.writestr(ZipInfo(file, (2020, 1, 1, 0, 0, 0)), text)  # always the same bytes
     return content.getvalue()
 
 
 def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
-    """Write a tar of these files."""
+    """Write a tar with these files."""
     with tarfile.open(file, "w") as archive:
         for name, content in contents.items():
             entry = tarfile.TarInfo(name)
@@ -120,7 +120,7 @@ def tree(file: Path, contents: Mapping[str, bytes]) -> Path:
 
 
 def add_layer(store: Path, root_digest: str, file: Path) -> str:
-    """Put an image into a layout that is another one of it with a layer on top; return its digest."""
+    """Add an image to the layout: another one with an additional layer; return its digest."""
     manifest = json.loads(oci_layout.blob_path(store, root_digest).read_bytes())
     config = json.loads(oci_layout.blob_path(store, manifest["config"]["digest"]).read_bytes())
     content = file.read_bytes()
@@ -141,7 +141,7 @@ def pin(name: str, version: str, content: bytes, via: str) -> str:
 
 
 def own_pin(lock: str, name: str, via: str) -> str:
-    """Return a pin out of a lock of this project."""
+    """Return a pin from a lock of this project."""
     text = (ROOT / "constraints" / f"{lock}-debian-{NATIVE.arch}.txt").read_text(encoding="utf-8")
     pinned = text[text.index(f"\n{name}==") + 1 :].partition("    # via")[0]
     return f"{pinned}    # via {via}\n"
@@ -149,7 +149,7 @@ def own_pin(lock: str, name: str, via: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineImageProject:
-    """A checkout with a row for the stand-in, and what its plan stands on."""
+    """A checkout with a row for the stand-in, and the inputs of its plan."""
 
     folder: Path
     facts: BuildInputs
@@ -163,7 +163,7 @@ class EngineImageProject:
         return oci_layout.layout(self.folder)
 
     def publish(self, engine_packages: Mapping[str, tuple[str, tuple[str, ...]]], **more: bytes) -> str:
-        """Make a stand-in for the published image of an engine; return its digest."""
+        """Make the stand-in for the published image of an engine; return its digest."""
         root = oci_layout.blob_path(ROOT / ".build/roots", self.facts.roots["runtime", NATIVE])
         root_digest = f"sha256:{root.name}"
         users = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"
@@ -182,7 +182,7 @@ class EngineImageProject:
         return add_layer(self.store, root_digest, tree(self.folder / "engine.tar", files))
 
     def command(self, published: str, stage: Stage) -> tuple[Command, str]:
-        """Return the command of the project's own plan, after the stand-ins took their places; and the image's tag."""
+        """Return the command of the plan with the stand-ins in it, and the tag of the image."""
         catalogue = load_catalogue(self.folder)
         pinned = ImagePin(image=REFERENCE, index=published, platforms={NATIVE: published})
         pins = replace(catalogue.pins, roots={**catalogue.pins.roots, (ENGINE_IMAGES, "stand-in"): pinned})
@@ -256,7 +256,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
 
 
 def copy_image(source: Path, store: Path, digest: str) -> None:
-    """Copy an image of one layer from one layout to another."""
+    """Copy an image with one layer from one layout to another."""
     manifest = json.loads(oci_layout.blob_path(source, digest).read_bytes())
     oci_layout.blob_path(store, digest).parent.mkdir(parents=True)
     for blob in (digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])):
@@ -264,7 +264,7 @@ def copy_image(source: Path, store: Path, digest: str) -> None:
 
 
 def checkout(folder: Path) -> Path:
-    """Copy what a plan reads, with the locks of stand-ins and a row for the image."""
+    """Copy the files that a plan reads, and add a row and locks for the stand-in."""
     shutil.copytree(ROOT / "containers", folder / "containers")
     shutil.copytree(ROOT / "constraints", folder / "constraints")
     (folder / "containers/stand-in").mkdir()
@@ -287,7 +287,7 @@ def checkout(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def contents(project: EngineImageProject) -> dict[str, Any]:
-    """Build the ci image, which stands on the runtime, and return what it says of itself."""
+    """Build the ci image, which is based on the runtime, and return its contents."""
     published = project.publish(ENGINE)
     finished, tag = project.build(published, Stage.CI)
     assert finished.returncode == 0, finished.stderr[-8000:]
@@ -353,7 +353,7 @@ def test_the_same_pins_make_the_same_layers(project: EngineImageProject, content
             ENGINE,
             {"opt__nvidia__nvda_nixl__lib__libnixl.so": b"a library"},
             "add-missing: The image has a NIXL that is in no Python package: /opt/nvidia/nvda_nixl/lib/libnixl.so",
-            id="a NIXL that is no Python package",
+            id="a NIXL that is not a Python package",
         ),
         pytest.param(
             {**ENGINE, "stand-in-kept": ("0.5", ())},

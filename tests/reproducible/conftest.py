@@ -1,4 +1,4 @@
-"""Which images are built twice."""
+"""Images that are built twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def targets(config: pytest.Config) -> tuple[tuple[Stage, str], ...]:
-    """Return (stage, image) of what is built twice."""
+    """Return (stage, image) of the images that are built twice."""
     return tuple((Stage.RUNTIME, image) for image in config.getoption("--image")) or ALWAYS
 
 

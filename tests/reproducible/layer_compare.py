@@ -1,6 +1,6 @@
-"""In what do two layers differ that should be the same? Pure: two lists of a tar's members give the first difference.
+"""First difference between two layers that should be equal, given the members of their tars.
 
-What a member has: https://www.gnu.org/software/tar/manual/html_node/Standard.html, docs/explanation/reproducible.md.
+Their attributes: https://www.gnu.org/software/tar/manual/html_node/Standard.html, docs/explanation/reproducible.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One member of a layer's tar."""
+    """A member of the tar of a layer."""
 
     name: str
     kind: str
@@ -30,30 +30,30 @@ class Member:
     mtime: float
     """Seconds since 1970."""
     link: str = ""
-    """What a link points to."""
+    """The target of a link."""
     size: int = 0
     """Bytes of the content."""
     sha256: str = ""
-    """Of the content; '' for what has none."""
+    """Digest of the content; '' without content."""
     extra: tuple[tuple[str, str], ...] = ()
-    """Extended attributes and what else stands in PAX headers."""
+    """Extended attributes and other PAX headers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDifference:
-    """The first thing in which two layers differ."""
+    """The first difference between two layers."""
 
     name: str
-    """The file; '' where no file but the tar as such differs."""
+    """The file; '' if only the tar itself differs."""
     description: str
-    """For a person: `mode 0644 and 0664`."""
+    """Text for users: `mode 0644 and 0664`."""
 
 
 def members(tar: IO[bytes]) -> tuple[Member, ...]:
     """Return the members of an uncompressed or gzip-compressed tar in its order.
 
     Raises:
-        tarfile.TarError: it is none.
+        tarfile.TarError: the file is not a tar.
     """
     with tarfile.open(fileobj=tar, mode="r|*") as archive:
         return tuple(_member(archive, entry) for entry in archive)
@@ -83,7 +83,7 @@ def _sha256(content: IO[bytes]) -> str:
 
 
 def first_difference(first: Sequence[Member], second: Sequence[Member]) -> LayerDifference | None:
-    """Return the first difference: a file that only one has, then what differs in a file, then the order; or None."""
+    """Return the first difference: a file of only one layer, then a property of a file, then the order; or None."""
     first_members, second_members = _by_name(first), _by_name(second)
     return (
         _only_in_one(first_members, second_members) or _within(first_members, second_members) or _order(first, second)
@@ -115,7 +115,7 @@ def _within(first: Mapping[str, Member], second: Mapping[str, Member]) -> LayerD
 
 
 def _properties(member: Member) -> tuple[tuple[str, str], ...]:
-    """Return what a person is told of a member: (word, value)."""
+    """Return the (label, value) pairs of a member for users."""
     content = f"of {member.size} bytes, sha256 {member.sha256[:12]}" if member.sha256 else "none"
     return (
         ("type", member.kind),
@@ -129,14 +129,14 @@ def _properties(member: Member) -> tuple[tuple[str, str], ...]:
 
 
 def _order(first: Sequence[Member], second: Sequence[Member]) -> LayerDifference | None:
-    """Return where the order of equal members differs; also how often one that is there twice is."""
+    """Return the first difference in the order of members, or in a member that is there more than once."""
     for place, (first_member, second_member) in enumerate(zip_longest(first, second), 1):
         names = [member.name if member else "the end" for member in (first_member, second_member)]
         if names[0] != names[1]:
             return LayerDifference(
-                name=names[0], description=f"order in the tar: at place {place} stand {names[0]} and {names[1]}"
+                name=names[0], description=f"order in the tar: place {place} has {names[0]} and {names[1]}"
             )
-        if first_member != second_member:  # of one name, there twice
+        if first_member != second_member:  # there more than once
             return LayerDifference(
                 name=names[0], description=f"is there more than once, and differs at place {place} of the tar"
             )

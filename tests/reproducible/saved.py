@@ -1,4 +1,4 @@
-"""In what do two images differ that should be the same? Reads two files that `docker save` wrote."""
+"""Difference between two images that should be equal, from two files written by `docker save`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def manifest_digest(file: Path) -> str:
-    """Return the digest of the manifest of the only image of the file: the platform's digest.
+    """Return the digest of the manifest of the only image of the file, which is that of its platform.
 
     Raises:
         ValueError: the file holds another number of images.
@@ -27,9 +27,9 @@ def manifest_digest(file: Path) -> str:
 
 
 def difference(first: Path, second: Path) -> str:
-    """Return in what the only image of the two files differs, for a person; '' where nothing does.
+    """Return the difference between the images of two files as text for users; '' if they are equal.
 
-    The layers are compared from below; the first that differs is the cause of what is above it, more often than not.
+    The layers are compared from the lowest on; the first difference is usually the cause of those in later layers.
     """
     digests = [manifest_digest(file) for file in (first, second)]
     if digests[0] == digests[1]:
@@ -73,7 +73,7 @@ def _in_layer(first: Path, second: Path, first_digest: str, second_digest: str) 
 
 
 def _position(first: Path, second: Path, first_digest: str, second_digest: str, change: LayerDifference) -> str:
-    """Return at which byte the content of a file differs, if that is what does."""
+    """Return the first different byte of a file if its content differs."""
     with (
         _layer(first, first_digest) as a,
         _layer(second, second_digest) as b,
@@ -88,7 +88,7 @@ def _position(first: Path, second: Path, first_digest: str, second_digest: str, 
 def _layer(file: Path, digest: str) -> Iterator[IO[bytes]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(_blob(digest))
-        assert blob is not None, f"{digest} is no file"
+        assert blob is not None, f"{digest} is not a file"
         yield decompressed(blob)
 
 
@@ -100,11 +100,11 @@ def _content(layer: IO[bytes], name: str) -> Iterator[IO[bytes] | None]:
 
 
 def _blob(digest: str) -> str:
-    """Return where an image layout has a blob (the OCI image layout specification)."""
+    """Return the path of a blob in an image layout (the OCI image layout specification)."""
     return f"blobs/{digest.replace(':', '/')}"
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
     member = archive.extractfile(name)
-    assert member is not None, f"{name} is no file"
+    assert member is not None, f"{name} is not a file"
     return member.read()

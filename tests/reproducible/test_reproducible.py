@@ -1,4 +1,4 @@
-"""The same commit gives the same image on another machine: other folder, host name, umask, order of files, engine."""
+"""The same commit gives the same image on another machine with another folder, host name, umask and file order."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / ".build" / "reproducible"
 MACHINES = {"one": ("builder", "0022"), "elsewhere/deeper/two": ("another.example", "0077")}
-"""Place of the checkout -> host name and umask."""
+"""Folder of the checkout -> host name and umask."""
 
 
 @pytest.fixture(scope="session")
 def saved(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
-    """Build everything on one machine, then on the other, and give the folders of what was saved; kept on failure."""
+    """Build all images on one machine and then on the other; yield the folders of saved images, kept on failure."""
     images = [f"{stage.value}={image}={tag(stage, image)}" for stage, image in targets(request.config)]
     shutil.rmtree(FOLDER, ignore_errors=True)
     first, second = (_build(place, *machine, images) for place, machine in MACHINES.items())
@@ -56,7 +56,7 @@ def _build(place: str, name: str, mask: str, images: list[str]) -> Path:
 
 @cache
 def tag(stage: Stage, image: str) -> str:
-    """Return the tag under which an image is built."""
+    """Return the tag of an image."""
     request = request_for(load_catalogue(), stage, ImageSelection(images=[image]))
     version = inputs.build_inputs(request, dry_run=True).version
     return bake.tag(request.images[0], stage, request.bases, request.platforms, version)

@@ -1,4 +1,4 @@
-"""What every smoke test stands on: the image under test, its layers, and what it says from within."""
+"""Fixtures of the smoke tests: the image under test, its layers, and the answers of a probe inside it."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue, Image
 
 EMULATED = 12.0
-"""How much slower than a native container an emulated one may be (measured with qemu-user: 3 to 10 times)."""
+"""Factor for time limits of emulated containers (measured with qemu-user: 3 to 10 times slower)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("smoke", "the built image that is tested (nox -s smoke-... gives all of them)")
-    group.addoption("--image", help="the tag of the image: a base or a runtime")
-    group.addoption("--ci-image", help="the tag of its ci form, where it has one")
-    group.addoption("--dev-image", help="the tag of its dev form, where it is tested")
-    group.addoption("--image-name", help="what the image is called in containers/images.toml")
-    group.addoption("--bases", default="debian", help="the set of root images it stands on")
-    group.addoption("--platform", choices=[member.value for member in Platform], help="what it is built for")
-    group.addoption("--logs", type=Path, help="a folder for what the containers write; emptied at the start")
+    group = parser.getgroup("smoke", "the image under test (nox -s smoke-... sets all options)")
+    group.addoption("--image", help="tag of the base or runtime image")
+    group.addoption("--ci-image", help="tag of its ci image, if it has one")
+    group.addoption("--dev-image", help="tag of its dev image, if that is tested")
+    group.addoption("--image-name", help="name of the image in containers/images.toml")
+    group.addoption("--bases", default="debian", help="set of root images that it is based on")
+    group.addoption("--platform", choices=[member.value for member in Platform], help="platform of the image")
+    group.addoption("--logs", type=Path, help="folder for the output of the containers; emptied at the start")
 
 
 def _option(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - as pytest has it
     value = config.getoption(name)
     if value is None:
-        message = f"{name} is missing. The smoke tests are run by: nox -s smoke-base, smoke-frontend, ..."
+        message = f"{name} is missing. Run the smoke tests with: nox -s smoke-base, smoke-frontend, ..."
         raise pytest.UsageError(message)
     return value
 
@@ -53,7 +53,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def _emulation(config: pytest.Config) -> str:
-    """Say whether containers are emulated: what counts is the engine's machine, which may not be this one."""
+    """Return whether containers are emulated. The machine of the engine counts, which may not be this one."""
     platform, arch = Platform(_option(config, "--platform")), _engine_arch()
     return "native" if platform.arch == arch else f"EMULATED on {arch}: times x {EMULATED:.0f}"
 
@@ -138,7 +138,7 @@ def must_not_leak() -> tuple[forbidden.Forbidden, ...]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files that ask for the content of layers last: it is read while containers are tested."""
+    """Run the files that need the content of layers last: it is read while containers are tested."""
     asking = {item.path for item in items if _asks_for_layers(item)}
     items.sort(key=lambda item: item.path in asking)
 
@@ -151,7 +151,7 @@ def _asks_for_layers(item: pytest.Item) -> bool:
 def layers_that_are_read(
     request: pytest.FixtureRequest, engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]
 ) -> Iterator[Future[dict[str, SavedImage]] | None]:
-    """Begin to read the image and its ci form, where a test asks for them; together, as they share their layers."""
+    """Start to read the image and its ci image if a test needs them; together, because they share layers."""
     if not any(_asks_for_layers(item) for item in request.session.items):
         yield None
         return
@@ -186,17 +186,17 @@ def ci_layers(saved_images: dict[str, SavedImage], ci_image: str) -> SavedImage:
 
 @pytest.fixture(scope="session")
 def pip_mount() -> tuple[str, str]:
-    """Give a container the pip of the project's tools: a runtime has none. Code only: it is no distribution there."""
+    """Mount the pip of this project's tools into a container, because a runtime has none; it gets only the code."""
     spec = find_spec("pip")
     if spec is None or spec.origin is None:
-        message = "The tools of this project have no pip. Install them: ./with-tools"
+        message = "The tools of this project have no pip. Install the tools with: ./with-tools"
         raise CouldNotCheckError(message)
     return "--volume", f"{Path(spec.origin).parent}:/mnt/pip/pip:ro"
 
 
 @pytest.fixture(scope="session")
 def probe(engine: Engine, image: str, pip_mount: tuple[str, str]) -> dict[str, Any]:
-    """Ask the image from within, as its own user and without a network, all at once: an emulated start is slow."""
+    """Return all answers of the probe, run as the user of the image without a network; once, as a start is slow."""
     return run_probe(engine, image, "probe", *pip_mount)
 
 

@@ -1,7 +1,7 @@
-"""How does a test run something in a container, in bounded time, and leave neither the container nor its logs lost?
+"""Commands in containers with a time limit, which are always removed and whose logs are kept.
 
-Every container is made with `docker create`, so that its id is known before anything can go wrong, and is removed by
-that id. What it wrote is kept in the logs folder of the run, and a failure names the files.
+Every container is created with `docker create`, so that its id is known before anything can fail, and is removed by
+that id. Its output is kept in the logs folder of the run, and a failure names the files.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 INSIDE = Path(__file__).parent / "inside"
 MOUNTED = "/mnt/inside"
-"""Where a container finds the scripts of tests/smoke/inside."""
+"""The path of tests/smoke/inside in a container."""
 SCRIPTS = ("--volume", f"{INSIDE}:{MOUNTED}:ro")
 ARBITRARY_USER = ("--user", "1000790000:0")
-"""A UID that has no name in the image, with GID 0: what OpenShift gives a container."""
+"""A UID without a name in the image, and GID 0, as OpenShift assigns them."""
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp")
 ENGINE_SECONDS = 180
-"""What a call of the engine itself may take, emulated or not."""
+"""Time limit of a command of the engine itself, emulated or not."""
 
 
 class CouldNotCheckError(FatalError):
-    """The test did not get as far as an answer. Never a pass, and no skip either."""
+    """The test could not get an answer; it counts as failed, not as skipped."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """The Docker Engine, and for which platform and with which patience its containers are run."""
+    """The Docker Engine, the platform of its containers, and the factor for their time limits."""
 
     environment: Mapping[str, str]
     platform: Platform
     patience: float
-    """By what the times of a native container are multiplied."""
+    """Factor for the time limits of a native container."""
     logs: Path
 
     def docker(self, *arguments: str, seconds: float = ENGINE_SECONDS) -> str:
         """Call docker and return its standard output.
 
         Raises:
-            CouldNotCheckError: it failed or hung.
+            CouldNotCheckError: the command failed or did not end.
         """
         command = process.Command(argv=("docker", *arguments), env=self.environment)
         finished = process.query(command, seconds=seconds)
@@ -61,15 +61,15 @@ class Engine:
         return finished.stdout
 
     def inspect(self, tag: str) -> dict[str, Any]:
-        """Return what the engine knows about an image.
+        """Return the description of an image.
 
         Raises:
-            CouldNotCheckError: it has none of that name.
+            CouldNotCheckError: the engine does not have the image.
         """
         try:
             images: list[dict[str, Any]] = json.loads(self.docker("image", "inspect", tag))
         except CouldNotCheckError as error:
-            message = f"{error}\nIs {tag} built? `nox -s smoke-...` builds what it tests."
+            message = f"{error}\n{tag} may not be built yet: `nox -s smoke-...` builds the image before its tests."
             raise CouldNotCheckError(message) from None
         return images[0]
 
@@ -77,8 +77,8 @@ class Engine:
     def container(
         self, image: str, command: Sequence[str], *, name: str, options: Sequence[str] = ()
     ) -> Iterator[Container]:
-        """Create a container; remove it by its id in the end, after keeping what it wrote."""
-        # Unlike `docker run`, this never asks a registry for an image that is not there.
+        """Create a container; at the end keep its logs and remove it by its id."""
+        # Unlike `docker run`, this never pulls a missing image from a registry.
         arguments = ("create", "--pull", "never", "--platform", self.platform.value, *options, image, *command)
         container = Container(engine=self, id=self.docker(*arguments).strip(), name=name)
         try:
@@ -92,11 +92,11 @@ class Engine:
     def run(
         self, image: str, command: Sequence[str], *, name: str, options: Sequence[str] = (), seconds: float = 60
     ) -> str:
-        """Run a command in a container of its own to its end; return its standard output.
+        """Run a command in a new container; return its standard output.
 
         Raises:
-            AssertionError: it failed; with the end of its output and the files that have all of it.
-            CommandFailedError: it did not end within `seconds` (of a native container).
+            AssertionError: the command failed; with the end of its output and the log files.
+            CommandFailedError: the command did not end within `seconds` (of a native container).
         """
         with self.container(image, command, name=name, options=options) as container:
             return container.run(seconds=seconds)
@@ -104,7 +104,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """One container that was created."""
+    """A created container."""
 
     engine: Engine
     id: str
@@ -112,16 +112,16 @@ class Container:
 
     @property
     def files(self) -> tuple[Path, Path]:
-        """Return where its standard output and its standard error are kept."""
+        """Return the log files of its standard output and standard error."""
         folder = self.engine.logs
         return folder / f"{self.name}.stdout.log", folder / f"{self.name}.stderr.log"
 
     def run(self, *, seconds: float) -> str:
-        """Start it, wait for its end and return its standard output; see `Engine.run`."""
+        """Start the container, wait for its end and return its standard output; see `Engine.run`."""
         command = process.Command(
             argv=("docker", "start", "--attach", self.id),
             env=self.engine.environment,
-            hint=f"What it wrote: {self.files[0]} and {self.files[1]}",
+            hint=f"Its output: {self.files[0]} and {self.files[1]}",
         )
         finished = process.query(command, seconds=seconds * self.engine.patience)
         assert finished.returncode == 0, (
@@ -130,7 +130,7 @@ class Container:
         return finished.stdout
 
     def start(self) -> None:
-        """Start it and return."""
+        """Start the container and return."""
         self.engine.docker("start", self.id, seconds=ENGINE_SECONDS * self.engine.patience)
 
     def stop(self, *, seconds: float) -> None:
@@ -138,12 +138,12 @@ class Container:
         self.engine.docker("stop", "--time", str(round(seconds)), self.id, seconds=seconds + ENGINE_SECONDS)
 
     def state(self) -> dict[str, Any]:
-        """Return whether it runs, and how it ended."""
+        """Return the state: whether the container runs, and how it ended."""
         state: dict[str, Any] = json.loads(self.engine.docker("inspect", "--format", "{{json .State}}", self.id))
         return state
 
     def keep_logs(self) -> None:
-        """Write what the container wrote so far into the logs folder."""
+        """Write the output of the container so far into the logs folder."""
         command = process.Command(argv=("docker", "logs", self.id), env=self.engine.environment)
         finished = process.query(command, seconds=ENGINE_SECONDS)
         for file, text in zip(self.files, (finished.stdout, finished.stderr), strict=True):

@@ -1,6 +1,6 @@
-"""Which strings of this machine must be in no image? Found when the tests run; none stands in this project.
+"""Strings of this machine that must be in no image; they are collected when the tests run.
 
-What the build was given to reach its indexes (certificates, addresses, credentials) and where it ran.
+They are the certificates, addresses and credentials of the package indexes, and the folders of the build.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+.*?-----END CERTIFICATE-----", re.DOTALL)
 HOMES_OF_IMAGES = (Path("/root"), Path("/home/dynamo"))
 SIGNATURE = 48
-"""Bytes at the end of a certificate that no other one has: the last of its signature."""
+"""Number of bytes at the end of a certificate that are unique: the end of its signature."""
 INDEX_OPTION = re.compile(r"^\S*(index-url|find-links)='(.*)'$", re.MULTILINE)
 UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{64}")
@@ -37,22 +37,22 @@ PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9
 
 @dataclass(frozen=True, kw_only=True)
 class Forbidden:
-    """Something that must be in no layer: a name that may be shown, and the bytes that may not."""
+    """A string that must be in no layer: its public name, and its secret bytes."""
 
     name: str
     needles: tuple[bytes, ...]
 
     def is_in(self, content: bytes) -> bool:
-        """Say whether the content has it."""
+        """Return whether the content has it."""
         return any(needle in content for needle in self.needles)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateKey(Forbidden):
-    """A private key, whosever it is."""
+    """Any private key."""
 
     def is_in(self, content: bytes) -> bool:
-        """Say whether the content has one: the words alone are in every library that reads keys."""
+        """Return whether the content has a private key; the header alone is in every library that reads keys."""
         return super().is_in(content) and PRIVATE_KEY.search(content) is not None
 
 
@@ -61,14 +61,14 @@ class ForbiddenFolder(Forbidden):
     """The path of a folder."""
 
     def is_in(self, content: bytes) -> bool:
-        """Say whether the content has it, or something below it: `/tmp/v` is not in `/tmp/video`."""
+        """Return whether the content has the folder or a path below it: `/tmp/v` is not in `/tmp/video`."""
         if not super().is_in(content):
             return False
         return any(re.search(re.escape(needle) + rb"(?![\w-]|[.]\w)", content) for needle in self.needles)
 
 
 def machine_traces(checkout: Path) -> tuple[Forbidden, ...]:
-    """Return everything that this machine could have left in an image."""
+    """Return all strings that this machine could have left in an image."""
     return (
         PrivateKey(name="a private key", needles=(b"PRIVATE KEY-----",)),
         *_folders(checkout, Path.home()),
@@ -80,9 +80,9 @@ def machine_traces(checkout: Path) -> tuple[Forbidden, ...]:
 
 
 def _folders(checkout: Path, home: Path) -> Iterator[Forbidden]:
-    """Find where this machine keeps the checkout and the configuration of its user.
+    """Yield the folders of the checkout and of the configuration of the user.
 
-    A path of one name (`/src`) or a home (`/home/runner`) alone may well stand in what others compiled.
+    A short path (`/src`) or a home alone (`/home/runner`) may be in files that others compiled.
     """
     deep = len(checkout.parts) > 2
     folders = (checkout,) if deep else tuple(checkout / name for name in ("containers", "constraints", ".build"))
@@ -97,7 +97,7 @@ def _text(name: str, value: str) -> Forbidden:
 
 
 def _indexes() -> Iterator[Forbidden]:
-    """Find where pip and uv are told to look for packages, other than pip's own default, which many a text names."""
+    """Yield the configured package indexes of pip and uv, except for the default one, which many texts name."""
     public = {urlsplit(PyPI.url).hostname, PyPI.file_storage_domain}
     for number, address in enumerate(dict.fromkeys(_addresses(os.environ)), start=1):
         url = urlsplit(address)
@@ -124,7 +124,7 @@ def _mirrors() -> Iterator[Forbidden]:
 
 
 def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
-    """Find the passwords that a build may mount (host_secrets.secrets)."""
+    """Yield the passwords that a build may mount (build_secrets.secrets)."""
     file = Path(environment.get("NETRC", Path.home() / ".netrc"))
     if file.is_file():
         for host, (_, _, password) in netrc.netrc(file).hosts.items():
@@ -132,7 +132,7 @@ def _credentials(environment: Mapping[str, str]) -> Iterator[Forbidden]:
 
 
 def _certificates(environment: Mapping[str, str]) -> Iterator[Forbidden]:
-    """Find the certificates of this machine that the world does not know: a company's own, or a proxy's."""
+    """Yield the certificates of this machine that are not public, such as those of a company or a proxy."""
     bundle = Path(environment.get("SSL_CERT_FILE", build_secrets.CERTIFICATES))
     if not bundle.is_file():
         return
@@ -152,7 +152,7 @@ def certificates(text: str) -> Iterable[bytes]:
 
 
 def _forms(certificate: bytes) -> tuple[bytes, ...]:
-    """Return the end of a certificate as it is in a DER and in a PEM file."""
+    """Return the end of a certificate in the form of a DER file and of a PEM file."""
     lines = base64.encodebytes(certificate)  # 76 characters a line; PEM files have 64
     encoded = lines.replace(b"\n", b"")
     full_lines = [encoded[start : start + 64] for start in range(0, len(encoded), 64)]

@@ -1,7 +1,7 @@
-"""What is in the layers of an image, each of them, and what do they make together?
+"""Files of each layer of an image, and the files that a container sees.
 
-Read from `docker save` on this machine, so that it is as fast for an emulated platform, and sees what a later layer
-hides: a secret that was deleted is still in its layer.
+They are read from `docker save` on this machine. So emulated platforms are as fast as native ones, and files that a
+later layer deletes are seen as well: a deleted secret is still in its layer.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ KEEP = (
     "usr/share/ca-certificates/*/*.crt",
     "var/lib/dpkg/info/ca-certificates.md5sums",
 )
-"""The files whose content is kept."""
+"""Patterns of the files whose content is kept."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 ELF = b"\x7fELF"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-"""How a stream begins (RFC 1952, RFC 8878)."""
+"""First bytes of a compressed stream (RFC 1952, RFC 8878)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerEntry:
-    """One file of one layer."""
+    """A file of a layer."""
 
     path: str
-    """From the root, without the leading slash, as layers have it."""
+    """Relative to the root, without a leading slash."""
     layer: int
     directory: bool
     mode: int
@@ -56,28 +56,28 @@ class LayerEntry:
     link: str
     elf_machine: int | None
     leaks: tuple[str, ...]
-    """What it holds that must be in no image, by name: the value itself is shown nowhere."""
+    """Names of the forbidden strings in it; their values are never shown."""
     content: bytes | None
-    """Its content, for the few files of KEEP."""
+    """Its content if it matches KEEP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedImage:
-    """An image as `docker save` writes it."""
+    """An image written by `docker save`."""
 
     config: dict[str, Any]
     config_leaks: tuple[str, ...]
-    """What the configuration or its history says that must be in no image."""
+    """Names of the forbidden strings in the configuration and its history."""
     layers: tuple[tuple[LayerEntry, ...], ...]
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
-        """Return the digest of each layer's content, lowest first."""
+        """Return the digest of each uncompressed layer, lowest first."""
         return tuple(self.config["rootfs"]["diff_ids"])
 
     @cached_property
     def files(self) -> Mapping[str, LayerEntry]:
-        """Return what a container sees: upper layers replace and remove what is below."""
+        """Return the files that a container sees: upper layers replace and remove those of lower layers."""
         merged: dict[str, LayerEntry] = {}
         for layer in self.layers:
             for path in _removed_paths(layer, merged):
@@ -86,12 +86,12 @@ class SavedImage:
         return merged
 
     def named(self, *names: str) -> list[str]:
-        """Return the paths whose last part is like one of the patterns."""
+        """Return the paths that match one of the patterns."""
         return sorted(path for path in self.files if any(matches(path, name) for name in names))
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Say whether a path fits a pattern: one with a slash from the root on, another by the path's last part."""
+    """Return whether a path matches a pattern: with a slash the whole path, otherwise the file name."""
     if "/" not in pattern:
         return fnmatchcase(path.rpartition("/")[2], pattern)
     return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
@@ -110,19 +110,19 @@ def _removed_paths(layer: Iterable[LayerEntry], merged: Mapping[str, LayerEntry]
 
 
 def read_saved_images(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str, SavedImage]:
-    """Read a file that `docker save` wrote, by tag, looking for what must not leak in all of it.
+    """Return the images of a file written by `docker save`, by tag, with all forbidden strings in them.
 
     A layer that several images share is in the file once and is read once.
 
     Raises:
-        CouldNotCheckError: a layer is not what an image's configuration says.
+        CouldNotCheckError: a layer differs from the configuration of its image.
     """
     with tarfile.open(file) as archive:
         manifests = json.loads(_read(archive, "manifest.json"))
         texts = {manifest["Config"]: _read(archive, manifest["Config"]) for manifest in manifests}
         sizes = {member.name: member.size for member in archive}
     numbers = {name: number for manifest in reversed(manifests) for number, name in enumerate(manifest["Layers"])}
-    # The largest first, so that no process is left alone with it. Not forked: the caller may have threads.
+    # The largest layer first, so that the processes end together. Not forked: the caller may have threads.
     largest_first = sorted(numbers, key=lambda name: -sizes[name])
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
         parts = {name: pool.submit(_layer, file, name, numbers[name], forbidden) for name in largest_first}
@@ -137,7 +137,7 @@ def read_saved_images(file: Path, forbidden: tuple[Forbidden, ...]) -> dict[str,
 def _saved(text: bytes, read: list[tuple[str, tuple[LayerEntry, ...]]], forbidden: tuple[Forbidden, ...]) -> SavedImage:
     config = json.loads(text)
     if [digest for digest, _ in read] != config["rootfs"]["diff_ids"]:
-        message = "docker save: the layers are not those that the image's configuration names."
+        message = "docker save: the layers differ from those in the configuration of the image."
         raise CouldNotCheckError(message)
     leaks = tuple(trace.name for trace in forbidden if trace.is_in(text))
     return SavedImage(config=config, config_leaks=leaks, layers=tuple(entries for _, entries in read))
@@ -145,14 +145,14 @@ def _saved(text: bytes, read: list[tuple[str, tuple[LayerEntry, ...]]], forbidde
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
     member = archive.extractfile(name)
-    assert member is not None, f"{name} is no file"
+    assert member is not None, f"{name} is not a file"
     return member.read()
 
 
 class _Digesting:
-    """A stream that hashes what is read from it: tarfile reads it front to back."""
+    """A stream that hashes the bytes read from it; tarfile reads it from start to end."""
 
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401 - whatever decompressor
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401 - any decompressor
         self._stream = stream
         self.sha256 = hashlib.sha256()
 
@@ -170,7 +170,7 @@ class _Digesting:
 def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]) -> tuple[str, tuple[LayerEntry, ...]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
-        assert blob is not None, f"{name} is no file"
+        assert blob is not None, f"{name} is not a file"
         stream = _Digesting(decompressed(blob))
         with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as layer:  # type: ignore[call-overload]
             entries = tuple(_entries(layer, number, forbidden))

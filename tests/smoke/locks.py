@@ -1,4 +1,4 @@
-"""What does a lock say an environment holds?"""
+"""Packages of an environment according to its locks, and the complaints of `pip check`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
 
 SHARES = re.compile(r"^# shares (\S+):", re.MULTILINE)
-"""The lock that has what an image has in common with others (python_lock.shares_line)."""
+"""The line of a lock that names the lock of the common packages (python_lock.shares_line)."""
 
 
 def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[tuple[str, str]]:
-    """Return (name, version) of what a layer's lock adds, and of what it takes from the locks below it."""
+    """Return (name, version) of the packages of a layer's lock, and of those from the locks that it is based on."""
     text = (folder / f"constraints/{layer}-{bases}-{arch}.txt").read_text(encoding="utf-8")
     shared = "".join((folder / path).read_text(encoding="utf-8") for path in SHARES.findall(text))
     added = {(package.name, package.version) for lock in (text, shared) for package in requirements.read(lock)}
@@ -26,14 +26,14 @@ def locked_environment(folder: Path, layer: str, bases: str, arch: str) -> set[t
 
 
 MISTAGGED = {
-    "nvidia-cusparselt-cu13": "within, its wheel for aarch64 says sbsa, which is the platform of no tag; its name says"
-    " aarch64, and every install step judges its ELF headers",
+    "nvidia-cusparselt-cu13": "the metadata of its wheel for aarch64 has sbsa, an invalid platform tag; its name has"
+    " aarch64, and every install step checks its ELF headers",
 }
-"""Packages whose wheel names a platform that does not exist, which `pip check` believes; and the reason."""
+"""Packages whose wheel has a platform tag that does not exist, which `pip check` rejects; and the reason."""
 
 
 def pip_complaints(answer: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
-    """Return what `pip check` complains of, without the packages that are left out on purpose (`lock.excluded`)."""
+    """Return the complaints of `pip check` except for intentionally excluded packages (`lock.excluded`)."""
     lines: list[str] = answer["output"].splitlines()
     expected = [f" requires {name}, which is not installed." for name in catalogue.excluded]
     complaints = [line for line in lines if not any(line.endswith(ending) for ending in expected)]

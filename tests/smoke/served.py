@@ -1,4 +1,4 @@
-"""How is an image seen serving? NATS, etcd, Dynamo's frontend and a worker in one container, asked by a real client."""
+"""Test run of an image that serves: NATS, etcd, frontend and worker in one container, queried by a real client."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 ANSWERS_WITHIN = 30
 KILLED_AFTER = 40
-"""Seconds after SIGTERM; more than serve.py waits, so that it measures what takes too long."""
+"""Seconds after SIGTERM; longer than serve.py waits, so that it can report slow programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingSession:
-    """What was seen from the start of a container to its end."""
+    """Observations from the start of a container to its end."""
 
     answers: Mapping[str, Any]
     stopped: Mapping[str, Any]
@@ -34,26 +34,26 @@ class ServingSession:
 
 @dataclass(frozen=True, kw_only=True)
 class ServingOptions:
-    """What is started, and how."""
+    """Image, worker and options of the container."""
 
     image: str
     client: str
-    """The image whose Python has the client."""
+    """The image with the client."""
     worker: Sequence[str]
     """The worker's module and its arguments."""
     name: str
-    """What the logs are called."""
+    """The name of the logs."""
     options: Sequence[str]
-    """Of `docker create`: the user, what may be written, devices."""
+    """Options of `docker create`: user, writable folders, devices."""
     starts_within: float
-    """Seconds (of a native container); more than serve.py allows itself, which can say what it waited for."""
+    """Seconds (of a native container); longer than the limit of serve.py, which can report what is missing."""
 
 
 def session(engine: Engine, serving: ServingOptions) -> ServingSession:
-    """Start all four without a network, ask them, stop them."""
+    """Start all four programs without a network, query them and stop them."""
     logs = engine.logs / f"serve-{serving.name}"
     logs.mkdir()
-    logs.chmod(0o777)  # the container's user writes here, whoever that is
+    logs.chmod(0o777)  # any user of a container writes here
     command = ("python", "-B", f"{MOUNTED}/serve.py", "/mnt/logs", str(engine.patience), *serving.worker)
     mounts = ("--network", "none", *SCRIPTS, "--volume", f"{logs}:/mnt/logs")
     with engine.container(
@@ -89,7 +89,7 @@ def failure_with_logs(failure: str, container: Container, logs: Path) -> str:
 
 
 def _last_lines(file: Path) -> str:
-    """Return the last lines of a log, and before them those that complain."""
+    """Return the last lines of a log, preceded by earlier errors and warnings."""
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     complaints = [line for line in lines[:-5] if re.search("ERROR|WARN|Traceback|Error:|panic", line)]
     return "\n".join(line[:500] for line in [*complaints[-5:], *lines[-5:]])
@@ -102,7 +102,7 @@ def read_json(file: Path, container: Container, logs: Path) -> dict[str, Any]:
 
 
 def run_client(engine: Engine, ci_image: str, container: Container, name: str) -> dict[str, Any]:
-    """Run the client in the network of the container that serves: nothing is published on this machine."""
+    """Run the client in the network of the serving container, so that no port of this machine is used."""
     command = ("python", "-B", f"{MOUNTED}/chat.py", str(ANSWERS_WITHIN * engine.patience))
     options = ("--network", f"container:{container.id}", *SCRIPTS)
     text = engine.run(ci_image, command, name=f"chat-{name}", options=options, seconds=2 * ANSWERS_WITHIN)

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: repositories of the stand-ins, builds, and what they ran."""
+"""Common fixtures and helpers of builds from source: repositories of the stand-ins, builds and their executed steps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STEP_MARKERS = {
     "nixl unpacked": "install-nixl",
     "wheels fetched": "fetch-wheels",
 }
-"""What a step does -> a word of it that no other step has."""
+"""Step -> a part of its instruction that no other step has."""
 
 
 @cache
@@ -48,13 +48,13 @@ def environment() -> dict[str, str]:
 
 
 def repository(name: str, folder: Path) -> Path:
-    """Return a repository with one commit of the small sources of a project."""
+    """Return a repository with the small sources of a project in one commit."""
     shutil.copytree(ROOT / "tests/sources" / name, folder / name)
     return commit_all(folder / name)
 
 
 def commit_all(folder: Path) -> Path:
-    """Make a folder a repository with one commit of all that is in it."""
+    """Make a folder a repository with one commit of all its files."""
     author = ("-c", "user.name=a", "-c", "user.email=a@b")
     for arguments in (("init", "--quiet"), ("add", "--force", "."), (*author, "commit", "--quiet", "--message=first")):
         git(folder, *arguments)
@@ -68,13 +68,13 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return what makes a repository of a project, in a folder of its own for each test file."""
+    """Return a function that makes a repository of a project, in a folder for each test file."""
     return lambda name: repository(name, tmp_path_factory.mktemp("sources"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceBuild:
-    """What is built, from which sources."""
+    """Stage, image and sources of a build."""
 
     stage: Stage
     image: str
@@ -82,7 +82,7 @@ class SourceBuild:
     strict: bool = False
 
     def request(self) -> Request:
-        """Return it as the command line would."""
+        """Return the request, as the command line does."""
         return request_for(
             load_catalogue(), self.stage, ImageSelection(images=[self.image], sources=self.sources, strict=self.strict)
         )
@@ -91,12 +91,12 @@ class SourceBuild:
 def build_log(
     build: SourceBuild, change: Callable[[Request], Request] = lambda request: request, again: Sequence[str] = ()
 ) -> str:
-    """Build an image and return what BuildKit said.
+    """Build an image and return the log of BuildKit.
 
     Args:
-        asked: what is built.
-        change: what no word of the command line can make of the request, and no lock would let through.
-        again: steps that are done although nothing changed, as on a machine that has nothing.
+        build: the image and its sources.
+        change: change of the request that the command line and the locks do not allow.
+        again: targets that are rebuilt without a change, as on a new machine.
     """
     request = build.request()
     facts = inputs.build_inputs(request)
@@ -107,7 +107,7 @@ def build_log(
     (command,) = plan.commands
     with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
         log = process.query(command, check=True).stderr
-    print(log)  # of a test that fails
+    print(log)  # pytest shows it for a failed test
     disk_space.record_request(request, facts)
     return log
 
@@ -122,14 +122,14 @@ def _done_again(document: Document, steps: Sequence[str]) -> Document:
 
 
 def executed_steps(log: str) -> set[str]:
-    """Return the steps that BuildKit ran: it cancels a step that it looked at when the result turns out to be there."""
+    """Return the steps that BuildKit executed. It cancels a step if its result turns out to be cached."""
     cached = set(re.findall(r"^#(\d+) (?:CACHED|CANCELED)$", log, re.MULTILINE))
     steps = [match["what"] for match in STEP.finditer(log) if match[1] not in cached]
     return {name for name, marker in STEP_MARKERS.items() if any(marker in step for step in steps)}
 
 
 def fresh_number() -> int:
-    """Return what was in no earlier run either: BuildKit would have that cached."""
+    """Return a number that no earlier run had, because BuildKit would have cached it."""
     return time.time_ns() % 10**9
 
 
@@ -138,7 +138,7 @@ def docker(*arguments: str) -> str:
 
 
 def tag_of(image: str) -> str:
-    """Return the tag of an image on the debian bases for this machine."""
+    """Return the tag of an image with the debian bases for this machine."""
     request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"]))
     (tag,) = (
         reference

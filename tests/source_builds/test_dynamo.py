@@ -1,4 +1,4 @@
-"""Dynamo from a checkout, through the real Dockerfiles: wheels, image, and what a change builds again. Minutes."""
+"""Dynamo from a checkout with the real Dockerfiles: wheels, image, and what a change rebuilds. Takes minutes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECONDS = 20
-"""What a developer of Dynamo waits for an image after a change of Python code."""
+"""Time limit of an image after a change of Python code."""
 
 
 @pytest.fixture(scope="module")
 def dynamo(repositories: Callable[[str], Path]) -> Path:
-    """Return a repository of the small sources, beside what a checkout has that no build may see."""
+    """Return a repository of the small sources, with build output that no build may read."""
     folder = repositories("dynamo")
     (folder / "lib/bindings/python/target").mkdir()
     (folder / "lib/bindings/python/target/large").write_bytes(b"0" * 50_000_000)
@@ -38,7 +38,7 @@ def test_the_frontend_says_what_the_checkout_s_python_and_rust_code_say(dynamo: 
     log = frontend_of(dynamo)
     sent = re.findall(r"transferring context: [\d.]+([kMG]?B)", log)
     assert sent
-    assert set(sent) <= {"B", "kB"}  # and so not the 50 MB in target/
+    assert set(sent) <= {"B", "kB"}  # so without the 50 MB in target/
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend") == "first runtime 42"
 
 
@@ -80,7 +80,7 @@ def test_a_line_of_rust_builds_no_python_again(dynamo: Path) -> None:
     code = dynamo / "lib/bindings/python/rust/lib.rs"
     new = fresh_number()
     code.write_text(code.read_text(encoding="utf-8").replace("(42)", f"({new})"), encoding="utf-8")
-    os.utime(code, (0, 0))  # older than what was compiled last, as on another branch
+    os.utime(code, (0, 0))  # older than the last compilation, as on another branch
     log = frontend_of(dynamo)
     assert docker("run", "--rm", tag_of("frontend"), "python", "-m", "dynamo.frontend").endswith(f" {new}")
     assert executed_steps(log) == {"compiled", "rust half packed"}

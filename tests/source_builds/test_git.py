@@ -1,4 +1,4 @@
-"""A commit of a repository on loopback is built, strictly too; a commit that it lacks is named. Minutes."""
+"""A commit of a repository on loopback is built, also with strict bases; a missing commit is named. Takes minutes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dynamo(repositories: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def url(dynamo: Path) -> Iterator[str]:
-    """Serve the repository where this machine reaches it, and where its engine does: that may be another network."""
+    """Serve the repository on loopback of this machine and of its engine, which may have another network."""
     port = free_port()
     serve = ("git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={dynamo.parent}")
     inside = engine.network(ROOT)

@@ -1,4 +1,4 @@
-"""NIXL and UCX from checkouts: the wheel's layout, what loads, and what a change builds again. Minutes."""
+"""NIXL and UCX from checkouts: layout of the wheel, loaded modules, and what a change rebuilds. Takes minutes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LAYOUT = (
     "nixl_cu13.libs/ucx/libuct_ib_mlx5.so.0.0.0",
     "nixl_cu13/_bindings.cpython-*.so",
 )
-"""Where the wheel on the index has them too."""
+"""The same paths as in the wheel on the index."""
 SAY = "import sys; sys.path.insert(0, '/opt/dynamo/nixl'); from nixl_cu13 import _bindings; print(_bindings.say('UCX'))"
 
 
@@ -54,7 +54,9 @@ def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_th
     listing = f"python3 -m zipfile --list {WHEELHOUSE}/nixl_cu13*.whl"
     files = [line.split()[0] for line in docker("run", "--rm", tag_of("base"), "sh", "-c", listing).splitlines()]
     assert [pattern for pattern in LAYOUT if not matching(files, pattern)] == []
-    assert len(matching(files, "nixl_cu13.libs/ucx/*.so*")) == 3  # each module once: a second file is a second module
+    assert (
+        len(matching(files, "nixl_cu13.libs/ucx/*.so*")) == 3
+    )  # each module once: a second file would be a second module
     assert matching(files, "*libcuda*") == []
 
 

@@ -1,7 +1,7 @@
-"""A real UCX, as Debian 12 has its source, in the wheel of the real Dockerfiles: it finds its own modules there.
+"""The real source of UCX from Debian 12 in the wheel of the real Dockerfiles: it finds its own modules there.
 
-It takes some minutes on two cores the first time; ccache has it later. NIXL is the small stand-in, with a plugin that
-asks UCX what it found. It is older than the UCX that images get (1.21); all that is changed in it is named here.
+The first compilation takes some minutes on two cores; later ccache has the results. NIXL is the small stand-in, with a
+plugin that lists the components of UCX. This UCX is older than that of images (1.21); its changes are in this file.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ VERSION = "1.13.1"
 SHA256 = "1a88e09ca1b406c046a469c2ae271d2c330050b5664c0bcd9890e26c6ef09f3c"
 BUILT_IN = {"self", "tcp", "sysv", "posix"}
 MODULES = {"cma", "ib", "rdmacm"}
-"""Without a device UCX has them all the same; the frontend throws CUDA's away."""
+"""UCX loads them even without a device; the frontend does not have the module for CUDA."""
 
 
 @pytest.fixture(scope="module")
 def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return UCX's source as a repository."""
+    """Return the source of UCX as a repository."""
     place = f"pool/main/u/ucx/ucx_{VERSION}.orig.tar.xz"
     download = upstream_download.Download(url=apt.address(apt.host_mirrors()[apt.MAIN], place), sha256=SHA256)
     folder = tmp_path_factory.mktemp("real")
     with tarfile.open(upstream_download.fetch(deb_origins.downloads(ROOT), download)) as archive:
         archive.extractall(folder, filter="data")
     source = folder / f"ucx-{VERSION}"
-    (source / "debian.upstream").rename(source / "debian")  # as it is called upstream: configure.ac wants its files
+    (source / "debian.upstream").rename(source / "debian")  # the name upstream: configure.ac needs its files
     makefile = source / "Makefile.am"
     text = makefile.read_text(encoding="utf-8")
     assert "\ttest/apps \\\n" in text
-    makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls CUDA 12's cuCtxCreate
+    makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls cuCtxCreate of CUDA 12
     return commit_all(source)
 
 

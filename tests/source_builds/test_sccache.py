@@ -1,7 +1,7 @@
-"""What one machine compiled another one takes out of a shared storage; one that is down or dies is done without.
+"""A machine reuses the compilation of another one from a shared storage; builds work without an unreachable storage.
 
-The storage is a real Redis, Debian's, unpacked privately, at this machine's own address, with a password. The other
-machine is this one after all that compilers left was thrown away. Minutes.
+The storage is the real Redis of Debian, unpacked privately, at the address of this machine, with a password. The other
+machine is this one after all compiler caches were deleted. Takes minutes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ wheels = map(zipfile.ZipFile, glob.glob("/opt/dynamo/wheelhouse/*.whl"))
 print(json.dumps({name: hashlib.sha256(wheel.read(name)).hexdigest() for wheel in wheels for name in wheel.namelist()}))
 """
 GOES_ON = 60
-"""Seconds in which a build without its storage is done: waiting for it takes sccache as long for each file."""
+"""Time limit of a build without its storage: otherwise sccache would wait as long for each file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redis:
-    """A storage with a password."""
+    """A running storage with a password."""
 
     host: str
     port: int
@@ -52,14 +52,14 @@ class Redis:
     process: subprocess.Popen[bytes]
 
     def keys(self) -> int:
-        """Return how much is in it."""
+        """Return the number of keys."""
         with socket.create_connection((self.host, self.port), 1) as connection, connection.makefile("rb") as answers:
             connection.sendall(f"AUTH {self.password}\r\nDBSIZE\r\n".encode())
             answers.readline()
             return int(answers.readline()[1:])
 
     def configured(self, file: Path) -> str:
-        """Write it down as a machine's file; return where."""
+        """Write the configuration file of a machine that uses the storage; return its path."""
         text = (
             f'SCCACHE_REDIS_ENDPOINT = "redis://{self.host}:{self.port}"\nSCCACHE_REDIS_PASSWORD = "{self.password}"\n'
         )
@@ -69,7 +69,7 @@ class Redis:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[Redis]:
-    """Run one until the end of the block; it keeps nothing on the disk."""
+    """Run a storage until the end of the block; it has no files on the disk."""
     password, host, port = secrets.token_hex(16), host_address(), free_port()
     settings = (f"bind {host}", f"port {port}", f"requirepass {password}", 'save ""', "maxmemory 256mb")
     (folder / "redis.conf").write_text("\n".join(settings), encoding="utf-8")
@@ -107,18 +107,18 @@ def source_build(repositories: Callable[[str], Path]) -> SourceBuild:
 
 @pytest.fixture
 def configured(storage: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let this machine share what it compiles; return the password."""
+    """Configure this machine to share its compilations; return the password."""
     monkeypatch.setenv(sccache.VARIABLE, storage.configured(tmp_path / "sccache.toml"))
     return storage.password
 
 
 def empty() -> None:
-    """Throw away what compilers left on this machine: cargo's folder, ccache's and sccache's own."""
+    """Delete the compiler caches of this machine: those of cargo, ccache and sccache."""
     docker("buildx", "prune", "--force", "--filter=type=exec.cachemount")
 
 
 def cache_counts(log: str) -> dict[tuple[str, str], int]:
-    """Return what `sccache --show-stats` counted in all steps: (what, language) -> how often."""
+    """Return the sum of `sccache --show-stats` of all steps: (event, language) -> count."""
     counts: dict[tuple[str, str], int] = {}
     for event, language, count in COUNT.findall(log):
         counts[event, language] = counts.get((event, language), 0) + int(count)
@@ -126,9 +126,9 @@ def cache_counts(log: str) -> dict[tuple[str, str], int]:
 
 
 def wheels() -> dict[str, str]:
-    """Return the files of all built wheels -> their digests, without what nvcc made and the lists that have its digest.
+    """Return file -> digest of all built wheels, without files compiled by nvcc and the lists with their digests.
 
-    nvcc writes the number of its process into names: two builds of the same code differ in that, sccache or not.
+    nvcc writes its process number into names, so that two builds of the same code differ, even without sccache.
     """
     files = json.loads(docker("run", "--rm", tag_of("base"), "python3", "-c", DIGESTS))
     return {name: digest for name, digest in files.items() if not name.endswith(("libplugin_GPUNETIO.so", "/RECORD"))}

@@ -1,4 +1,4 @@
-"""What stands in for Ubuntu's archive and its snapshot service: .debs, lists, and a key of its own that signs them."""
+"""Stand-in for the archive of Ubuntu and its snapshot service: .debs, and lists signed with its own key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUITES = ("noble", "noble-updates", "noble-security")
 
 @dataclass(frozen=True, kw_only=True)
 class SmallDeb:
-    """A package that stands in for one of Ubuntu's: what others ask of it, and next to nothing in it."""
+    """A nearly empty package in place of one of Ubuntu, with the metadata that others need."""
 
     name: str
     depends: str = ""
@@ -39,16 +39,16 @@ class SmallDeb:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A server with an archive at /ubuntu, and the same behind any time at /snapshot."""
+    """A server with an archive at /ubuntu, and the same one at /snapshot for any time."""
 
     folder: Path
     address: str
     keyring: Path
     requests: list[str] = field(default_factory=list)
-    """The paths that were asked for."""
+    """The requested paths."""
 
     def offer(self, debs: Iterable[Path], small: Iterable[SmallDeb]) -> None:
-        """Put packages into the suite, and sign its lists; the other suites are empty."""
+        """Add packages to the first suite and sign all lists; the other suites are empty."""
         pool = self.folder / "ubuntu/pool"
         pool.mkdir(parents=True, exist_ok=True)
         for deb in debs:
@@ -83,7 +83,7 @@ class Archive:
         self.sign(place / "InRelease", release)
 
     def sign(self, file: Path, text: str) -> None:
-        """Sign a text with the archive's key."""
+        """Sign a text with the key of the archive."""
         argv = ("gpg", "--batch", "--yes", "--homedir", str(self.folder / "gpg"), "--clearsign", "--output", str(file))
         subprocess.run(argv, input=text, env=_gpg(), text=True, check=True, capture_output=True)
 
@@ -111,7 +111,7 @@ def _build(small: SmallDeb, pool: Path, tree: Path) -> None:
 
 @contextmanager
 def archive(folder: Path) -> Iterator[Archive]:
-    """Serve until the end of the block."""
+    """Serve an archive until the end of the block."""
     (folder / "gpg").mkdir(mode=0o700)
     home = ("gpg", "--batch", "--homedir", str(folder / "gpg"))
     make = (*home, "--passphrase", "", "--quick-generate-key", KEY, "rsa3072", "sign", "2d")
@@ -124,7 +124,7 @@ def archive(folder: Path) -> Iterator[Archive]:
         def translate_path(self, path: str) -> str:
             requests.append(path)
             parts = path.split("/")
-            # /snapshot/TIME/...: this archive never moves, so it was the same at any time.
+            # /snapshot/TIME/...: this archive never changes, so it is the same at any time.
             return super().translate_path("/".join(["/ubuntu", *parts[3:]]) if parts[1] == "snapshot" else path)
 
         def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The stand-ins, and a copy of this project that was locked from them: made once for all tests of this folder."""
+"""Fixtures for all tests of this folder: the stand-ins, and a copy of this project that was locked from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """Return the stand-in of Ubuntu's archive."""
+    """Yield the stand-in for the archive of Ubuntu."""
     with archive(tmp_path_factory.mktemp("archive")) as running:
         projects.offer_packages(running)
         yield running
@@ -37,7 +37,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 
 @pytest.fixture(scope="session")
 def repositories(server: StandIn) -> Rpms:
-    """Return the stand-in of AlmaLinux's repositories."""
+    """Return the stand-in for the repositories of AlmaLinux."""
     folder = server.repositories.parent
     folder.mkdir()
     return rpms.make_repositories(folder)
@@ -47,7 +47,7 @@ def repositories(server: StandIn) -> Rpms:
 def project(
     server: StandIn, packages: Archive, repositories: Rpms, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StandInProject]:
-    """Return a copy of this project, locked, whose images are removed at the end."""
+    """Yield a locked copy of this project; its images are removed at the end."""
     engine.up(ROOT, (NATIVE,))
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder) as images:

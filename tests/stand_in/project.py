@@ -1,4 +1,4 @@
-"""A copy of this project whose cuda bases and whose index of NVIDIA are stand-ins: everything else is as it is."""
+"""Copy of this project with stand-ins for the cuda bases and the index of NVIDIA; everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 NATIVE = native_platform()
 PART = ("--image", "base", "--image", "frontend", "--image", "trtllm", "--bases", "cuda", "--platform", NATIVE.value)
-"""The part of the locks that the stand-ins are enough for."""
+"""Options for the locks that the stand-ins are sufficient for."""
 COPIED = ("containers", "requirements", "constraints", "dynamo_containers")
 RENEWED = "tzdata"
-"""A package that the stand-in for NVIDIA's images has, and of which the archive's compiler needs a newer one."""
+"""A package of the stand-in for NVIDIA's images; the compiler of the archive needs a newer version."""
 
 
 def elf(machine: int) -> bytes:
-    """Return the header of a 64-bit, little-endian shared library: enough for whoever asks what it is for."""
+    """Return the header of a 64-bit, little-endian shared library, which names its machine."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + (3).to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(44)
 
 
 def wheel(version: str, machine: int) -> bytes:
-    """Return a wheel that stands in for tensorrt-llm: a module that says its version, and a library."""
+    """Return a stand-in for the wheel of tensorrt-llm: a module with its version, and a library."""
     info = f"tensorrt_llm-{version}.dist-info"
     files = {
         "tensorrt_llm/__init__.py": f'__version__ = "{version}"\n'.encode(),
@@ -78,7 +78,7 @@ def tag() -> str:
 
 
 def offer(server: StandIn, version: str, machine: int) -> None:
-    """Let the stand-in of NVIDIA's index have a release."""
+    """Add a release to the stand-in for the index of NVIDIA."""
     file, content = f"tensorrt_llm-{version}-{tag()}.whl", wheel(version, machine)
     server.nvidia.files[file] = content
     server.nvidia.pages.setdefault("tensorrt-llm", []).append(
@@ -93,7 +93,7 @@ def offer(server: StandIn, version: str, machine: int) -> None:
 
 
 def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) -> None:
-    """Put stand-ins for the root images into the registry, under the names of those that they stand in for."""
+    """Push stand-ins for the root images to the registry, under the names of the real ones."""
     catalogue = load_catalogue()
     digests = {"builder": roots.builder(catalogue, store, rpms)}
     digests |= dict.fromkeys(("devel", "runtime"), roots.nvidia(catalogue, store, archive.keyring))
@@ -103,7 +103,7 @@ def push_roots(registry: Registry, archive: Archive, rpms: Rpms, store: Path) ->
 
 
 def offer_packages(archive: Archive) -> None:
-    """Let the stand-in of Ubuntu's archive have Debian's own Python, and for all else packages with nothing in them."""
+    """Add the Python of Debian to the stand-in for the archive of Ubuntu, and nearly empty packages for all else."""
     catalogue = load_catalogue()
     lock = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=NATIVE)
     packages = bootstrap.fetch(ROOT, lock, os_lock.read(lock, ROOT))
@@ -119,7 +119,7 @@ def offer_packages(archive: Archive) -> None:
     archive.offer((deb_origins.store_path(ROOT, package) for package in packages), (*small.values(), newer))
 
 
-def _push(  # noqa: PLR0913 - what is put where
+def _push(  # noqa: PLR0913 - an image and its place in the registry
     registry: Registry, name: str, tag: str, store: Path, digest: str, *, index: bool
 ) -> None:
     blobs = store / "blobs/sha256"
@@ -137,7 +137,7 @@ def _push(  # noqa: PLR0913 - what is put where
 
 
 def offer_programs(server: StandIn) -> None:
-    """Let the stand-in of the release pages have archives with Debian's NATS, etcd and Rust."""
+    """Add archives with Debian's NATS, etcd and Rust to the stand-in for the release pages."""
     catalogue = load_catalogue()
     bases = catalogue.bases["debian"]
     binaries.ensure(ROOT, bases, catalogue.pins, NATIVE)
@@ -158,12 +158,12 @@ def offer_programs(server: StandIn) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StandInProject:
-    """The copy."""
+    """The copy of this project."""
 
     folder: Path
     environment: Mapping[str, str]
     log: Path
-    """What the registry was asked, a line for each request."""
+    """The log of the registry: a line for each request."""
 
     def invoke(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a task of the copy."""
@@ -171,26 +171,26 @@ class StandInProject:
         return subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
 
     def docker(self, *arguments: str) -> str:
-        """Ask the engine."""
+        """Run docker with the engine; return its output."""
         argv = ("docker", *arguments)
         return subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=True).stdout
 
 
 def make_copy(folder: Path, server: StandIn, archive: Archive, registry: Registry, log: Path) -> StandInProject:
-    """Make the copy; its builds use the engine of this checkout, and its downloads come by way of the stand-ins.
+    """Make the copy; it uses the engine of this checkout and downloads from the stand-ins.
 
-    The names of registries and release pages stay the real ones: the stand-ins are their mirrors.
+    The names of registries and release pages stay the real ones, because the stand-ins are mirrors.
     """
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "tasks.py", folder)
     for lock in (folder / "constraints").glob("*-cuda-*.txt"):
-        lock.unlink()  # made for another Python
+        lock.unlink()  # of another Python version
     pins = folder / PINS_FILE
     pins.write_text(_without_cuda(pins.read_text(encoding="utf-8")), encoding="utf-8")
     images = folder / IMAGES_FILE
     images.write_text(_edited_table(images.read_text(encoding="utf-8"), server), encoding="utf-8")
-    # What needs torch is left to the real image.
+    # Packages that need torch are only tested in the real image.
     (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
     trusted = str(server.certificates)
     own = engine.environment(ROOT)
@@ -205,7 +205,7 @@ def make_copy(folder: Path, server: StandIn, archive: Archive, registry: Registr
 
 
 def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry) -> Path:
-    """Write the table of a company whose network reaches the stand-ins alone; return its file."""
+    """Write the mirrors of a network that only reaches the stand-ins; return the file."""
     cuda = load_catalogue().bases["cuda"]
     assert cuda.archive is not None
     hosts = sorted({root.image.partition("/")[0] for root in cuda.registry_roots.values()})
@@ -227,12 +227,12 @@ def _mirrors(folder: Path, server: StandIn, archive: Archive, registry: Registry
 
 
 def _without_cuda(pins: str) -> str:
-    """Return pins.toml without the real root images and archives, which nothing here has."""
+    """Return pins.toml without the real root images and archives, which are not available here."""
     return re.sub(r"^\[(?:roots|programs)\.cuda\.[^\n]*\n(?:[^\n\[]+\n)*\n?", "", pins, flags=re.MULTILINE)
 
 
 def _edited_table(text: str, server: StandIn) -> str:
-    """Return the table with the stand-ins in place of what cannot be reached, for this machine's platform alone."""
+    """Return the table with stand-ins in place of unreachable services, only for the platform of this machine."""
     debian, cuda = (load_catalogue().bases[name] for name in ("debian", "cuda"))
     head, *images = re.split(r"\n(?=\[images\.[a-z]+\]\n)", text)
     tables = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
@@ -246,6 +246,6 @@ def _edited_table(text: str, server: StandIn) -> str:
     rows = rows.replace('"linux/amd64", "linux/arm64"', f'"{NATIVE.value}"').replace(
         "disk-mb = 40000", "disk-mb = 4000"
     )
-    rows = re.sub(r"^engine-image = .*\n", "", rows, flags=re.MULTILINE)  # NVIDIA's registry would be asked for it
+    rows = re.sub(r"^engine-image = .*\n", "", rows, flags=re.MULTILINE)  # it would need the registry of NVIDIA
     before = re.sub(r'url = "https://pypi\.nvidia\.com"', f'url = "{server.address}/nvidia/simple"', before)
     return f"{before}{start}{of_cuda}\n{rows}"

@@ -1,8 +1,8 @@
-"""What stands in for the root images of registries: trees of Debian's packages that lack what the real ones lack.
+"""Stand-ins for the root images of registries, from packages of Debian.
 
-The builder has its Python where PyPA's images have theirs, and none in /usr/bin; a compiler and autotools, as those
-have; and Debian's dnf and rpm, with the keys of the repositories' stand-in in the place of AlmaLinux's. What stands in
-for NVIDIA's images has no Python, and the keys of the archive's stand-in in the place of Ubuntu's.
+The builder has its Python at the path of the images of PyPA and not in /usr/bin. Like those images it has a compiler,
+autotools, dnf and rpm, but the keys are those of the stand-in for the repositories of AlmaLinux. The stand-in for the
+images of NVIDIA has no Python, and the keys of the stand-in for the archive of Ubuntu.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 NATIVE = native_platform()
 NVIDIA = ("ca-certificates", "libstdc++6", "passwd", "tzdata")
-"""What is in the stand-in for NVIDIA's images beyond the essential packages."""
+"""Packages of the stand-in for the images of NVIDIA, besides the essential ones."""
 SYSTEM_PYTHON = "./usr/bin/python3"
 MANYLINUX = (
     *("autoconf", "automake", "g++", "git", "libc6-dev", "libpython3-dev", "libtool", "make", "pkg-config"),
     *("python3-dnf", "rpm"),
 )
-"""What PyPA's images have beyond the packages of the debian bases' builder, in Debian's names."""
+"""Packages of the images of PyPA, besides those of the builder of the debian bases, by their names in Debian."""
 
 
 FORCE = b"rpm alias --upgrade -U --force-debian\n"
-"""Debian's rpm wants to be told that it is meant."""
+"""The rpm of Debian needs this option to install packages."""
 DATABASE = b"%_dbpath /var/lib/rpm\n"
-"""Debian's has its database among the user's own files."""
+"""The rpm of Debian has its database in the home of the user by default."""
 
 
 def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
-    """Make the builder in an OCI layout; return its digest."""
+    """Add the builder to an OCI layout; return its digest."""
     bases = catalogue.bases
     interpreter = bases["cuda"].interpreter_of("builder")
     home = Path(interpreter).parent
     real = f"python{bases['debian'].python}"
     links = {f"{home}/python": real, f"{home}/python3": real}
     links |= {f"{home.parent}/{folder}": f"/usr/{folder}" for folder in ("include", "lib")}
-    links["/usr/libexec/platform-python"] = f"{home}/{real}"  # where AlmaLinux has the Python of its dnf
+    links["/usr/libexec/platform-python"] = f"{home}/{real}"  # the path of the Python of dnf in AlmaLinux
     debian = bases["debian"]
     plain = debian.bootstrapped_roots["builder"]
     root = replace(plain, packages=(*plain.packages, *MANYLINUX))
@@ -74,7 +74,7 @@ def builder(catalogue: Catalogue, store: Path, rpms: Rpms) -> str:
 
 
 def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
-    """Make what stands in for NVIDIA's images in an OCI layout; return its digest."""
+    """Add the stand-in for the images of NVIDIA to an OCI layout; return its digest."""
     debian, archive = catalogue.bases["debian"], catalogue.bases["cuda"].archive
     assert archive is not None
     bare = replace(debian, roots={"runtime": Root(suite=debian.bootstrapped_roots["runtime"].suite, packages=NVIDIA)})
@@ -84,7 +84,7 @@ def nvidia(catalogue: Catalogue, store: Path, keyring: Path) -> str:
     return _image(catalogue, store, lock, packages, lambda member: member, {}, {archive.keyring: keyring.read_bytes()})
 
 
-def _image(  # noqa: PLR0913, PLR0917 - what an image is made of
+def _image(  # noqa: PLR0913, PLR0917 - the inputs of an image
     catalogue: Catalogue,
     store: Path,
     lock: OsLock,

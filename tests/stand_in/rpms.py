@@ -1,6 +1,6 @@
-"""What stands in for AlmaLinux's repositories: RPMs that real rpmbuild makes, with a key of its own that signs them.
+"""Stand-in for the repositories of AlmaLinux: RPMs from the real rpmbuild, signed with its own key.
 
-Packages with code in them have Debian's files, so that what is compiled against them is.
+Packages with libraries and headers have the files of Debian, so that code can be compiled with them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ OLD, NEW = "1.0", "2.0"
 
 @dataclass(frozen=True, kw_only=True)
 class SmallRpm:
-    """A package that stands in for one of AlmaLinux's."""
+    """A package in place of one of AlmaLinux."""
 
     name: str
     version: str = NEW
     requires: str = ""
     debs: tuple[str, ...] = ()
-    """Packages of Debian whose files are in it; without any it has one file that says its name."""
+    """Packages of Debian whose files are in it; by default it has one file with its name."""
     signed: bool = True
 
 
@@ -60,25 +60,25 @@ OFFERED = {
         SmallRpm(name="numactl-devel", debs=("libnuma-dev", "libnuma1")),
     ),
 }
-"""Repository -> what is in it."""
+"""Repository -> its packages."""
 INSTALLED = (SmallRpm(name="libnl3", version=OLD), SmallRpm(name="pkgconf-pkg-config", version=OLD))
-"""What the stand-in for the builder has: of the one something needs a newer one, of the other nothing does."""
+"""Packages of the stand-in for the builder: one is needed in a newer version, the other is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rpms:
-    """The repositories, and what of an image RPM knows."""
+    """The repositories, and the RPM database of an image."""
 
     folder: Path
-    """The repositories, below their paths."""
+    """The repositories in it have their real paths."""
     key: Path
-    """The key that signs them."""
+    """The key that signs the packages."""
     database: Path
-    """RPM's, with what is in the image."""
+    """The RPM database with the packages of the image."""
     environment: dict[str, str] = field(repr=False)
 
     def offer(self, path: str, rpms: Iterable[SmallRpm]) -> None:
-        """Make a repository of some packages; the newest answer to what it was."""
+        """Create a repository with these packages; an earlier one is replaced."""
         place = self.folder / path.replace("{machine}", NATIVE.machine)
         shutil.rmtree(place, ignore_errors=True)
         (place / "Packages").mkdir(parents=True)
@@ -90,7 +90,7 @@ class Rpms:
         self.run("createrepo_c", "--quiet", str(place))
 
     def make(self, rpm: SmallRpm, work: Path) -> Path:
-        """Make one package, unsigned; return its file."""
+        """Build an unsigned package; return its file."""
         shutil.rmtree(work, ignore_errors=True)
         tree = work / "tree"
         (tree / "usr/share" / rpm.name).mkdir(parents=True)
@@ -108,12 +108,12 @@ class Rpms:
         self.run("rpmsign", "--addsign", *_defined(macros), str(file))
 
     def run(self, *argv: str) -> bytes:
-        """Run one of RPM's programs."""
+        """Run a tool of RPM; return its output."""
         return subprocess.run(argv, env=self.environment, check=True, capture_output=True).stdout
 
 
 def _spec(rpm: SmallRpm, tree: Path) -> str:
-    """Return what rpmbuild is told: a package of all that is in a tree."""
+    """Return the spec file of a package with all files of a tree."""
     files = [f"/{path.relative_to(tree)}" for path in sorted(tree.rglob("*")) if path.is_symlink() or path.is_file()]
     head = ("Release: 1", "Summary: a stand-in", "License: none", "AutoReqProv: no")
     named = (f"Name: {rpm.name}", f"Version: {rpm.version}", *([f"Requires: {rpm.requires}"] if rpm.requires else ()))
@@ -127,7 +127,7 @@ def _defined(macros: dict[str, str]) -> list[str]:
 
 
 def _unpack(names: tuple[str, ...], tree: Path) -> None:
-    """Lay out the files of packages in the lock of what compiles NIXL on the debian bases."""
+    """Unpack packages from the lock of the compiler of NIXL for the debian bases."""
     if not names:
         return
     lock = os_lock.lock_of(load_catalogue().bases["debian"], "cxx", NATIVE)
@@ -138,7 +138,7 @@ def _unpack(names: tuple[str, ...], tree: Path) -> None:
 
 
 def make_repositories(folder: Path) -> Rpms:
-    """Make the repositories, and the database of an image."""
+    """Create the repositories, and the database of an image."""
     environment = {**os.environ, **host_tools.environment(ROOT, TOOLS)}
     rpmbuild = shutil.which("rpmbuild", path=environment["PATH"])
     assert rpmbuild is not None
@@ -153,6 +153,6 @@ def make_repositories(folder: Path) -> Rpms:
     for path, offered in OFFERED.items():
         rpms.offer(path, offered)
     installed = [str(shutil.copy2(rpms.make(package, folder / "work"), folder)) for package in INSTALLED]
-    # As if they had been installed on the image: their database alone, Debian's files are there already.
+    # As if they were installed on the image: only their database, because the files of Debian are there.
     rpms.run("rpm", "--dbpath", str(rpms.database), "--force-debian", "--justdb", "--nodeps", "--install", *installed)
     return rpms

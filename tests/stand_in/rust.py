@@ -1,4 +1,4 @@
-"""What stands in for Rust's release archive: Debian's Rust in the layout of the real one, with an installer like it."""
+"""Stand-in for the release archive of Rust: the Rust of Debian in the layout of the real one, with an installer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NATIVE = native_platform()
 TRIPLE = f"{NATIVE.machine}-unknown-linux-gnu"
 LIBRARIES = f"lib/{NATIVE.machine}-linux-gnu"
 PACKAGES = ("rustc-web", "cargo-web", "libstd-rust-web", "libllvm", "libz3", "libedit", "libbsd", "libxml2", "libicu")
-"""The beginnings of their names: Rust and what its libraries are linked to."""
+"""Prefixes of package names: Rust and the libraries that it is linked to."""
 MORE = ("libgit2", "libcurl4", "libssh2", "libhttp-parser", "libmbed", "libnghttp2", "librtmp", "libpsl", "libbrotli")
 ALSO = ("libldap", "libsasl2", "libgnutls", "libhogweed", "libnettle", "libtasn1", "libp11", "libidn2", "libunistring")
 WRAPPER = f"""\
 #!/bin/sh
 LD_LIBRARY_PATH=/usr/local/{LIBRARIES} exec /usr/local/libexec/PROGRAM "$@"
 """
-"""A released rustc finds its libraries by its run path; Debian's are where ldconfig looks."""
+"""A released rustc finds its libraries by its run path, that of Debian in the folders of ldconfig."""
 INSTALLER = """\
 #!/bin/sh
-# Stands in for rust-installer: the options that are used of it, and files that are copied below the prefix.
+# A stand-in for rust-installer: it has the used options, and copies files below the prefix.
 set -eu
 while [ $# -gt 0 ]; do
     case $1 in
@@ -51,7 +51,7 @@ touch "$prefix/lib/rustlib/install.log"
 
 
 def archive(version: str) -> bytes:
-    """Return the archive of a version for this machine."""
+    """Return the archive of a version for this machine's platform."""
     with TemporaryDirectory() as scratch:
         root = Path(scratch) / f"rust-{version}-{TRIPLE}"
         for component in ("cargo", "rustc", f"rust-std-{TRIPLE}", "rust-docs"):
@@ -74,7 +74,7 @@ def _unpacked(tree: Path) -> Path:
     beginnings = (*PACKAGES, *MORE, *ALSO)
     packages = tuple(
         package for package in locked if package.name.startswith(beginnings) and package.name != f"libllvm{clang}"
-    )  # which is clang's own
+    )  # which belongs to clang
     for package in bootstrap.fetch(ROOT, lock, packages):
         argv = ("dpkg-deb", "--extract", str(deb_origins.store_path(ROOT, package)), str(tree))
         subprocess.run(argv, check=True)

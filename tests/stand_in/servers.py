@@ -1,9 +1,9 @@
-"""What stands in for NVIDIA's index, for release pages and for registries: servers that this machine's builds reach.
+"""Stand-ins for the index of NVIDIA, release pages and registries: servers that builds on this machine reach.
 
-A build runs in the engine's network, which has no way to the host's loopback (docs/reference/engine.md). The index
-listens at the host's own address instead, which both sides reach. It speaks TLS: pip trusts no other server off
-loopback. An engine takes a registry without TLS only on its own loopback: so one is on the host's, and where the engine
-has a network of its own a second one with the same folder and port is on that one's.
+A build runs in the network of the engine, which does not reach the loopback of the host (docs/reference/engine.md). So
+the index listens at the address of the host, which both networks reach. It uses TLS, because pip trusts other servers
+only on loopback. An engine accepts a registry without TLS only on its own loopback. So one registry is on the loopback
+of the host. If the engine has its own network, a second one with the same folder and port is on the loopback there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def host_address() -> str:
-    """Return this machine's own address: the one it would speak from. Nothing is sent."""
+    """Return the address of this machine for outgoing connections; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
@@ -43,30 +43,30 @@ def host_address() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """A server for three things, and what each was asked."""
+    """A server for an index, release pages and RPM repositories, with their requests."""
 
     address: str
     certificates: Path
-    """Those of the machine, and the server's own."""
+    """The certificates of the machine, and that of the server."""
     nvidia: IndexContent = field(default_factory=IndexContent)
     """The index of `tensorrt-llm`, at /nvidia/."""
     machine: list[str] = field(default_factory=list)
-    """The packages that the machine's own index, at /machine/, was asked for."""
+    """The packages requested from the index of the machine, at /machine/."""
     moved: dict[str, str] = field(default_factory=dict)
-    """Package -> the page that the machine's own index sends to instead of the real one's."""
+    """Package -> the page that the index of the machine redirects to; the default is the real page."""
     releases: dict[str, bytes] = field(default_factory=dict)
-    """Release archives by their file's name, anywhere below /releases/."""
+    """File name -> release archive, in any folder below /releases/."""
     archives: list[str] = field(default_factory=list)
-    """The paths below /releases/ that were asked for."""
+    """The requested paths below /releases/."""
     repositories: Path
-    """The folder with what is at /almalinux/."""
+    """The folder that is served at /almalinux/."""
     rpms: list[str] = field(default_factory=list)
-    """The paths below /almalinux/ that were asked for."""
+    """The requested paths below /almalinux/."""
 
 
 @contextmanager
 def stand_in(folder: Path) -> Iterator[StandIn]:
-    """Serve until the end of the block."""
+    """Run the server until the end of the block."""
     host = host_address()
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stand-in")
@@ -85,7 +85,7 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     server.socket = context.wrap_socket(
         server.socket,
         server_side=True,
-        do_handshake_on_connect=False,  # in the thread of the request: a client that says nothing holds up nobody
+        do_handshake_on_connect=False,  # done in the thread of the request, so that a silent client blocks nobody
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -98,7 +98,7 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
 
 
 def _other(server: StandIn, parts: list[str]) -> tuple[int, bytes]:
-    """Return the answer for a file of the repositories, or for what is not there."""
+    """Return the answer for a file of the repositories, or for an unknown path."""
     path = unquote("/".join(parts))
     if path.startswith("almalinux/"):
         server.rpms.append(path.removeprefix("almalinux/"))
@@ -129,7 +129,7 @@ def _handler(server: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
                     self._answer(*_other(server, parts))
 
         def do_HEAD(self) -> None:
-            self.send_error(405)  # uv then asks for the whole file
+            self.send_error(405)  # uv then downloads the whole file
 
         def _answer(
             self, status: int, content: bytes, kind: str = "application/octet-stream", location: str = ""
@@ -150,14 +150,14 @@ def _handler(server: StandIn, real: str) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def registry(folder: Path, networks: Iterable[tuple[str, ...]] = ()) -> Iterator[Registry]:
-    """Run a registry on the loopback of the host, of the engine where that is another one, and of other `networks`.
+    """Run a registry on the loopback of the host, of the engine and of other `networks`.
 
-    Each of these is the words that run a command there (`engine.network`).
+    A network is the prefix of a command that runs there (`engine.network`).
     """
     port = free_port()
     settings = {
         "version": "0.1",
-        "log": {"level": "error"},  # beside it the log of requests, into the same file
+        "log": {"level": "error"},  # the log of requests goes to the same file
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }

@@ -1,4 +1,4 @@
-"""The graph of the cuda bases is locked and built through mirrors, under the real names, and asks for nothing else."""
+"""The graph of the cuda bases is locked and built with mirrors, under the real names, without other requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGES = {"backend": ("--image", "trtllm"), "runtime": ("--image", "frontend"), 
 
 @pytest.fixture(scope="module")
 def tags(project: StandInProject) -> dict[str, str]:
-    """Build base, the backend stage, the frontend and its ci form; return stage -> tag."""
+    """Build base, the backend stage, the frontend and its ci image; return stage -> tag."""
     for stage in FORMS:
         finished = project.invoke(f"build.{stage}", *ON, *IMAGES.get(stage, ()))
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -45,7 +45,7 @@ def tags(project: StandInProject) -> dict[str, str]:
 
 
 def repositories(project: StandInProject) -> set[str]:
-    """Return the names that the registry was asked for manifests of, by those who read."""
+    """Return the repositories whose manifests were requested by reading clients."""
     names = re.findall(r'"(?:GET|HEAD) /v2/(\S+)/manifests/', project.log.read_text(encoding="utf-8"))
     return set(names)
 
@@ -66,7 +66,7 @@ def test_the_mirror_of_release_pages_was_asked_for_the_pinned_archives_alone(ser
 
 
 def registry_of(project: StandInProject) -> str:
-    """Return the mirror's host and port."""
+    """Return the host and port of the mirror."""
     text = Path(project.environment[mirrors.VARIABLE]).read_text(encoding="utf-8")
     return text.partition('"quay.io" = "')[2].partition("/")[0]
 
@@ -134,7 +134,7 @@ def test_buildkit_denies_a_planted_source_that_is_not_pinned(
 
 @contextmanager
 def builder_pinned_to(project: StandInProject, digest: str) -> Iterator[None]:
-    """Pin the builder's root image to one that the engine does not have from before."""
+    """Pin the root image of the builder to one that the engine does not have yet."""
     pinned = load_pins(project.folder).roots["cuda", "builder"].platforms[NATIVE]
     with edited(project, PINS_FILE, pinned, digest):
         yield
@@ -157,7 +157,7 @@ def test_a_mirror_with_other_bytes_than_the_digest_builds_nothing(project: Stand
     image = Registry(address=registry_of(project)).push(f"quay.io/{name}", "never-pulled", NATIVE, "never pulled")
     digest = str(image["digest"])
     blob = project.log.parent / "data/docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
-    blob.write_bytes(blob.read_bytes() + b" ")  # the same image for whoever does not look at the digest
+    blob.write_bytes(blob.read_bytes() + b" ")  # the same image except for its digest
     with builder_pinned_to(project, digest):
         finished = project.invoke("build.base", *ON)
     assert finished.returncode == 5, finished.stderr

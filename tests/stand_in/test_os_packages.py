@@ -1,4 +1,4 @@
-"""What is installed on NVIDIA's images is locked on what they have, from an archive with a key, and then installed."""
+"""OS packages on the images of NVIDIA: locked for the packages that are there, from a signed archive, and installed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 LOCK = ("lock", "--only", "os", "--bases", "cuda")
 BUILT = {"frontend": ("dev", "dynamo-frontend-dev"), "trtllm": ("runtime", "tensorrtllm-runtime")}
-"""Image -> the stage that is built, and its name."""
+"""Image -> built stage, and its repository."""
 SETS = {"frontend": ("runtime", "dev"), "trtllm": ("runtime", "compiler", "mpi")}
-"""Image -> the locks of OS packages that are in it then."""
+"""Image -> the locks of its OS packages."""
 
 
 def lock_of(project: StandInProject, name: str) -> Path:
@@ -79,12 +79,12 @@ def test_locking_again_moves_nothing(project: StandInProject) -> None:
     assert {role: lock_of(project, role).read_bytes() for role in before} == before
 
 
-# What is installed
+# Installed packages
 
 
 @pytest.fixture(scope="module")
 def tags(project: StandInProject) -> dict[str, str]:
-    """Build them, with all that they stand on; return image -> tag."""
+    """Build the images and those that they are based on; return image -> tag."""
     for image, (stage, _) in BUILT.items():
         finished = project.invoke(f"build.{stage}", "--image", image, "--bases", "cuda")
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -128,7 +128,7 @@ def test_only_what_needs_it_gets_the_newer_package(project: StandInProject, tags
 
 
 def moments(project: StandInProject) -> dict[str, set[str]]:
-    """Return the path of each locked package -> when its locks say that they were made."""
+    """Return the path of each locked package -> times of the locks that have it."""
     moments_of_paths: dict[str, set[str]] = {}
     for file in (project.folder / "constraints").glob("os-cuda-*"):
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -154,7 +154,7 @@ def test_packages_come_from_the_snapshot_of_the_moment_of_a_lock_that_has_them_a
     assert any(path.startswith("pool/python3-minimal_") for path in fetched)
 
 
-# What is not believed, or not reached
+# Unsigned and unreachable archives
 
 
 def table(project: StandInProject) -> str:
@@ -185,7 +185,7 @@ def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(
 
 @pytest.fixture
 def forged(packages: Archive, tmp_path: Path) -> Iterator[None]:
-    """Sign the suite's list with a key that no image knows, until the end of the test."""
+    """Sign the list of the suite with a key that no image trusts, until the end of the test."""
     from tests.stand_in.archive import archive  # a second one, for its key
 
     file = packages.folder / "ubuntu/dists/noble/InRelease"

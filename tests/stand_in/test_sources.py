@@ -1,4 +1,4 @@
-"""Sources are built on the builder of the cuda bases: RPMs by its own dnf, Rust out of its archive, through mirrors."""
+"""Builds from source on the builder of the cuda bases: RPMs by its dnf, and Rust from its archive, with mirrors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCK = ("lock", "--only", "os", "--bases", "cuda")
 APP_STREAM = "8/AppStream/{machine}/os"
 
 
-# What is locked
+# Locks
 
 
 def test_dnf_locks_what_the_image_lacks_with_what_that_needs_in_the_newest_version(project: StandInProject) -> None:
@@ -61,12 +61,12 @@ def test_locking_again_moves_nothing(project: StandInProject) -> None:
     assert lock_of(project, "cxx").read_bytes() == before
 
 
-# What is not believed, not there, or not reached
+# Unsigned, missing and unreachable packages
 
 
 @pytest.fixture
 def offering(repositories: Rpms, tmp_path: Path) -> Iterator[Rpms]:
-    """Let a test change what AppStream has, until its end: then it has the very same files again."""
+    """Let a test change the packages of AppStream; at its end the same files are restored."""
     shutil.copytree(repositories.folder, tmp_path / "before")
     yield repositories
     shutil.rmtree(repositories.folder)
@@ -103,12 +103,12 @@ def test_a_repository_out_of_reach_is_named_and_every_lock_stays(project: StandI
     assert lock_of(project, "cxx").read_bytes() == before
 
 
-# What is built
+# Builds
 
 
 @pytest.fixture(scope="module")
 def checkouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return repositories with one commit each of the small sources."""
+    """Return repositories of the small sources with one commit each."""
     return {name: repository(name, tmp_path_factory.mktemp("sources")) for name in ("dynamo", "nixl", "ucx")}
 
 

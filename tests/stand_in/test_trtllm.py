@@ -1,4 +1,4 @@
-"""TensorRT-LLM is locked and built for real, with stand-ins for what only NVIDIA's registry and index have."""
+"""TensorRT-LLM is really locked and built, with stand-ins for the registry and index of NVIDIA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILD = ("--image", "trtllm", "--bases", "cuda")
 
 @pytest.fixture(scope="module")
 def tags(project: StandInProject) -> dict[str, str]:
-    """Build the backend, runtime and ci forms; return stage -> tag."""
+    """Build the backend, runtime and ci images; return stage -> tag."""
     for stage in ("backend", "runtime", "ci"):
         finished = project.invoke(f"build.{stage}", *BUILD)
         assert finished.returncode == 0, finished.stdout + finished.stderr

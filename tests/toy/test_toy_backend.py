@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-backend.md is true: its steps, on a copy of this checkout, make a backend. Takes minutes."""
+"""docs/how-to/add-a-backend.md is correct: its steps add a backend to a copy of this checkout. Takes minutes."""
 
 from __future__ import annotations
 

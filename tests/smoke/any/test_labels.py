@@ -1,4 +1,4 @@
-"""What an image's labels say, against the files of this checkout that they must agree with."""
+"""Labels of an image, compared with the files of this checkout."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stage(row: Image) -> Stage:
 
 @pytest.fixture(scope="module")
 def facts(catalogue: Catalogue, row: Image, bases: Bases, platform: Platform) -> BuildInputs:
-    """Find anew what a build of this image would be labelled with; all it needs was made for the build."""
+    """Return the inputs of the labels of this image; the build has prepared all of them."""
     request = request_for(
         catalogue, stage(row), ImageSelection(images=[row.name], platforms=[platform.value], bases=bases.name)
     )
@@ -67,7 +67,7 @@ def test_it_was_created_when_the_locks_last_moved(
 
 def test_the_revision_is_the_commit_of_this_checkout(labels: dict[str, str], facts: BuildInputs) -> None:
     here = facts.revision.removesuffix("-dirty")
-    assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: build it again"
+    assert labels[f"{OCI}.revision"].removesuffix("-dirty") == here, "the image is of another commit: rebuild it"
 
 
 def test_it_says_what_it_is_and_where_it_comes_from(labels: dict[str, str], row: Image, catalogue: Catalogue) -> None:

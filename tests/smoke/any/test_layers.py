@@ -1,4 +1,4 @@
-"""What is in the layers: for this platform only, as old as the locks, and nothing of the machine that built it."""
+"""Content of the layers: files for this platform, not newer than the locks, without traces of the build machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 MAY_NAME = (
     ("*/Cryptodome/SelfTest/*", "a private key", "keys made up for the tests of pycryptodomex"),
-    ("*/av.libs/libgnutls-*", "a private key", "the words by which GnuTLS knows a PEM file"),
+    ("*/av.libs/libgnutls-*", "a private key", "the strings by which GnuTLS recognizes a PEM file"),
     ("*/decord2.libs/libgnutls-*", "a private key", "the same, in another package's copy"),
 )
-"""(pattern of a path, what it holds, why that is no leak)."""
+"""(pattern of a path, what was found there, why it is not a leak)."""
 CHECK_ELF = runpy.run_path(str(ROOT / "containers/bin/check-elf"))
 FOREIGN: tuple[str, ...] = tuple(CHECK_ELF["AS_DATA"])
-"""Patterns of files for another machine that are there as data: what a build lets pass, with its reasons."""
+"""Patterns of files for another machine that are data: the build accepts them and has the reasons."""
 OF_DEVICES = frozenset(CHECK_ELF["OF_DEVICES"])
-"""e_machine of what no processor runs and no loader is asked to load."""
+"""e_machine of files that no processor runs and no loader loads."""
 CREDENTIAL_FILES = (
     *(".netrc", "_netrc", ".pypirc", ".git-credentials", "pip.conf", "uv.toml", ".npmrc"),
     *("id_rsa", "id_ecdsa", "id_ed25519", "auth.json", ".env"),
@@ -34,11 +34,11 @@ CREDENTIAL_FILES = (
 CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 CA_PACKAGE = "var/lib/dpkg/info/ca-certificates.md5sums"
 MOST_LAYERS = 100
-"""overlayfs stops at about 127."""
+"""The limit of overlayfs is about 127."""
 
 
 def leaks(layers: SavedImage) -> set[str]:
-    """Name what the layers hold of the machine that built them."""
+    """Return the traces of the build machine in the layers."""
     return {
         f"layer {entry.layer}: /{entry.path}: {name}"
         for layer in layers.layers

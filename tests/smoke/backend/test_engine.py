@@ -1,4 +1,4 @@
-"""An inference engine in its image, without a GPU: it is imported, NIXL moves memory, kernels could be compiled."""
+"""An inference engine in its image, without a GPU: it can be imported, NIXL moves memory, kernels can be compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ONE_OF_EACH = ("libnixl", "libucp", "libucs", "libuct", "libcudart", "libcublas", "libcudnn", "libtorch_cuda")
 CUDA_LIBRARY = re.compile(r"/lib(cudart|cublas|cublasLt|cufft|cusparse|cusolver|nvrtc)(?:-[0-9a-f]+)?[.]so[.](\d+)")
 CUDA_MAJORS = {"cudart": "13", "cublas": "13", "cublasLt": "13", "nvrtc": "13", "cufft": "12", "cusparse": "12"}
-"""The majors of CUDA 13's own libraries (its release notes): cuFFT, cuSPARSE and cuSOLVER count for themselves."""
+"""Major versions of the libraries of CUDA 13 (its release notes): cuFFT, cuSPARSE and cuSOLVER have their own."""
 NO_DEVICE = re.compile("device|cuda|gpu|driver|platform", re.IGNORECASE)
 HELP = "usage:"
 

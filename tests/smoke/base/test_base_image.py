@@ -1,4 +1,4 @@
-"""A backend's author finds in the base image what docs/reference/base-image.md says, and can build on it."""
+"""The base image has what docs/reference/base-image.md promises to authors of backends, and can be built on."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_nixl_moves_a_mebibyte_between_two_agents(engine: Engine, image: str) ->
 def test_the_documented_example_builds_on_it(engine: Engine, image: str, tmp_path: Path) -> None:
     example = re.search(r"^```dockerfile\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if example is None:
-        pytest.fail(f"{DOCUMENT} has no block that starts with ```dockerfile: there is no example to build")
+        pytest.fail(f"{DOCUMENT} has no block that starts with ```dockerfile, so there is no example to build")
     (tmp_path / "Dockerfile").write_text(example[1], encoding="utf-8")
     contexts = [
         argument for name in ("base", "root") for argument in ("--build-context", f"{name}=docker-image://{image}")

@@ -1,4 +1,4 @@
-"""The wheels of the base stage are what its manifest and its lock say, and run where they are meant to."""
+"""The wheels of the base stage match its manifest and its lock, and run on the promised systems."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from tests.smoke.containers import Engine
 
 GLIBC = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")
-"""A version of a glibc symbol, in the string table of an ELF file."""
+"""The version of a glibc symbol in the string table of an ELF file."""
 TAG = re.compile(r"manylinux_(\d+)_(\d+)_")
-"""The glibc that a wheel's name says."""
+"""The version of glibc in the name of a wheel."""
 
 
 @pytest.fixture(scope="module")
 def wheelhouse(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the wheels out of the image: looking into them needs no emulation."""
+    """Copy the wheels out of the image, so that reading them needs no emulation."""
     folder = tmp_path_factory.mktemp("base")
     with engine.container(image, (), name="wheelhouse") as container:
         engine.docker("cp", f"{container.id}:/opt/dynamo/wheelhouse", str(folder))
@@ -45,7 +45,7 @@ def manifest(wheelhouse: Path) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def libraries(wheelhouse: Path) -> Mapping[str, tuple[set[int], tuple[int, int]]]:
-    """Return of each wheel the ELF machines of its libraries, and the newest glibc that one of them names."""
+    """Return for each wheel the ELF machines of its libraries, and the newest glibc version that they need."""
     return {file.name: _elf_facts(file) for file in wheelhouse.glob("*.whl")}
 
 
@@ -82,7 +82,7 @@ def test_it_holds_the_locked_wheels_by_hash_and_nothing_else(
     }
     assert present == locked
     assert {file.name for file in wheelhouse.iterdir()} == {
-        "manifest.d",  # of each piece
+        "manifest.d",  # one manifest for each layer
         "manifest.json",
         "locked.txt",
         *(wheel["file"] for wheel in manifest["wheels"]),
@@ -119,14 +119,14 @@ def test_every_library_runs_on_ubuntu_22_04(
         machines, needed = libraries[wheel["file"]]
         if machines:
             audited = tuple(int(number) for number in wheel["glibc"].split("."))
-            # auditwheel names the oldest manylinux that will do, which may be newer than the newest symbol.
+            # auditwheel names the oldest sufficient manylinux, which may be newer than the newest symbol.
             assert (2, 17) <= needed <= audited <= ubuntu, wheel["file"]
-            # What the builder's own libraries need is no matter of the wheel (docs/adr/0029).
+            # The needs of the builder's own libraries do not affect the wheel (docs/adr/0029).
             tags = [(int(major), int(minor)) for major, minor in TAG.findall(wheel["file"])]
             assert audited <= max(needed, *tags), wheel["file"]
 
 
-def test_the_pieces_have_what_the_manifest_of_all_has(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
+def test_the_manifests_of_the_layers_have_all_wheels(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
     pieces = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in wheelhouse.glob("manifest.d/*.json")]
     assert len(pieces) == 3
     assert sorted((row for rows in pieces for row in rows), key=lambda row: str(row["file"])) == manifest["wheels"]

@@ -1,4 +1,4 @@
-"""The ci form of a runtime: test tools on exactly its bytes."""
+"""The ci image of a runtime: test tools on exactly the layers of the runtime."""
 
 from __future__ import annotations
 

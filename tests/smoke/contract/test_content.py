@@ -1,4 +1,4 @@
-"""What is installed: exactly what the locks say, whole, ready to start, and nothing that only the build needed."""
+"""Installed packages: exactly the locked ones, complete, compiled, and nothing that only the build needs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from tests.smoke.layers import SavedImage
 
 OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
-"""They come with the host's driver when a container gets a GPU, and are never part of an image."""
+"""Libraries of the driver of the host, which a container gets together with a GPU; never part of an image."""
 OF_HARDWARE = (
     *("libibmad.so.*", "libibumad.so.*", "libibverbs.so.*", "libmlx5.so.*", "librdmacm.so.*", "libefa.so.*"),
     *("libfabric.so.*", "libhwloc.so.*", "libdoca_*.so.*", "libmpi.so.*", "liboshmem.so.*", "libpmix.so.*"),
     *("libucp.so.0", "libucs.so.0"),  # of a UCX beside NIXL's own, which has other names: NVSHMEM's plugin for it
     *("libred_*.so*", "libaws-*.so", "libazure-*.so.*", "libgdsdl*.so*"),
 )
-"""What plugins of NIXL, UCX and NVSHMEM for a vendor's network or storage want: one that cannot be loaded is passed
-over, and who has the hardware adds its libraries."""
+"""Libraries that plugins of NIXL, UCX and NVSHMEM need for a vendor's network or storage. Plugins that cannot be loaded
+are skipped; owners of the hardware add its libraries."""
 OPTIONAL = ("libav*.so.*", "libsw*.so.*", "libheif.so.*", "libtbb.so.*")
-"""torchcodec has plugins for each FFmpeg and HEIF, numba one for TBB: those that cannot be loaded are passed over."""
+"""Libraries of plugins of torchcodec (FFmpeg, HEIF) and numba (TBB); plugins that cannot be loaded are skipped."""
 BUILD_PROGRAMS = (
     *("as", "c++", "cc", "clang*", "cmake", "cpp", "cpp-*", "g++*", "gcc*", "ld", "ld.bfd", "ld.gold", "ld.lld"),
     *(
@@ -53,7 +53,7 @@ BUILD_PROGRAMS = (
     ),
 )
 COMPILERS = ("usr/bin/*", "usr/lib/*")
-"""Where the compilers of a set of OS packages are."""
+"""Folders with the compilers of a set of OS packages."""
 OF_PACKAGES = "opt/dynamo/venv/lib/*/site-packages/*/*"
 LEFT_OVERS = (
     *("*.whl", "*.deb", "*.tar.gz", "*.egg-info"),
@@ -80,11 +80,11 @@ def test_the_os_packages_equal_their_lock(
     root = os_lock.OsLock(bases=bases, role="runtime", platform=platform)
     locks = (root, *(os_lock.lock_of(bases, name, platform) for name in row.os_packages))
     locked = {package.name: package.version for lock in locks for package in os_lock.read(lock, ROOT)}
-    # What the mirror no longer has was replaced, and the label says by what; '' for nothing.
+    # The label names the replacements of packages that the mirror no longer has; '' for none.
     drift = dict(replacement.split("=", 1) for replacement in labels.get("ai.dynamo.drift", "").split())
     expected = locked | {name: version for name, version in drift.items() if name not in bases.programs}
     installed = {name: version for name, version in expected.items() if version}
-    if root.image:  # of what is installed on a registry's image, what that image has itself is in no lock
+    if root.image:  # the packages of a registry's image itself are in no lock
         assert installed.items() <= probe["packages"].items()
     else:
         assert probe["packages"] == installed
@@ -97,7 +97,7 @@ def test_dynamo_can_be_imported(probe: Mapping[str, Any]) -> None:
 def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: SavedImage, row: Image) -> None:
     answer = probe["missing_libraries"]
     assert answer["checked"] > 100
-    # A library of another package is there when its package is imported, which loads it first (torch, CUDA, NIXL).
+    # A library of another package is loaded when that package is imported (torch, CUDA, NIXL).
     present = {PurePosixPath(path).name for path in layers.files}
     elsewhere = (*OF_THE_DRIVER, *row.missing_libraries, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
     missing = {
@@ -127,5 +127,5 @@ def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: Sa
 
 
 def test_nothing_that_only_the_build_needed_is_left(layers: SavedImage) -> None:
-    # What a wheel holds is data of its package, whatever it is called.
+    # Files of a wheel are data of its package, whatever their names are.
     assert [path for path in layers.named(*LEFT_OVERS) if not _fits(path, [OF_PACKAGES])] == []

@@ -1,4 +1,4 @@
-"""Paths and variables of a runtime, and that they are true."""
+"""Paths and variables of a runtime; the paths exist."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_no_variable_changes_where_libraries_are_looked_for(probe: Mapping[str, 
 def test_the_nixl_variables_name_folders_that_have_nixl(probe: Mapping[str, Any], layers: SavedImage) -> None:
     variables = probe["user"]["environment"]
     names = {name: _real(layers, variables[name]) for name in ("NIXL_PREFIX", "NIXL_LIB_DIR", "NIXL_PLUGIN_DIR")}
-    # What it leads to is elsewhere in a backend, where NIXL is a package of the environment.
+    # In a backend the link leads elsewhere, because NIXL is a package of the environment.
     assert variables["NIXL_LIB_DIR"].startswith(f"{variables['NIXL_PREFIX']}/")
     assert f"{names['NIXL_LIB_DIR']}/libnixl.so" in layers.files
     assert f"{names['NIXL_PLUGIN_DIR']}/{UCX_PLUGIN}" in layers.files
 
 
 def _real(layers: SavedImage, path: str) -> str:
-    """Follow the symbolic links of an image."""
+    """Return a path with the symbolic links of the image resolved."""
     real = PurePosixPath()
     for part in PurePosixPath(path).relative_to("/").parts:
         real /= part

@@ -1,4 +1,4 @@
-"""Who a runtime runs as, where it is, and where it may write: as `dynamo` and as a user the image does not know."""
+"""User, working directory and writable folders of a runtime: as `dynamo` and as a user without a name."""
 
 from __future__ import annotations
 

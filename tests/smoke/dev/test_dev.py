@@ -1,4 +1,4 @@
-"""The dev form of an image: toolchains, sudo and the host user's UID on exactly the ci form's bytes."""
+"""The dev image: toolchains, sudo and the UID of the host user on exactly the layers of the ci image."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.smoke.containers import Engine
 
 GPU = ("--gpus", "all", "--shm-size", "1g")
-"""The processes of an engine talk to each other through shared memory, of which Docker gives 64 MB."""
+"""The processes of an engine communicate by shared memory; the default of Docker is 64 MB."""
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
-"""Kernels that were compiled at run time are loaded from /tmp."""
+"""Kernels that are compiled at run time are loaded from /tmp."""
 STARTS_WITHIN = 620
 STOPS_WITHIN = 30
 SEES = """
@@ -31,19 +31,19 @@ print(json.dumps({"devices": torch.cuda.device_count(), "sum": torch.ones(64, de
 
 @pytest.fixture(scope="module")
 def device(engine: Engine, image: str) -> Mapping[str, Any]:
-    """See whether the engine gives a container a GPU at all, before anything waits for one.
+    """Return the GPUs that a container gets, before a test waits for one.
 
     Raises:
-        CouldNotCheckError: it does not.
+        CouldNotCheckError: a container gets no GPU.
     """
     command = ("python", "-B", "-c", SEES)
     try:
         answer = engine.run(image, command, name="gpu", options=("--network", "none", *GPU), seconds=120)
     except (AssertionError, CouldNotCheckError) as error:
         message = (
-            f"No GPU could be used in a container, so the engine was not tested on one.\n{error}\n"
-            "It needs NVIDIA's driver and container toolkit on the machine of the Docker Engine (a private engine of "
-            "this project has neither). Without a GPU leave `--gpu` out."
+            f"No container could use a GPU, so the engine was not tested on a GPU.\n{error}\n"
+            "The machine of the Docker Engine needs NVIDIA's driver and container toolkit (a private engine of this "
+            "project has neither). Without a GPU leave `--gpu` out."
         )
         raise CouldNotCheckError(message) from None
     devices: dict[str, Any] = json.loads(answer.splitlines()[-1])
@@ -57,7 +57,7 @@ def device(engine: Engine, image: str) -> Mapping[str, Any]:
         pytest.param(("gpu-user-arbitrary", *ARBITRARY_USER, *READ_ONLY), id="as an arbitrary user, read-only"),
     ],
 )
-def session(  # noqa: PLR0913, PLR0917 - one for each thing it stands on
+def session(  # noqa: PLR0913, PLR0917 - one for each fixture that it needs
     request: pytest.FixtureRequest,
     engine: Engine,
     image: str,
@@ -65,7 +65,7 @@ def session(  # noqa: PLR0913, PLR0917 - one for each thing it stands on
     row: Image,
     device: Mapping[str, Any],
 ) -> ServingSession:
-    """See the engine serve; weights are random and the same every time."""
+    """Run the engine with a model whose random weights are always the same; return the session."""
     assert device["devices"]
     name, *options = request.param
     worker = (f"dynamo.{row.backend}", *(argument.format(model="/tmp/model") for argument in row.worker_arguments))

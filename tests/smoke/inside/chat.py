@@ -1,4 +1,4 @@
-"""Talks to a served model as a user's program would, with the real OpenAI client; writes one JSON document.
+"""Chat with a served model by the real OpenAI client, as a user's program would; writes one JSON document.
 
 Run by the Python of a -ci image, in the network of the container that serves: chat.py SECONDS.
 """

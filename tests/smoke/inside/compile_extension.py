@@ -1,4 +1,4 @@
-"""Compiles a tiny extension of Python in /tmp, as an engine does with its kernels' launchers, and calls it."""
+"""Compilation and call of a tiny Python extension in /tmp, as an engine does with the launchers of its kernels."""
 
 import importlib.util
 import json

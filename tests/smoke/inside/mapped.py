@@ -1,4 +1,4 @@
-"""Which libraries does an engine really load? Imports modules, lets NIXL make an agent, and writes what is mapped.
+"""List of the libraries that an engine really loads, after the import of modules and the start of a NIXL agent.
 
 mapped.py MODULE...: one JSON document on the last line of standard output.
 """
@@ -20,7 +20,7 @@ def import_modules(names: list) -> dict:
 
 
 def agent_plugins() -> list:
-    """Load NIXL and UCX as a worker does."""
+    """Load NIXL and UCX as a worker does, and return the plugins."""
     from nixl._api import nixl_agent, nixl_agent_config
 
     agent = nixl_agent("probe", nixl_agent_config(backends=["UCX"]))

@@ -1,7 +1,7 @@
-"""Lets one NIXL agent write 1 MiB into the memory of another: nixl_transfer.py FOLDER [WHEEL].
+"""Transfer of 1 MiB from one NIXL agent into the memory of another: nixl_transfer.py FOLDER [WHEEL].
 
-FOLDER holds an unpacked NIXL wheel (with WHEEL, it is unpacked there first). The bindings are loaded from their file,
-because NIXL's Python package imports torch, which an image without an engine does not have.
+FOLDER has an unpacked NIXL wheel (WHEEL is unpacked there first). The bindings are loaded from their file, because the
+Python package of NIXL imports torch, which an image without an engine does not have.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def agent(nixl: ModuleType, name: str) -> tuple:
 
 
 def region(nixl: ModuleType, nixl_agent: object, backend: int, buffer: ctypes.Array) -> object:
-    """Register a buffer with an agent. Descriptors are added one by one: a list of them would need numpy."""
+    """Register a buffer with an agent. Descriptors are added one by one, because a list of them would need numpy."""
     address = ctypes.addressof(buffer)
     registered, descriptors = nixl.nixlRegDList(nixl.DRAM_SEG), nixl.nixlXferDList(nixl.DRAM_SEG)
     registered.addDesc((address, SIZE, 0, ""))
@@ -48,7 +48,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         with zipfile.ZipFile(sys.argv[2]) as wheel:
             wheel.extractall(folder)
-        # The wheel finds its plugins beside itself, wherever it is; this says so for a loader that is started late.
+        # The wheel finds its plugins next to its library; this variable helps a loader that starts late.
         os.environ.setdefault("NIXL_PLUGIN_DIR", str(next(folder.glob(".nixl_cu*.mesonpy.libs/plugins"))))
     nixl = bindings(folder)
     sent = ctypes.create_string_buffer(os.urandom(SIZE), SIZE)

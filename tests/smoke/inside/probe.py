@@ -1,6 +1,6 @@
-"""What does an image say about itself from within? Run by the image's own Python; writes one JSON document.
+"""Properties of an image, as its own Python sees them from inside; writes one JSON document.
 
-Without arguments it asks everything, else what is named.
+Without arguments it answers all questions, otherwise those that are named.
 """
 
 import getpass
@@ -67,7 +67,7 @@ def user() -> dict:
 
 
 def written_mode(folder: Path) -> str:
-    """Write a file as a person would; return its mode and group, or what went wrong."""
+    """Write a file as a user would; return its mode and group, or the error."""
     file = folder / "written-by-a-test"
     try:
         file.write_text("x", encoding="utf-8")
@@ -79,7 +79,7 @@ def written_mode(folder: Path) -> str:
 
 
 def shells() -> dict:
-    """Start shells as `docker exec` does: beside the entry point, with the engine's umask."""
+    """Start shells as `docker exec` does: without the entry point, with the umask of the engine."""
     prefix = ["sh", "-c", 'umask 022; exec "$@"', "-"]
     return {name: call([*prefix, *argv])["output"].splitlines()[-1:] for name, argv in SHELLS.items()}
 
@@ -116,14 +116,14 @@ def distributions() -> list:
 
 
 def packages() -> dict:
-    """Read dpkg's own list, which needs no dpkg."""
+    """Return package -> version from the list of dpkg, without dpkg itself."""
     text = Path("/var/lib/dpkg/status").read_text(encoding="utf-8")
     rows = [dict(re.findall(r"^(Package|Version|Status): (.*)$", entry, re.MULTILINE)) for entry in text.split("\n\n")]
     return {row["Package"]: row["Version"] for row in rows if row.get("Status") == "install ok installed"}
 
 
 def missing_libraries() -> dict:
-    """Ask the dynamic loader about every shared object: what `ldd` does, without starting a shell for each."""
+    """Run the dynamic loader for every shared object, as `ldd` does, but without a shell for each."""
     loader = next(Path("/").glob("lib*/ld-linux-*.so.*"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = sorted(shared_objects())
@@ -139,7 +139,7 @@ def missing_libraries() -> dict:
 
 
 def shared_objects() -> set:
-    """Return every dynamic ELF file that is a library by its name, and every one at all below /opt and /usr/local."""
+    """Return the dynamic ELF files with the name of a library, and all dynamic ELF files in /opt and /usr/local."""
     skip = ("/proc", "/sys", "/dev", "/mnt", "/tmp")
     return {
         f"{folder}/{name}"
@@ -152,7 +152,7 @@ def shared_objects() -> set:
 
 
 def is_dynamic(file: Path) -> bool:
-    """Say whether a file is a dynamic ELF object (e_type 3, and a segment of type PT_DYNAMIC = 2)."""
+    """Return whether a file is a dynamic ELF object (e_type 3, and a segment of type PT_DYNAMIC = 2)."""
     if file.is_symlink() or not file.is_file():
         return False
     try:

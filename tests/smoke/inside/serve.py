@@ -1,12 +1,12 @@
-"""Starts NATS, etcd, Dynamo's frontend and a worker, and stops them all on SIGTERM.
+"""Start of NATS, etcd, the frontend of Dynamo and a worker, and their end on SIGTERM.
 
     serve.py LOGS PATIENCE MODULE [ARGUMENT ...]
 
-MODULE is the worker's: dynamo.mocker, which only plays an engine, or the one of a real engine, whose model has weights.
+MODULE is that of the worker: dynamo.mocker, which only simulates an engine, or a real engine, whose model has weights.
 
-Each program writes into a file of its own in LOGS. When they serve, LOGS/serving.json appears; after SIGTERM,
-LOGS/stopped.json says of each how it ended and after how many seconds, and which other process was left over.
-Needs no place to write but /tmp and LOGS, and no network but loopback.
+Each program writes its own log file in LOGS. LOGS/serving.json appears when the model is served. After SIGTERM,
+LOGS/stopped.json has the exit code and the seconds of each program, and the processes that were left over.
+The script writes only to /tmp and LOGS, and needs no network except for loopback.
 """
 
 import json
@@ -39,11 +39,11 @@ FRONTEND = [*PYTHON, "dynamo.frontend", "--http-host", "127.0.0.1", "--http-port
 MOCKER = "dynamo.mocker"
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
-    # Every question whether it serves yet would be a line of its log.
+    # Every poll of the models would add a line to the log.
     "DYN_LOG": "info,dynamo_llm::http::service=warn",
-    # Where answers are streamed to; otherwise the first address that is not loopback, and without a network none is.
+    # The address for streamed answers; the default is the first one besides loopback, which needs a network.
     "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
-    # The same for vLLM, and for the groups of processes that torch makes even for one GPU.
+    # The same for vLLM, and for the process groups that torch creates even for one GPU.
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
@@ -51,11 +51,11 @@ ENVIRONMENT = {
 STARTS_WITHIN = {True: 30, False: 600}
 """Whether the engine is a mock -> seconds; a real one compiles kernels at its first start."""
 STOPS_WITHIN = 20
-"""Longer than what is allowed, so that it is measured how long it took instead."""
+"""Longer than the limit of the tests, so that the real duration is measured."""
 
 
 class FailedError(Exception):
-    """Something did not start."""
+    """A program did not start."""
 
 
 def start(name: str, argv: list, logs: Path) -> subprocess.Popen:
@@ -89,7 +89,7 @@ def serves() -> bool:
 
 
 def stop(running: dict, patience: float) -> dict:
-    """Send SIGTERM to all at once, as a pod's end does, and say of each how it ended and when."""
+    """Send SIGTERM to all programs at once, as the end of a pod does; return the exit code and seconds of each."""
     begin = time.monotonic()
     for process in running.values():
         process.terminate()
@@ -103,7 +103,7 @@ def stop(running: dict, patience: float) -> dict:
 
 
 def left_over() -> list:
-    """Return the command of every process but this one, which is the first of the container."""
+    """Return the command of every other process of the container."""
     numbers = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
     commands = {number: command_of(number) for number in numbers if number != os.getpid()}
     return [command for command in commands.values() if command]

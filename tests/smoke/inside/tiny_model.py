@@ -1,7 +1,7 @@
-"""Makes the smallest model that Dynamo's frontend can serve: a tokenizer and a configuration; weights where asked for.
+"""Smallest model that the frontend of Dynamo can serve: a tokenizer and a configuration, optionally with weights.
 
-A byte-level BPE without a single merge, the same every time: 256 bytes, two special tokens, and words that no text
-becomes but that the mock worker's answers, which are random tokens with numbers from 1000 on, are made of.
+The tokenizer is a byte-level BPE without merges and always the same: 256 bytes, two special tokens, and letter triples.
+No text becomes a triple, but the answers of the mock worker have them: random tokens with numbers from 1000 on.
 """
 
 import itertools
@@ -19,7 +19,7 @@ CHAT_TEMPLATE = (
 
 
 def byte_letters() -> list:
-    """Return the visible letter of each byte, as GPT-2's byte-level BPE has them."""
+    """Return the visible letter of each byte, as in the byte-level BPE of GPT-2."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in visible]
     letters = {byte: chr(byte) for byte in visible} | {byte: chr(256 + n) for n, byte in enumerate(others)}
@@ -66,7 +66,7 @@ def tokenizer() -> dict:
 
 
 def shapes() -> dict:
-    """Return the weights of a llama by the names that transformers gives them (modeling_llama.py)."""
+    """Return name -> shape of the weights of a Llama model in transformers (modeling_llama.py)."""
     square, up, down = (HIDDEN, HIDDEN), (INTERMEDIATE, HIDDEN), (HIDDEN, INTERMEDIATE)
     layer = {
         **{f"self_attn.{name}_proj": square for name in "qkvo"},
@@ -85,7 +85,7 @@ def shapes() -> dict:
 
 
 def make_weights(file: Path) -> None:
-    """Write random weights, the same every time; with the libraries that an engine needs anyway."""
+    """Write random weights, which are always the same, with libraries that every engine has."""
     import torch
     from safetensors.torch import save_file
 
@@ -98,7 +98,7 @@ def make_weights(file: Path) -> None:
 
 
 def make(folder: Path, *, weights: bool = False) -> None:
-    """Write the model's files."""
+    """Write the files of the model."""
     folder.mkdir(parents=True)
     files = {
         "tokenizer.json": tokenizer(),

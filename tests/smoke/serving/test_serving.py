@@ -1,4 +1,4 @@
-"""The frontend serves: NATS, etcd, Dynamo's frontend and a mock worker in one container, asked by a real client."""
+"""The frontend serves: NATS, etcd, frontend and a mock worker in one container, queried by a real client."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tests.smoke.containers import Engine
 
 ANY_ENGINE = "vllm"
-"""What the mock worker plays where an image has no engine of its own."""
+"""The engine that the mock worker simulates if the image has none."""
 STARTS_WITHIN = 40
 STOPS_WITHIN = 10
 """Seconds that SIGTERM may take (of a native container)."""
 ENDS = {"nats-server": {0, 1}, "etcd": {0, -15}, "frontend": {0}, "worker": {0}}
-"""How each ends after SIGTERM when all is well: nats-server with 1, etcd by the signal itself."""
+"""Accepted exit codes after SIGTERM: nats-server ends with 1, etcd by the signal."""
 
 
 @pytest.fixture(
@@ -31,7 +31,7 @@ ENDS = {"nats-server": {0, 1}, "etcd": {0, -15}, "frontend": {0}, "worker": {0}}
     ],
 )
 def session(request: pytest.FixtureRequest, engine: Engine, image: str, ci_image: str, row: Image) -> ServingSession:
-    """See it serve; the worker is Dynamo's own mock of the row's engine."""
+    """Run the image with Dynamo's mock of its engine as worker; return the session."""
     name, *options = request.param
     mock = ("dynamo.mocker", "--model-path", "/tmp/model", "--speedup-ratio", "10")
     worker = (*mock, "--engine-type", row.backend or ANY_ENGINE)

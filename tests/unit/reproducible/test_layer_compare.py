@@ -1,4 +1,4 @@
-"""What differs between two layers, told from made tars."""
+"""Differences between two layers, from generated tars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENTRY = {"name": "opt/a", "content": b"same", "mode": 0o644, "mtime": 100, "uid"
 
 
 def tar(*entries: dict[str, object]) -> io.BytesIO:
-    """Return a tar of files; what an entry does not say is as in ENTRY."""
+    """Return a tar of files; missing attributes of an entry are those of ENTRY."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for entry in entries:
@@ -72,7 +72,7 @@ def test_the_first_file_in_the_order_of_the_first_build_is_named() -> None:
 
 def test_another_order_of_the_same_files_is_a_difference() -> None:
     result = difference(tar({"name": "a"}, {"name": "b"}), tar({"name": "b"}, {"name": "a"}))
-    assert result == LayerDifference(name="a", description="order in the tar: at place 1 stand a and b")
+    assert result == LayerDifference(name="a", description="order in the tar: place 1 has a and b")
 
 
 def test_a_file_that_is_there_twice_is_compared_each_time() -> None:
