@@ -26,7 +26,7 @@ from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import inputs
 from tests.stand_in.servers import registry
@@ -70,10 +70,10 @@ def seconds(*argv: str) -> float:
     return time.perf_counter() - start
 
 
-def runtime_part(image: str) -> Part:
+def runtime_part(image: str) -> BuildPart:
     """Return the request for an image's runtime, and the inputs of its plan."""
     request = request_for(load_catalogue(), Stage.RUNTIME, ImageSelection(images=[image]))
-    return Part(request, inputs.build_inputs(request))
+    return BuildPart(request, inputs.build_inputs(request))
 
 
 def tag(image: str) -> str:

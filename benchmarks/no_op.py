@@ -16,7 +16,7 @@ from dynamo_containers.errors import CommandFailedError, UnreachableError
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.prepare import inputs
 from dynamo_containers.state import IMAGES
 
@@ -66,7 +66,7 @@ def in_turn(commands: dict[str, process.Command]) -> dict[str, list[float]]:
 def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
     """Time an unchanged build by `invoke`, by `invoke` without its record of current images, and by plain bake."""
     request = request_for(load_catalogue(), stage, ImageSelection(images=images))
-    raw = bake.build_plan(Part(request, inputs.build_inputs(request))).command(engine.docker(ROOT))
+    raw = bake.build_plan(BuildPart(request, inputs.build_inputs(request))).command(engine.docker(ROOT))
     chosen = () if stage is Stage.BASE else (argument for image in images for argument in ("--image", image))
     argv = ("invoke", f"build.{stage.value}", *chosen)
     process.capture(process.Command(argv=argv))

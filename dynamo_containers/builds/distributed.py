@@ -15,7 +15,7 @@ from dynamo_containers.errors import CommandFailedError, NoEngineError
 from dynamo_containers.facts import user_config
 from dynamo_containers.plan import bake, builders, caches, distributed
 from dynamo_containers.plan.distributed import PushedImages
-from dynamo_containers.plan.request import Part
+from dynamo_containers.plan.request import BuildPart
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import input_digests
 from dynamo_containers.process import Plan
@@ -106,7 +106,7 @@ class _Work:
     def nodes(self) -> list[Node]:
         """Return the nodes that build, with the caches that answer them."""
         nodes = builders.nodes(self._builders, self._known_builders(), native_platform())
-        distributed.check(nodes, self._registry)
+        distributed.check_registry(nodes, self._registry)
         return [self._with_caches(replace(node, registry=self._registry)) for node in nodes]
 
     def _known_builders(self) -> dict[str, builders.Builder]:
@@ -140,7 +140,7 @@ class _Work:
         return node_plans
 
     def _node_plan(self, node: Node) -> NodePlan:
-        part = Part(self._request(node), replace(self._part.inputs, native=node.native))
+        part = BuildPart(self._request(node), replace(self._part.inputs, native=node.native))
         plan = self._plan if part == self._part else bake.build_plan(part)
         dockerfiles = distributed.dockerfiles(plan.graph.targets)
         texts = {name: file.read_text(encoding="utf-8") for name, file in dockerfiles.items()}

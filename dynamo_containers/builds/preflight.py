@@ -11,7 +11,7 @@ from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError, FatalError, NoEngineError
 from dynamo_containers.inspect.report import recorder
 from dynamo_containers.plan import bake
-from dynamo_containers.plan.request import Part
+from dynamo_containers.plan.request import BuildPart
 from dynamo_containers.prepare import input_digests, inputs
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
             raise
-    parts = [Part(request, known.inputs) for request, known in zip(requests, offline, strict=True)]
+    parts = [BuildPart(request, known.inputs) for request, known in zip(requests, offline, strict=True)]
     # What has to be made or fetched first may come out otherwise than it did.
     plan, drift = None, []
     if all(complete):
         drift = [found.drift for found in complete if found]
-        parts = [Part(request, found.inputs) for request, found in zip(requests, complete, strict=True) if found]
+        parts = [BuildPart(request, found.inputs) for request, found in zip(requests, complete, strict=True) if found]
         plan = bake.build_plan(*parts)
     images = up_to_date.made(plan) if plan else None
     together = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)

@@ -18,7 +18,7 @@ from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake
 from dynamo_containers.plan import node_plan as node_plans_of
 from dynamo_containers.plan.node_plan import NodePlan
-from dynamo_containers.plan.request import Part, parse_stages, request_for, requests_for
+from dynamo_containers.plan.request import BuildPart, parse_stages, request_for, requests_for
 from dynamo_containers.prepare import disk_space, input_digests, inputs
 from dynamo_containers.process import Plan
 
@@ -179,7 +179,9 @@ def _distribution(request: Request, options: BuildOptions) -> Distribution | Non
     return distributed.distribution(request, options, os.environ)
 
 
-def prepared(requests: Sequence[Request], offline: Sequence[OfflineInputs] = (), *, dry_run: bool) -> tuple[Part, ...]:
+def prepared(
+    requests: Sequence[Request], offline: Sequence[OfflineInputs] = (), *, dry_run: bool
+) -> tuple[BuildPart, ...]:
     """Make what requests are built from, while no other build of this checkout does.
 
     Args:
@@ -193,10 +195,12 @@ def prepared(requests: Sequence[Request], offline: Sequence[OfflineInputs] = (),
     file = requests[0].catalogue.folder / state.PREPARE_LOCK
     with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
         pairs = zip(requests, offline or inputs.offline_inputs(requests), strict=True)
-        return tuple(Part(request, inputs.build_inputs(request, known, dry_run=dry_run)) for request, known in pairs)
+        return tuple(
+            BuildPart(request, inputs.build_inputs(request, known, dry_run=dry_run)) for request, known in pairs
+        )
 
 
-def build_part(part: Part, docker: Docker, *, dry_run: bool) -> None:
+def build_part(part: BuildPart, docker: Docker, *, dry_run: bool) -> None:
     """Build a stage that was prepared as an ordinary one, and record what was built.
 
     Raises:

@@ -24,7 +24,7 @@ from dynamo_containers.inspect.explain import (
 from dynamo_containers.plan import bake, builders, caches, container
 from dynamo_containers.plan.labels import root_role
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.prepare import inputs, layer_pins
 from dynamo_containers.prepare.input_digests import Digests, last_inputs, package_set, target_inputs
 from dynamo_containers.result import Result
@@ -109,7 +109,7 @@ def explain_request(request: Request) -> ExplainedImage:
 
 def _targets(request: Request, facts: BuildInputs, platform: Platform) -> Iterable[ExplainedTarget]:
     """Yield the targets with layers in the image, from the lowest on; then the others."""
-    plan, digests = bake.build_plan(Part(request, facts)), Digests()
+    plan, digests = bake.build_plan(BuildPart(request, facts)), Digests()
     (top,), targets = plan.graph.images, plan.graph.targets
     dockerfiles = {name: digests.summary(target.folder) for name, target in targets.items()}
     recorded = last_inputs(request.catalogue.folder, request.bases, platform)

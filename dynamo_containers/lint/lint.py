@@ -15,7 +15,7 @@ from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.plan import bake, dockerfile
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.prepare import inputs
 from dynamo_containers.result import Result
 
@@ -197,8 +197,8 @@ def _requests(catalogue: Catalogue) -> Iterator[Request]:
 
 def in_graph(request: Request, facts: BuildInputs, files: Mapping[str, Dockerfile]) -> Iterator[Finding]:
     """Return what is wrong in the graph of a request; `files` has the Dockerfile of each folder."""
-    document = bake.bake_graph(Part(request, facts)).document()
-    other = bake.bake_graph(Part(request, replace(facts, revision=OTHER_COMMIT))).document()
+    document = bake.bake_graph(BuildPart(request, facts)).document()
+    other = bake.bake_graph(BuildPart(request, replace(facts, revision=OTHER_COMMIT))).document()
     findings = (
         *graph_rules.per_commit(document, other),
         *graph_rules.missing_platform(document, files),

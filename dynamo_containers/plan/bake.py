@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Image
-    from dynamo_containers.plan.request import Part, Request
+    from dynamo_containers.plan.request import BuildPart, Request
     from dynamo_containers.plan.target import Targets
     from dynamo_containers.platforms import Platform
 
@@ -81,7 +81,7 @@ def bake_document(names: Sequence[str], targets: Targets) -> dict[str, Any]:
 class BuildPlan:
     """Plan of the stages of images, made once per command."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[BuildPart, ...]
     """The stages, lower ones first; they differ in their stages and images alone."""
     graph: BakeGraph
     policy: Mapping[str, Any]
@@ -129,7 +129,7 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
     return f"{image.repository}{suffix}:{version}-{bases.name}{architecture}"
 
 
-def build_plan(*parts: Part) -> BuildPlan:
+def build_plan(*parts: BuildPart) -> BuildPlan:
     """Return the plan of stages of images, as one graph."""
     return BuildPlan(
         parts=parts,
@@ -138,7 +138,7 @@ def build_plan(*parts: Part) -> BuildPlan:
     )
 
 
-def bake_graph(part: Part) -> BakeGraph:
+def bake_graph(part: BuildPart) -> BakeGraph:
     """Return the graph of one stage of images."""
     request, inputs = part
     builder = GraphBuilder(request, inputs)
@@ -186,7 +186,7 @@ def render(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
-def bake_command(part: Part, buildx: tuple[str, ...], path: Path, allowed: Iterable[str] = ()) -> Command:
+def bake_command(part: BuildPart, buildx: tuple[str, ...], path: Path, allowed: Iterable[str] = ()) -> Command:
     """Return the command that builds a bake document.
 
     Args:

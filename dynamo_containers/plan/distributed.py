@@ -13,7 +13,7 @@ from dynamo_containers import state
 from dynamo_containers.errors import UsageError
 from dynamo_containers.plan import bake, caches, merged_dockerfile, source_export
 from dynamo_containers.plan.caches import cache_name
-from dynamo_containers.plan.node_plan import Call, NodePlan
+from dynamo_containers.plan.node_plan import BakeCall, NodePlan
 from dynamo_containers.process import Command, Document
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ PART = "part"
 """Begins a tag that keeps a pushed image until the index names it; nobody pulls that tag."""
 
 
-def check(nodes: tuple[Node, ...], registry: str) -> None:
+def check_registry(nodes: tuple[Node, ...], registry: str) -> None:
     """Check that images of several machines are pushed to a registry: one tag needs all of them.
 
     Raises:
@@ -97,7 +97,7 @@ def node_plan(
         document = Document(path=file, text=bake.render(bake.bake_document([image.target], targets)))
         command = bake.bake_command(plan.parts[0], docker.buildx, file, caches.access_flags(node.caches))
         calls.append(
-            Call(images=(image,), document=document, command=replace(command, env={**variables, **command.env}))
+            BakeCall(images=(image,), document=document, command=replace(command, env={**variables, **command.env}))
         )
         documents += [*dockerfiles, document]
     return NodePlan(plan=plan, calls=tuple(calls), documents=tuple(documents), node=node, export=export)

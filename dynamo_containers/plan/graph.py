@@ -38,7 +38,7 @@ def _add_base(graph: GraphBuilder, _: Image) -> str:
     parent = _add_builder(graph)
     compiled = source_targets.add_compiled(graph)
     packages = source_builds.packages(request.bases, inputs.sources) if compiled else ()
-    for layer in layer_split.installed(inputs.package_layers.get("base", ())):
+    for layer in layer_split.installed_layers(inputs.package_layers.get("base", ())):
         parent = _add_fetched(graph, layer, parent, packages)
     return graph.add(
         "base",
@@ -76,7 +76,7 @@ def _add_builder(graph: GraphBuilder) -> str:
 def _add_backend(graph: GraphBuilder, image: Image) -> str:
     """Add the target that compiles the packages without a wheel; its wheelhouse is empty if there are none."""
     builder, package_layers = _add_builder(graph), graph.inputs.package_layers
-    sources = layer_split.compiled(package_layers[image.name])
+    sources = layer_split.compiled_layer(package_layers[image.name])
     requires, *_ = package_layers.get(backend_layer(image), (sources,))
     contexts = {"sources": str(sources.folder), "requires": str(requires.folder)}
     return graph.add(
@@ -154,7 +154,7 @@ def _add_os(graph: GraphBuilder) -> str:
 
 def _add_packages(graph: GraphBuilder, layer: str, parent: str) -> str:
     """Add a target for each image layer of a layer of Python packages, one on the other; return the topmost."""
-    for package_layer in layer_split.installed(graph.inputs.package_layers.get(layer, ())):
+    for package_layer in layer_split.installed_layers(graph.inputs.package_layers.get(layer, ())):
         args = {"INDEX": graph.inputs.mirrors.address(package_layer.index)} if package_layer.index else {}
         contexts = {"lock": str(package_layer.folder)}
         parent = graph.add(package_layer.target, "packages", {"below": parent}, Settings(args=args, contexts=contexts))

@@ -101,12 +101,12 @@ def folder_of(folder: Path, bases: str, split: LayerSplit, texts: Mapping[Platfo
     return folder / state.LAYER_PINS / f"{split.layer}-{bases}-{architectures}-{key[:16]}"
 
 
-def installed(package_layers: Iterable[PackageLayer]) -> tuple[PackageLayer, ...]:
+def installed_layers(package_layers: Iterable[PackageLayer]) -> tuple[PackageLayer, ...]:
     """Return those that are layers of an image."""
     return tuple(layer for layer in package_layers if layer.name != COMPILED)
 
 
-def compiled(package_layers: Iterable[PackageLayer]) -> PackageLayer:
+def compiled_layer(package_layers: Iterable[PackageLayer]) -> PackageLayer:
     """Return the pins of the packages that the backend stage compiles; its files may be empty."""
     return next(layer for layer in package_layers if layer.name == COMPILED)
 

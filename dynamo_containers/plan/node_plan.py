@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class BakeCall:
     """One call of bake."""
 
     images: tuple[PlannedImage, ...]
@@ -45,7 +45,7 @@ class NodePlan:
 
     plan: BuildPlan
     """The plan of the build, for the platforms of the node."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[BakeCall, ...] = ()
     """Empty if every image is up to date."""
     documents: tuple[Document, ...] = ()
     """The documents that the calls read."""
@@ -89,5 +89,5 @@ def ordinary_plan(plan: BuildPlan, docker: Docker) -> NodePlan:
         plan: the plan of the build.
         docker: the docker CLI of the engine in use.
     """
-    call = Call(images=plan.graph.images, document=plan.document, command=plan.command(docker))
+    call = BakeCall(images=plan.graph.images, document=plan.document, command=plan.command(docker))
     return NodePlan(plan=plan, calls=(call,), documents=plan.documents)

@@ -73,8 +73,8 @@ class BuildInputs:
     """The mirrors of registries and release pages on this machine."""
 
 
-class Part(NamedTuple):
-    """One stage of a build: its request, and the inputs of its plan."""
+class BuildPart(NamedTuple):
+    """Part of a build: one stage, with its request and the inputs of its plan."""
 
     request: Request
     inputs: BuildInputs

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dynamo_containers.plan.node_plan import Call, NodePlan
+    from dynamo_containers.plan.node_plan import BakeCall, NodePlan
 
 
 def records(nodes: Sequence[NodePlan], state: Path, since: float, *, succeeded: bool) -> tuple[dict[str, str], ...]:
@@ -38,7 +38,7 @@ def records(nodes: Sequence[NodePlan], state: Path, since: float, *, succeeded: 
     return tuple(records[index] for index in range(len(nodes)))
 
 
-def _started(node: NodePlan, call: Call, since: float) -> build_refs.StartedBuild:
+def _started(node: NodePlan, call: BakeCall, since: float) -> build_refs.StartedBuild:
     """Return what identifies the records of a call that wrote no metadata."""
     contexts = {name: target.context for name, target in node.plan.graph.targets.items()}
     return build_refs.StartedBuild(since=since, contexts=contexts, target=call.images[0].target, node=node.place)

@@ -17,7 +17,7 @@ from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.inspect.sizes.accepted import Accepted
 from dynamo_containers.inspect.sizes.measure import say
 from dynamo_containers.plan import bake
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.prepare import inputs
 from dynamo_containers.process import Document
 
@@ -52,7 +52,7 @@ def stage_of(name: str) -> Stage:
     return stages[name]
 
 
-def check(part: Part, graph: BakeGraph, docker: Docker, digests: Mapping[str, str]) -> None:
+def check(part: BuildPart, graph: BakeGraph, docker: Docker, digests: Mapping[str, str]) -> None:
     """Compare runtime and base images with their budgets.
 
     An image that was within its budget is not measured again: a no-op only reads a small file.
@@ -139,11 +139,11 @@ def accept_sizes(catalogue: Catalogue, stage: str, selection: ImageSelection) ->
         CommandFailedError: the engine has no such image, or cannot run it; nothing is written.
     """
     request = request_for(catalogue, stage_of(stage), selection)
-    part = Part(request, inputs.build_inputs(request, dry_run=True))
+    part = BuildPart(request, inputs.build_inputs(request, dry_run=True))
     return accept(part, engine.docker(catalogue.folder))
 
 
-def accept(part: Part, docker: Docker) -> str:
+def accept(part: BuildPart, docker: Docker) -> str:
     """Write the sizes of the images of a request as the accepted ones; return their rows of images.toml.
 
     Raises:

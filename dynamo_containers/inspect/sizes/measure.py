@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Image
     from dynamo_containers.inspect.sizes.manifest import ImageSize
     from dynamo_containers.plan.bake import BakeGraph, PlannedImage
-    from dynamo_containers.plan.request import BuildInputs, Part, Request
+    from dynamo_containers.plan.request import BuildInputs, BuildPart, Request
     from dynamo_containers.plan.target import Targets
 
 BLOBS = "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
@@ -88,7 +88,7 @@ def package_targets(targets: Targets, top: str) -> tuple[tuple[str, str], ...]:
     return tuple(reversed(chain))
 
 
-def measure(part: Part, graph: BakeGraph, docker: Docker) -> tuple[SizedImage, ...]:
+def measure(part: BuildPart, graph: BakeGraph, docker: Docker) -> tuple[SizedImage, ...]:
     """Return the sizes of the images of a request in the private engine, given their graph.
 
     Images of another engine or of several platforms cannot be measured: they are named and left out.
@@ -105,7 +105,7 @@ def measure(part: Part, graph: BakeGraph, docker: Docker) -> tuple[SizedImage, .
     return tuple(filter(None, measured))
 
 
-def _measure(part: Part, planned: PlannedImage, docker: Docker, targets: Targets) -> SizedImage | None:
+def _measure(part: BuildPart, planned: PlannedImage, docker: Docker, targets: Targets) -> SizedImage | None:
     (request, facts), image, name = part, planned.image, planned.tag
     stored = _stored(request.catalogue.folder, name, process.capture(_inspect(docker, name)))
     if stored is None:

@@ -17,7 +17,7 @@ from dynamo_containers.plan import bake, caches
 from dynamo_containers.plan.builders import Builder, BuilderNode, Node
 from dynamo_containers.plan.caches import Caches
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import inputs
 
@@ -60,7 +60,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
     work = distributed_run._Work(
         distribution,
-        bake.build_plan(Part(request, inputs.offline_build_inputs(request))),
+        bake.build_plan(BuildPart(request, inputs.offline_build_inputs(request))),
         Docker(environment={"DOCKER_CONFIG": str(plugins.parent)}, buildx=(str(plugins / "docker-buildx"),)),
         Recorder((request,)),
         dry_run=False,

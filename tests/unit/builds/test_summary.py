@@ -12,7 +12,7 @@ from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.inspect.sizes.manifest import ImageSize, MeasuredLayer
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.platforms import native_platform
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def planned(catalogue: Catalogue, facts: BuildInputs, stage: Stage, platform: st
     name = "base" if stage is Stage.BASE else "frontend"
     platforms = [platform or native_platform().value]
     request = request_for(catalogue, stage, ImageSelection(images=[name], platforms=platforms))
-    (image,) = bake.bake_graph(Part(request, facts)).images
+    (image,) = bake.bake_graph(BuildPart(request, facts)).images
     return image
 
 

@@ -14,7 +14,7 @@ from dynamo_containers.builds.up_to_date import BuiltImage
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.prepare import inputs, oci_layout
 from dynamo_containers.prepare.inputs import CompleteInputs
@@ -50,7 +50,7 @@ def remember(request: Request, facts: BuildInputs) -> None:
 
 
 def plan(request: Request, facts: BuildInputs) -> BuildPlan:
-    return bake.build_plan(Part(request, facts))
+    return bake.build_plan(BuildPart(request, facts))
 
 
 def made(request: Request) -> dict[str, BuiltImage] | None:

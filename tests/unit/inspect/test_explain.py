@@ -23,7 +23,7 @@ from dynamo_containers.inspect.explain import (
 )
 from dynamo_containers.plan import bake, container, dockerfile
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.plan.target import Target
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import input_digests, inputs
@@ -249,7 +249,7 @@ def request_of_own(own_checkout: Path) -> Request:
 
 
 def records(request: Request) -> tuple[process.Document, ...]:
-    return input_digests.record_documents(bake.build_plan(Part(request, inputs.offline_build_inputs(request))))
+    return input_digests.record_documents(bake.build_plan(BuildPart(request, inputs.offline_build_inputs(request))))
 
 
 def built(request: Request) -> None:
@@ -265,7 +265,7 @@ def test_the_record_of_a_build_makes_every_target_unchanged(request_of_own: Requ
 
 
 def test_a_graph_is_unchanged_until_an_input_of_a_target_changes(request_of_own: Request) -> None:
-    plan = bake.build_plan(Part(request_of_own, inputs.offline_build_inputs(request_of_own)))
+    plan = bake.build_plan(BuildPart(request_of_own, inputs.offline_build_inputs(request_of_own)))
     assert not input_digests.is_unchanged(plan)
     built(request_of_own)
     assert input_digests.is_unchanged(plan)

@@ -13,7 +13,7 @@ from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, node_plan, source_policy
 from dynamo_containers.plan.container import build_line
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, parse_stages, requests_for
+from dynamo_containers.plan.request import BuildPart, parse_stages, requests_for
 from tests.unit.planned import DOCKER
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def targets(*requests: Request, facts: BuildInputs) -> dict[str, Any]:
 
 
 def built(requests: Sequence[Request], facts: BuildInputs) -> BuildPlan:
-    return bake.build_plan(*(Part(request, facts) for request in requests))
+    return bake.build_plan(*(BuildPart(request, facts) for request in requests))
 
 
 def shape(requests: tuple[Request, ...]) -> list[tuple[str, list[str]]]:
@@ -121,7 +121,7 @@ def test_one_command_builds_all_stages(catalogue: Catalogue, facts: BuildInputs)
 
 def test_the_graph_of_a_single_stage_is_that_of_its_own_task(catalogue: Catalogue, facts: BuildInputs) -> None:
     (request,) = requests_of(catalogue, stages=["base"])
-    assert built((request,), facts).graph == bake.bake_graph(Part(request, facts))
+    assert built((request,), facts).graph == bake.bake_graph(BuildPart(request, facts))
 
 
 def test_the_tags_of_a_build_are_those_of_its_stages_alone(catalogue: Catalogue, facts: BuildInputs) -> None:

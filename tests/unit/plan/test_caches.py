@@ -12,7 +12,7 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, caches
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
@@ -147,7 +147,9 @@ def test_no_name_of_a_cache_changes_with_the_commit(catalogue: Catalogue, facts:
     request = frontend(catalogue)
     selected = caches.caches_for(request, caches.CacheRows(), [PLACE], PLACE)
     documents = [
-        caches.with_caches(bake.bake_graph(Part(request, inputs)).targets, {"frontend": "frontend-runtime"}, selected)
+        caches.with_caches(
+            bake.bake_graph(BuildPart(request, inputs)).targets, {"frontend": "frontend-runtime"}, selected
+        )
         for inputs in (facts, replace(facts, revision="f" * 40))
     ]
     before, after = ({name: target.document() for name, target in targets.items()} for targets in documents)
@@ -161,7 +163,7 @@ def test_no_name_of_a_cache_changes_with_the_commit(catalogue: Catalogue, facts:
 def test_every_step_reads_and_the_image_alone_writes(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = frontend(catalogue)
     selected = caches.caches_for(request, caches.CacheRows(), [PLACE], PLACE)
-    targets = bake.bake_graph(Part(request, facts)).targets
+    targets = bake.bake_graph(BuildPart(request, facts)).targets
     steps = caches.with_caches(targets, {"frontend": "frontend-runtime"}, selected)
     assert all(len(step.cache_from) == len(selected.read) for step in steps.values())
     assert [name for name, step in steps.items() if step.cache_to] == ["frontend-runtime"]

@@ -16,7 +16,7 @@ from dynamo_containers.plan import bake, caches, distributed
 from dynamo_containers.plan.builders import Builder, BuilderNode, Node
 from dynamo_containers.plan.distributed import PushedImages
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.platforms import Platform
 
@@ -41,7 +41,7 @@ def both(catalogue: Catalogue) -> Request:
 def planned(request: Request, facts: BuildInputs, node: Node, cache: str = "", registry: str = REGISTRY) -> NodePlan:
     own = replace(request, platforms=node.platforms)
     selected = caches.caches_for(own, caches.CacheRows(), [cache] if cache else [], cache)
-    plan = bake.build_plan(Part(own, replace(facts, native=node.native)))
+    plan = bake.build_plan(BuildPart(own, replace(facts, native=node.native)))
     texts = dict.fromkeys(plan.graph.targets, DOCKERFILE)
     node = replace(node, caches=selected, registry=registry)
     return distributed.node_plan(plan, node, texts, DOCKER)
@@ -115,9 +115,9 @@ def test_the_index_over_all_platforms_is_made_of_digests_and_tagged_by_one_comma
 def test_several_machines_without_a_registry_are_refused_by_name() -> None:
     nodes = (HERE, Node(builder=REMOTE, platforms=(ARM64,), native=ARM64))
     with pytest.raises(UsageError, match=r"linux/amd64: the engine of this machine\n  linux/arm64: the builder far\n"):
-        distributed.check(nodes, "")
-    distributed.check(nodes, REGISTRY)
-    distributed.check(nodes[:1], "")
+        distributed.check_registry(nodes, "")
+    distributed.check_registry(nodes, REGISTRY)
+    distributed.check_registry(nodes[:1], "")
 
 
 def test_with_caches_an_image_is_one_dockerfile_that_reads_and_writes_them(
@@ -136,7 +136,7 @@ def test_with_caches_an_image_is_one_dockerfile_that_reads_and_writes_them(
     assert pushed_target["tags"] == ["dynamo-frontend:1.4.2-debian-amd64"]
     assert pushed_target["output"] == [bake.OUTPUT]
     own = replace(both(catalogue), platforms=(AMD64,))
-    assert node_plan.plan.document == bake.build_plan(Part(own, facts)).document
+    assert node_plan.plan.document == bake.build_plan(BuildPart(own, facts)).document
 
 
 def test_with_caches_checkouts_are_exported_first(catalogue: Catalogue, facts: BuildInputs) -> None:

@@ -13,7 +13,7 @@ from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake, distributed, dockerfile
 from dynamo_containers.plan.merged_dockerfile import merge
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 from dynamo_containers.plan.source_builds import Source
 from dynamo_containers.plan.target import Target
 from dynamo_containers.platforms import Platform
@@ -168,7 +168,7 @@ def test_a_target_from_a_repository_is_a_stage_with_that_context() -> None:
 def test_the_real_graphs_become_one_dockerfile_that_names_nothing_unknown(own_checkout: Path, image: str) -> None:
     stage = Stage.BASE if image == "base" else Stage.CI
     request = request_for(load_catalogue(own_checkout), stage, ImageSelection(images=[image], platforms=["all"]))
-    graph = bake.bake_graph(Part(request, inputs.offline_build_inputs(request)))
+    graph = bake.bake_graph(BuildPart(request, inputs.offline_build_inputs(request)))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     image_target = graph.images[0].target
     target, text = merge(graph.targets, image_target, texts, Platform.AMD64, {})
@@ -194,7 +194,7 @@ def test_the_graph_of_source_builds_has_stages_for_repositories_and_copies_for_c
     facts = replace(
         inputs.offline_build_inputs(request), sources=sources, os_packages=dict.fromkeys(("rust", "cxx"), Path("/debs"))
     )
-    graph = bake.bake_graph(Part(replace(request, sources=sources), facts))
+    graph = bake.bake_graph(BuildPart(replace(request, sources=sources), facts))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     copies = {name: Path(f"/build/{name}") for name in ("dynamo-source", "nixl-source")}
     target, text = merge(graph.targets, "frontend-runtime", texts, Platform.AMD64, copies)
@@ -208,7 +208,7 @@ def test_the_real_bake_accepts_it(own_checkout: Path, tmp_path: Path, docker: di
     request = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )
-    graph = bake.bake_graph(Part(request, inputs.offline_build_inputs(request)))
+    graph = bake.bake_graph(BuildPart(request, inputs.offline_build_inputs(request)))
     texts = {name: file.read_text(encoding="utf-8") for name, file in distributed.dockerfiles(graph.targets).items()}
     target, text = merge(graph.targets, "frontend-runtime", texts, Platform.AMD64, {})
     (tmp_path / "one.Dockerfile").write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from dynamo_containers.inspect.report import store
 from dynamo_containers.inspect.report.recorder import recording
 from dynamo_containers.plan import bake, node_plan
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str)
     (plugins / "docker-buildx").chmod(0o755)
     (plugins / "manifest").write_text(manifest, encoding="utf-8")
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
-    plan = bake.build_plan(Part(request, facts))
+    plan = bake.build_plan(BuildPart(request, facts))
     images = tuple(replace(image, repository=REPOSITORY) for image in plan.graph.images)
     plan = replace(plan, graph=replace(plan.graph, images=images))
     variables = {"DOCKER_CONFIG": str(plugins.parent)}

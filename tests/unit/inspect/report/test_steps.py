@@ -17,9 +17,9 @@ from dynamo_containers.inspect.report import steps as target_history
 from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
 from dynamo_containers.plan.bake import BakeGraph, BuildPlan, PlannedImage
 from dynamo_containers.plan.builders import Builder, BuilderNode, Node
-from dynamo_containers.plan.node_plan import Call, NodePlan
+from dynamo_containers.plan.node_plan import BakeCall, NodePlan
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import BuildInputs, Part, request_for
+from dynamo_containers.plan.request import BuildInputs, BuildPart, request_for
 from dynamo_containers.plan.target import Target
 from dynamo_containers.platforms import Platform
 
@@ -232,9 +232,9 @@ def test_each_machine_has_its_own_records_where_builds_start_at_the_same_time(
     assert begun(tmp_path, 200, place="default/node") == {"default/node/t1": "top"}
     assert begun(tmp_path, 200, assigned=("default/node/t1",)) == {"default/default/h1": "top"}
     graph = BakeGraph(targets={"top": Target(context="/c/top", args={}, contexts={})}, images=())
-    plan = BuildPlan(parts=(Part(request, facts),), graph=graph, policy={})
+    plan = BuildPlan(parts=(BuildPart(request, facts),), graph=graph, policy={})
     image = PlannedImage(image=request.images[0], request=request, target="top", tag="base:1")
-    call = Call(images=(image,), document=process.Document(path=tmp_path / "none.json", text=""), command=COMMAND)
+    call = BakeCall(images=(image,), document=process.Document(path=tmp_path / "none.json", text=""), command=COMMAND)
     builder_node = Node(builder=DEFAULT, platforms=(Platform.AMD64,), native=Platform.AMD64)
     nodes = [NodePlan(plan=plan, calls=(call,), node=node) for node in (None, builder_node)]
     records = build_records.records(nodes, tmp_path, 200, succeeded=False)

@@ -19,7 +19,7 @@ from dynamo_containers.inspect.sizes.measure import SizedImage, StoredImage
 from dynamo_containers.inspect.sizes.shared_layers import Origin, OtherBackend
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
-from dynamo_containers.plan.request import Part, request_for
+from dynamo_containers.plan.request import BuildPart, request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def sized(catalogue: Catalogue, *backends: OtherBackend, **numbers: int) -> Size
 
 def test_the_layers_of_packages_are_called_after_their_steps(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.CI, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
-    targets = bake.bake_graph(Part(request, facts)).targets
+    targets = bake.bake_graph(BuildPart(request, facts)).targets
     assert size_measure.package_targets(targets, "frontend-ci") == (
         ("frontend", "packages"),
         ("frontend-dynamo", "dynamo"),
