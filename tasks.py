@@ -246,7 +246,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each flag
 
     shell.start(
         catalogue.load_catalogue(),
-        shell.Words(image=image, stage=stage, platforms=platform, bases=bases, command=command, source=source, gpu=gpu),
+        shell.ShellOptions(
+            image=image, stage=stage, platforms=platform, bases=bases, command=command, source=source, gpu=gpu
+        ),
         dry_run=c.config.run.dry,
     )
 

@@ -1,7 +1,7 @@
-"""Which build caches answer: the engine is asked in an empty build, and its history names a cache at fault.
+"""Availability of build caches, from an empty build before a build, and their faults, from the history after it.
 
-BuildKit goes on without a cache that it cannot have, after asking for it once for each step. Asked before, the build
-is told of those that are there, and a person what is not.
+BuildKit builds without a cache that is unavailable, but it queries that cache again for each target. So a build is
+given available caches only, and the user is told which are missing.
 """
 
 from __future__ import annotations
@@ -25,90 +25,95 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.caches import Cache, Caches
 
 SECONDS = 20
-"""How long one registry may take to answer."""
+"""Time limit for the answer of one registry."""
 PREFIX = "importing cache manifest from "
-"""How BuildKit names the vertex that asks for a cache."""
+"""Start of the name of a vertex that imports a cache."""
 ABSENT = "not found"
-WHY = re.compile(
+CONTEXT = re.compile(
     r"^(?:failed to configure registry cache importer|failed to do request|\w+ \"[^\"]*\"|dial tcp(?: \S+)?|connect): "
 )
-"""What stands before the reason."""
+"""Text before the reason in an error."""
 
 FAILED_BUILDS = ("history", "ls", "--filter", "status=error", "--format", "{{json .}}")
 OTHER_BYTES = re.compile(r"unexpected commit digest (sha256:[0-9a-f]{64}), expected (sha256:[0-9a-f]{64})")
-"""How BuildKit says that content came which has not the digest that it was asked for by."""
-NOT_HANDED_OUT = re.compile(r"failed to copy: |could not fetch content descriptor|httpReadSeeker|blob unknown")
-"""How it says that content which a cache promised did not come."""
+"""Error of BuildKit about content with another digest than the requested one."""
+NOT_SERVED = re.compile(r"failed to copy: |could not fetch content descriptor|httpReadSeeker|blob unknown")
+"""Errors of BuildKit about content that a cache lists but does not serve."""
 WRITING = "exporting cache to "
-"""How BuildKit names the vertex that writes a cache."""
+"""Start of the name of a vertex that writes a cache."""
 
 
-def usable(docker: Docker, folder: Path, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
-    """Return the caches that a build can use, and a line for each place that it has to do without.
+def usable_caches(docker: Docker, folder: Path, caches: Caches) -> tuple[Caches, tuple[str, ...]]:
+    """Return the caches that a build can use, and a line for each place that is not used.
 
-    A place that does not answer is not written to either: a build would wait for it once more at its end.
+    A place that does not answer is not written to either: the build would wait for it again at its end.
     """
-    places = dict.fromkeys(cache.place for cache in (*caches.read, *caches.write.values()))
-    asked = {place: [cache for cache in caches.read if cache.place == place] for place in places}
-    # A place that is only written to is asked for what is written.
-    asked = {
-        place: found or [each for each in caches.write.values() if each.place == place]
-        for place, found in asked.items()
-    }
-    with ThreadPoolExecutor(len(asked) or 1) as pool:
-        answers = dict(zip(asked, pool.map(lambda found: _answers(docker, folder, found), asked.values()), strict=True))
-    why = {place: reason for place, found in answers.items() if (reason := _unreached(found))}
-    why |= _not_made(cache.place for cache in caches.write.values() if cache.local)
-    there = {reference for found in answers.values() for reference, reason in found.items() if not reason}
-    kept = replace(
+    queries = _queries(caches)
+    with ThreadPoolExecutor(len(queries) or 1) as pool:
+        results = pool.map(lambda place_caches: _answers(docker, folder, place_caches), queries.values())
+        answers = dict(zip(queries, results, strict=True))
+    failures = {place: reason for place, answer in answers.items() if (reason := _unreachable_reason(answer))}
+    failures |= _make_folders(cache.place for cache in caches.write.values() if cache.local)
+    available = {reference for answer in answers.values() for reference, reason in answer.items() if not reason}
+    usable = replace(
         caches,
-        read=tuple(cache for cache in caches.read if cache.reference in there and cache.place not in why),
-        write={image: cache for image, cache in caches.write.items() if cache.place not in why},
+        read=tuple(cache for cache in caches.read if cache.reference in available and cache.place not in failures),
+        write={image: cache for image, cache in caches.write.items() if cache.place not in failures},
     )
-    return kept, tuple(_lines(caches, kept, why))
+    return usable, tuple(_lines(caches, usable, failures))
 
 
-def _not_made(places: Iterable[str]) -> dict[str, str]:
-    """Make the folders that caches are written to, which bake wants to be there; return why one could not be made."""
-    why = {}
+def _queries(caches: Caches) -> dict[str, list[Cache]]:
+    """Return place -> the caches to query there: those that are read, else those that are written."""
+    places = dict.fromkeys(cache.place for cache in (*caches.read, *caches.write.values()))
+    return {
+        place: [cache for cache in caches.read if cache.place == place]
+        or [cache for cache in caches.write.values() if cache.place == place]
+        for place in places
+    }
+
+
+def _make_folders(places: Iterable[str]) -> dict[str, str]:
+    """Make the folders that bake writes caches to; return folder -> why it could not be made."""
+    failures = {}
     for place in places:
         try:
             Path(place).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            why[place] = str(error.strerror).lower()
-    return why
+            failures[place] = str(error.strerror).lower()
+    return failures
 
 
-def _unreached(answers: Mapping[str, str]) -> str:
-    """Return why a place does not answer; '' if it says so much as that something is not there."""
+def _unreachable_reason(answers: Mapping[str, str]) -> str:
+    """Return why a place does not answer; '' if it answers for any cache, even with `not found`."""
     if any(reason in ("", ABSENT) for reason in answers.values()):
         return ""
     return next(iter(answers.values()), "")
 
 
-def _lines(caches: Caches, kept: Caches, why: Mapping[str, str]) -> Iterator[str]:
-    for place, reason in why.items():
-        yield f"The build cache at {place} is not used: {reason}. The build goes on without it."
+def _lines(caches: Caches, usable: Caches, failures: Mapping[str, str]) -> Iterator[str]:
+    for place, reason in failures.items():
+        yield f"The build cache at {place} is not used: {reason}. The build continues without it."
     for place in dict.fromkeys(cache.place for cache in caches.read):
-        if place not in why and place not in {cache.place for cache in kept.read}:
-            yield f"The build cache at {place} has nothing for this yet."
+        if place not in failures and place not in {cache.place for cache in usable.read}:
+            yield f"The build cache at {place} has nothing for this build yet."
 
 
 def _answers(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
-    """Return reference -> '' where it is there, `not found`, or why its place does not answer."""
-    found = {cache.reference: _of_folder(cache) for cache in caches if cache.local}
+    """Return reference -> '' for an available cache, `not found`, or why its place does not answer."""
+    answers = {cache.reference: _folder_answer(cache) for cache in caches if cache.local}
     remote = [cache for cache in caches if not cache.local]
-    return found | (_of_registry(docker, folder, remote) if remote else {})
+    return answers | (_registry_answers(docker, folder, remote) if remote else {})
 
 
-def _of_folder(cache: Cache) -> str:
+def _folder_answer(cache: Cache) -> str:
     return "" if (Path(cache.reference) / "index.json").is_file() else ABSENT
 
 
-def _of_registry(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
+def _registry_answers(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
     caches = tuple(caches)
     path = folder / state.cache_document(_name(caches[0].place))
-    process.write(process.Document(path=path, text=json.dumps(document(folder, caches), indent=2) + "\n"))
+    process.write(process.Document(path=path, text=json.dumps(probe_document(folder, caches), indent=2) + "\n"))
     flags = (f"--allow=fs.read={folder}", "--progress=rawjson", "--file", str(path))
     command = process.Command(argv=(*docker.buildx, "bake", *flags), env=docker.environment)
     try:
@@ -116,18 +121,18 @@ def _of_registry(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[
     except process.TooSlowError:
         return {cache.reference: f"no answer within {SECONDS} s" for cache in caches}
     if finished.returncode:
-        message = f"The engine did not say which build caches there are:\n{finished.stderr}"
+        message = f"The engine did not report which build caches exist:\n{finished.stderr}"
         raise CommandFailedError(message)
-    said = reasons(finished.stderr)
-    return {cache.reference: said.get(cache.reference, "the engine did not ask for it") for cache in caches}
+    answers = parse_answers(finished.stderr)
+    return {cache.reference: answers.get(cache.reference, "the engine did not query it") for cache in caches}
 
 
 def _name(place: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", place)
 
 
-def document(folder: Path, caches: Iterable[Cache]) -> dict[str, object]:
-    """Return the bake document of a build of one file, which asks for caches before it begins."""
+def probe_document(folder: Path, caches: Iterable[Cache]) -> dict[str, object]:
+    """Return the bake document of a build of one file, which imports the caches."""
     target = {
         "context": str(folder / "containers" / "bin"),
         "dockerfile-inline": "FROM scratch\nCOPY online /\n",
@@ -138,43 +143,43 @@ def document(folder: Path, caches: Iterable[Cache]) -> dict[str, object]:
     return {"group": {"default": {"targets": ["ask"]}}, "target": {"ask": target}}
 
 
-def reasons(progress: str) -> dict[str, str]:
-    """Read what buildx says with --progress=rawjson: reference -> '' for a cache that is there, or why it is not."""
+def parse_answers(progress: str) -> dict[str, str]:
+    """Parse the output of `--progress=rawjson`: reference -> '' for an available cache, else the reason."""
     return {
-        reference: reason(vertex.error, reference)
+        reference: short_reason(vertex.error, reference)
         for vertex in history.parse(progress).values()
         if vertex.completed and (reference := vertex.name.removeprefix(PREFIX)) != vertex.name
     }
 
 
-def reason(error: str, reference: str) -> str:
-    """Return why BuildKit has not a cache, in the words that say so."""
+def short_reason(error: str, reference: str) -> str:
+    """Return the end of an error of BuildKit, which has the reason."""
     if error.endswith(f"{reference}: not found"):
         return ABSENT
-    while (shorter := WHY.sub("", error)) != error:
+    while (shorter := CONTEXT.sub("", error)) != error:
         error = shorter
     return error.splitlines()[0] if error else ""
 
 
 def reading_fault(docker: Docker, caches: Iterable[Cache], since: str) -> str:
-    """Return what a cache did wrong to a build that failed, in one line; '' if it was none of them.
+    """Return the fault of a cache that failed a build, in one line; '' if no cache is at fault.
 
     Args:
         docker: the docker CLI that reaches the node.
-        caches: those that the build was told of.
-        since: the time at which it began, as `2026-11-24T18:02:11`, in UTC.
+        caches: the caches that the build read.
+        since: the time at which the build started, as `2026-11-24T18:02:11`, in UTC.
     """
     places = ", ".join(dict.fromkeys(cache.place for cache in caches))
     for message in _errors(docker, since) if places else ():
-        if found := OTHER_BYTES.search(message):
-            return f"The build cache at {places} has other bytes than it says ({found[1]} for {found[2]}): refused."
-        if NOT_HANDED_OUT.search(message):
-            return f"The build cache at {places} did not hand out what it has: {message.splitlines()[0]}."
+        if digests := OTHER_BYTES.search(message):
+            return f"The build cache at {places} has other bytes than it lists ({digests[1]}, not {digests[2]})."
+        if NOT_SERVED.search(message):
+            return f"The build cache at {places} does not serve what it lists: {message.splitlines()[0]}."
     return ""
 
 
 def _errors(docker: Docker, since: str) -> list[str]:
-    """Return why builds failed since a time; nothing where this buildx or this builder keeps no history."""
+    """Return the errors of builds since a time; [] where this buildx or this builder has no history."""
     try:
         listed = process.capture(process.Command(argv=(*docker.buildx, *FAILED_BUILDS), env=docker.environment))
         rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
@@ -186,26 +191,26 @@ def _errors(docker: Docker, since: str) -> list[str]:
 
 def _error(docker: Docker, reference: str) -> str:
     argv = (*docker.buildx, "history", "inspect", "--format", "json", reference)
-    known = json.loads(process.capture(process.Command(argv=argv, env=docker.environment)))
-    return str((known.get("Error") or {}).get("Message", ""))
+    details = json.loads(process.capture(process.Command(argv=argv, env=docker.environment)))
+    return str((details.get("Error") or {}).get("Message", ""))
 
 
 def writing_fault(docker: Docker, reference: str) -> str:
-    """Return why a build did not write its cache, in one line; '' if it did, or if nothing is known of it.
+    """Return why a build did not write its cache, in one line; '' if it did, or if its log is unavailable.
 
     Args:
         docker: the docker CLI that reaches the node.
-        reference: the build, as its metadata names it (`buildx.build.ref`).
+        reference: the reference of the build in its metadata (`buildx.build.ref`).
     """
     argv = (*docker.buildx, *history.log_arguments(reference))
     try:
-        said = process.query(process.Command(argv=argv, env=docker.environment), check=True)
-        return failure(said.stdout + said.stderr)
+        log = process.query(process.Command(argv=argv, env=docker.environment), check=True)
+        return export_error(log.stdout + log.stderr)
     except (CommandFailedError, ValueError):
         return ""
 
 
-def failure(progress: str) -> str:
+def export_error(progress: str) -> str:
     """Return the error of the vertex that writes a cache."""
-    errors = (each.error for each in history.parse(progress).values() if each.name.startswith(WRITING))
+    errors = (vertex.error for vertex in history.parse(progress).values() if vertex.name.startswith(WRITING))
     return next((error.splitlines()[0] for error in errors if error), "")

@@ -1,8 +1,8 @@
 """`invoke clean`: remove what builds of this checkout leave behind, and nothing else.
 
-Ours is an image that carries our label, what lies below .build (scratch that a killed run left, and what no lock names
-any more: prepare/stale_files.py), and what the private engine holds: nobody else uses that one. In an engine of the
-user's own the build cache is shared with other projects, and stays.
+It removes images with our label, files below .build (leftovers of killed runs, and stale files: prepare/stale_files.py)
+and build cache of the private engine, which nobody else uses. Other projects share the build cache of another engine,
+so that stays.
 """
 
 from __future__ import annotations
@@ -24,19 +24,29 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
 
 LABEL = "label=ai.dynamo.stage"
-"""What `labels.labels` gives every image of this project."""
+"""A label that every image of this project has (plan/labels.py)."""
 LIST = ("image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}")
-"""Arguments of docker: the list of our images."""
-SCRATCH = ("pieces/tmp*", "programs/tmp*", "os-packages/.*", "roots/bootstrap-*", "bench-*", ".*.json.*", "*/.*.json.*")
-"""Below .build: temporary names, renamed when they are complete (TemporaryDirectory, process.replace_file)."""
+"""Arguments of docker that list our images."""
+TEMPORARY = "tmp*"
+"""Names of TemporaryDirectory."""
+LEFTOVERS = (
+    f"{state.LAYER_PINS}/{TEMPORARY}",
+    f"{state.BINARIES}/{TEMPORARY}",
+    f"{state.OS_PACKAGES}/.*",
+    f"{state.ROOT_IMAGES}/bootstrap-*",
+    f"{state.BUILD}/bench-*",
+    f"{state.BUILD}/.*.json.*",
+    f"{state.BUILD}/*/.*.json.*",
+)
+"""Patterns of temporary files, which are renamed once they are complete (process.replace_file)."""
 UNUSED = "168h"
-"""How long nobody must have asked for a step before its cache goes: a week. Younger ones make the next build fast."""
+"""Build cache that was unused for a week is removed; younger cache makes the next build fast."""
 OLD_SECONDS = 3600
-"""Scratch that is younger may be that of a build that runs."""
+"""Younger temporary files may belong to a build that runs."""
 
 
 def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) -> None:
-    """Remove what builds of this checkout left behind; `with_caches` removes named images and every cache as well.
+    """Remove what builds of this checkout left; `with_caches` removes named images and all build cache as well.
 
     Raises:
         NoEngineError: no engine answers.
@@ -44,17 +54,17 @@ def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) ->
     """
     folder, now = catalogue.folder, time.time()
     commands = Plan() if dry_run and not _answers(folder) else _engine_plan(folder, with_caches=with_caches)
-    clean(folder, (*scratch(folder, now), *stale_files.stale_paths(catalogue, now)), commands, dry_run=dry_run)
+    remove(folder, (*leftovers(folder, now), *stale_files.stale_paths(catalogue, now)), commands, dry_run=dry_run)
     if with_caches and not dry_run:
         state.forget_builds(folder)
 
 
 def _answers(folder: Path) -> bool:
-    """Return whether an engine answers; without one a dry run names the files alone, and says so."""
+    """Return whether an engine answers; if not, print that a dry run lists files only."""
     try:
         engine.docker(folder)
     except NoEngineError:
-        progress.say("No Docker Engine answers: its images and caches are not known.")
+        progress.say("No Docker Engine answers, so its images and caches are not listed.")
         return False
     return True
 
@@ -62,43 +72,43 @@ def _answers(folder: Path) -> bool:
 def _engine_plan(folder: Path, *, with_caches: bool) -> Plan:
     docker = engine.docker(folder)
     tags = docker.capture(*LIST).split()
-    return plan(docker, tags, private=engine.private(folder), everything=with_caches)
+    return removal_commands(docker, tags, private=engine.private(folder), with_caches=with_caches)
 
 
-def scratch(folder: Path, now: float) -> tuple[Path, ...]:
-    """Return what killed runs left below .build, given the present in seconds since 1970."""
-    found = {path for pattern in SCRATCH for path in (folder / state.BUILD).glob(pattern)}
-    return tuple(sorted(path for path in found if now - path.lstat().st_mtime > OLD_SECONDS))
+def leftovers(folder: Path, now: float) -> tuple[Path, ...]:
+    """Return temporary files of killed runs; `now` is in seconds since 1970."""
+    paths = {path for pattern in LEFTOVERS for path in folder.glob(pattern)}
+    return tuple(sorted(path for path in paths if now - path.lstat().st_mtime > OLD_SECONDS))
 
 
-def plan(
+def removal_commands(
     docker: Docker,
     tagged: Iterable[str],
     *,
     private: bool,
-    everything: bool,
+    with_caches: bool,
 ) -> Plan:
-    """Return the commands that remove our images from the engine, and what the private one keeps to build faster.
+    """Return the commands that remove our images from the engine, and build cache from the private engine.
 
     Args:
         docker: the docker CLI of the engine in use.
-        tagged: what `LIST` prints.
-        private: whether the engine is this checkout's own.
-        everything: remove images that have a name, too, and the caches.
+        tagged: the output of `LIST`.
+        private: whether the engine is the private one.
+        with_caches: also remove images that have a name, and all build cache.
     """
     env = docker.environment
     dangling = Command(argv=("docker", "image", "prune", "--force", "--filter", LABEL), env=env)
     names = [name for name in tagged if "<none>" not in name]
-    named = [Command(argv=("docker", "image", "rm", *names), env=env)] if everything and names else []
-    words = ("--all",) if everything else ("--filter", f"until={UNUSED}")
-    caches = [Command(argv=(*docker.buildx, "prune", "--force", *words), env=env)] if private else []
+    named = [Command(argv=("docker", "image", "rm", *names), env=env)] if with_caches and names else []
+    options = ("--all",) if with_caches else ("--filter", f"until={UNUSED}")
+    caches = [Command(argv=(*docker.buildx, "prune", "--force", *options), env=env)] if private else []
     return Plan(commands=(*named, dangling, *caches))
 
 
-def clean(folder: Path, paths: Iterable[Path], what: Plan, *, dry_run: bool) -> None:
-    """Remove files and folders below the checkout `folder` and carry out the plan; a dry run says what it would do."""
+def remove(folder: Path, paths: Iterable[Path], commands: Plan, *, dry_run: bool) -> None:
+    """Remove files and folders of the checkout `folder`, and run the commands; a dry run prints them."""
     for path in paths:
         progress.say(f"Removing {path.relative_to(folder)}")
         if not dry_run:
             rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    execute(what, dry_run=dry_run)
+    execute(commands, dry_run=dry_run)

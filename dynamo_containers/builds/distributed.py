@@ -36,61 +36,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """What the options and this machine's files say of a build that is not an ordinary one."""
+    """The caches, builders and registry of a build, from the options and from files of this machine."""
 
     request: Request
     caches: Caches
     builders: Mapping[str, tuple[Platform, ...]]
-    """Builder -> what it builds; '' for the engine in use."""
+    """Builder -> its platforms; '' for the engine in use."""
     registry: str
 
     @property
     def local_platforms(self) -> tuple[Platform, ...]:
-        """Return what the engine in use builds."""
+        """Return the platforms that the engine in use builds."""
         return self.builders.get("", ())
 
 
-def distribution(request: Request, options: BuildOptions, variables: Mapping[str, str]) -> Distribution | None:
-    """Return what options and files of this machine say of a request; None: it is an ordinary build after all.
+def distribution_for(request: Request, options: BuildOptions, variables: Mapping[str, str]) -> Distribution | None:
+    """Return the distribution of a request; None for an ordinary build.
 
     Raises:
         UsageError: an option or a file is wrong.
     """
     write = caches.FROM_FILE if options.cache_to is True else options.cache_to or ""
-    wanted = caches.caches_for(request, caches.load(variables), options.cache_from, write)
+    selected = caches.caches_for(request, caches.load(variables), options.cache_from, write)
     default = variables.get(user_config.BUILDX_BUILDER, "")
-    named = builders.group_platforms(request.platforms, builders.load(variables), default)
-    if set(named) == {""} and not (wanted.read or wanted.write or options.push):
+    by_builder = builders.group_platforms(request.platforms, builders.load(variables), default)
+    if set(by_builder) == {""} and not (selected.read or selected.write or options.push):
         return None
-    return Distribution(request=request, caches=wanted, builders=named, registry=options.push)
+    return Distribution(request=request, caches=selected, builders=by_builder, registry=options.push)
 
 
 def build(
     distribution: Distribution, plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool
 ) -> tuple[NodePlan, ...]:
-    """Build one stage; return what each node did.
+    """Build one stage; return the plan of each node.
 
     Raises:
-        FatalError: any of the foreseen failures; then nothing has a tag in the registry.
+        FatalError: any of the foreseen failures; then no image has a tag in the registry.
     """
-    work = _Work(distribution, plan, docker, record, dry_run=dry_run)
-    nodes = work.nodes()
-    with work.watched(nodes):
-        node_plans = work.built(nodes, work.planned(nodes))
+    running = _DistributedBuild(distribution, plan, docker, record, dry_run=dry_run)
+    nodes = running.nodes()
+    with running.explained(nodes):
+        node_plans = running.build(nodes, running.plan(nodes))
     if not dry_run:
         for node_plan in node_plans:
-            work.report_unwritten_caches(node_plan)
+            running.report_unwritten_caches(node_plan)
         for document in input_digests.record_documents(plan):
             process.write(document)
     if distribution.registry:
-        work.merge(node_plans)
+        running.merge(node_plans)
         if not dry_run:
             record.pushed(plan.request, plan.parts[0].inputs.version, distribution.registry)
     return tuple(node_plans)
 
 
-class _Work:
-    """One build: what it is about does not change, so that its steps need not hand it on."""
+class _DistributedBuild:
+    """One build on one or several nodes."""
 
     def __init__(
         self, distribution: Distribution, plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool
@@ -104,7 +104,7 @@ class _Work:
         self._dry_run = dry_run
 
     def nodes(self) -> list[Node]:
-        """Return the nodes that build, with the caches that answer them."""
+        """Return the nodes of the build, each with its available caches."""
         nodes = builders.nodes(self._builders, self._known_builders(), native_platform())
         distributed.check_registry(nodes, self._registry)
         return [self._with_caches(replace(node, registry=self._registry)) for node in nodes]
@@ -122,17 +122,17 @@ class _Work:
         own = distributed.node_caches(self._caches, self._part.request, self._request(node))
         if self._dry_run or not (own.read or own.write):
             return replace(node, caches=own)
-        usable, lines = cache_probe.usable(self._docker_of(node), self._part.request.catalogue.folder, own)
+        usable, lines = cache_probe.usable_caches(self._docker_for(node), self._part.request.catalogue.folder, own)
         for line in lines:
             progress.say(line)
         return replace(node, caches=usable)
 
-    def _docker_of(self, node: Node) -> Docker:
-        """Return the docker CLI that reaches a node."""
+    def _docker_for(self, node: Node) -> Docker:
+        """Return the docker CLI for a node."""
         return replace(self._docker, environment={**self._docker.environment, **node.variables})
 
-    def planned(self, nodes: Sequence[Node]) -> list[NodePlan]:
-        """Return what each node does, with its documents written and the nodes in the report."""
+    def plan(self, nodes: Sequence[Node]) -> list[NodePlan]:
+        """Return the plan of each node, after writing its documents and adding the node to the report."""
         node_plans = [self._node_plan(node) for node in nodes]
         documents = tuple(document for node_plan in node_plans for document in node_plan.documents)
         process.execute(Plan(documents=documents), dry_run=self._dry_run)
@@ -147,11 +147,11 @@ class _Work:
         return distributed.node_plan(plan, node, texts, self._docker)
 
     @contextmanager
-    def watched(self, nodes: Sequence[Node]) -> Iterator[None]:
-        """Tell a build that failed from a builder that went away in the middle of it.
+    def explained(self, nodes: Sequence[Node]) -> Iterator[None]:
+        """Explain a failed build by a builder that stopped answering.
 
         Raises:
-            NoEngineError: a command failed, and a builder does not answer any more.
+            NoEngineError: a command failed, and a builder no longer answers.
         """
         try:
             yield
@@ -161,34 +161,34 @@ class _Work:
             if not gone:
                 raise
             message = (
-                f"{error}\n{gone} does not answer any more. Nothing got a tag in a registry, and what the others built "
-                f"is kept.\nWhen it is back, run the same command again. Look at it with: "
+                f"{error}\n{gone} no longer answers. No image got a tag in a registry. The other builders keep their "
+                f"results.\nWhen it is back, run the same command again. Check it with: "
                 f"docker buildx inspect {names[0]}"
             )
             raise NoEngineError(message) from None
 
-    def built(self, nodes: Sequence[Node], node_plans: list[NodePlan]) -> list[NodePlan]:
-        """Let every node build; return what was done: something else where a cache was at fault."""
+    def build(self, nodes: Sequence[Node], node_plans: list[NodePlan]) -> list[NodePlan]:
+        """Build on every node, again without caches if one is at fault; return the plans that were carried out."""
         for node_plan in node_plans:
             self._export_sources(node_plan)
         since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         try:
-            self._at_once(node_plans)
+            self._run(node_plans)
         except CommandFailedError:
-            faults = [cache_probe.reading_fault(self._docker_of(node), node.caches.read, since) for node in nodes]
+            faults = [cache_probe.reading_fault(self._docker_for(node), node.caches.read, since) for node in nodes]
             if not any(faults):
                 raise
             for fault in dict.fromkeys(filter(None, faults)):
-                progress.say(f"{fault} The build goes on without it.")
+                progress.say(f"{fault} The build continues without it.")
             for node in nodes:
                 self._remove_tags(node)
-            again = self.planned([replace(node, caches=replace(node.caches, read=())) for node in nodes])
-            self._at_once(again)
-            return again
+            uncached = self.plan([replace(node, caches=replace(node.caches, read=())) for node in nodes])
+            self._run(uncached)
+            return uncached
         return node_plans
 
     def _export_sources(self, node_plan: NodePlan) -> None:
-        """Copy the trees of sources out; an earlier copy is removed first."""
+        """Export the trees of sources; an earlier export is removed first."""
         export = node_plan.export
         if export is None:
             return
@@ -196,8 +196,8 @@ class _Work:
             shutil.rmtree(folder, ignore_errors=True)
         process.execute(Plan(commands=(export.command,)), dry_run=self._dry_run)
 
-    def _at_once(self, node_plans: Sequence[NodePlan]) -> None:
-        """Let every node build at the same time, image by image; a single one has the terminal for itself."""
+    def _run(self, node_plans: Sequence[NodePlan]) -> None:
+        """Build on all nodes at once, image by image; a single node has the terminal for itself."""
         for calls in zip(*(node_plan.calls for node_plan in node_plans), strict=True):
             commands = {node_plan.name: call.command for node_plan, call in zip(node_plans, calls, strict=True)}
             if self._dry_run or len(commands) == 1:
@@ -206,10 +206,10 @@ class _Work:
                 process.run_parallel(commands)
 
     def _remove_tags(self, node: Node) -> None:
-        """Remove the tags of images that came half from a cache: the engine names an image before it has all of it."""
+        """Remove the tags of incomplete images: the engine tags an image before it has all of its content."""
         if self._registry or not node.is_engine:
             return
-        request, docker = self._request(node), self._docker_of(node)
+        request, docker = self._request(node), self._docker_for(node)
         for image in request.images:
             tag = bake.tag(image, request.stage, request.bases, request.platforms, self._part.inputs.version)
             process.query(docker.command("image", "rm", "--force", tag), seconds=60)
@@ -222,14 +222,14 @@ class _Work:
             cache = node_plan.node.caches.write.get(image.image.name)
             row = bake_metadata.read(call.metadata).get(image.target, {})
             reference = str(row.get(bake_metadata.REFERENCE, ""))
-            fault = cache_probe.writing_fault(self._docker_of(node_plan.node), reference) if cache and reference else ""
+            fault = (
+                cache_probe.writing_fault(self._docker_for(node_plan.node), reference) if cache and reference else ""
+            )
             if cache and fault:
-                progress.say(
-                    f"The build cache {cache.reference} was not written: {fault}. The image is built all the same."
-                )
+                progress.say(f"The build cache {cache.reference} was not written: {fault}. The image is built.")
 
     def merge(self, node_plans: Sequence[NodePlan]) -> None:
-        """Give what every node pushed one index and its tag, now that all of it is there."""
+        """Push one index of the images of all nodes, with its tag."""
         request = self._part.request
         digests = {
             image.name: tuple(self._digest(image.name, node_plan) for node_plan in node_plans)

@@ -1,4 +1,4 @@
-"""The state before a build: locks and the images in the engine, read once."""
+"""State before a build: current locks, and the images in the engine; read once."""
 
 from __future__ import annotations
 
@@ -26,49 +26,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """The state before an ordinary build, while nothing is made for it."""
+    """The state before an ordinary build, read without making files."""
 
     offline: tuple[OfflineInputs, ...]
     docker: Docker
     plan: BuildPlan | None = None
-    """The plan of the build, where nothing has to be made or fetched first."""
+    """The plan of the build, if nothing has to be made or fetched first."""
     drift: tuple[tuple[Drift, ...], ...] = ()
-    """What drifted, of each request of that plan."""
+    """The drift of each request of that plan."""
     existing: Mapping[str, str]
-    """Target -> digest of the images, where all were made here from the present inputs."""
+    """Target -> digest of its image, if all images were built here from the present inputs."""
     is_up_to_date: bool
-    """Whether the engine has them all."""
+    """Whether the engine has all of these images."""
     is_one_graph: bool
-    """Of several stages: whether every target was built last with its present inputs, and the engine has images of
-    these names."""
+    """Whether several stages are built as one graph: every target had its present inputs at the last build, and the
+    engine has images with these tags."""
 
 
-def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
-    """Look at what is to be built.
+def examine(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
+    """Examine the state before a build. A failure is written into a report.
 
     Raises:
-        LockError: a lock that one of them needs is missing or stale.
-        NoEngineError: there is no engine. Either is in a report.
+        LockError: a lock of a request is missing or stale.
+        NoEngineError: no engine answers.
     """
     try:
         offline = inputs.offline_inputs(requests)
-        docker = docker_of(requests[0].catalogue.folder, dry_run=dry_run)
-        if dry_run:  # what would run is printed, whatever is there
+        docker = docker_for(requests[0].catalogue.folder, dry_run=dry_run)
+        if dry_run:  # a dry run prints the commands in any case
             return Preflight(offline=offline, docker=docker, existing={}, is_up_to_date=False, is_one_graph=False)
-        complete = [inputs.existing_inputs(request, known) for request, known in zip(requests, offline, strict=True)]
+        complete = [inputs.existing_inputs(*pair) for pair in zip(requests, offline, strict=True)]
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
             raise
-    parts = [BuildPart(request, known.inputs) for request, known in zip(requests, offline, strict=True)]
-    # What has to be made or fetched first may come out otherwise than it did.
+    parts = [
+        BuildPart(request, request_inputs.inputs) for request, request_inputs in zip(requests, offline, strict=True)
+    ]
+    # Files that have to be made or fetched first may differ from the earlier ones.
     plan, drift = None, []
     if all(complete):
-        drift = [found.drift for found in complete if found]
-        parts = [BuildPart(request, found.inputs) for request, found in zip(requests, complete, strict=True) if found]
+        drift = [existing.drift for existing in complete if existing]
+        parts = [
+            BuildPart(request, existing.inputs)
+            for request, existing in zip(requests, complete, strict=True)
+            if existing
+        ]
         plan = bake.build_plan(*parts)
-    images = up_to_date.made(plan) if plan else None
-    together = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
-    may_be_one = len(requests) > 1 and together is not None and input_digests.is_unchanged(together)
+    images = up_to_date.existing_images(plan) if plan else None
+    one_graph = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
+    may_be_one = len(requests) > 1 and one_graph is not None and input_digests.is_unchanged(one_graph)
     stored = _stored(docker) if images or may_be_one else {}
     return Preflight(
         offline=offline,
@@ -77,15 +83,15 @@ def look(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
         drift=tuple(drift),
         existing={target: image.digest for target, image in (images or {}).items()},
         is_up_to_date=bool(images) and all(stored.get(image.tag) == image.digest for image in (images or {}).values()),
-        is_one_graph=may_be_one and together is not None and together.tags <= stored.keys(),
+        is_one_graph=may_be_one and one_graph is not None and one_graph.tags <= stored.keys(),
     )
 
 
-def docker_of(folder: Path, *, dry_run: bool) -> Docker:
-    """Return the docker CLI of the engine in use; a dry run needs no engine, and says so.
+def docker_for(folder: Path, *, dry_run: bool) -> Docker:
+    """Return the docker CLI of the engine in use; a dry run needs no engine.
 
     Raises:
-        NoEngineError: there is no engine.
+        NoEngineError: no engine answers.
     """
     try:
         return engine.docker(folder)
@@ -101,4 +107,4 @@ def _stored(docker: Docker) -> dict[str, str]:
     try:
         return docker.images()
     except CommandFailedError:
-        return {}  # the build itself finds out why it does not answer, and says so
+        return {}  # the build itself fails with the reason

@@ -1,4 +1,4 @@
-"""`invoke build.*`: a request is planned, built, recorded and checked against its budget."""
+"""`invoke build.*`: plan, build and record a request, and check the sizes of its images."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ if TYPE_CHECKING:
 def build(
     catalogue: Catalogue, stages: Sequence[str], selection: ImageSelection, options: BuildOptions, *, dry_run: bool
 ) -> None:
-    """Build stages of the selected images; without the name of one: every stage that they have.
+    """Build stages of the selected images; without stages, every stage that they have.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
-    chosen = parse_stages(stages)
-    if len(chosen) == 1:
-        run((request_for(catalogue, chosen[0], selection),), options, dry_run=dry_run)
+    parsed = parse_stages(stages)
+    if len(parsed) == 1:
+        run((request_for(catalogue, parsed[0], selection),), options, dry_run=dry_run)
     else:
-        run(requests_for(catalogue, chosen, selection), options, dry_run=dry_run)
+        run(requests_for(catalogue, parsed, selection), options, dry_run=dry_run)
 
 
 def run(requests: Sequence[Request], options: BuildOptions, *, dry_run: bool) -> None:
-    """Build a stage of images, or several; record what was built, and check its size.
+    """Build one or several stages of images; record the build, and check the sizes of the images.
 
-    Images that are up to date are left alone (docs/adr/0030). Several stages are one graph where no target changed.
-    Otherwise each is built by itself: an engine would unpack what they share once for each of them, at the same time
-    (docs/adr/0028). So are those with caches, builders or a registry, which know of one stage.
+    Images that are up to date are left alone (docs/adr/0030). Several stages are one graph if no target changed.
+    Otherwise each is built by itself: in one graph the engine would unpack shared layers once for each stage, at the
+    same time (docs/adr/0028). Builds with caches, builders or a registry have one stage as well.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
-    began = time.perf_counter()
-    before = None if _may_be_distributed(options) else preflight.look(requests, dry_run=dry_run)
+    start = time.perf_counter()
+    before = None if _may_be_distributed(options) else preflight.examine(requests, dry_run=dry_run)
     if len(requests) > 1 and not (before and (before.is_up_to_date or before.is_one_graph)):
         for request in requests:
             run((request,), options, dry_run=dry_run)
         return
-    with recorder.recording(*requests, options=options.arguments, dry_run=dry_run, started=began) as record:
+    with recorder.recording(*requests, options=options.arguments, dry_run=dry_run, started=start) as record:
         if before and before.plan and before.is_up_to_date and not dry_run:
-            _leave(before, before.plan, record)
+            _report_up_to_date(before, before.plan, record)
         else:
             _build(requests, options, record, before, dry_run=dry_run)
 
@@ -81,18 +81,18 @@ def _build(
 ) -> None:
     first = requests[0]
     folder = first.catalogue.folder
-    docker = before.docker if before else preflight.docker_of(folder, dry_run=dry_run)
+    docker = before.docker if before else preflight.docker_for(folder, dry_run=dry_run)
     distribution = _distribution(first, options)
     local_platforms = distribution.local_platforms if distribution else first.platforms
     if not dry_run and local_platforms:
         engine.ready_for(folder, local_platforms)
-    parts = prepared(requests, before.offline if before else (), dry_run=dry_run)
+    parts = prepare_parts(requests, before.offline if before else (), dry_run=dry_run)
     plan = before.plan if before and before.plan and before.plan.parts == parts else bake.build_plan(*parts)
-    with _at_work(requests, dry_run=dry_run):
+    with _exclusive(requests, dry_run=dry_run):
         if distribution is None:
-            node_plans: tuple[NodePlan, ...] = (_ordinary(plan, docker, record, dry_run=dry_run),)
+            node_plans: tuple[NodePlan, ...] = (_build_on_engine(plan, docker, record, dry_run=dry_run),)
         else:
-            from dynamo_containers.builds import distributed  # an ordinary build has no need of it
+            from dynamo_containers.builds import distributed  # an ordinary build starts faster without it
 
             node_plans = distributed.build(distribution, plan, docker, record, dry_run=dry_run)
     if dry_run:
@@ -103,24 +103,24 @@ def _build(
     if record.pushed_tags:
         for pushed in record.pushed_tags:
             progress.say(summary.pushed_line(pushed.tag, pushed.digest, record.seconds))
-    elif any(used.node and used.node.builder for used in node_plans):
+    elif any(node_plan.node and node_plan.node.builder for node_plan in node_plans):
         _print_images(plan, _digests(node_plans), {}, record, built=True)
     else:
         _finish(plan, docker, _digests(node_plans), record, built=True)
 
 
 def _digests(node_plans: Sequence[NodePlan]) -> dict[str, str]:
-    """Return target -> digest of what bake made."""
-    calls = (call for used in node_plans for call in used.calls)
+    """Return target -> digest of its image, from the metadata of bake."""
+    calls = (call for node_plan in node_plans for call in node_plan.calls)
     return {target: digest for call in calls for target, digest in bake_metadata.digests(call.metadata).items()}
 
 
-def _leave(before: Preflight, plan: BuildPlan, record: Recorder) -> None:
-    """Say that images are up to date; their sizes may still be over a budget that changed.
+def _report_up_to_date(before: Preflight, plan: BuildPlan, record: Recorder) -> None:
+    """Report images that are up to date, and check their sizes: a budget may have changed.
 
     Raises:
-        CheckFailedError: one is over its budget.
-        LockError: the bases are strict, and something drifted.
+        CheckFailedError: an image is over its budget.
+        LockError: the bases are strict, and a package drifted.
     """
     for part, drift in zip(plan.parts, before.drift, strict=True):
         inputs.print_drift(part.request, drift)
@@ -132,7 +132,7 @@ def _finish(plan: BuildPlan, docker: Docker, digests: Mapping[str, str], record:
     """Check images in the engine's own store against their budgets, and print a line about each.
 
     Raises:
-        CheckFailedError: one is over its budget.
+        CheckFailedError: an image is over its budget.
     """
     faults = []
     for part in plan.parts:
@@ -140,7 +140,7 @@ def _finish(plan: BuildPlan, docker: Docker, digests: Mapping[str, str], record:
             size_check.check(part, plan.graph, docker, digests)
         except CheckFailedError as error:
             faults.append(str(error))
-    # Of images that are up to date only what is known is said: a no-op shall ask the engine nothing more.
+    # The sizes of images that are up to date come from the cache: a no-op must not query the engine again.
     sizes = {
         image.target: size_measure.planned_size(image, plan.graph, docker, digests)
         if built
@@ -157,11 +157,11 @@ def _print_images(
 ) -> None:
     for image in plan.graph.images:
         digest, size = digests.get(image.target, ""), sizes.get(image.target)
-        progress.say(summary.line(image, digest, size, record.seconds, built=built))
+        progress.say(summary.image_line(image, digest, size, record.seconds, built=built))
 
 
 def _may_be_distributed(options: BuildOptions) -> bool:
-    """Return whether options or files of this machine may ask for something else than an ordinary build."""
+    """Return whether options or files of this machine may request caches, builders or a registry."""
     files = (user_config.CACHES, user_config.BUILDERS)
     return (
         bool(options.arguments)
@@ -171,45 +171,48 @@ def _may_be_distributed(options: BuildOptions) -> bool:
 
 
 def _distribution(request: Request, options: BuildOptions) -> Distribution | None:
-    """Return what is different from an ordinary build, which imports none of it; None for an ordinary one."""
+    """Return the distribution of a request; None for an ordinary build, which imports nothing for it."""
     if not _may_be_distributed(options):
         return None
     from dynamo_containers.builds import distributed
 
-    return distributed.distribution(request, options, os.environ)
+    return distributed.distribution_for(request, options, os.environ)
 
 
-def prepared(
+def prepare_parts(
     requests: Sequence[Request], offline: Sequence[OfflineInputs] = (), *, dry_run: bool
 ) -> tuple[BuildPart, ...]:
-    """Make what requests are built from, while no other build of this checkout does.
+    """Make the inputs of requests, while no other build of this checkout does.
 
     Args:
-        requests: what is to be built.
-        offline: what is known of each already; nothing to find out.
+        requests: the requests to build.
+        offline: their offline inputs, if the caller has them.
         dry_run: make nothing.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
     file = requests[0].catalogue.folder / state.PREPARE_LOCK
-    with _alone(file, "another build of this checkout, which makes what both need", dry_run=dry_run):
+    with _locked(
+        file, "another build of this checkout, which makes root images, packages and binaries", dry_run=dry_run
+    ):
         pairs = zip(requests, offline or inputs.offline_inputs(requests), strict=True)
         return tuple(
-            BuildPart(request, inputs.build_inputs(request, known, dry_run=dry_run)) for request, known in pairs
+            BuildPart(request, inputs.build_inputs(request, request_inputs, dry_run=dry_run))
+            for request, request_inputs in pairs
         )
 
 
 def build_part(part: BuildPart, docker: Docker, *, dry_run: bool) -> None:
-    """Build a stage that was prepared as an ordinary one, and record what was built.
+    """Build a prepared stage on the engine in use, and record the build.
 
     Raises:
         FatalError: any of the foreseen failures.
     """
     with recorder.recording(part.request, dry_run=dry_run) as record:
-        with _at_work((part.request,), dry_run=dry_run):
+        with _exclusive((part.request,), dry_run=dry_run):
             plan = bake.build_plan(part)
-            node_plan = _ordinary(plan, docker, record, dry_run=dry_run)
+            node_plan = _build_on_engine(plan, docker, record, dry_run=dry_run)
         if not dry_run:
             record.measuring()
             disk_space.record_request(*part)
@@ -217,9 +220,9 @@ def build_part(part: BuildPart, docker: Docker, *, dry_run: bool) -> None:
 
 
 @contextmanager
-def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
-    """Keep others from building the same meanwhile, and tell why an engine fails."""
-    if dry_run:  # it makes nothing that another one could be in the way of, and asks no engine
+def _exclusive(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
+    """Hold the lock of a build, and explain its failures."""
+    if dry_run:  # it writes nothing, and queries no engine
         yield
         return
     folder, path = requests[0].catalogue.folder, bake.document_path(*requests)
@@ -233,8 +236,8 @@ def _at_work(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
-    """Hold a lock; a dry run makes nothing that another one could be in the way of."""
+def _locked(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
+    """Hold a lock; a dry run writes nothing, and needs none."""
     if dry_run:
         yield
         return
@@ -242,11 +245,11 @@ def _alone(file: Path, holder: str, *, dry_run: bool) -> Iterator[None]:
         yield
 
 
-def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool) -> NodePlan:
+def _build_on_engine(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: bool) -> NodePlan:
     """Build stages as one bake graph on the engine in use.
 
     Raises:
-        CommandFailedError: a step failed.
+        CommandFailedError: a target failed.
     """
     ordinary = node_plans_of.ordinary_plan(plan, docker)
     record.building(docker, [ordinary])
@@ -256,14 +259,14 @@ def _ordinary(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_run: boo
         return ordinary
     records, images = input_digests.record_documents(plan), _image_records(plan)
     process.execute(Plan(documents=ordinary.documents, commands=commands, records=records))
-    for document in up_to_date.remembered(images, _image_records(plan), _digests([ordinary])):
+    for document in up_to_date.new_records(images, _image_records(plan), _digests([ordinary])):
         process.write(document)
     return ordinary
 
 
-def _image_records(plan: BuildPlan) -> dict[str, up_to_date.Record]:
-    """Return target -> tag and record of each image; nothing where files that they are made of are gone."""
+def _image_records(plan: BuildPlan) -> dict[str, up_to_date.ImageRecord]:
+    """Return target -> tag and record of its image; {} if an input was deleted meanwhile."""
     try:
-        return up_to_date.records(plan)
+        return up_to_date.image_records(plan)
     except OSError:
         return {}

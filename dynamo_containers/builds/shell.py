@@ -1,4 +1,4 @@
-"""`invoke run`: find out what is built, and start a shell in it."""
+"""`invoke run`: start a shell in an image that is built."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
-    """The words of the command line."""
+class ShellOptions:
+    """The options of `invoke run`."""
 
     image: str
     stage: str = ""
@@ -33,36 +33,36 @@ class Words:
     gpu: bool = False
 
 
-def start(catalogue: Catalogue, words: Words, *, dry_run: bool) -> None:
-    """Start a container and return when it ended.
+def start(catalogue: Catalogue, options: ShellOptions, *, dry_run: bool) -> None:
+    """Start a container, and return when it ended.
 
     Raises:
-        UsageError: a word is unknown, the source is no folder, or the image is not built.
+        UsageError: a name is unknown, the source is not a folder, or the image is not built.
         NoEngineError: no engine answers.
-        LockError: a lock, which says what the image is called, is missing or stale.
+        LockError: a lock is missing or stale; the version in the image's tag is in it.
         CommandFailedError: the command in the container failed.
     """
-    requests = container.requests(catalogue, words.image, words.stage, words.platforms, words.bases)
-    wish = container.ContainerOptions(
+    requests = container.requests(catalogue, options.image, options.stage, options.platforms, options.bases)
+    container_options = container.ContainerOptions(
         checkouts=catalogue.folder.parent,
-        source=_folder(words.source),
+        source=_folder(options.source),
         user=os.getuid(),
-        command=words.command,
+        command=options.command,
         terminal=sys.stdin.isatty(),
-        gpu=words.gpu,
+        gpu=options.gpu,
     )
-    docker = preflight.docker_of(catalogue.folder, dry_run=dry_run)
+    docker = preflight.docker_for(catalogue.folder, dry_run=dry_run)
     version = inputs.offline_build_inputs(requests[0]).version
-    # A dry run needs no engine, and so does not know which image is built.
+    # A dry run needs no engine, so it takes every image as built.
     built = container.tags(requests, version) if dry_run else docker.images()
-    process.execute(container.plan(requests, version, wish, docker, built), dry_run=dry_run)
+    process.execute(container.plan(requests, version, container_options, docker, built), dry_run=dry_run)
 
 
-def _folder(word: str) -> Path | None:
-    if not word:
+def _folder(path: str) -> Path | None:
+    if not path:
         return None
-    folder = Path(word).expanduser().resolve()
+    folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
-        message = f"--source: {folder} is no folder.\nIt is what the container finds at {container.WORKSPACE}."
+        message = f"--source: {folder} is not a folder.\nThe container has it at {container.WORKSPACE}."
         raise UsageError(message)
     return folder

@@ -1,4 +1,4 @@
-"""Smoke tests of an image: its locks are checked, its stages are built, and its tests are run."""
+"""Smoke tests of an image: check its locks, build its stages, and run its tests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequence[str]) -> None:
-    """Provide an engine, build the stages of an image, and test them; an image that is up to date is not built again.
+    """Provide an engine, build the stages of an image, and test them.
 
     Args:
-        catalogue: what exists.
-        image: its name.
-        platform: what it is tested on, emulated where it is foreign.
-        arguments: what was said after the `--` of the session.
+        catalogue: the catalogue.
+        image: the name of the image.
+        platform: the platform, emulated if it is foreign.
+        arguments: the arguments after the `--` of the session.
 
     Raises:
         FatalError: any of the foreseen failures.
@@ -36,8 +36,8 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
     check_locks(requests)
     if not options.dry_run:
         engine.up(catalogue.folder, (platform,))
-    docker = preflight.docker_of(catalogue.folder, dry_run=options.dry_run)
-    parts = build_run.prepared(requests, dry_run=options.dry_run)
+    docker = preflight.docker_for(catalogue.folder, dry_run=options.dry_run)
+    parts = build_run.prepare_parts(requests, dry_run=options.dry_run)
     for part in parts:
         build_run.build_part(part, docker, dry_run=options.dry_run)
     tests = smoke_tests.plan(requests, parts[0].inputs.version, docker, gpu=options.gpu)
@@ -49,10 +49,10 @@ def run(catalogue: Catalogue, image: str, platform: Platform, arguments: Sequenc
 
 
 def check_locks(requests: tuple[Request, ...]) -> None:
-    """Look, before an engine is asked for anything, whether what is to be tested can be built at all.
+    """Check the locks of the requests, before the engine is queried.
 
     Raises:
-        LockError: it cannot, so nothing was checked; why.
+        LockError: the image cannot be built; the message has the reason.
     """
     try:
         for request in requests:

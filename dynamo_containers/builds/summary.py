@@ -17,33 +17,33 @@ SHORT_DIGEST = len("sha256:") + 12
 MB = 10**6
 
 
-def line(image: PlannedImage, digest: str, size: ImageSize | None, seconds: float, *, built: bool) -> str:
+def image_line(image: PlannedImage, digest: str, size: ImageSize | None, seconds: float, *, built: bool) -> str:
     """Return the line about an image in the engine's own store.
 
     Args:
         image: the image.
-        digest: of its manifest; nothing where bake did not state it.
-        size: None where it was not measured, as the engine is not the private one or the platforms are several.
-        seconds: how long the command took, until now.
+        digest: the digest of its manifest; '' if bake did not report it.
+        size: None if it was not measured: the engine is not the private one, or there are several platforms.
+        seconds: the duration of the command until now.
         built: whether it was built; otherwise it was up to date.
     """
     head = f"Built {image.tag}" if built else f"{image.tag} is up to date"
-    return f"{_facts(head, digest, size, seconds)}. Next: {_next_command(image)}"
+    return f"{_describe(head, digest, size, seconds)}. Next: {_next_command(image)}"
 
 
 def pushed_line(tag: str, digest: str, seconds: float) -> str:
-    """Return the line about a tag that was pushed into a registry; its digest is that of the index."""
+    """Return the line about a tag that was pushed to a registry; the digest is that of its index."""
     name = f"{tag}@{digest}" if digest else tag
-    return f"{_facts(f'Pushed {tag}', digest, None, seconds)}. Next: docker pull {name}"
+    return f"{_describe(f'Pushed {tag}', digest, None, seconds)}. Next: docker pull {name}"
 
 
-def _facts(head: str, digest: str, size: ImageSize | None, seconds: float) -> str:
+def _describe(head: str, digest: str, size: ImageSize | None, seconds: float) -> str:
     pull = f"{size.packed / MB:.0f} MB to pull, {size.unpacked / MB:.0f} MB on disk" if size else ""
     return ", ".join(filter(None, (head, digest[:SHORT_DIGEST], pull, f"{seconds:.1f} s")))
 
 
 def _next_command(planned: PlannedImage) -> str:
-    """Return what most people do next with an image of its stage."""
+    """Return the command that most users run next with an image of this stage."""
     request, name = planned.request, planned.image.name
     platform = request.platforms[0]
     options = "" if request.bases.name == DEFAULT_BASES else f" --bases {request.bases.name}"

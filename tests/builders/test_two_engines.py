@@ -175,13 +175,13 @@ def test_an_engine_that_dies_in_the_middle_ends_the_build_and_nothing_has_a_tag(
     text = "".join(stderr_lines)
     assert killed.is_set(), text[-3000:]
     assert process.returncode == 3, text[-3000:]
-    assert f"The builder {NODE} does not answer any more. Nothing got a tag in a registry" in text
+    assert f"The builder {NODE} no longer answers. No image got a tag in a registry" in text
     assert f"error: the builder {NODE}: The command ended with exit code" in text
     assert "The others were stopped: the engine of this machine." in text
     assert site.tags("elsewhere") == []
     report = last_report(site)
     assert report.failure is not None
-    assert f"The builder {NODE} does not answer any more" in report.failure.message
+    assert f"The builder {NODE} no longer answers" in report.failure.message
     reasons = {node.name: node.unknown_reason for node in report.nodes}
     assert reasons["the engine of this machine"] == ""
     assert reasons[f"the builder {NODE}"] != ""

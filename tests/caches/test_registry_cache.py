@@ -154,7 +154,7 @@ def test_a_cache_that_is_down_is_done_without_and_said_in_one_line(producer: Mac
     assert finished.returncode == 0, finished.stderr[-3000:]
     messages = [line for line in finished.stderr.splitlines() if line.startswith("The build cache")]
     assert messages == [
-        f"The build cache at {nowhere} is not used: connection refused. The build goes on without it.",
+        f"The build cache at {nowhere} is not used: connection refused. The build continues without it.",
     ]
 
 
@@ -174,6 +174,6 @@ def test_other_bytes_than_a_cache_promised_are_refused_and_the_build_goes_on_wit
     assert finished.returncode == 0, finished.stderr[-3000:]
     messages = [line for line in finished.stderr.splitlines() if line.startswith("The build cache")]
     assert len(messages) == 1
-    assert f"{server.address}/cache has other bytes than it says" in messages[0]
+    assert f"{server.address}/cache has other bytes than it lists" in messages[0]
     assert not all(steps(finished).values())
     assert digest(consumer) == digest(producer)

@@ -82,12 +82,12 @@ def test_strict_bases_build_that_commit_and_a_clean_checkout_and_no_dirty_one(dy
 def test_a_commit_that_the_repository_lacks_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
         build_log(source_build(f"{url}#{'0123456789' * 4}"))
-    assert f"{url} has no commit {'0123456789' * 4}, from which dynamo is to be built" in str(caught.value)
+    assert f"dynamo is built from commit {'0123456789' * 4}, which {url} does not have" in str(caught.value)
     assert f"See which commits it has: git ls-remote {url}" in str(caught.value)
 
 
 def test_a_repository_that_is_not_there_is_named_with_what_to_do(url: str) -> None:
     with pytest.raises(DownloadError) as caught:
         build_log(source_build(f"{url}-of-nobody#{'0123456789' * 4}"))
-    assert f"{url}-of-nobody cannot be read, from which dynamo is to be built" in str(caught.value)
+    assert f"dynamo is built from {url}-of-nobody, which cannot be read: " in str(caught.value)
     assert "--dynamo-source FOLDER" in str(caught.value)

@@ -146,7 +146,7 @@ def test_a_mirror_that_is_out_of_reach_is_named_with_what_it_is_needed_for(proje
     with away, builder_pinned_to(project, digest):
         finished = project.invoke("build.base", *ON)
     assert finished.returncode == 5, finished.stderr
-    assert f"No registry handed out quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in finished.stderr
+    assert f"No registry served quay.io/pypa/manylinux_2_28_{NATIVE.machine}@{digest}" in finished.stderr
     assert "(at the mirror, 127.0.0.1:9/quay.io/" in finished.stderr
     assert "It is the builder root image of the cuda bases." in finished.stderr
     assert "name a mirror that has the same image: docs/how-to/mirrors.md" in finished.stderr

@@ -43,7 +43,7 @@ def absent(cache: Cache) -> str:
 
 def test_a_build_is_told_of_the_caches_that_are_there(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE), said(BOTH, absent(BOTH)), "not JSON")
-    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(HERE, BOTH), write={"frontend": HERE}))
+    usable, lines = cache_probe.usable_caches(asked, tmp_path, Caches(read=(HERE, BOTH), write={"frontend": HERE}))
     assert usable == Caches(read=(HERE,), write={"frontend": HERE})
     assert lines == ()
 
@@ -51,18 +51,18 @@ def test_a_build_is_told_of_the_caches_that_are_there(tmp_path: Path) -> None:
 def test_a_registry_out_of_reach_is_neither_read_nor_written_and_said_once(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE), said(NOWHERE, REFUSED))
     wanted = Caches(read=(HERE, NOWHERE), write={"frontend": NOWHERE})
-    usable, lines = cache_probe.usable(asked, tmp_path, wanted)
+    usable, lines = cache_probe.usable_caches(asked, tmp_path, wanted)
     assert usable == Caches(read=(HERE,))
     assert lines == (
-        "The build cache at 127.0.0.1:9/cache is not used: connection refused. The build goes on without it.",
+        "The build cache at 127.0.0.1:9/cache is not used: connection refused. The build continues without it.",
     )
 
 
 def test_an_empty_place_is_said_and_written(tmp_path: Path) -> None:
     asked = engine(tmp_path, said(HERE, absent(HERE)))
-    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(HERE,), write={"frontend": HERE}))
+    usable, lines = cache_probe.usable_caches(asked, tmp_path, Caches(read=(HERE,), write={"frontend": HERE}))
     assert usable == Caches(write={"frontend": HERE})
-    assert lines == ("The build cache at registry.example/cache has nothing for this yet.",)
+    assert lines == ("The build cache at registry.example/cache has nothing for this build yet.",)
 
 
 def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
@@ -70,24 +70,24 @@ def test_a_folder_is_looked_into_without_the_engine(tmp_path: Path) -> None:
     (tmp_path / "full/a").mkdir(parents=True)
     (tmp_path / "full/a/index.json").touch()
     asked = Docker(environment={}, buildx=("false",))
-    usable, lines = cache_probe.usable(asked, tmp_path, Caches(read=(full, empty)))
+    usable, lines = cache_probe.usable_caches(asked, tmp_path, Caches(read=(full, empty)))
     assert usable.read == (full,)
-    assert lines == (f"The build cache at {tmp_path}/empty has nothing for this yet.",)
+    assert lines == (f"The build cache at {tmp_path}/empty has nothing for this build yet.",)
 
 
 def test_a_folder_that_is_written_to_is_made_and_one_that_cannot_be_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     good, bad = Cache(place=f"{tmp_path}/new/cache", name="a"), Cache(place=f"{tmp_path}/file", name="a")
     asked = Docker(environment={}, buildx=("false",))
-    usable, lines = cache_probe.usable(asked, tmp_path, Caches(write={"one": good, "other": bad}))
+    usable, lines = cache_probe.usable_caches(asked, tmp_path, Caches(write={"one": good, "other": bad}))
     assert usable == Caches(write={"one": good})
     assert (tmp_path / "new/cache").is_dir()
-    assert lines == (f"The build cache at {tmp_path}/file is not used: file exists. The build goes on without it.",)
+    assert lines == (f"The build cache at {tmp_path}/file is not used: file exists. The build continues without it.",)
 
 
 def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailedError, match="did not say which build caches"):
-        cache_probe.usable(engine(tmp_path, "ERROR: no", code=1), tmp_path, Caches(read=(HERE,)))
+    with pytest.raises(CommandFailedError, match="did not report which build caches"):
+        cache_probe.usable_caches(engine(tmp_path, "ERROR: no", code=1), tmp_path, Caches(read=(HERE,)))
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_an_engine_that_does_not_answer_is_no_empty_cache(tmp_path: Path) -> Non
                 f"{'3' * 64}, expected sha256:{'7' * 64}: failed precondition"
             ),
             (
-                f"The build cache at registry.example/cache has other bytes than it says (sha256:{'3' * 64} for sha256:"
-                f"{'7' * 64}): refused."
+                f"The build cache at registry.example/cache has other bytes than it lists "
+                f"(sha256:{'3' * 64}, not sha256:{'7' * 64})."
             ),
         ),
         (
             "failed to copy: httpReadSeeker: failed open: connection refused\nmore",
             (
-                "The build cache at registry.example/cache did not hand out what it has: "
+                "The build cache at registry.example/cache does not serve what it lists: "
                 "failed to copy: httpReadSeeker: failed open: connection refused."
             ),
         ),
@@ -135,5 +135,5 @@ def test_a_cache_that_was_not_written_is_found_in_the_log_of_the_build() -> None
     log = (
         f"{json.dumps({'vertexes': [{'digest': '1', 'name': '[os 1/2] RUN'}]})}\n{json.dumps({'vertexes': [vertex]})}\n"
     )
-    assert cache_probe.failure(log) == "error writing layer blob: denied"
-    assert cache_probe.failure(log.partition("\n")[0]) == ""
+    assert cache_probe.export_error(log) == "error writing layer blob: denied"
+    assert cache_probe.export_error(log.partition("\n")[0]) == ""

@@ -27,26 +27,28 @@ TAGGED = ("vllm-runtime:1.4.2-debian-amd64", "<none>:<none>")
 DANGLING = ("docker", "image", "prune", "--force", "--filter", "label=ai.dynamo.stage")
 
 
-def argvs(*, private: bool, everything: bool, tagged: tuple[str, ...] = TAGGED) -> list[tuple[str, ...]]:
-    planned = clean.plan(Docker(environment=ENVIRONMENT, buildx=BUILDX), tagged, private=private, everything=everything)
+def argvs(*, private: bool, with_caches: bool, tagged: tuple[str, ...] = TAGGED) -> list[tuple[str, ...]]:
+    planned = clean.removal_commands(
+        Docker(environment=ENVIRONMENT, buildx=BUILDX), tagged, private=private, with_caches=with_caches
+    )
     assert all(command.env == ENVIRONMENT for command in planned.commands)
     return [command.argv for command in planned.commands]
 
 
 def test_images_without_a_name_and_stale_cache_go_and_named_images_stay() -> None:
     prune = ("docker", "buildx", "prune", "--force", "--filter", "until=168h")
-    assert argvs(private=True, everything=False) == [DANGLING, prune]
+    assert argvs(private=True, with_caches=False) == [DANGLING, prune]
 
 
 def test_the_cache_of_an_engine_that_others_use_stays() -> None:
-    assert argvs(private=False, everything=False) == [DANGLING]
+    assert argvs(private=False, with_caches=False) == [DANGLING]
     named = ("docker", "image", "rm", "vllm-runtime:1.4.2-debian-amd64")
-    assert argvs(private=False, everything=True) == [named, DANGLING]
+    assert argvs(private=False, with_caches=True) == [named, DANGLING]
 
 
 def test_all_means_named_images_and_every_cache_of_the_private_engine() -> None:
-    assert argvs(private=True, everything=True)[-1] == ("docker", "buildx", "prune", "--force", "--all")
-    assert argvs(private=True, everything=True, tagged=()) == [
+    assert argvs(private=True, with_caches=True)[-1] == ("docker", "buildx", "prune", "--force", "--all")
+    assert argvs(private=True, with_caches=True, tagged=()) == [
         DANGLING,
         ("docker", "buildx", "prune", "--force", "--all"),
     ]
@@ -62,11 +64,11 @@ def test_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(tmp_path: 
     old = leave(tmp_path / ".build/pieces/tmpabc", 7200)
     young = leave(tmp_path / ".build/roots/bootstrap-xyz", 60)
     whole = leave(tmp_path / ".build/pieces/vllm-debian-amd64-0123", 7200)
-    assert clean.scratch(tmp_path, 1_000_000) == (old,)
+    assert clean.leftovers(tmp_path, 1_000_000) == (old,)
     nothing = Plan()
-    clean.clean(tmp_path, (old,), nothing, dry_run=True)
+    clean.remove(tmp_path, (old,), nothing, dry_run=True)
     assert old.is_dir()
-    clean.clean(tmp_path, (old,), nothing, dry_run=False)
+    clean.remove(tmp_path, (old,), nothing, dry_run=False)
     assert [old.exists(), young.exists(), whole.exists()] == [False, True, True]
 
 

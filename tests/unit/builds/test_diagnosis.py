@@ -55,14 +55,14 @@ def test_a_registry_that_cannot_be_reached_is_named_with_why_it_is_needed(
     said = failed(request_on_cuda, answering(tmp_path, script))
     assert said.startswith("the engine's own words\n")
     assert (
-        f"No registry handed out {RUNTIME}: dial tcp: no such host.\nIt is the runtime root image of the cuda bases."
+        f"No registry served {RUNTIME}: dial tcp: no such host.\nIt is the runtime root image of the cuda bases."
     ) in said
     assert said.endswith("or name a mirror that has the same image: docs/how-to/mirrors.md")
 
 
 def test_an_image_that_a_registry_no_longer_has_is_named(tmp_path: Path, request_on_cuda: Request) -> None:
     said = failed(request_on_cuda, answering(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'))
-    assert f"The registry says that there is no {RUNTIME}.\n" in said
+    assert f"The registry does not have {RUNTIME}.\n" in said
 
 
 def test_a_registry_with_other_bytes_is_named_with_both_digests(tmp_path: Path, request_on_cuda: Request) -> None:
@@ -81,11 +81,11 @@ def test_a_build_that_failed_with_all_images_there_keeps_its_own_error(
 
 def test_only_what_the_stage_stands_on_is_asked_for() -> None:
     request = request_for(load_catalogue(), Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
-    assert set(diagnosis.images(request).values()) == {"the builder root image of the cuda bases"}
+    assert set(diagnosis.registry_images(request).values()) == {"the builder root image of the cuda bases"}
 
 
 def test_bases_without_a_registry_ask_nobody() -> None:
     request = request_for(
         load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )
-    assert diagnosis.images(request) == {}
+    assert diagnosis.registry_images(request) == {}

@@ -58,7 +58,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     """Build a pair that reads a cache; return what buildx was asked, the bakes alone."""
     request = request_for(load_catalogue(checkout), Stage.BASE, ImageSelection(platforms=["all"]))
     distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
-    work = distributed_run._Work(
+    running = distributed_run._DistributedBuild(
         distribution,
         bake.build_plan(BuildPart(request, inputs.offline_build_inputs(request))),
         Docker(environment={"DOCKER_CONFIG": str(plugins.parent)}, buildx=(str(plugins / "docker-buildx"),)),
@@ -76,7 +76,7 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
         for node in NODES
     ]
     try:
-        work.built(nodes, work.planned(nodes))
+        running.build(nodes, running.plan(nodes))
     finally:
         asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
     return [line.partition(" ")[0] for line in asked if " bake " in line]
@@ -91,8 +91,8 @@ def test_a_pair_whose_cache_lies_is_built_without_it(
     assert len(asked) in {3, 4}, "one may be ended before it began"
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("The build cache")]
     assert len(said) == 1
-    assert "registry.example/cache has other bytes than it says" in said[0]
-    assert said[0].endswith("The build goes on without it.")
+    assert "registry.example/cache has other bytes than it lists" in said[0]
+    assert said[0].endswith("The build continues without it.")
 
 
 def test_a_pair_that_fails_for_another_reason_is_not_built_again(own_checkout: Path, plugins: Path) -> None:

@@ -36,7 +36,7 @@ def test_an_image_that_was_built_is_named_with_digest_sizes_time_and_what_to_run
     catalogue: Catalogue, facts: BuildInputs
 ) -> None:
     image = planned(catalogue, facts, Stage.RUNTIME)
-    assert summary.line(image, DIGEST, SIZE, 34.04, built=True) == (
+    assert summary.image_line(image, DIGEST, SIZE, 34.04, built=True) == (
         f"Built {image.tag}, sha256:7928b9665ed3, 268 MB to pull, 988 MB on disk, 34.0 s. "
         "Next: invoke run frontend --stage runtime"
     )
@@ -44,7 +44,7 @@ def test_an_image_that_was_built_is_named_with_digest_sizes_time_and_what_to_run
 
 def test_what_is_not_known_of_an_image_is_left_out(catalogue: Catalogue, facts: BuildInputs) -> None:
     image = planned(catalogue, facts, Stage.RUNTIME)
-    line = summary.line(image, "", None, 0.4, built=False)
+    line = summary.image_line(image, "", None, 0.4, built=False)
     assert line == f"{image.tag} is up to date, 0.4 s. Next: invoke run frontend --stage runtime"
 
 
@@ -63,7 +63,7 @@ def test_what_is_made_for_tests_is_tested_next(
     catalogue: Catalogue, facts: BuildInputs, stage: Stage, command: str
 ) -> None:
     image = planned(catalogue, facts, stage)
-    line = summary.line(image, "", None, 1, built=True)
+    line = summary.image_line(image, "", None, 1, built=True)
     assert line.endswith(f"Next: {command.format(arch=native_platform().arch)}")
 
 
@@ -71,5 +71,5 @@ def test_the_next_command_names_a_foreign_platform_and_other_bases(catalogue: Ca
     foreign = "linux/arm64" if native_platform().value == "linux/amd64" else "linux/amd64"
     image = planned(catalogue, facts, Stage.RUNTIME, foreign)
     request = replace(image.request, bases=replace(image.request.bases, name="cuda"))
-    line = summary.line(replace(image, request=request), "", None, 1, built=True)
+    line = summary.image_line(replace(image, request=request), "", None, 1, built=True)
     assert line.endswith(f"Next: invoke run frontend --stage runtime --platform {foreign} --bases cuda")

@@ -44,9 +44,11 @@ def asked(own_checkout: Path) -> Request:
 
 
 def remember(request: Request, facts: BuildInputs) -> None:
-    before = up_to_date.records(plan(request, facts))
+    before = up_to_date.image_records(plan(request, facts))
     made = {TARGET: DIGEST, "base": "sha256:of no image"}
-    process.execute(process.Plan(records=up_to_date.remembered(before, up_to_date.records(plan(request, facts)), made)))
+    process.execute(
+        process.Plan(records=up_to_date.new_records(before, up_to_date.image_records(plan(request, facts)), made))
+    )
 
 
 def plan(request: Request, facts: BuildInputs) -> BuildPlan:
@@ -54,7 +56,7 @@ def plan(request: Request, facts: BuildInputs) -> BuildPlan:
 
 
 def made(request: Request) -> dict[str, BuiltImage] | None:
-    return up_to_date.made(plan(request, inputs.offline_build_inputs(request)))
+    return up_to_date.existing_images(plan(request, inputs.offline_build_inputs(request)))
 
 
 def append(file: Path, text: str = "# one more\n") -> None:
@@ -90,7 +92,7 @@ def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
 
 def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = inputs.offline_build_inputs(asked)
-    assert up_to_date.made(plan(asked, replace(facts, revision="another"))) is None
+    assert up_to_date.existing_images(plan(asked, replace(facts, revision="another"))) is None
 
 
 def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_makes(asked: Request) -> None:
@@ -99,17 +101,17 @@ def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_make
 
 def test_what_drifted_decides_for_it_stands_in_a_label(asked: Request) -> None:
     facts = replace(inputs.offline_build_inputs(asked), drift=("bash=5",))
-    assert up_to_date.made(plan(asked, facts)) is None
+    assert up_to_date.existing_images(plan(asked, facts)) is None
 
 
 def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Request) -> None:
     append(asked.catalogue.folder / "containers/frontend/Dockerfile")
     facts = inputs.offline_build_inputs(asked)
-    before = up_to_date.records(plan(asked, facts))
+    before = up_to_date.image_records(plan(asked, facts))
     append(asked.catalogue.folder / "containers/os/entrypoint")
-    assert up_to_date.remembered(before, up_to_date.records(plan(asked, facts)), {TARGET: DIGEST}) == ()
-    assert up_to_date.remembered(before, {}, {TARGET: DIGEST}) == ()
-    (kept,) = up_to_date.remembered(before, before, {TARGET: DIGEST})
+    assert up_to_date.new_records(before, up_to_date.image_records(plan(asked, facts)), {TARGET: DIGEST}) == ()
+    assert up_to_date.new_records(before, {}, {TARGET: DIGEST}) == ()
+    (kept,) = up_to_date.new_records(before, before, {TARGET: DIGEST})
     assert kept.text == DIGEST
 
 
@@ -128,5 +130,5 @@ def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
 def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
     from_sources = replace(request, sources={"dynamo": Source(context="/home/me/dynamo", local=True)})
-    assert up_to_date.records(plan(from_sources, facts)) == {}
-    assert up_to_date.made(plan(from_sources, facts)) is None
+    assert up_to_date.image_records(plan(from_sources, facts)) == {}
+    assert up_to_date.existing_images(plan(from_sources, facts)) is None

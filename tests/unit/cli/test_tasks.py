@@ -264,7 +264,7 @@ def test_an_image_that_is_not_built_cannot_be_run(line: CommandLine) -> None:
 def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
     code, _, complaints = line.invoke("run", "--source", str(line.checkout / "nowhere"))
     assert code == 2
-    assert complaints.startswith(f"error: --source: {line.checkout}/nowhere is no folder.\n")
+    assert complaints.startswith(f"error: --source: {line.checkout}/nowhere is not a folder.\n")
 
 
 @pytest.mark.parametrize(

@@ -222,13 +222,13 @@ def test_a_repository_that_has_the_commit_has_no_fault(dynamo: Path) -> None:
 
 def test_a_repository_without_the_commit_is_a_fault_that_names_it(dynamo: Path) -> None:
     (fault,) = faults_of(dynamo, COMMIT)
-    assert f"{dynamo} has no commit {COMMIT}, from which dynamo is to be built" in fault
+    assert f"dynamo is built from commit {COMMIT}, which file://{dynamo} does not have" in fault
     assert f"git ls-remote file://{dynamo}" in fault
 
 
 def test_a_repository_that_cannot_be_read_is_a_fault_with_its_reason(tmp_path: Path) -> None:
     (fault,) = faults_of(tmp_path / "nowhere", COMMIT)
-    assert "cannot be read, from which dynamo is to be built: " in fault
+    assert ", which cannot be read: " in fault
     assert "does not appear to be a git repository" in fault
 
 
