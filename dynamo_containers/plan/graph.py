@@ -1,6 +1,6 @@
-"""Build graph of an image: its targets, and what each is based on.
+"""Build graph of an image: its targets, and the target that each is based on.
 
-Some targets are in a graph once (os, base), some for each layer of packages.
+Some targets are in a graph once (os, base), others once for each layer of packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_image(graph: GraphBuilder, image: Image, stage: Stage) -> str:
-    """Add an image and what it is based on; return its target's name."""
+    """Add an image and the targets that it is based on; return the name of its target."""
     return {
         Stage.BASE: _add_base,
         Stage.BACKEND: _add_backend,
@@ -52,7 +52,7 @@ def _add_base(graph: GraphBuilder, _: Image) -> str:
 
 
 def _add_fetched(graph: GraphBuilder, layer: PackageLayer, parent: str, compiled: Iterable[str]) -> str:
-    """Add a layer of wheels from an index. It names a compiled package only where that would be in it."""
+    """Add an image layer of wheels from an index; it names the compiled packages that would be in it."""
     patterns = graph.request.catalogue.images["base"].package_layers
     own = [package for package in compiled if layer_split.layer_of(package, patterns) == layer.name]
     return graph.add(
@@ -96,7 +96,7 @@ def _add_runtime(graph: GraphBuilder, image: Image) -> str:
     if layer_split.compiles(image, graph.request.platforms):
         wheels = {"below": parent, "wheelhouse": _add_backend(graph, image)}
         parent = graph.add(f"{image.name}-compiled", "wheels", wheels)
-    # The Python package of NIXL needs torch: an image without an engine installs its libraries alone (ADR 5).
+    # The Python package of NIXL needs torch: an image without an engine installs only its libraries (ADR 5).
     args = {} if image.backend else {"NIXL": ""}
     dynamo = graph.add(f"{image.name}-dynamo", "dynamo", {"below": parent, "base": base}, Settings(args=args))
     own = {} if image.backend else {"below": parent, "base": base}
@@ -104,7 +104,7 @@ def _add_runtime(graph: GraphBuilder, image: Image) -> str:
 
 
 def _add_on_engine_image(graph: GraphBuilder, image: Image) -> str:
-    """Add what is installed on the published image of an engine instead of the runtime's root image."""
+    """Add the targets of an image that is based on the published image of its engine."""
     pins = graph.request.catalogue.pins
     roots = {
         f"root-{platform.arch}": image_reference.engine_context(pins, image, platform)
@@ -114,9 +114,8 @@ def _add_on_engine_image(graph: GraphBuilder, image: Image) -> str:
         f"{image.name}-os",
         "os",
         {},
-        Settings(
-            contexts={"programs": str(graph.inputs.binaries), **roots}, args={"PYTHON": ""}
-        ),  # which the row of the image may say
+        # Without the Python of the bases: the row of the image may name one of the published image.
+        Settings(contexts={"programs": str(graph.inputs.binaries), **roots}, args={"PYTHON": ""}),
     )
     dynamo = _add_missing(graph, image, f"{image.name}-{ENGINE_IMAGE}", parent)
     return graph.add(f"{image.name}-runtime", image.name, {"dynamo": dynamo})
@@ -142,7 +141,7 @@ def _add_dev(graph: GraphBuilder, image: Image) -> str:
     parent = _add_ci(graph, image)
     parent = graph.add_os_packages(f"{image.name}-dev-os", DEV_PACKAGES, parent)
     parent = _add_packages(graph, f"{image.name}-dev", parent)
-    # Last: all below it is the same for everybody, and no layer of packages closes the folders that it opens.
+    # Last: all layers below are the same for every user, and no layer of packages changes the modes that this one sets.
     args = {"USER_UID": str(graph.inputs.user)}
     return graph.add(f"{image.name}-dev-user", "dev", {"below": parent}, Settings(args=args))
 
