@@ -104,8 +104,8 @@ def test_a_build_records_its_targets_and_the_size_of_its_image(built: BuildSerie
     assert {target.state for target in targets} <= {DONE, CACHED}
     for target in targets[2:-1]:
         lines = (line.name for line in target.instructions)
-        fetched = [line.partition("]")[0] for line in lines if line.startswith("[fetched ")]
-        assert fetched == ["[fetched 1/3", "[fetched 2/3"]
+        steps = [line.partition("]")[0] for line in lines if line.startswith("[fetch-and-check-wheels ")]
+        assert steps == ["[fetch-and-check-wheels 1/3", "[fetch-and-check-wheels 2/3"]
     (image,) = built.good.images
     assert image.size is not None
     assert image.size.packed > 100 * 10**6
