@@ -181,10 +181,10 @@ def conclude(results: Mapping[str, Measurements], most_seconds: float, *, page: 
         publish(results)
         print("and docs/explanation/benchmarks.md with docs/explanation/bench/*.svg")
     worse = comparison.worse(rows, most_seconds)
-    for each in worse:
-        print(f"worse than the baseline: {each}", file=sys.stderr)
-    for each in comparison.uncompared(rows):
-        print(f"not compared: {each}", file=sys.stderr)
+    for promise in worse:
+        print(f"worse than the baseline: {promise}", file=sys.stderr)
+    for promise in comparison.uncompared(rows):
+        print(f"not compared: {promise}", file=sys.stderr)
     if worse:
         return 1
     return NoEngineError.exit_code if comparison.uncompared(rows) else 0

@@ -43,7 +43,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePaths]:
-    """A copied checkout, deeper than a unix socket's path could be."""
+    """A copied checkout with a longer path than unix sockets allow."""
     folder = tmp_path_factory.mktemp("engine") / "/".join(["a-folder-on-the-way-to-a-deep-checkout"] * 4)
     shutil.copytree(ROOT / "dynamo_containers", folder / "dynamo_containers")
     (folder / ".build").mkdir()
@@ -54,20 +54,20 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePaths]:
 
 
 def call(paths: EnginePaths, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a function of the library in a process of its own, as `invoke` does."""
+    """Run a function of the library in a new process, as `invoke` does."""
     argv = (sys.executable, "-c", script, *arguments)
     return subprocess.run(argv, cwd=paths.folder, env=CLEAN, capture_output=True, text=True, check=False)
 
 
 def docker(paths: EnginePaths, *arguments: str) -> str:
-    """Ask the private engine."""
+    """Run docker with the private engine; return its output."""
     return process_module.capture(
         process_module.Command(argv=("docker", *arguments), env=endpoint.environment(paths, CLEAN))
     )
 
 
 def processes(paths: EnginePaths) -> list[str]:
-    """Return the command lines that name the checkout or its run folder."""
+    """Return the command lines with the path of the checkout or of its run folder."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -80,7 +80,7 @@ def processes(paths: EnginePaths) -> list[str]:
 
 
 def host_network() -> str:
-    """Return the host's interfaces and whether it forwards: what a Docker Engine usually changes."""
+    """Return the interfaces of the host and its IP forwarding, which a Docker Engine usually changes."""
     return str(sorted(os.listdir("/sys/class/net"))) + Path("/proc/sys/net/ipv4/ip_forward").read_text()  # noqa: PTH208
 
 
@@ -90,7 +90,7 @@ HANDLERS_BEFORE = emulation.entries()
 
 
 def test_up_provides_an_engine(paths: EnginePaths) -> None:
-    """From nothing to an answering engine, announced in few lines."""
+    """The engine starts from an empty checkout and prints a few lines."""
     finished = call(paths, UP)
     assert finished.returncode == 0, finished.stderr
     assert "The private engine is ready after" in finished.stderr
@@ -98,7 +98,7 @@ def test_up_provides_an_engine(paths: EnginePaths) -> None:
 
 
 def test_a_second_up_does_nothing_in_less_than_a_second(paths: EnginePaths) -> None:
-    """It says which engine is used."""
+    """It prints which engine is used."""
     before, began = daemon.recorded(paths), time.monotonic()
     finished = call(paths, UP)
     assert time.monotonic() - began < 1
@@ -134,7 +134,7 @@ def test_a_build_reaches_the_network_and_names(paths: EnginePaths) -> None:
     (context / "Dockerfile").write_text(
         f"{BUSYBOX}ARG URL\nRUN wget -q -O /Release $URL && grep -q ^Codename /Release\n"
     )
-    from dynamo_containers.upstream import apt  # the mirror is asked for only here
+    from dynamo_containers.upstream import apt  # the mirror is only used here
 
     url = f"{apt.host_mirrors()[apt.MAIN].replace('https:', 'http:')}/dists/stable/Release"
     docker(paths, "buildx", "build", "--no-cache", "--build-arg", f"URL={url}", "--tag", "probe:1", str(context))
@@ -142,7 +142,7 @@ def test_a_build_reaches_the_network_and_names(paths: EnginePaths) -> None:
 
 
 def _busybox(paths: EnginePaths, platform: Platform) -> Path:
-    """Return a static busybox of the platform from the host's own release."""
+    """Return a static busybox for the platform from the release of the host."""
     from dynamo_containers.engine import host_checks
     from dynamo_containers.upstream import apt  # see above
     from dynamo_containers.upstream import download as upstream_download
@@ -184,7 +184,7 @@ def test_up_adds_emulation_to_a_running_engine(paths: EnginePaths) -> None:
 
 
 def test_a_published_port_is_seen_in_the_engines_own_network(paths: EnginePaths) -> None:
-    """And nowhere on the host."""
+    """The handler is not registered on the host."""
     docker(paths, "run", "--detach", "--name", "web", "--publish", "18099:80", "probe:1", "httpd", "-f", "-p", "80")
     fetch = (
         "import urllib.request as u, urllib.error as e\n"
@@ -197,7 +197,7 @@ def test_a_published_port_is_seen_in_the_engines_own_network(paths: EnginePaths)
 
 
 def test_a_killed_engine_leaves_no_process_and_up_recovers(paths: EnginePaths) -> None:
-    """With kill -9 of the one recorded process ends the engine, slirp4netns and every container."""
+    """After kill -9 of the recorded process the engine, slirp4netns and every container end."""
     process = daemon.recorded(paths)
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
@@ -210,7 +210,7 @@ def test_a_killed_engine_leaves_no_process_and_up_recovers(paths: EnginePaths) -
 
 
 def test_an_engine_that_dies_in_the_middle_of_a_build_is_told_from_a_failed_build(paths: EnginePaths) -> None:
-    """The message says that the engine went away and how to go on; the exit code is that of no engine."""
+    """The message reports the lost engine and the next command; the exit code is that of a missing engine."""
     slow = process_module.Command(
         argv=("docker", "run", "--rm", "probe:1", "sleep", "60"), env=endpoint.environment(paths, CLEAN)
     )
@@ -229,7 +229,7 @@ def test_an_engine_that_dies_in_the_middle_of_a_build_is_told_from_a_failed_buil
 
 
 def test_a_command_that_fails_by_itself_is_not_blamed_on_the_engine(paths: EnginePaths) -> None:
-    """The command's own failure stays what it is."""
+    """The failure of the command is reported unchanged."""
     failing = process_module.Command(
         argv=("docker", "run", "--rm", "probe:1", "false"), env=endpoint.environment(paths, CLEAN)
     )
@@ -260,18 +260,18 @@ def test_down_leaves_nothing(paths: EnginePaths) -> None:
 def test_a_broken_up_leaves_no_process(paths: EnginePaths) -> None:
     """Ctrl-C while the engine starts."""
     for delay in (0.2, 0.35, 0.5, 0.7, 0.9):
-        # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+        # Tests in the background ignore Ctrl-C, and their child processes would inherit that.
         argv = ("env", "--default-signal=INT", sys.executable, "-c", UP)
         process = subprocess.Popen(argv, cwd=paths.folder, env=CLEAN, stderr=subprocess.DEVNULL)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        if process.wait() == 0:  # it was faster
+        if process.wait() == 0:  # it ended before the interrupt
             call(paths, DOWN)
         assert processes(paths) == []
 
 
 def test_purge_removes_all_of_it(paths: EnginePaths) -> None:
-    """Images and programs too."""
+    """Images and binaries are removed as well."""
     call(paths, UP)
     assert call(paths, DOWN, "purge").returncode == 0
     assert not paths.private.exists()

@@ -1,4 +1,4 @@
-"""An index on loopback whose answers a test decides, and a small project that locks from it."""
+"""An index on loopback whose answers a test sets, and small projects that lock from it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ platforms = ["linux/amd64"]
 
 
 def _entry(name: str) -> ZipInfo:
-    return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
+    return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # always the same bytes
 
 
 def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = ANY) -> bytes:
-    """Return the smallest wheel there can be."""
+    """Return a minimal wheel."""
     lines = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
         *(f"Requires-Dist: {requirement}" for requirement in requires),
@@ -68,7 +68,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = AN
 
 @dataclass(kw_only=True)
 class IndexContent:
-    """What the index has, what it answers instead, and what it was asked."""
+    """Files and pages of an index, other answers in their place, and the requests."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class IndexContent:
         return digest
 
     def add_source(self, name: str, version: str, content: bytes = b"") -> None:
-        """Offer a source archive, which nobody shall need to build: its content is its name, or what is given."""
+        """Offer a source archive that nobody builds; its content is its name by default."""
         file = f"{name.replace('-', '_')}-{version}.tar.gz"
         self.files[file] = content or file.encode()
         digest = hashlib.sha256(self.files[file]).hexdigest()
@@ -105,7 +105,7 @@ class IndexContent:
 
 
 def answer(request: BaseHTTPRequestHandler, content: bytes, kind: str = JSON, status: int = 200, more: int = 0) -> None:
-    """Send a page; `more` bytes are promised beyond those that come."""
+    """Send a page; its header promises `more` bytes than are sent."""
     request.send_response(status)
     request.send_header("Content-Type", kind)
     request.send_header("Content-Length", str(len(content) + more))
@@ -114,7 +114,7 @@ def answer(request: BaseHTTPRequestHandler, content: bytes, kind: str = JSON, st
 
 
 def serve(index: IndexContent) -> ThreadingHTTPServer:
-    """Answer from the index, on a free port of loopback."""
+    """Serve the index on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -131,7 +131,7 @@ def serve(index: IndexContent) -> ThreadingHTTPServer:
                 answer(self, b"no such page", "text/plain", 404)
 
         def do_HEAD(self) -> None:
-            self.send_error(405)  # uv then asks for the whole file
+            self.send_error(405)  # uv then downloads the whole file
 
         def log_message(self, *_: object) -> None:
             pass
@@ -143,7 +143,7 @@ def serve(index: IndexContent) -> ThreadingHTTPServer:
 
 
 def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, str]:
-    """Run a module of ours and press Ctrl-C when it asks for a package's page; return its exit code and complaints."""
+    """Run a module of the library, interrupt it when it requests a page, and return its exit code and stderr."""
     requested, over = threading.Event(), threading.Event()
 
     def wait(_: BaseHTTPRequestHandler) -> None:
@@ -151,7 +151,7 @@ def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, s
         over.wait(10)
 
     index.instead[name] = wait
-    # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+    # Tests in the background ignore Ctrl-C, and their child processes would inherit that.
     argv = ("env", "--default-signal=INT", sys.executable, "-m", *arguments)
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert requested.wait(10)
@@ -163,7 +163,7 @@ def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IndexContent]:
-    """Serve an empty index, the only one that pip knows, with a cache of its own."""
+    """Serve an empty index, which is the only index of pip, with its own cache."""
     served = IndexContent()
     server = serve(served)
     monkeypatch.setenv("PIP_INDEX_URL", served.address)
@@ -187,42 +187,42 @@ def other() -> Iterator[IndexContent]:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolsProject:
-    """A checkout with one lock that needs no image: that of the tools."""
+    """A checkout whose only lock is that of the tools, which needs no image."""
 
     catalogue: Catalogue
     lock: LockFile
 
     @property
     def path(self) -> Path:
-        """Return where the lock stands."""
+        """Return the path of the lock."""
         return self.catalogue.folder / self.lock.path
 
     def require(self, *lines: str) -> None:
-        """Write the hand-written file."""
+        """Write the requirements."""
         (self.catalogue.folder / "requirements/tools.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
-        """Do what `invoke lock --only python` does for this lock, on a certain day."""
+        """Update this lock as `invoke lock --only python` does, on a fixed day."""
         before = python_schedule.cooldown_limit(self.catalogue, NOW)
         options = python_schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
         return python_update.update_locks(self.catalogue, [self.lock], options).moves
 
     def exempt(self, name: str, reason: str) -> None:
-        """Take this package's releases at once."""
+        """Exempt a package from the cooldown."""
         file = self.catalogue.folder / IMAGES_FILE
         head = "[lock.cooldown-exempt]\n"
         text = file.read_text(encoding="utf-8").replace(head, f'{head}{name} = "{reason}"\n')
         file.write_text(text, encoding="utf-8")
 
     def pins(self) -> list[str]:
-        """Return what is locked."""
+        """Return the pins of the lock."""
         lines = self.path.read_text(encoding="utf-8").splitlines()
         return [line.removesuffix(" \\") for line in lines if "==" in line]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> ToolsProject:
-    """Make a checkout that shares the library with this one, and has one lock to make."""
+    """Return a checkout with the library of this one, and with one lock to update."""
     folder = tmp_path / "checkout"
     for part in ("requirements", "containers"):
         (folder / part).mkdir(parents=True)
@@ -236,7 +236,7 @@ def project(tmp_path: Path) -> ToolsProject:
 
 @dataclass(frozen=True, kw_only=True)
 class Backends:
-    """A checkout with a base image and two backends that share what they have in common."""
+    """A checkout with a base image and two backends that share their common packages."""
 
     folder: Path
 
@@ -246,16 +246,16 @@ class Backends:
             file.write(IMAGE.format(name=name, stages=stages, more=more))
 
     def own_index(self, name: str, address: str, package: str) -> None:
-        """Declare that a package is on an index of its own."""
+        """Declare a package that has its own index."""
         with (self.folder / IMAGES_FILE).open("a", encoding="utf-8") as file:
             file.write(f'\n[indexes.{name}]\nurl = "{address}"\npackages = ["{package}"]\n')
 
     def require(self, name: str, *lines: str) -> None:
-        """Write a hand-written file."""
+        """Write the requirements of a layer."""
         (self.folder / f"requirements/{name}.in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def make(self, *upgrade: str, also: tuple[str, ...] = ()) -> PythonUpdate:
-        """Do what `invoke lock --only python` does for the backends and the named layers, on a certain day."""
+        """Update the backends and these layers as `invoke lock --only python` does, on a fixed day."""
         catalogue = load_catalogue(self.folder)
         before = python_schedule.cooldown_limit(catalogue, NOW)
         layers = ("base", "first", "second", "common", *also)
@@ -265,12 +265,12 @@ class Backends:
         )
 
     def pins(self, layer: str) -> list[str]:
-        """Return what a lock pins."""
+        """Return the pins of a lock."""
         text = (self.folder / f"constraints/{layer}-debian-amd64.txt").read_text(encoding="utf-8")
         return [f"{pin.name}=={pin.version}" for pin in requirements.read(text)]
 
     def stale(self) -> list[str]:
-        """Return the locks that are there and that `invoke lock --check` finds fault with."""
+        """Return the existing locks that `invoke lock --check` reports."""
         locks = python_lock.locks(load_catalogue(self.folder))
         existing = (lock for lock in locks if (self.folder / lock.path).is_file())
         return [lock.path for lock in existing if python_lock.stale_reason(lock, self.folder)]
@@ -278,7 +278,7 @@ class Backends:
 
 @pytest.fixture
 def backends(tmp_path: Path, index: IndexContent) -> Backends:
-    """Make such a checkout; its index has what the base image asks for."""
+    """Return a checkout with backends; its index has the packages of the base image."""
     folder = tmp_path / "backends"
     for part in ("requirements", "containers"):
         (folder / part).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Backends that share packages, and a package that is on an index of its own; locked for real, on loopback."""
+"""Backends that share packages, and a package with its own index; really locked, on loopback."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_sizes_are_those_of_the_targets_own_wheels(index: IndexContent, backends
 def test_a_package_with_an_index_of_its_own_is_asked_for_there_and_nowhere_else(
     index: IndexContent, other: IndexContent, backends: Backends
 ) -> None:
-    index.add("tensorrt-llm", "99.0")  # what an attacker would upload
+    index.add("tensorrt-llm", "99.0")  # as an attacker would upload it
     index.add("torch", "2.11.0")
     digest = other.add("tensorrt-llm", "1.3.0", requires=("torch",))
     other.add("torch", "99.0")

@@ -1,4 +1,4 @@
-"""What is said, and what stays, when an index or a requirement is bad."""
+"""Messages about bad indexes and requirements; existing locks are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits of a real repository: which one a name means, when it moves, and what a repository that is not there does."""
+"""Commits of a real repository: the commit of a name, names that move, and unreachable repositories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A repository in a folder, asked by its file: address."""
+    """A repository in a folder, with a file: address."""
 
     folder: Path
 
@@ -38,7 +38,7 @@ class Repository:
         return process.capture(Command(argv=argv, env={"GIT_CONFIG_GLOBAL": "/dev/null"})).strip()
 
     def commit(self, content: str) -> str:
-        """Make a commit, and return it."""
+        """Add a commit and return its hash."""
         self.git("commit", "--quiet", "--allow-empty", "--message", content)
         return self.git("rev-parse", "HEAD")
 
@@ -139,13 +139,13 @@ def test_a_server_that_says_nothing_is_left_with_all_that_git_started(monkeypatc
 
 
 def asking(address: str) -> list[str]:
-    """Return the processes whose command line names an address."""
+    """Return the processes with an address in their command line."""
     processes = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:  # it ended while we looked
+            except OSError:  # it ended meanwhile
                 continue
             processes += [folder.name] if address in arguments else []
     return processes

@@ -1,4 +1,4 @@
-"""Locking from an index on loopback: what a good one gives, and what is said about a bad one."""
+"""Locks from an index on loopback: results of a good index, and messages about a bad one."""
 
 from __future__ import annotations
 

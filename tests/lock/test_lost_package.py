@@ -1,4 +1,4 @@
-"""A locked version that never existed, really: the mirror is asked, and a root image is bootstrapped without it.
+"""A locked version that never existed, with the real mirror: a root image is bootstrapped without it.
 
 Needs a Debian host and its mirror; takes about a minute. What it makes stands in a folder of its own.
 """
@@ -29,7 +29,7 @@ NEVER = "9999:0-never"
 
 @pytest.fixture
 def lock(tmp_path: Path) -> os_lock.OsLock:
-    """Return the lock of the runtime's root image in a copied checkout: its tzdata is one that never existed."""
+    """Return the lock of the runtime's root image in a copied checkout, with a version of tzdata that never existed."""
     for name in ("containers", "constraints"):
         copytree(ROOT / name, tmp_path / name)
     bases = load_catalogue(tmp_path).bases["debian"]
@@ -43,7 +43,7 @@ def lock(tmp_path: Path) -> os_lock.OsLock:
 
 
 def versions(folder: Path, image: oci_layout.RootImage) -> dict[str, str]:
-    """Return what dpkg says is installed in a root image."""
+    """Return the installed packages of a root image according to dpkg."""
     store = oci_layout.layout(folder)
     manifest = json.loads(oci_layout.blob_path(store, image.digest).read_text(encoding="utf-8"))
     with tarfile.open(oci_layout.blob_path(store, manifest["layers"][0]["digest"])) as tree:

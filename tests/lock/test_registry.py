@@ -1,4 +1,4 @@
-"""Root images of a real registry on loopback: Debian's docker-registry, unpacked privately and stopped afterwards."""
+"""Root images of a real registry on loopback: docker-registry of Debian, unpacked privately and stopped afterwards."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def digest_of(content: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """A registry that images are put into by hand."""
+    """A registry to which tests push images."""
 
     address: str
 
@@ -92,7 +92,7 @@ class Registry:
         return {"digest": digest_of(content), "size": len(content)}
 
     def push(self, name: str, tag: str, platform: Platform, content: str) -> dict[str, object]:
-        """Put an image of one platform there; return its descriptor."""
+        """Push an image for one platform; return its descriptor."""
         config = json.dumps({"os": "linux", "architecture": platform.arch, "author": content}).encode()
         manifest = json.dumps(
             {
@@ -107,14 +107,14 @@ class Registry:
         return {"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest), "platform": of}
 
     def push_index(self, name: str, tag: str, content: str, platforms: tuple[Platform, ...] = BOTH) -> str:
-        """Put an image of several platforms there; return the digest of its index."""
+        """Push an image for several platforms; return the digest of its index."""
         manifests = [self.push(name, f"{platform.arch}-{content}", platform, content) for platform in platforms]
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
         self._send("PUT", f"http://{self.address}/v2/{name}/manifests/{tag}", index, INDEX)
         return digest_of(index)
 
     def remove(self, name: str, digest: str) -> None:
-        """Remove a manifest, and with it the tags that mean it."""
+        """Remove a manifest and its tags."""
         self._send("DELETE", f"http://{self.address}/v2/{name}/manifests/{digest}", b"", "text/plain")
 
 
@@ -126,13 +126,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def program() -> dict[str, str]:
-    """Return the environment in which docker-registry is found."""
+    """Return an environment with docker-registry on PATH."""
     return {**os.environ, **host_tools.environment(ROOT, ("docker-registry",))}
 
 
 @pytest.fixture(scope="module")
 def registry(program: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Run a registry of its own on loopback."""
+    """Run a registry on loopback."""
     folder, port = tmp_path_factory.mktemp("registry"), free_port()
     settings = {
         "version": "0.1",
@@ -164,7 +164,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(autouse=True)
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegistryClient:
-    """Return how buildx is called: with an empty configuration and without an engine."""
+    """Return a client with an empty configuration and without an engine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     buildx = engine.client_buildx(ROOT)
@@ -289,7 +289,7 @@ def test_an_image_without_a_platform_that_is_needed_is_an_error(client: Registry
 
 @pytest.fixture
 def project(registry: Registry, tmp_path: Path) -> Catalogue:
-    """Return a checkout whose one root image is in the registry."""
+    """Return a checkout whose only root image is in the registry."""
     registry.push_index("cuda", "13-runtime", "one")
     return checkout(tmp_path / "checkout", registry.address)
 
@@ -305,7 +305,7 @@ def unreachable(result: Result) -> tuple[UnreachableInput, ...]:
 def checkout(folder: Path, address: str) -> Catalogue:
     (folder / "containers").mkdir(parents=True, exist_ok=True)
     if not (folder / ".engine").exists():
-        (folder / ".engine").symlink_to(ROOT / ".engine")  # where a private buildx stands
+        (folder / ".engine").symlink_to(ROOT / ".engine")  # the folder of a private buildx
     (folder / IMAGES_FILE).write_text(IMAGES.replace("{address}", address), encoding="utf-8")
     return load_catalogue(folder)
 
@@ -377,7 +377,7 @@ platforms = ["linux/arm64"]
 
 
 def with_engine(project: Catalogue, address: str, way: str = "image") -> Catalogue:
-    """Return the checkout with an image on the published image of its engine."""
+    """Return the checkout with an image that is based on the published image of its engine."""
     row = ENGINE_ROW.replace("{address}", address).replace("{way}", way)
     head = (project.folder / IMAGES_FILE).read_text(encoding="utf-8").partition("[images")[0]
     (project.folder / IMAGES_FILE).write_text(head + row, encoding="utf-8")
@@ -404,7 +404,7 @@ def test_the_published_image_of_an_engine_is_not_asked_for_where_wheels_are_used
     registry.push_index("engine", "1", "one")
     lock_update.update(with_engine(project, registry.address), IMAGES_ONLY)
     lock_update.update(with_engine(project, registry.address, way="wheels"), IMAGES_ONLY)
-    assert ("engine-image", "engine") in load_pins(project.folder).roots  # for the way back
+    assert ("engine-image", "engine") in load_pins(project.folder).roots  # for the change back
 
 
 def test_a_published_image_that_cannot_be_asked_for_is_a_row_and_keeps_its_old_pin(

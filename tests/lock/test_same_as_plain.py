@@ -1,4 +1,4 @@
-"""The lock for the host's own platform is byte for byte what plain pip-compile writes, which downloads and hashes."""
+"""The lock for the platform of the host equals that of plain pip-compile, which downloads and hashes, byte for byte."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def offer(
 
 
 def fill(index: IndexContent) -> None:
-    """Offer packages whose dependencies and files differ by platform, and releases that must not be taken."""
+    """Offer packages whose dependencies and files differ by platform, and releases that must not be chosen."""
     speed = f'speed; extra == "fast"\n{EXTRA}'
     by_machine = [f'only-{machine.replace("_", "-")}; platform_machine == "{machine}"' for machine in MACHINES]
     elsewhere = ('never; sys_platform == "win32"', 'never; python_version < "3.0"')
@@ -48,7 +48,9 @@ def fill(index: IndexContent) -> None:
     offer(index, "lib-native", "1.0", speed, tags=EVERY_TAG)
     offer(index, "lib-native", "1.1", speed, "plain-one", tags=EVERY_TAG)
     index.add("lib-native", "1.1", requires=(speed, "plain-one"), tag=f"1-{EVERY_TAG[0]}")  # a build number
-    index.add("lib-native", "1.1.0", requires=(speed,), tag="cp312-cp312-win_amd64")  # the same release, spelt apart
+    index.add(
+        "lib-native", "1.1.0", requires=(speed,), tag="cp312-cp312-win_amd64"
+    )  # the same release, spelled differently
     index.add("lib-native", "1.1", tag="cp399-cp399-win_amd64", **NEVER)
     index.add("lib-native", "1.2", tag="cp39-cp39-win_amd64")
     index.add("lib-native", "1.3", yanked="loses data")
@@ -63,7 +65,7 @@ def fill(index: IndexContent) -> None:
 
 
 def ours(lock: LockFile, folder: Path, before: datetime) -> str:
-    """Return the body of the lock that we make."""
+    """Return the body of the lock of this project."""
     options = python_schedule.UpgradeOptions(uploaded_before=before)
     process.execute(process.Plan(commands=(python_schedule.compile_command(lock, folder, options),)))
     return locks.body((folder / lock.path).read_text(encoding="utf-8"))
@@ -90,5 +92,5 @@ def test_the_lock_for_the_hosts_own_platform_is_byte_for_byte_that_of_plain_pip_
         "plain-one==2.0",
         "speed==1.0.post1",
     ]
-    # Eight wheels and the source archive, one wheel more with a build number, one whose version is spelt apart.
+    # Eight wheels and the source archive, one wheel with a build number, one whose version is spelled differently.
     assert lock_text.partition("lib-native==")[2].partition("# via")[0].count("--hash=") == 11

@@ -27,7 +27,7 @@ FOREIGN = "sha256:" + "f" * 64
 
 @pytest.fixture(autouse=True)
 def uv(index: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let uv be found beside the interpreter, ask the index on loopback, and remember nothing."""
+    """Put uv next to the interpreter, with the index on loopback and without a cache."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
@@ -36,7 +36,7 @@ def uv(index: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.fixture
 def lock(index: IndexContent, project: ToolsProject) -> LockFile:
-    """Make a lock of two packages."""
+    """Return a lock with two packages."""
     index.add("alpha", "1.0", requires=("beta",))
     index.add("beta", "1.0")
     project.require("alpha")
@@ -45,7 +45,7 @@ def lock(index: IndexContent, project: ToolsProject) -> LockFile:
 
 
 def others(lock: LockFile, project: ToolsProject, count: int) -> list[LockFile]:
-    """Return more locks like this one."""
+    """Return copies of this lock."""
     text = project.path.read_text(encoding="utf-8")
     copies = [replace(lock, path=f"constraints/other-{number}.txt") for number in range(count)]
     for copy in copies:
@@ -102,7 +102,7 @@ def test_a_lock_without_a_package_that_is_needed_is_refused(lock: LockFile, proj
 
 @pytest.fixture
 def mirrored(other: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """Let a machine have a mirror of an index that it does not reach; return that one's address."""
+    """Configure a mirror of an unreachable index; return the address of that index."""
     table = tmp_path / "mirrors.toml"
     table.write_text(f'[addresses]\n"https://index.example.invalid/" = "{other.address}"\n', encoding="utf-8")
     monkeypatch.setenv(mirrors.VARIABLE, str(table))
@@ -113,11 +113,11 @@ def mirrored(other: IndexContent, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture
 def own(index: IndexContent, other: IndexContent, backends: Backends, mirrored: str) -> LockFile:
-    """Make a lock of a package with an index of its own, which the machine has a mirror of, and of one without."""
+    """Return a lock with a package from a mirrored index of its own, and a package from the default index."""
     index.add("torch", "2.11.0")
     index.add("tensorrt-llm", "99.0")
     other.add("tensorrt-llm", "1.3.0", requires=("torch",))
-    other.add("torch", "99.0")  # such an index has other packages too
+    other.add("torch", "99.0")  # such an index has other packages as well
     backends.own_index("nvidia", mirrored, "tensorrt-llm")
     backends.image("trtllm", more='indexes = ["nvidia"]')
     backends.require("trtllm", "tensorrt_llm")

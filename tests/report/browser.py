@@ -1,4 +1,4 @@
-"""A headless Chromium without a network, spoken to as its developer tools do (DevTools protocol, over two pipes).
+"""Headless Chromium without a network, controlled by the DevTools protocol over two pipes.
 
 The pipes need no library for web sockets, and playwright would be 45 MB of tools for everybody who builds.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = Path("usr/lib/chromium/chromium")
-"""Its path in Debian's package; the script /usr/bin/chromium only works on the host itself."""
+"""Path of Chromium in the package of Debian; the script /usr/bin/chromium only works on the host itself."""
 SECONDS = 60
 AS_3_AND_4 = (
     "import os, sys; first, second = map(os.dup, map(int, sys.argv[1:3]));"
@@ -35,7 +35,7 @@ SILENT = ("--no-first-run", "--disable-background-networking", "--disable-compon
 
 
 def program() -> tuple[str, dict[str, str]]:
-    """Return Debian's Chromium, unpacked where the host has none, and the variables under which it runs."""
+    """Return the Chromium of Debian and its environment; it is unpacked if the host has none."""
     if which("chromium"):
         return "chromium", dict(os.environ)
     environment = {**os.environ, **host_tools.environment(ROOT, ("chromium",))}
@@ -90,7 +90,7 @@ class BrowserPage:
             pass
 
     def open(self, address: str) -> None:
-        """Open an address in a page of its own, without a network and without scripts."""
+        """Open an address in a new page, without a network and without scripts."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Log", "Runtime"):
@@ -112,7 +112,7 @@ class BrowserPage:
         return result
 
     def screenshot(self, file: Path) -> bytes:
-        """Write the whole page as a picture."""
+        """Write a screenshot of the whole page."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         picture = base64.b64decode(answer["data"])
         file.write_bytes(picture)

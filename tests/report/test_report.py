@@ -1,4 +1,4 @@
-"""Real builds, their reports, and the page of both in a real browser without a network; pictures stay in .build."""
+"""Real builds, their reports, and the page of the reports in a real browser without a network; pictures in .build."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEMES = ["light", "dark"]
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSeries:
-    """Four builds of a copy of this checkout, the last one bad, and the page of them."""
+    """Reports of four builds of a copy of this checkout, of which the last one failed, and their page."""
 
     good: BuildReport
     no_op: BuildReport
@@ -61,7 +61,7 @@ def last(copy: Path) -> BuildReport:
 def built() -> Iterator[BuildSeries]:
     copy = checkout_copy.clone("report-copy")
     (copy / ".engine").mkdir()
-    (copy / ".engine/data").symlink_to(ROOT / ".engine/data")  # where sizes are read
+    (copy / ".engine/data").symlink_to(ROOT / ".engine/data")  # the store in which sizes are read
     rows = (copy / IMAGES_FILE).read_text(encoding="utf-8")
     (copy / IMAGES_FILE).write_text(rows.replace('"dynamo-base"', f'"{REPOSITORY}"'), encoding="utf-8")
     first = invoke(copy, "build.base")

@@ -1,4 +1,4 @@
-"""A small checkout to plan on, a server on loopback, and an `apt-get` that says what a test wants."""
+"""A small checkout for plans, a server on loopback, and an `apt-get` whose output a test sets."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalogue(checkout: Path) -> Catalogue:
-    """Return what the data files of the small checkout say."""
+    """Return the catalogue of the small checkout."""
     return load_catalogue(checkout)
 
 
@@ -162,7 +162,7 @@ def pieces_of(checkout: Path, layer: str, *names: str) -> tuple[PackageLayer, ..
 
 @pytest.fixture
 def facts(checkout: Path) -> BuildInputs:
-    """Return what the world says to a plan."""
+    """Return the inputs of a plan."""
     return BuildInputs(
         version="1.4.2",
         revision="0123456789abcdef0123456789abcdef01234567",
@@ -204,7 +204,7 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def leave_locks_on_images(catalogue: Catalogue) -> None:
-    """Leave a lock of one package for all that is installed on root images of registries: none can be made here."""
+    """Write locks of one package for all OS packages on root images of registries, which are not available here."""
     for lock in selection.os_locks(catalogue):
         if lock.image:
             archive = lock.repositories.name if lock.repositories else lock.archive.name(lock.platform)
@@ -222,12 +222,12 @@ def leave_locks_on_images(catalogue: Catalogue) -> None:
 
 
 def leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    """Let every disk have this many bytes left, whatever this machine has."""
+    """Set the free bytes of every disk."""
     monkeypatch.setattr(disk_space, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int, digest: str) -> None:
-    """Leave what a bootstrap leaves: a manifest in the layout, and beside it the record of what it was made from."""
+    """Write the results of a bootstrap: a manifest in the layout, and the record of its inputs."""
     blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
@@ -302,7 +302,7 @@ class FakeApt:
         (self.folder / f"uris-{package}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def has_mmdebstrap(self) -> None:
-        """Let mmdebstrap make a tree that is only the list of the packages it was given."""
+        """Add an mmdebstrap whose tree is only the list of its packages."""
         program = 'while [ $# -gt 2 ]; do shift; done; from=${2#*copy:}; cp "${from% ./}/Packages" "$1"'
         for name, script in {"mmdebstrap": program, "unshare": 'shift; exec "$@"'}.items():
             (self.folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
@@ -311,7 +311,7 @@ class FakeApt:
 
 @pytest.fixture
 def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApt]:
-    """Put an `apt-get` first on PATH that prints what the test wrote."""
+    """Put an `apt-get` first on PATH that prints the output set by the test."""
     folder = tmp_path / "fake-apt"
     folder.mkdir()
     script = f"""\
@@ -372,4 +372,4 @@ def docker(tmp_path: Path) -> dict[str, str]:
         return {**variables, "DOCKER_CONFIG": str(tmp_path), "PATH": path}
     if endpoint.has_tools(os.environ):
         return variables
-    pytest.fail("There is no docker CLI with buildx to judge the documents. Run these tests with: nox -s unit")
+    pytest.fail("There is no docker CLI with buildx to check the documents. Run these tests with: nox -s unit")

@@ -1,4 +1,4 @@
-"""A chart is valid XML with every label and number in it, whatever they are called."""
+"""A chart is valid XML with all labels and numbers, even if they have special characters."""
 
 from __future__ import annotations
 

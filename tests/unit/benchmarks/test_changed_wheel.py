@@ -1,4 +1,4 @@
-"""A wheel after a change of one line, or without its large files: valid, and the same otherwise."""
+"""A wheel with an additional line, or without its large files, is valid and otherwise unchanged."""
 
 from __future__ import annotations
 

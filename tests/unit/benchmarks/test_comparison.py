@@ -1,4 +1,4 @@
-"""What two ways of building come to beside each other: medians, ratios, and who is worse."""
+"""Comparison of two ways of building: medians, ratios and broken promises."""
 
 from __future__ import annotations
 

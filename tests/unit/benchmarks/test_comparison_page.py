@@ -1,4 +1,4 @@
-"""The page of the comparison: the hand-written frame with the numbers of a run in it."""
+"""The page of the comparison: the hand-written frame with the results of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a lock of the comparison is led to a changed wheel."""
+"""Locks of the comparison after a change of a wheel."""
 
 from __future__ import annotations
 

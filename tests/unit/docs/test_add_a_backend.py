@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-backend.md explains every key of an image's row, and none that there is not."""
+"""docs/how-to/add-a-backend.md explains every key of an image's row, and no other keys."""
 
 from __future__ import annotations
 

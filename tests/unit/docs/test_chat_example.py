@@ -1,4 +1,4 @@
-"""The example of the README removes its container, however it ends; docker is played by a script."""
+"""The example of the README always removes its container; a script takes the place of docker."""
 
 from __future__ import annotations
 

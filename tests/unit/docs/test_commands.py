@@ -29,7 +29,7 @@ INDENTED = re.compile(r"(?:^(?: {4,}).*\n)+", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"^\s*(?:[$] )?(?:[A-Z_]+=\S+ )*(?:\./with-tools )?((?:invoke|nox) .*)$")
 PLACEHOLDER = re.compile(r"[…*]|\.\.\.|\b[A-Z]{3,}\b|\b[AB]\b|-X\b|smoke-x\b")
-"""What stands for something that a reader fills in."""
+"""Placeholders that a reader replaces."""
 OF_AN_EXAMPLE = {"smoke-toy"}
 """The session of the backend that docs/how-to/add-a-backend.md adds."""
 NOX_FLAGS = {"-s", "--session", "-t", "-l", "--list", "--json", "--", "-k"}
@@ -53,7 +53,7 @@ def sessions() -> set[str]:
 
 
 def invoke_error(arguments: list[str]) -> str:
-    """Return what is wrong with the words after `invoke`; '' when all is right."""
+    """Return the error in the arguments of `invoke`; '' if they are correct."""
     if not arguments or arguments[0] in {"--list", "-l"}:
         return ""
     if {"--help", "-h"} & set(arguments):
@@ -69,7 +69,7 @@ def invoke_error(arguments: list[str]) -> str:
 
 
 def nox_error(arguments: list[str]) -> str:
-    """Return what is wrong with the words after `nox`; '' when all is right."""
+    """Return the error in the arguments of `nox`; '' if they are correct."""
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     flags = [argument for argument in own if argument.startswith("-")]
     if unknown := set(flags) - NOX_FLAGS:
@@ -80,7 +80,7 @@ def nox_error(arguments: list[str]) -> str:
 
 
 def error(command: str) -> str:
-    """Return what is wrong with a command of a page; a placeholder is never wrong."""
+    """Return the error in a command of a page; commands with placeholders have none."""
     try:
         program, *arguments = shlex.split(command)
     except ValueError as failure:

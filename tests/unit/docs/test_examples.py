@@ -1,4 +1,4 @@
-"""The configuration files that pages show are accepted by what reads them."""
+"""The configuration files on pages are accepted by their readers."""
 
 from __future__ import annotations
 

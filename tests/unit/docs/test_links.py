@@ -1,4 +1,4 @@
-"""Every page that a file names exists, and so does every place that a page links to."""
+"""Every page that a file names exists, and so does every target of a link."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_OURS = {
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Return the files that git has or would take."""
+    """Return the files that git tracks or would add."""
     argv = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns)
     listed = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [ROOT / name for name in listed.splitlines() if (ROOT / name).is_file()]
@@ -73,7 +73,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def broken(page: Path) -> list[str]:
-    """Return the links of a page that lead nowhere in the checkout."""
+    """Return the broken links of a page to files of the checkout."""
     targets = [target for target in LINK.findall(FENCE.sub("", text(page))) if not re.match(r"[a-z]+:", target)]
     failures = []
     for target in targets:

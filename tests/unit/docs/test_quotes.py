@@ -1,4 +1,4 @@
-"""What a page quotes of a command's output is what the command prints, apart from versions and sizes."""
+"""Quoted output of a command on a page equals the real output, except for versions and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two saved images differ in is named."""
+"""The difference between two saved images is named."""
 
 from __future__ import annotations
 

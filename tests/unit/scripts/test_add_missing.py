@@ -1,4 +1,4 @@
-"""What is added to the published image of an engine, what is kept, and what is refused: the step's own program."""
+"""The script add-missing: packages that it adds to the published image of an engine, keeps or refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OWN = pins(
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    """Return the program as a module."""
+    """Return the script as a module."""
     file = ROOT / "containers/engine-image/add-missing"
     loader = SourceFileLoader("add_missing", str(file))
     spec = spec_from_loader("add_missing", loader)
@@ -55,7 +55,7 @@ def program() -> ModuleType:
 
 
 def image_packages(**packages: str) -> dict[str, Found]:
-    """Return what the image has: name (with _ for -) and version."""
+    """Return the packages of the image: name (with _ for -) and version."""
     return {name.replace("_", "-"): Found(version=version, place=IMAGE_SITE) for name, version in packages.items()}
 
 
@@ -64,7 +64,7 @@ def added(*requires: str, name: str = "ai-dynamo") -> dict[str, Found]:
 
 
 def install(folder: Path, name: str, version: str, files: dict[str, str] | None = None) -> None:
-    """Leave what an installer leaves."""
+    """Write the files of an installed package."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
@@ -133,7 +133,7 @@ def test_a_requirement_for_other_machines_or_of_an_extra_that_nobody_asks_for_do
 def test_an_extra_is_followed_into_what_the_image_has() -> None:
     uvicorn = Found(version="1.0", place=IMAGE_SITE, requires=("click>=8", 'httptools>=0.6; extra == "standard"'))
     here = {**added("uvicorn[standard]"), "uvicorn": uvicorn}
-    # Not `click`: whether the image's own packages fit each other is not ours to judge.
+    # Not `click`: conflicts between the packages of the image itself are not checked.
     assert unmet(here, ["ai-dynamo"], []) == [("httptools", ">=0.6", "nothing", "uvicorn")]
 
 

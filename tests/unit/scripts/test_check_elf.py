@@ -1,4 +1,4 @@
-"""Files that are for another machine than the one they are installed for are found, whoever brought them."""
+"""The script check-elf finds files for another machine than that of the platform, from any package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AMD64, ARM64, CUDA, BPF, I386 = 62, 183, 190, 247, 3
 
 
 def leave(path: Path, machine: int) -> Path:
-    """Leave the header of an ELF file (System V ABI): e_machine is at byte 18."""
+    """Write the header of an ELF file (System V ABI): e_machine is at byte 18."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + machine.to_bytes(2, "little") + bytes(44))
     return path

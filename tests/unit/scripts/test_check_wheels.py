@@ -1,4 +1,4 @@
-"""Wheels that were built from source are taken once each, and NIXL's is judged by what is in it."""
+"""Wheels built from source are accepted once each, and the files of NIXL's wheel are checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNTIME = "ai_dynamo_runtime-1.4.2-cp310-abi3-manylinux_2_28_x86_64.whl"
 
 
 def wheel(path: Path, *files: str) -> Path:
-    """Leave a wheel with these files, none of which is a library that auditwheel would look into."""
+    """Write a wheel with these files, none of which is a library that auditwheel reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with ZipFile(path, "w") as archive:
         for file in files or ("module.py",):

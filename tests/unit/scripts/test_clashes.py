@@ -1,4 +1,4 @@
-"""Of a path that two packages bring, the file of the last one by name stays, whichever was unpacked last."""
+"""If two packages have the same path, the file of the last one by name stays, in any order of installation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def recorded(content: str) -> str:
 
 
 def install(venv: Path, package: str, path: str, content: str) -> None:
-    """Do what an installer does with a wheel of one file."""
+    """Write a package of one file, as an installer does."""
     site = venv / SITE
     (site / f"{package}-1.0.dist-info").mkdir(parents=True, exist_ok=True)
     (site / path).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def install(venv: Path, package: str, path: str, content: str) -> None:
 
 
 def clashes(venv: Path) -> tuple[list[str], str]:
-    """Return what is to be installed again, and what is said."""
+    """Return the packages to install again, and the messages."""
     argv = (sys.executable, str(ROOT / "containers/bin/clashes"), str(venv))
     finished = subprocess.run(argv, check=True, capture_output=True, text=True)
     return finished.stdout.split(), finished.stderr

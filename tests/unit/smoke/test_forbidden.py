@@ -1,4 +1,4 @@
-"""What counts as a trace of the machine that built an image."""
+"""Traces of the machine that built an image."""
 
 from __future__ import annotations
 
