@@ -1,4 +1,4 @@
-"""What is removed, and what never is."""
+"""Tests of `invoke clean`: the files, images and caches that it removes, and those that it leaves."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def argvs(*, private: bool, with_caches: bool, tagged: tuple[str, ...] = TAGGED)
     return [command.argv for command in planned.commands]
 
 
-def test_images_without_a_name_and_stale_cache_go_and_named_images_stay() -> None:
+def test_images_without_a_name_and_unused_cache_are_removed_and_named_images_stay() -> None:
     prune = ("docker", "buildx", "prune", "--force", "--filter", "until=168h")
     assert argvs(private=True, with_caches=False) == [DANGLING, prune]
 
 
-def test_the_cache_of_an_engine_that_others_use_stays() -> None:
+def test_the_cache_of_another_engine_stays() -> None:
     assert argvs(private=False, with_caches=False) == [DANGLING]
     named = ("docker", "image", "rm", "vllm-runtime:1.4.2-debian-amd64")
     assert argvs(private=False, with_caches=True) == [named, DANGLING]
 
 
-def test_all_means_named_images_and_every_cache_of_the_private_engine() -> None:
+def test_all_removes_named_images_and_all_cache_of_the_private_engine() -> None:
     assert argvs(private=True, with_caches=True)[-1] == ("docker", "buildx", "prune", "--force", "--all")
     assert argvs(private=True, with_caches=True, tagged=()) == [
         DANGLING,
@@ -60,16 +60,15 @@ def leave(path: Path, age: float) -> Path:
     return path
 
 
-def test_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
     old = leave(tmp_path / ".build/pieces/tmpabc", 7200)
     young = leave(tmp_path / ".build/roots/bootstrap-xyz", 60)
-    whole = leave(tmp_path / ".build/pieces/vllm-debian-amd64-0123", 7200)
+    complete = leave(tmp_path / ".build/pieces/vllm-debian-amd64-0123", 7200)
     assert clean.leftovers(tmp_path, 1_000_000) == (old,)
-    nothing = Plan()
-    clean.remove(tmp_path, (old,), nothing, dry_run=True)
+    clean.remove(tmp_path, (old,), Plan(), dry_run=True)
     assert old.is_dir()
-    clean.remove(tmp_path, (old,), nothing, dry_run=False)
-    assert [old.exists(), young.exists(), whole.exists()] == [False, True, True]
+    clean.remove(tmp_path, (old,), Plan(), dry_run=False)
+    assert [old.exists(), young.exists(), complete.exists()] == [False, True, True]
 
 
 NOW = 2_000_000_000
@@ -81,24 +80,24 @@ def aged(path: Path, age: float) -> Path:
     return path
 
 
-def made(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
-    """Return what the facts of a build name, after making it look old."""
+def prepare(checkout: Path, stage: Stage, *platforms: str) -> tuple[Path, ...]:
+    """Prepare a build, make its files look old, and return them."""
     facts = inputs.build_inputs(
         request_for(load_catalogue(checkout), stage, ImageSelection(images=["frontend"], platforms=platforms))
     )
-    folders = {facts.binaries, *(piece.folder.parent for pieces in facts.package_layers.values() for piece in pieces)}
+    folders = {facts.binaries, *(layer.folder.parent for layers in facts.package_layers.values() for layer in layers)}
     records = (checkout / ".build/roots").glob("*-*.json")
     return tuple(aged(path, WEEK + 1) for path in (*folders, *records))
 
 
-def test_what_the_present_locks_name_stays_however_old_it_is(own_checkout: Path) -> None:
-    kept = (*made(own_checkout, Stage.CI, "all"), *made(own_checkout, Stage.CI, "linux/amd64"))
-    assert len({path.parent.name for path in kept}) == len({"pieces", "programs", "roots"})
+def test_files_of_the_current_locks_stay_however_old_they_are(own_checkout: Path) -> None:
+    paths = (*prepare(own_checkout, Stage.CI, "all"), *prepare(own_checkout, Stage.CI, "linux/amd64"))
+    assert len({path.parent.name for path in paths}) == len({"pieces", "programs", "roots"})
     assert stale_files.stale_paths(load_catalogue(own_checkout), NOW) == ()
 
 
-def test_what_a_lock_named_that_is_another_one_now_goes_after_a_week(own_checkout: Path) -> None:
-    made(own_checkout, Stage.RUNTIME, "linux/amd64")
+def test_files_of_an_earlier_lock_are_removed_after_a_week(own_checkout: Path) -> None:
+    prepare(own_checkout, Stage.RUNTIME, "linux/amd64")
     before = set((own_checkout / ".build/pieces").iterdir())
     sets = own_checkout / ".build/os-packages"
     old, young = (aged(leave(sets / f"debian-dev-{age}", 0), age) for age in (WEEK + 1, WEEK))
@@ -119,7 +118,7 @@ def root_image(store: Path, name: str, epoch: int) -> Path:
     return record
 
 
-def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_checkout: Path) -> None:
+def test_a_root_image_of_an_earlier_lock_is_removed_with_its_own_files(own_checkout: Path) -> None:
     store = own_checkout / ".build/roots"
     old = root_image(store, "old", 1)
     of_old = set((store / "blobs/sha256").iterdir())
@@ -133,7 +132,7 @@ def test_a_root_image_of_an_old_lock_goes_with_the_files_that_no_other_has(own_c
     assert len(gone & of_old) == len({"manifest", "config"})
 
 
-def test_what_was_measured_is_forgotten_after_a_week(own_checkout: Path) -> None:
+def test_measured_sizes_are_removed_after_a_week(own_checkout: Path) -> None:
     sizes = own_checkout / ".build/sizes"
     size_cache.remember(own_checkout, "sha256:old", ImageSize(layers=()))
     size_cache.remember(own_checkout, "sha256:young", ImageSize(layers=()))

@@ -1,4 +1,4 @@
-"""What is said when a build failed because an image of a registry is not to be had."""
+"""Tests of the diagnosis of a build that failed because an image of a registry was unavailable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIGEST_OF_THE_REFERENCE = 'digest="${5##*@}"'
 
 
 def answering(folder: Path, script: str) -> tuple[str, ...]:
-    """Return a buildx that answers every question the same way."""
+    """Return a buildx that runs a script for every command."""
     program = folder / "buildx"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
@@ -48,43 +48,41 @@ def failed(request: Request, buildx: tuple[str, ...]) -> str:
     return str(error.value)
 
 
-def test_a_registry_that_cannot_be_reached_is_named_with_why_it_is_needed(
+def test_an_unreachable_registry_is_named_with_the_purpose_of_its_image(
     tmp_path: Path, request_on_cuda: Request
 ) -> None:
     script = "echo 'ERROR: failed to do request: Head \"https://x/\": dial tcp: no such host' >&2; exit 1"
-    said = failed(request_on_cuda, answering(tmp_path, script))
-    assert said.startswith("the engine's own words\n")
+    message = failed(request_on_cuda, answering(tmp_path, script))
+    assert message.startswith("the engine's own words\n")
     assert (
         f"No registry served {RUNTIME}: dial tcp: no such host.\nIt is the runtime root image of the cuda bases."
-    ) in said
-    assert said.endswith("or name a mirror that has the same image: docs/how-to/mirrors.md")
+    ) in message
+    assert message.endswith("or name a mirror that has the same image: docs/how-to/mirrors.md")
 
 
 def test_an_image_that_a_registry_no_longer_has_is_named(tmp_path: Path, request_on_cuda: Request) -> None:
-    said = failed(request_on_cuda, answering(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'))
-    assert f"The registry does not have {RUNTIME}.\n" in said
+    message = failed(request_on_cuda, answering(tmp_path, 'echo "ERROR: $5: not found" >&2; exit 1'))
+    assert f"The registry does not have {RUNTIME}.\n" in message
 
 
 def test_a_registry_with_other_bytes_is_named_with_both_digests(tmp_path: Path, request_on_cuda: Request) -> None:
     script = f"echo 'ERROR: failed commit on ref \"\": unexpected digest: sha256:{'0' * 64} != {RUNTIME}' >&2; exit 1"
-    said = failed(request_on_cuda, answering(tmp_path, script))
-    assert f"The registry has other bytes for {RUNTIME}: sha256:{'0' * 64}.\n" in said
+    message = failed(request_on_cuda, answering(tmp_path, script))
+    assert f"The registry has other bytes for {RUNTIME}: sha256:{'0' * 64}.\n" in message
 
 
-def test_a_build_that_failed_with_all_images_there_keeps_its_own_error(
-    tmp_path: Path, request_on_cuda: Request
-) -> None:
+def test_a_failed_build_with_available_images_keeps_its_own_error(tmp_path: Path, request_on_cuda: Request) -> None:
     script = f'{DIGEST_OF_THE_REFERENCE}; echo "{{\\"digest\\": \\"$digest\\"}}"'
     with pytest.raises(CommandFailedError, match=r"^the engine's own words$"):
         fail(request_on_cuda, answering(tmp_path, script))
 
 
-def test_only_what_the_stage_stands_on_is_asked_for() -> None:
+def test_only_the_images_of_the_stage_are_checked() -> None:
     request = request_for(load_catalogue(), Stage.BASE, ImageSelection(platforms=["linux/amd64"], bases="cuda"))
     assert set(diagnosis.registry_images(request).values()) == {"the builder root image of the cuda bases"}
 
 
-def test_bases_without_a_registry_ask_nobody() -> None:
+def test_bases_without_a_registry_have_no_image_to_check() -> None:
     request = request_for(
         load_catalogue(), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )

@@ -1,4 +1,4 @@
-"""Builds with caches and on several builders, carried out: beside a buildx that is a script."""
+"""Tests of builds with caches and on several builders, with a buildx that is a script."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def plugins(tmp_path: Path) -> Path:
     return folder
 
 
-def pair(checkout: Path, plugins: Path) -> list[str]:
-    """Build a pair that reads a cache; return what buildx was asked, the bakes alone."""
+def build_pair(checkout: Path, plugins: Path) -> list[str]:
+    """Build a pair that reads a cache; return the builder of each bake command."""
     request = request_for(load_catalogue(checkout), Stage.BASE, ImageSelection(platforms=["all"]))
     distribution = Distribution(request=request, caches=Caches(), builders={}, registry="registry.example/team")
     running = distributed_run._DistributedBuild(
@@ -78,25 +78,25 @@ def pair(checkout: Path, plugins: Path) -> list[str]:
     try:
         running.build(nodes, running.plan(nodes))
     finally:
-        asked = (plugins / "asked").read_text(encoding="utf-8").splitlines()
-    return [line.partition(" ")[0] for line in asked if " bake " in line]
+        commands = (plugins / "asked").read_text(encoding="utf-8").splitlines()
+    return [line.partition(" ")[0] for line in commands if " bake " in line]
 
 
-def test_a_pair_whose_cache_lies_is_built_without_it(
+def test_a_pair_with_a_faulty_cache_is_built_without_it(
     own_checkout: Path, plugins: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (plugins / "message").write_text(f'{{"Error": {{"Message": "{LIE}"}}}}', encoding="utf-8")
-    asked = pair(own_checkout, plugins)
-    assert sorted(asked[-2:]) == ["far", "here"]
-    assert len(asked) in {3, 4}, "one may be ended before it began"
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("The build cache")]
-    assert len(said) == 1
-    assert "registry.example/cache has other bytes than it lists" in said[0]
-    assert said[0].endswith("The build continues without it.")
+    bakes = build_pair(own_checkout, plugins)
+    assert sorted(bakes[-2:]) == ["far", "here"]
+    assert len(bakes) in {3, 4}, "one may be ended before it began"
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("The build cache")]
+    assert len(lines) == 1
+    assert "registry.example/cache has other bytes than it lists" in lines[0]
+    assert lines[0].endswith("The build continues without it.")
 
 
-def test_a_pair_that_fails_for_another_reason_is_not_built_again(own_checkout: Path, plugins: Path) -> None:
+def test_a_pair_that_fails_for_another_reason_is_not_rebuilt(own_checkout: Path, plugins: Path) -> None:
     (plugins / "message").write_text('{"Error": {"Message": "exit code: 1"}}', encoding="utf-8")
     with pytest.raises(CommandFailedError, match="ended with exit code 1"):
-        pair(own_checkout, plugins)
+        build_pair(own_checkout, plugins)
     assert len([line for line in (plugins / "asked").read_text(encoding="utf-8").splitlines() if " bake" in line]) <= 2

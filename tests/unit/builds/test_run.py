@@ -1,4 +1,4 @@
-"""How a build of several stages is noted when it does not come to a build."""
+"""Tests of the report of several stages that fail before the build starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.catalogue import Catalogue
 
 
-def test_a_lock_that_is_missing_leaves_one_report_of_all_stages(checkout: Path, catalogue: Catalogue) -> None:
+def test_a_missing_lock_leaves_one_report_of_all_stages(checkout: Path, catalogue: Catalogue) -> None:
     requests = requests_for(
         catalogue, parse_stages(()), ImageSelection(images=["frontend"], platforms=["linux/amd64"], bases="debian")
     )

@@ -1,4 +1,4 @@
-"""The lines about images that end a build."""
+"""Tests of the closing lines of a build."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def planned(catalogue: Catalogue, facts: BuildInputs, stage: Stage, platform: st
     return image
 
 
-def test_an_image_that_was_built_is_named_with_digest_sizes_time_and_what_to_run_next(
+def test_the_line_of_a_built_image_has_digest_sizes_time_and_the_next_command(
     catalogue: Catalogue, facts: BuildInputs
 ) -> None:
     image = planned(catalogue, facts, Stage.RUNTIME)
@@ -42,13 +42,13 @@ def test_an_image_that_was_built_is_named_with_digest_sizes_time_and_what_to_run
     )
 
 
-def test_what_is_not_known_of_an_image_is_left_out(catalogue: Catalogue, facts: BuildInputs) -> None:
+def test_unknown_values_are_left_out(catalogue: Catalogue, facts: BuildInputs) -> None:
     image = planned(catalogue, facts, Stage.RUNTIME)
     line = summary.image_line(image, "", None, 0.4, built=False)
     assert line == f"{image.tag} is up to date, 0.4 s. Next: invoke run frontend --stage runtime"
 
 
-def test_a_tag_that_was_pushed_is_pulled_by_the_digest_of_its_index() -> None:
+def test_a_pushed_tag_is_pulled_by_the_digest_of_its_index() -> None:
     tag = "registry.example/team/dynamo-frontend:1.4.2-debian"
     assert summary.pushed_line(tag, DIGEST, 60).endswith(f"Next: docker pull {tag}@{DIGEST}")
     assert summary.pushed_line(tag, "", 60) == f"Pushed {tag}, 60.0 s. Next: docker pull {tag}"
@@ -59,7 +59,7 @@ def test_a_tag_that_was_pushed_is_pulled_by_the_digest_of_its_index() -> None:
     [(Stage.BASE, 'nox -s "smoke-base({arch})"'), (Stage.CI, 'nox -s "smoke-frontend({arch})"')],
     ids=["base", "ci"],
 )
-def test_what_is_made_for_tests_is_tested_next(
+def test_an_image_for_tests_is_tested_next(
     catalogue: Catalogue, facts: BuildInputs, stage: Stage, command: str
 ) -> None:
     image = planned(catalogue, facts, stage)

@@ -1,4 +1,4 @@
-"""An image is left alone only where the engine has the very one that a build would make now."""
+"""Tests of up-to-date images: only an image from the present inputs is left alone."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 TAG = "dynamo-frontend:1.4.2-debian-amd64"
 TARGET = "frontend-runtime"
 DIGEST = f"sha256:{'1' * 64}"
-MADE = {TARGET: BuiltImage(tag=TAG, digest=DIGEST)}
+BUILT = {TARGET: BuiltImage(tag=TAG, digest=DIGEST)}
 
 
 @pytest.fixture
-def asked(own_checkout: Path) -> Request:
-    """Return a build of the frontend's runtime in a copy of this project, which was built."""
+def runtime_request(own_checkout: Path) -> Request:
+    """Return a request for the frontend's runtime in a copy of this project, which was built."""
     request = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"])
     )
-    remember(request, inputs.offline_build_inputs(request))
+    record_build(request, inputs.offline_build_inputs(request))
     return request
 
 
-def remember(request: Request, facts: BuildInputs) -> None:
+def record_build(request: Request, facts: BuildInputs) -> None:
     before = up_to_date.image_records(plan(request, facts))
-    made = {TARGET: DIGEST, "base": "sha256:of no image"}
+    digests = {TARGET: DIGEST, "base": "sha256:of no image"}
     process.execute(
-        process.Plan(records=up_to_date.new_records(before, up_to_date.image_records(plan(request, facts)), made))
+        process.Plan(records=up_to_date.new_records(before, up_to_date.image_records(plan(request, facts)), digests))
     )
 
 
@@ -55,7 +55,7 @@ def plan(request: Request, facts: BuildInputs) -> BuildPlan:
     return bake.build_plan(BuildPart(request, facts))
 
 
-def made(request: Request) -> dict[str, BuiltImage] | None:
+def existing(request: Request) -> dict[str, BuiltImage] | None:
     return up_to_date.existing_images(plan(request, inputs.offline_build_inputs(request)))
 
 
@@ -64,8 +64,8 @@ def append(file: Path, text: str = "# one more\n") -> None:
         content.write(text)
 
 
-def test_what_was_built_of_what_is_there_now_is_known_by_name_and_digest(asked: Request) -> None:
-    assert made(asked) == MADE
+def test_an_image_from_the_present_inputs_has_its_tag_and_digest(runtime_request: Request) -> None:
+    assert existing(runtime_request) == BUILT
 
 
 @pytest.mark.parametrize(
@@ -79,55 +79,59 @@ def test_what_was_built_of_what_is_there_now_is_known_by_name_and_digest(asked: 
     ],
     ids=["a file", "a Dockerfile", "a script that is mounted", "a script that is none any more", "a lock"],
 )
-def test_whatever_a_step_below_it_reads_decides(asked: Request, change: Callable[[Path], None]) -> None:
-    before = made(asked)
-    change(asked.catalogue.folder)
-    assert (before, made(asked)) == (MADE, None)
+def test_a_changed_file_of_any_target_below_causes_a_build(
+    runtime_request: Request, change: Callable[[Path], None]
+) -> None:
+    before = existing(runtime_request)
+    change(runtime_request.catalogue.folder)
+    assert (before, existing(runtime_request)) == (BUILT, None)
 
 
-def test_a_file_that_no_step_reads_decides_nothing(asked: Request) -> None:
-    append(asked.catalogue.folder / "containers/vllm/Dockerfile")
-    assert made(asked) == MADE
+def test_a_changed_file_of_another_image_causes_no_build(runtime_request: Request) -> None:
+    append(runtime_request.catalogue.folder / "containers/vllm/Dockerfile")
+    assert existing(runtime_request) == BUILT
 
 
-def test_a_commit_decides_for_it_stands_in_a_label(asked: Request) -> None:
-    facts = inputs.offline_build_inputs(asked)
-    assert up_to_date.existing_images(plan(asked, replace(facts, revision="another"))) is None
+def test_another_commit_causes_a_build_because_it_is_in_a_label(runtime_request: Request) -> None:
+    facts = inputs.offline_build_inputs(runtime_request)
+    assert up_to_date.existing_images(plan(runtime_request, replace(facts, revision="another"))) is None
 
 
-def test_what_was_made_when_anything_might_drift_is_not_what_a_strict_build_makes(asked: Request) -> None:
-    assert made(replace(asked, bases=replace(asked.bases, strict=True))) is None
+def test_a_strict_build_does_not_use_the_image_of_another_build(runtime_request: Request) -> None:
+    assert existing(replace(runtime_request, bases=replace(runtime_request.bases, strict=True))) is None
 
 
-def test_what_drifted_decides_for_it_stands_in_a_label(asked: Request) -> None:
-    facts = replace(inputs.offline_build_inputs(asked), drift=("bash=5",))
-    assert up_to_date.existing_images(plan(asked, facts)) is None
+def test_drift_causes_a_build_because_it_is_in_a_label(runtime_request: Request) -> None:
+    facts = replace(inputs.offline_build_inputs(runtime_request), drift=("bash=5",))
+    assert up_to_date.existing_images(plan(runtime_request, facts)) is None
 
 
-def test_of_what_changed_while_the_engine_built_nothing_is_remembered(asked: Request) -> None:
-    append(asked.catalogue.folder / "containers/frontend/Dockerfile")
-    facts = inputs.offline_build_inputs(asked)
-    before = up_to_date.image_records(plan(asked, facts))
-    append(asked.catalogue.folder / "containers/os/entrypoint")
-    assert up_to_date.new_records(before, up_to_date.image_records(plan(asked, facts)), {TARGET: DIGEST}) == ()
+def test_inputs_that_changed_during_the_build_leave_no_record(runtime_request: Request) -> None:
+    append(runtime_request.catalogue.folder / "containers/frontend/Dockerfile")
+    facts = inputs.offline_build_inputs(runtime_request)
+    before = up_to_date.image_records(plan(runtime_request, facts))
+    append(runtime_request.catalogue.folder / "containers/os/entrypoint")
+    assert (
+        up_to_date.new_records(before, up_to_date.image_records(plan(runtime_request, facts)), {TARGET: DIGEST}) == ()
+    )
     assert up_to_date.new_records(before, {}, {TARGET: DIGEST}) == ()
-    (kept,) = up_to_date.new_records(before, before, {TARGET: DIGEST})
-    assert kept.text == DIGEST
+    (record,) = up_to_date.new_records(before, before, {TARGET: DIGEST})
+    assert record.text == DIGEST
 
 
-def test_where_something_has_to_be_made_first_nobody_knows_what_a_build_would_make(asked: Request) -> None:
-    (known,) = inputs.offline_inputs((asked,))
-    assert inputs.existing_inputs(asked, known) == CompleteInputs(inputs=known.inputs, drift=())
-    rmtree(oci_layout.layout(asked.catalogue.folder))
-    assert inputs.existing_inputs(asked, inputs.offline_inputs((asked,))[0]) is None
+def test_a_request_with_missing_files_has_no_existing_inputs(runtime_request: Request) -> None:
+    (offline,) = inputs.offline_inputs((runtime_request,))
+    assert inputs.existing_inputs(runtime_request, offline) == CompleteInputs(inputs=offline.inputs, drift=())
+    rmtree(oci_layout.layout(runtime_request.catalogue.folder))
+    assert inputs.existing_inputs(runtime_request, inputs.offline_inputs((runtime_request,))[0]) is None
 
 
-def test_an_image_of_a_stage_above_is_another_one(asked: Request) -> None:
-    above = replace(asked, stage=Stage.CI)
-    assert made(above) is None
+def test_an_image_of_a_higher_stage_is_another_one(runtime_request: Request) -> None:
+    above = replace(runtime_request, stage=Stage.CI)
+    assert existing(above) is None
 
 
-def test_what_is_built_from_a_checkout_is_for_the_engine_to_judge(catalogue: Catalogue, facts: BuildInputs) -> None:
+def test_an_image_from_a_checkout_has_no_record(catalogue: Catalogue, facts: BuildInputs) -> None:
     request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
     from_sources = replace(request, sources={"dynamo": Source(context="/home/me/dynamo", local=True)})
     assert up_to_date.image_records(plan(from_sources, facts)) == {}

@@ -1,4 +1,4 @@
-"""Programs out of packages: what is laid out, and what happens when a pin or a file is not there."""
+"""Tests of binaries from packages: the tree of files, and failures without a pin or a file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mirror(server: Server, fake_apt: FakeApt) -> Server:
     return server
 
 
-def test_a_program_without_a_pin_says_how_to_pin_it(bases: Bases) -> None:
+def test_the_error_for_a_binary_without_a_pin_has_the_command_that_pins_it(bases: Bases) -> None:
     with pytest.raises(LockError) as caught:
         binaries.pins_for(pinned_to(PIN), bases, Platform.ARM64)
     assert str(caught.value) == (
@@ -62,23 +62,23 @@ def test_the_pins_of_a_platform_are_found_by_name(bases: Bases) -> None:
 
 
 @needs_dpkg
-def test_only_the_named_files_are_taken_out_of_a_package(
+def test_only_the_listed_files_of_a_package_are_in_the_tree(
     catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
 ) -> None:
     mirror.files[f"/debian/{POOL}"] = etcd
     pins = pinned_to(replace(PIN, sha256=hashlib.sha256(etcd).hexdigest()))
     assert binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
     tree = binaries.folder_of(catalogue.folder, bases, pins) / "amd64"
-    found = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
-    assert found == [tree / "usr/local/bin/etcd"]
-    assert found[0].read_text(encoding="utf-8") == "a program"
-    assert found[0].stat().st_mode & 0o777 == 0o755
+    paths = [Path(folder, name) for folder, _, names in os.walk(tree) for name in names]
+    assert paths == [tree / "usr/local/bin/etcd"]
+    assert paths[0].read_text(encoding="utf-8") == "a program"
+    assert paths[0].stat().st_mode & 0o777 == 0o755
     assert binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64) == ()
     assert mirror.requests == [f"/debian/{POOL}"]
 
 
 @needs_dpkg
-def test_a_file_that_the_package_does_not_have_is_named(
+def test_the_error_names_a_file_that_the_package_lacks(
     catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes
 ) -> None:
     mirror.files[f"/debian/{POOL}"] = etcd
@@ -92,7 +92,7 @@ def test_a_file_that_the_package_does_not_have_is_named(
 
 
 @pytest.mark.usefixtures("mirror")
-def test_strict_bases_refuse_a_package_that_the_mirror_dropped(catalogue: Catalogue, bases: Bases) -> None:
+def test_strict_bases_reject_a_package_that_the_mirror_no_longer_has(catalogue: Catalogue, bases: Bases) -> None:
     with pytest.raises(LockError) as caught:
         binaries.ensure(catalogue.folder, replace(bases, strict=True), pinned_to(PIN), Platform.AMD64)
     assert str(caught.value) == (
@@ -108,19 +108,19 @@ def newer_on_the_mirror(mirror: Server, fake_apt: FakeApt, etcd: bytes) -> None:
 
 
 @needs_dpkg
-def test_other_bases_take_the_current_package_and_say_so_every_time(
+def test_other_bases_use_the_current_package_and_report_the_drift_every_time(
     catalogue: Catalogue, bases: Bases, mirror: Server, fake_apt: FakeApt, etcd: bytes
 ) -> None:
     newer_on_the_mirror(mirror, fake_apt, etcd)
     drift = (Drift(name="etcd-server", locked="3.5.16-4", used="3.5.16-5"),)
     assert binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
-    asked = len(mirror.requests)
+    count = len(mirror.requests)
     assert binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift
-    assert len(mirror.requests) == asked
+    assert len(mirror.requests) == count
 
 
 @needs_dpkg
-def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_tree_never_exists_without_its_record_of_drift(  # noqa: PLR0913, PLR0917 - fixtures
     catalogue: Catalogue,
     bases: Bases,
     mirror: Server,
@@ -142,7 +142,7 @@ def test_programs_are_never_there_without_the_record_of_their_drift(  # noqa: PL
     assert not (binaries.folder_of(catalogue.folder, bases, pinned_to(PIN)) / "amd64").exists()
 
 
-def test_other_pins_or_other_files_are_another_folder(bases: Bases) -> None:
+def test_the_folder_depends_on_pins_and_files(bases: Bases) -> None:
     moved = pinned_to(replace(PIN, sha256="0" * 64))
     elsewhere = Program(suite="trixie", package="etcd-server", files={"usr/bin/etcd": "/usr/bin/etcd"})
     folders = {
@@ -154,7 +154,7 @@ def test_other_pins_or_other_files_are_another_folder(bases: Bases) -> None:
     assert {folder.parent for folder in folders} == {Path("/checkout/.build/programs")}
 
 
-def test_the_pins_are_rendered_as_the_file_has_them() -> None:
+def test_pins_are_rendered_in_the_form_of_the_file() -> None:
     assert render_programs({KEY: PIN}) == (
         '[programs.debian.etcd."linux/amd64"]\n'
         'version = "3.5.16-4"\n'
@@ -165,7 +165,7 @@ def test_the_pins_are_rendered_as_the_file_has_them() -> None:
     )
 
 
-def test_every_pin_of_this_project_s_own_programs_is_there() -> None:
+def test_every_binary_of_this_project_is_pinned() -> None:
     own = load_catalogue()
     for bases in own.bases.values():
         for image in own.images.values():

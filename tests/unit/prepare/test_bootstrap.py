@@ -1,4 +1,4 @@
-"""A tree out of packages: the repository's Release file and the call of mmdebstrap."""
+"""Tests of a bootstrap: the Release file of its repository, and the command of mmdebstrap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lock(catalogue: Catalogue) -> OsLock:
     return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
 
 
-def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> None:
+def test_the_release_file_has_the_suite_and_the_digest_of_its_index(lock: OsLock) -> None:
     assert bootstrap.release_file(lock, "Package: bash\n") == (
         "Origin: Debian\n"
         "Label: Debian\n"
@@ -36,7 +36,7 @@ def test_the_release_file_names_the_suite_and_what_it_lists(lock: OsLock) -> Non
 @pytest.mark.parametrize(
     ("as_root", "head"), [pytest.param(True, ["unshare", "--mount"], id="root"), pytest.param(False, [], id="a user")]
 )
-def test_the_call_of_mmdebstrap(lock: OsLock, as_root: bool, head: list[str]) -> None:  # noqa: FBT001 - a row
+def test_the_command_of_mmdebstrap(lock: OsLock, as_root: bool, head: list[str]) -> None:  # noqa: FBT001 - a row
     foreign = replace(lock, role="builder", platform=Platform.ARM64)
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
     command = bootstrap.mmdebstrap_command(foreign, Path("/s"), environment, Path("/hooks"), as_root=as_root)

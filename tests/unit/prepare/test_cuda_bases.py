@@ -1,4 +1,4 @@
-"""Every image, stage and platform has a plan on the cuda bases; without their locks it is said which and how."""
+"""Tests of the cuda bases: a plan of every image, stage and platform, and errors about missing locks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.request import Request
 
 PIN = f"tensorrt-llm==1.0 \\\n    --hash=sha256:{'a' * 64}\n    # via trtllm\n"
-EVERY = [
+COMBINATIONS = [
     (image.name, stage, platform)
     for image in load_catalogue().images.values()
     for stage in image.stages
@@ -50,32 +50,32 @@ def catalogue(own_checkout: Path) -> Catalogue:
     return own
 
 
-def asked(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> Request:
+def image_request(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> Request:
     return request_for(catalogue, stage, ImageSelection(images=[image], platforms=[platform.value], bases="cuda"))
 
 
 def documents(request: Request) -> list[dict[str, Any]]:
-    """Return the bake document and the source policy, after all that a real build asks before it."""
+    """Return the bake document and the source policy of a request, after the checks of a real build."""
     plan = planned.execution(request, inputs.build_inputs(request, dry_run=True))
     return [json.loads(document.text) for document in plan.documents]
 
 
-def below(steps: dict[str, Any], name: str, arch: str) -> list[str]:
-    """Return what a step stands on, downwards, as long as that is one step."""
-    found = []
+def base_chain(steps: dict[str, Any], name: str, arch: str) -> list[str]:
+    """Return the targets and images below a target, top down."""
+    chain = []
     while name:
         contexts = steps[name]["contexts"]
         name = next((contexts[key] for key in ("dynamo", "below", f"root-{arch}") if key in contexts), "")
-        found.append(name)
+        chain.append(name)
         name = name.removeprefix("target:") if name.startswith("target:") else ""
-    return found
+    return chain
 
 
-@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
-def test_every_image_has_a_plan_that_stands_on_the_pinned_images_of_the_platform_alone(
+@pytest.mark.parametrize(("image", "stage", "platform"), COMBINATIONS, ids=lambda value: getattr(value, "value", value))
+def test_every_image_is_based_on_the_pinned_images_of_its_platform_only(
     catalogue: Catalogue, image: str, stage: Stage, platform: Platform
 ) -> None:
-    document, policy = documents(asked(catalogue, image, stage, platform))
+    document, policy = documents(image_request(catalogue, image, stage, platform))
     steps = document["target"]
     contexts = [value for step in steps.values() for value in step["contexts"].values()]
     roots = {value for value in contexts if value.startswith("docker-image")}
@@ -95,11 +95,11 @@ def test_every_image_has_a_plan_that_stands_on_the_pinned_images_of_the_platform
 
 @pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
 @pytest.mark.parametrize("image", list(SETS))
-def test_a_dev_image_has_python_then_what_its_engine_needs_then_the_toolchains(
+def test_a_dev_image_has_python_then_the_sets_of_its_engine_then_the_toolchains(
     catalogue: Catalogue, image: str, platform: Platform
 ) -> None:
-    steps = documents(asked(catalogue, image, Stage.DEV, platform))[0]["target"]
-    chain = below(steps, f"{image}-dev-user", platform.arch)
+    steps = documents(image_request(catalogue, image, Stage.DEV, platform))[0]["target"]
+    chain = base_chain(steps, f"{image}-dev-user", platform.arch)
     of_packages = [name.removeprefix("target:") for name in chain if name.startswith("target:")]
     sets = [f"os-{name}" for name in SETS[image]]
     system = [name for name in of_packages if "debs" in steps[name]["contexts"]]
@@ -111,42 +111,42 @@ def test_a_dev_image_has_python_then_what_its_engine_needs_then_the_toolchains(
 
 
 @pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
-def test_what_compiles_stands_on_the_devel_image_with_python_s_headers(
+def test_the_backend_stage_is_based_on_the_devel_image_with_python_s_headers(
     catalogue: Catalogue, platform: Platform
 ) -> None:
-    steps = documents(asked(catalogue, "sglang", Stage.BACKEND, platform))[0]["target"]
-    assert below(steps, "sglang-backend", platform.arch)[:2] == ["target:root-devel-packages", "target:root-devel"]
+    steps = documents(image_request(catalogue, "sglang", Stage.BACKEND, platform))[0]["target"]
+    assert base_chain(steps, "sglang-backend", platform.arch)[:2] == ["target:root-devel-packages", "target:root-devel"]
     assert "libpython3-dev" in catalogue.bases["cuda"].extended_roots["devel"].packages
 
 
-@pytest.mark.parametrize(("image", "stage", "platform"), EVERY, ids=lambda each: getattr(each, "value", each))
+@pytest.mark.parametrize(("image", "stage", "platform"), COMBINATIONS, ids=lambda value: getattr(value, "value", value))
 def test_every_image_can_be_explained(catalogue: Catalogue, image: str, stage: Stage, platform: Platform) -> None:
-    said = explain.text(explain_inputs.explain_request(asked(catalogue, image, stage, platform)))
-    assert said.startswith(f"{image}, {stage.value} stage, {platform.value}: ")
+    text = explain.text(explain_inputs.explain_request(image_request(catalogue, image, stage, platform)))
+    assert text.startswith(f"{image}, {stage.value} stage, {platform.value}: ")
     if stage not in (Stage.BASE, Stage.BACKEND):
-        assert f"from constraints/os-cuda-runtime-{platform.arch}.txt (bases.cuda.roots.runtime in images.toml)" in said
+        assert f"from constraints/os-cuda-runtime-{platform.arch}.txt (bases.cuda.roots.runtime in images.toml)" in text
 
 
 @pytest.mark.parametrize("stage", [Stage.RUNTIME, Stage.CI, Stage.DEV, Stage.BACKEND], ids=lambda stage: stage.value)
 @pytest.mark.parametrize("image", ["vllm", "sglang"])
-def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
+def test_the_error_without_locks_names_the_missing_lock_and_its_command(
     catalogue: Catalogue, image: str, stage: Stage
 ) -> None:
     for file in (catalogue.folder / "constraints").glob("os-cuda-*"):
         file.unlink()
     with pytest.raises(LockError) as caught:
-        inputs.build_inputs(asked(catalogue, image, stage, Platform.ARM64))
+        inputs.build_inputs(image_request(catalogue, image, stage, Platform.ARM64))
     role = "devel" if stage is Stage.BACKEND else "runtime"
-    said = str(caught.value)
+    message = str(caught.value)
     if image == "vllm" or stage is Stage.BACKEND:
-        assert said == (
+        assert message == (
             f"constraints/os-cuda-{role}-amd64.txt does not exist. It pins the packages on "
             f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
             "Create it with: invoke lock --only os --bases cuda\n"
             "This needs access to the registry of that image and to http://archive.ubuntu.com/ubuntu, or to mirrors of "
             "both (docs/how-to/mirrors.md)."
         )
-    assert "does not exist" in said
+    assert "does not exist" in message
 
 
 # From sources
@@ -154,20 +154,20 @@ def test_without_its_locks_a_plan_says_which_is_missing_and_how_it_is_made(
 
 @pytest.fixture
 def checkouts(tmp_path: Path) -> dict[str, str]:
-    """Return checkouts of commits, which strict bases take."""
-    found = {}
+    """Return clean checkouts, which strict bases accept."""
+    folders = {}
     for name in ("dynamo", "nixl", "ucx"):
         folder = shutil.copytree(ROOT / "tests/sources" / name, tmp_path / name)
-        for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=first")):
-            who = ("-c", "user.name=a", "-c", "user.email=a@b")
-            subprocess.run(("git", "-C", str(folder), *who, *words), check=True)
-        found[name] = str(folder)
-    return found
+        for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=first")):
+            author = ("-c", "user.name=a", "-c", "user.email=a@b")
+            subprocess.run(("git", "-C", str(folder), *author, *arguments), check=True)
+        folders[name] = str(folder)
+    return folders
 
 
 def from_sources(catalogue: Catalogue, platform: Platform, sources: dict[str, str]) -> Request:
-    words = {"platforms": [platform.value], "bases": "cuda"}
-    return request_for(catalogue, Stage.BASE, ImageSelection(sources=sources, **words))  # type: ignore[arg-type]
+    options = {"platforms": [platform.value], "bases": "cuda"}
+    return request_for(catalogue, Stage.BASE, ImageSelection(sources=sources, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.arch)
@@ -178,7 +178,7 @@ def test_dynamo_is_compiled_on_the_builder_with_almalinux_s_packages_and_rust_as
     document, policy = documents(request)
     steps = document["target"]
     chain = ["target:compile-rust-toolchain", "target:compile-rust", "target:compile-tools"]
-    assert below(steps, "dynamo-rust", platform.arch) == [*chain, ""]
+    assert base_chain(steps, "dynamo-rust", platform.arch) == [*chain, ""]
     assert Path(steps["compile-rust"]["context"]).name == "os-rpms"
     assert "/.build/os-packages/cuda-rust-" in steps["compile-rust"]["contexts"]["rpms"]
     toolchain = steps["compile-rust-toolchain"]
@@ -200,7 +200,7 @@ def test_nixl_and_ucx_are_compiled_on_the_builder_by_its_own_compiler(
 ) -> None:
     steps = documents(from_sources(catalogue, platform, checkouts))[0]["target"]
     for name in ("nixl", "ucx"):
-        assert below(steps, name, platform.arch)[:2] == ["target:nixl-cuda", "target:nixl-cxx"]
+        assert base_chain(steps, name, platform.arch)[:2] == ["target:nixl-cuda", "target:nixl-cxx"]
         assert steps[name]["args"]["TOOLCHAIN"].startswith("cuda-cxx-")
     assert Path(steps["nixl-cxx"]["context"]).name == "os-rpms"
     assert steps["base"]["args"]["BUILT"] == "ai-dynamo ai-dynamo-runtime nixl nixl-cu13"
@@ -208,18 +208,14 @@ def test_nixl_and_ucx_are_compiled_on_the_builder_by_its_own_compiler(
     assert not compilers & set(catalogue.bases["cuda"].packages["cxx"].packages)  # older than the image's
 
 
-def test_without_a_set_s_lock_a_build_from_sources_says_how_it_is_made_and_wheels_are_planned(
-    catalogue: Catalogue, checkouts: dict[str, str]
-) -> None:
+def test_only_a_source_build_needs_the_lock_of_a_compiler_set(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
     (catalogue.folder / "constraints/os-cuda-rust-arm64.txt").unlink()
     with pytest.raises(LockError, match=r"os-cuda-rust-arm64[.]txt does not exist(?s:.*)invoke lock --only os --bases"):
         inputs.build_inputs(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}), dry_run=True)
     inputs.build_inputs(from_sources(catalogue, Platform.ARM64, {}), dry_run=True)
 
 
-def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_are_planned(
-    catalogue: Catalogue, checkouts: dict[str, str]
-) -> None:
+def test_only_a_source_build_needs_the_pin_of_rust(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
     pins = catalogue.pins
     rest = replace(pins, programs={key: pin for key, pin in pins.programs.items() if key[1] != "rust"})
     (catalogue.folder / PINS_FILE).write_text(render(rest), encoding="utf-8")
@@ -229,12 +225,12 @@ def test_without_rust_s_pin_a_build_from_sources_says_what_pins_it_and_wheels_ar
     inputs.build_inputs(from_sources(own, Platform.AMD64, {}), dry_run=True)
 
 
-def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_build_s(
+def test_the_compilers_are_among_the_locks_of_a_source_build_only(
     catalogue: Catalogue, checkouts: dict[str, str]
 ) -> None:
     def texts(sources: dict[str, str]) -> list[str]:
-        found = current_locks.check(from_sources(catalogue, Platform.AMD64, sources))["base"]
-        return [name for name in found if "rust" in name]
+        locks = current_locks.check(from_sources(catalogue, Platform.AMD64, sources))["base"]
+        return [name for name in locks if "rust" in name]
 
     assert texts({"dynamo": checkouts["dynamo"]}) == [
         "constraints/os-cuda-rust-amd64.txt",
@@ -245,9 +241,9 @@ def test_what_a_build_from_sources_is_made_with_is_among_its_locks_and_no_other_
     assert texts({}) == []
 
 
-def test_what_compiles_has_contents_that_can_be_explained(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
-    said = explain.text(
+def test_a_source_build_can_be_explained(catalogue: Catalogue, checkouts: dict[str, str]) -> None:
+    text = explain.text(
         explain_inputs.explain_request(from_sources(catalogue, Platform.ARM64, {"dynamo": checkouts["dynamo"]}))
     )
-    assert "constraints/os-cuda-rust-arm64.txt (bases.cuda.packages.rust or bases.cuda.roots.builder" in said
-    assert "containers/toolchain/Dockerfile" in said
+    assert "constraints/os-cuda-rust-arm64.txt (bases.cuda.packages.rust or bases.cuda.roots.builder" in text
+    assert "containers/toolchain/Dockerfile" in text

@@ -1,4 +1,4 @@
-"""What a build writes, by its locks."""
+"""Tests of the disk space of a build, computed from its locks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = {
 }
 
 
-def test_wheels_are_nine_times_what_is_downloaded_and_debs_seventeen_times() -> None:
+def test_a_build_writes_nine_times_its_wheels_and_seventeen_times_its_debs() -> None:
     assert disk_space.needed_bytes(TEXTS, SIZES, (Platform.AMD64,)) == 1100 * 9 + 10 * 17
 
 
@@ -35,7 +35,7 @@ def test_a_package_without_a_known_size_counts_nothing() -> None:
     assert disk_space.needed_bytes(TEXTS, SIZES, (Platform.ARM64,)) == 99 * 17
 
 
-def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(
+def test_the_error_of_a_full_disk_has_the_needed_and_the_free_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_free(monkeypatch, 9_940_000_000)
@@ -50,32 +50,32 @@ def test_a_disk_that_is_too_full_says_what_is_needed_and_what_is_there(
     assert caught.value.exit_code == 6
 
 
-def test_the_disk_of_the_private_engine_counts_where_there_is_one(tmp_path: Path) -> None:
+def test_the_disk_of_the_private_engine_counts_if_it_exists(tmp_path: Path) -> None:
     assert disk_space.images_folder(tmp_path) == tmp_path
     (tmp_path / ".engine/data").mkdir(parents=True)
     assert disk_space.images_folder(tmp_path) == tmp_path / ".engine/data"
 
 
-def test_the_engine_s_cache_is_what_buildx_says_last() -> None:
+def test_the_size_of_the_cache_is_the_total_of_buildx() -> None:
     assert disk_space.cache_bytes("ID\tSIZE\nabc\t9MB\nReclaimable:\t1.5kB\nTotal:\t\t5.989GB\n") == 5_989_000_000
     assert disk_space.cache_bytes("Total:\t\t0B\n") == 0
     assert disk_space.cache_bytes("no such command") == 0
 
 
-def test_what_was_built_is_believed_while_the_cache_holds_one_copy_of_it() -> None:
-    # 8 of 9 parts are the four copies of what is unpacked: one is 2 of 9.
+def test_an_earlier_build_counts_while_the_cache_has_one_copy_of_it() -> None:
+    # Four unpacked copies are 8 of 9 parts of the bytes, so one copy is 2 of 9.
     assert disk_space.remaining_bytes(10_000, 1_000, 2_000) == 1_000
     assert disk_space.remaining_bytes(10_000, 1_000, 1_999) == 10_000
 
 
-def test_what_a_build_would_write_anew_is_remembered(tmp_path: Path) -> None:
+def test_the_bytes_of_a_build_are_recorded(tmp_path: Path) -> None:
     file = disk_space.record_path(tmp_path, ("runtime",))
     assert disk_space.read_record(file) is None
     disk_space.write_record(file, 2_500)
     assert disk_space.read_record(file) == 2_500
 
 
-def test_what_was_built_is_forgotten_with_its_engine(tmp_path: Path) -> None:
+def test_records_are_deleted_with_their_engine(tmp_path: Path) -> None:
     file = disk_space.record_path(tmp_path, ("runtime", "linux/amd64"))
     assert file != disk_space.record_path(tmp_path, ("ci", "linux/amd64"))
     disk_space.write_record(file)

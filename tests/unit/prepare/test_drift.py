@@ -1,4 +1,4 @@
-"""A locked version that never existed, on the way of a whole build: which bases go on, and what they say."""
+"""Tests of drift: a locked version that never existed, in a whole build on strict and other bases."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def checkout_(own_checkout: Path, server: Server, fake_apt: FakeApt, bash: bytes
         )
     )
     pins = load_pins(own_checkout)
-    found = PackagePin(
+    etcd_pin = PackagePin(
         version="3.5.16-4",
         archive="debian",
         path="pool/etcd-server_3.5.16-4_all.deb",
         size=len(etcd),
         sha256=hashlib.sha256(etcd).hexdigest(),
     )
-    pin_etcd(own_checkout, replace(pins, programs={}), found)
+    pin_etcd(own_checkout, replace(pins, programs={}), etcd_pin)
     return own_checkout
 
 
@@ -83,7 +83,7 @@ def lose_a_package(folder: Path) -> None:
     write_lock(os_lock.OsLock(bases=bases, role="runtime", platform=Platform.AMD64), folder, (LOST,))
 
 
-def lose_a_program(folder: Path) -> None:
+def lose_a_binary(folder: Path) -> None:
     """Let the pin of etcd name a version that never existed."""
     pin_etcd(folder, load_pins(folder), LOST_PIN)
 
@@ -93,7 +93,7 @@ def make_strict(folder: Path) -> None:
     images.write_text(images.read_text(encoding="utf-8").replace("strict = false", "strict = true"), encoding="utf-8")
 
 
-def asked(folder: Path, stage: Stage = Stage.RUNTIME) -> Request:
+def image_request(folder: Path, stage: Stage = Stage.RUNTIME) -> Request:
     return request_for(load_catalogue(folder), stage, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
 
 
@@ -113,53 +113,53 @@ def _native_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
 
 
-def test_without_loss_there_is_no_table_and_no_label(checkout_: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    request = asked(checkout_)
-    found = inputs.build_inputs(request)
-    assert found.drift == ()
-    assert drift_label(request, found) == ""
+def test_without_drift_nothing_is_printed_or_labelled(checkout_: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = image_request(checkout_)
+    built = inputs.build_inputs(request)
+    assert built.drift == ()
+    assert drift_label(request, built) == ""
     assert "DRIFTED" not in capsys.readouterr().err
 
 
-def test_the_debian_bases_go_on_with_the_current_package_and_label_the_image(
+def test_the_debian_bases_use_the_current_package_and_label_the_image(
     checkout_: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lose_a_package(checkout_)
-    request = asked(checkout_)
-    found = inputs.build_inputs(request)
-    assert found.drift == ("bash=5.2-3", "etcd-server=3.5.16-4")  # the stand-in for apt would install both
-    assert drift_label(request, found) == "bash=5.2-3 etcd-server=3.5.16-4"
+    request = image_request(checkout_)
+    built = inputs.build_inputs(request)
+    assert built.drift == ("bash=5.2-3", "etcd-server=3.5.16-4")  # the stand-in for apt would install both
+    assert drift_label(request, built) == "bash=5.2-3 etcd-server=3.5.16-4"
     table = capsys.readouterr().err.partition("DRIFTED: ")[2].splitlines()
     assert table[1:3] == [f"  bash         {NEVER} -> 5.2-3", "  etcd-server  (none) -> 3.5.16-4"]
     assert table[3] == "The image is labelled ai.dynamo.drift. Lock the current versions: invoke lock"
 
 
-def test_what_is_installed_is_the_current_package(checkout_: Path) -> None:
+def test_the_current_package_is_installed(checkout_: Path) -> None:
     lose_a_package(checkout_)
-    inputs.build_inputs(asked(checkout_))
+    inputs.build_inputs(image_request(checkout_))
     trees = [path.read_text(encoding="utf-8") for path in oci_layout.layout(checkout_).glob("blobs/sha256/*")]
     (tree,) = [text for text in trees if text.startswith("Package: ")]
     assert "Package: bash\nVersion: 5.2-3\n" in tree
     assert NEVER not in tree
 
 
-def test_drift_is_said_again_by_every_build_that_uses_it(
+def test_every_build_reports_the_drift_that_it_uses(
     checkout_: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lose_a_package(checkout_)
-    first = inputs.build_inputs(asked(checkout_))
-    known = len(server.requests)
+    first = inputs.build_inputs(image_request(checkout_))
+    count = len(server.requests)
     capsys.readouterr()
-    assert inputs.build_inputs(asked(checkout_)) == first
+    assert inputs.build_inputs(image_request(checkout_)) == first
     assert "DRIFTED" in capsys.readouterr().err
-    assert len(server.requests) == known
+    assert len(server.requests) == count
 
 
-def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
+def test_a_strict_build_rejects_the_drift_of_an_earlier_build(
     checkout_: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lose_a_package(checkout_)
-    request = asked(checkout_)
+    request = image_request(checkout_)
     inputs.build_inputs(request)
     capsys.readouterr()
     with pytest.raises(LockError, match=r"^A strict build uses locked versions only\.\n.*invoke lock"):
@@ -167,16 +167,16 @@ def test_a_strict_build_refuses_what_drifted_in_a_build_before_it(
     assert re.search(rf"bash +{NEVER} -> 5\.2-3", capsys.readouterr().err)
 
 
-def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
+def test_the_debian_bases_use_the_current_binary_and_label_the_image(
     checkout_: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lose_a_program(checkout_)
-    request = asked(checkout_)
-    found = inputs.build_inputs(request)
-    assert found.drift == ("etcd-server=3.5.16-4",)
-    assert drift_label(request, found) == "etcd-server=3.5.16-4"
+    lose_a_binary(checkout_)
+    request = image_request(checkout_)
+    built = inputs.build_inputs(request)
+    assert built.drift == ("etcd-server=3.5.16-4",)
+    assert drift_label(request, built) == "etcd-server=3.5.16-4"
     assert f"  etcd-server  {NEVER} -> 3.5.16-4\n" in capsys.readouterr().err
-    assert os.access(found.binaries / "amd64/usr/local/bin/etcd", os.X_OK)
+    assert os.access(built.binaries / "amd64/usr/local/bin/etcd", os.X_OK)
 
 
 @pytest.mark.parametrize(
@@ -189,42 +189,42 @@ def test_the_debian_bases_go_on_with_the_current_program_and_label_the_image(
             id="package",
         ),
         pytest.param(
-            lose_a_program,
+            lose_a_binary,
             "The mirror no longer has pool/etcd-server_0-never_all.deb.\n"
             "The debian bases are strict. Pin the current version: invoke lock --only archives",
-            id="program",
+            id="binary",
         ),
     ],
 )
-def test_strict_bases_refuse_and_leave_nothing_half_made(checkout_: Path, lose: object, message: str) -> None:
+def test_strict_bases_reject_drift_and_leave_no_incomplete_file(checkout_: Path, lose: object, message: str) -> None:
     assert callable(lose)
     lose(checkout_)
     make_strict(checkout_)
     before = files(checkout_)
     with pytest.raises(LockError) as caught:
-        inputs.build_inputs(asked(checkout_))
+        inputs.build_inputs(image_request(checkout_))
     assert (str(caught.value), caught.value.exit_code) == (message, 4)
     new = {path for path in files(checkout_) - before if not (checkout_ / path).is_dir()}
-    # The index over the root images that were there already is no half of anything, nor are the pieces of a lock.
+    # The index of the existing root images and the pins of image layers are complete files.
     new = {path for path in new if "pieces" not in path.parts}
     assert all(path.match(".build/roots/*") or path.match("blobs/sha256/*") for path in new)
     assert not [path for path in new if "bootstrap-" in str(path) or "programs" in path.parts]
 
 
-def test_a_mirror_that_lists_what_it_does_not_have_is_named(checkout_: Path, server: Server) -> None:
+def test_the_error_names_a_package_that_the_mirror_lists_but_lacks(checkout_: Path, server: Server) -> None:
     lose_a_package(checkout_)
     del server.files["/debian/pool/bash_5.2-3_all.deb"]
     with pytest.raises(
         DownloadError, match=r"^The mirror lists packages that it does not have: bash_5\.2-3_all\.deb\."
     ):
-        inputs.build_inputs(asked(checkout_))
+        inputs.build_inputs(image_request(checkout_))
 
 
-def test_what_was_downloaded_of_a_refused_build_is_whole(checkout_: Path) -> None:
+def test_downloads_of_a_rejected_build_are_complete(checkout_: Path) -> None:
     lose_a_package(checkout_)
     make_strict(checkout_)
     rmtree(checkout_ / ".build/downloads", ignore_errors=True)
     with pytest.raises(LockError):
-        inputs.build_inputs(asked(checkout_))
-    kept = [path for path in (checkout_ / ".build").glob("downloads/**/*") if path.is_file()]
-    assert [path.name for path in kept] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]
+        inputs.build_inputs(image_request(checkout_))
+    downloads = [path for path in (checkout_ / ".build").glob("downloads/**/*") if path.is_file()]
+    assert [path.name for path in downloads] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in downloads]

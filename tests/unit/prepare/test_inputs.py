@@ -1,4 +1,4 @@
-"""What a build needs from the machine: current locks, room on the disk, pinned root images, its secrets."""
+"""Tests of the inputs of a build: current locks, disk space, pinned root images, secrets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PINNED = f"sha256:{'5' * 64}"
 OTHER = f"sha256:{'0' * 64}"
 
 
-def asked(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd64") -> Request:
-    # One small image: how much room the machine of the tests has is not their subject.
+def image_request(folder: Path, stage: Stage = Stage.RUNTIME, platform: str = "linux/amd64") -> Request:
+    # One small image: the disk of the machine is not a subject of these tests.
     return request_for(load_catalogue(folder), stage, ImageSelection(images=["frontend"], platforms=[platform]))
 
 
@@ -47,54 +47,54 @@ def test_the_python_layers_of_a_stage(catalogue: Catalogue, stage: Stage, layers
     assert image_inputs.python_layers(catalogue.images["frontend"], stage) == layers
 
 
-def test_the_facts_of_a_checkout_that_has_everything(own_checkout: Path) -> None:
+def test_the_inputs_of_a_checkout_without_missing_files(own_checkout: Path) -> None:
     catalogue = load_catalogue(own_checkout)
-    one = request_for(catalogue, Stage.CI, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
-    found = inputs.build_inputs(one)
-    assert found.revision == "unknown"
-    assert found.drift == ()
-    assert set(found.roots) == {("builder", native_platform()), ("runtime", native_platform())}
-    assert set(found.locks) == {"frontend"}
-    assert found.version.split(".")[0].isdigit()
+    request = request_for(catalogue, Stage.CI, ImageSelection(images=["frontend"], platforms=["linux/amd64"]))
+    built = inputs.build_inputs(request)
+    assert built.revision == "unknown"
+    assert built.drift == ()
+    assert set(built.roots) == {("builder", native_platform()), ("runtime", native_platform())}
+    assert set(built.locks) == {"frontend"}
+    assert built.version.split(".")[0].isdigit()
 
 
 def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) -> None:
-    before = inputs.build_inputs(asked(own_checkout)).locks["frontend"]
-    assert inputs.build_inputs(asked(own_checkout)).locks["frontend"] == before
+    before = inputs.build_inputs(image_request(own_checkout)).locks["frontend"]
+    assert inputs.build_inputs(image_request(own_checkout)).locks["frontend"] == before
     with (own_checkout / "constraints/os-debian-runtime-arm64.txt").open("a", encoding="utf-8") as file:
         file.write(f"more 1 arm64 debian pool/more.deb 1 sha256:{'0' * 64}\n")
-    assert inputs.build_inputs(asked(own_checkout)).locks["frontend"] != before
+    assert inputs.build_inputs(image_request(own_checkout)).locks["frontend"] != before
 
 
-def test_a_stale_lock_is_refused(own_checkout: Path) -> None:
+def test_a_stale_lock_is_rejected(own_checkout: Path) -> None:
     with (own_checkout / "requirements/base.in").open("a", encoding="utf-8") as file:
         file.write("one-more==1\n")
     with pytest.raises(LockError, match=r"^constraints/base-debian-amd64\.txt is stale: .*\nUpdate .*: invoke lock"):
-        inputs.build_inputs(asked(own_checkout))
+        inputs.build_inputs(image_request(own_checkout))
 
 
 @pytest.mark.parametrize(
     "file", ["constraints/base-debian-amd64.txt", "constraints/os-debian-runtime-amd64.txt", "containers/pins.toml"]
 )
-def test_a_missing_lock_is_refused(own_checkout: Path, file: str) -> None:
+def test_a_missing_lock_is_rejected(own_checkout: Path, file: str) -> None:
     (own_checkout / file).unlink()
     with pytest.raises(LockError, match=f"{file} (is missing|does not exist).*\n.*invoke lock"):
-        inputs.build_inputs(asked(own_checkout))
+        inputs.build_inputs(image_request(own_checkout))
 
 
 @pytest.mark.parametrize("file", ["constraints/base-debian-arm64.txt", "constraints/os-debian-builder-arm64.txt"])
-def test_a_missing_lock_of_another_platform_is_refused_too(own_checkout: Path, file: str) -> None:
+def test_a_missing_lock_of_another_platform_is_rejected(own_checkout: Path, file: str) -> None:
     (own_checkout / file).unlink()
     with pytest.raises(LockError, match=f"{file} (is missing|does not exist).*\n.*invoke lock"):
-        inputs.build_inputs(asked(own_checkout))
+        inputs.build_inputs(image_request(own_checkout))
 
 
-def test_a_version_that_no_lock_has_is_refused(own_checkout: Path) -> None:
+def test_a_version_package_that_no_lock_has_is_rejected(own_checkout: Path) -> None:
     images = own_checkout / IMAGES_FILE
     text = images.read_text(encoding="utf-8").replace('version-package = "ai-dynamo"', 'version-package = "ai-dinamo"')
     images.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="ai-dinamo"):
-        inputs.build_inputs(asked(own_checkout))
+        inputs.build_inputs(image_request(own_checkout))
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def runtime(catalogue: Catalogue) -> OsLock:
     return OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
 
 
-def test_a_root_image_that_is_the_pinned_one_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+def test_a_root_image_with_the_pinned_digest_did_not_drift(runtime: OsLock, catalogue: Catalogue) -> None:
     assert root_images.drift_from_pin(runtime, RootImage(digest=PINNED, size=1), catalogue.pins) == ()
 
 
-def test_a_root_image_that_came_out_different_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
+def test_a_root_image_with_another_digest_is_drift(runtime: OsLock, catalogue: Catalogue) -> None:
     rows = root_images.drift_from_pin(runtime, RootImage(digest=OTHER, size=1), catalogue.pins)
     assert rows == (Drift(name="root-runtime-amd64", locked=PINNED, used=OTHER),)
 
@@ -116,7 +116,7 @@ def test_drift_of_packages_explains_another_digest(runtime: OsLock, catalogue: C
     assert root_images.drift_from_pin(runtime, RootImage(digest=OTHER, size=1, drift=drift), catalogue.pins) == drift
 
 
-def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLock, catalogue: Catalogue) -> None:
+def test_strict_bases_reject_a_root_image_with_another_digest(runtime: OsLock, catalogue: Catalogue) -> None:
     strict = replace(runtime, bases=replace(runtime.bases, strict=True))
     with pytest.raises(LockError) as caught:
         root_images.drift_from_pin(strict, RootImage(digest=OTHER, size=1), catalogue.pins)
@@ -124,7 +124,7 @@ def test_strict_bases_refuse_a_root_image_that_came_out_different(runtime: OsLoc
     assert OTHER in str(caught.value)
 
 
-def test_a_root_image_without_a_pin_is_refused(runtime: OsLock, catalogue: Catalogue) -> None:
+def test_a_root_image_without_a_pin_is_rejected(runtime: OsLock, catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
         root_images.drift_from_pin(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
 
@@ -146,7 +146,7 @@ def pip_file(path: Path, address: str) -> Path:
     return path
 
 
-def test_the_index_is_what_pip_would_use(home: Path, tmp_path: Path) -> None:
+def test_the_index_is_the_one_that_pip_uses(home: Path, tmp_path: Path) -> None:
     pip_file(home / ".pip/pip.conf", "https://legacy.example.invalid/simple")
     assert build_secrets.index_address({}) == "https://legacy.example.invalid/simple"
     pip_file(home / ".config/pip/pip.conf", "https://user.example.invalid/simple")
@@ -160,7 +160,7 @@ def test_the_index_is_what_pip_would_use(home: Path, tmp_path: Path) -> None:
     assert build_secrets.index_address(environment) == "https://variable.example.invalid/simple"
 
 
-def test_secrets_are_what_the_machine_has(home: Path, tmp_path: Path) -> None:
+def test_the_secrets_are_the_files_of_the_machine(home: Path, tmp_path: Path) -> None:
     certificates = tmp_path / "certificates.crt"
     certificates.touch()
     (home / ".netrc").touch()
@@ -181,48 +181,48 @@ def test_secrets_are_what_the_machine_has(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_secret_file_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_not_a_secret(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nothing")
     pip_file(tmp_path / "prefix/pip.conf", "")
     assert build_secrets.secrets(tmp_path, {"SSL_CERT_FILE": nowhere, "NETRC": nowhere}) == ()
 
 
-def test_a_build_that_makes_nothing_imports_nothing_that_only_a_bootstrap_needs() -> None:
+def test_a_no_op_imports_no_module_that_only_a_bootstrap_needs() -> None:
     script = "import sys; from dynamo_containers.prepare import inputs; print(*sys.modules)"
     loaded = process.capture(
         process.Command(argv=(sys.executable, "-c", script), env={"PYTHONPATH": str(ROOT)})
     ).split()
     assert "dynamo_containers.prepare.inputs" in loaded
-    only_then = {
+    bootstrap_modules = {
         "dynamo_containers.upstream.download",
         "dynamo_containers.upstream.host_tools",
         "concurrent.futures",
         "urllib.request",
     }
-    assert only_then.isdisjoint(loaded)
+    assert bootstrap_modules.isdisjoint(loaded)
 
 
-def test_what_compiles_for_one_platform_needs_the_devel_root_of_every_platform_that_is_built(
+def test_a_compiled_package_of_one_platform_needs_the_devel_root_image_of_every_platform(
     own_checkout: Path,
 ) -> None:
     both = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["sglang"], platforms=["all"])
     )
-    one = request_for(
+    single = request_for(
         load_catalogue(own_checkout), Stage.RUNTIME, ImageSelection(images=["sglang"], platforms=["linux/amd64"])
     )
     assert {lock.platform for lock in root_images.request_locks(both) if lock.role == "devel"} == set(both.platforms)
-    assert not [lock for lock in root_images.request_locks(one) if lock.role == "devel"]
+    assert not [lock for lock in root_images.request_locks(single) if lock.role == "devel"]
 
 
-def test_two_builds_may_write_the_pins_of_the_same_lock_at_once(tmp_path: Path) -> None:
-    cut = layer_split.LayerSplit(layer="small", patterns={}, indexes={}, compiled={})
+def test_two_builds_can_write_the_pins_of_one_lock_at_once(tmp_path: Path) -> None:
+    split = layer_split.LayerSplit(layer="small", patterns={}, indexes={}, compiled={})
     texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
-    first, second = (layer_pins.split(tmp_path, "debian", cut, texts) for _ in range(2))
+    first, second = (layer_pins.split(tmp_path, "debian", split, texts) for _ in range(2))
     assert not (tmp_path / ".build").exists()
     layer_pins._write(first[0].folder.parent, first)
     layer_pins._write(second[0].folder.parent, second)
     layer_pins.ensure(second)
-    written = layer_pins.split(tmp_path, "debian", cut, texts)
-    assert [(part.name, part.unwritten) for part in written] == [("rest", {}), ("compiled", {})]
+    written = layer_pins.split(tmp_path, "debian", split, texts)
+    assert [(layer.name, layer.unwritten) for layer in written] == [("rest", {}), ("compiled", {})]
     assert (written[0].folder / "amd64.txt").read_text(encoding="utf-8").startswith("one==1")

@@ -1,4 +1,4 @@
-"""The OCI image layout: its documents, and how an index joins others."""
+"""Tests of the OCI image layout: its documents, and an index beside others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AMD = f"sha256:{'a' * 64}"
 ARM = f"sha256:{'c' * 64}"
 
 
-def test_the_configuration_of_an_image_is_dated_by_the_epoch() -> None:
+def test_the_date_in_the_configuration_of_an_image_is_the_epoch() -> None:
     assert oci_layout.image_config(AMD, Platform.ARM64, EPOCH) == {
         "architecture": "arm64",
         "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
@@ -38,7 +38,7 @@ def test_the_manifest_has_one_layer() -> None:
     }
 
 
-def test_the_index_is_the_same_in_whatever_order_the_platforms_were_made() -> None:
+def test_the_index_does_not_depend_on_the_order_of_the_platforms() -> None:
     images = {Platform.ARM64: RootImage(digest=ARM, size=8), Platform.AMD64: RootImage(digest=AMD, size=7)}
     manifest = "application/vnd.oci.image.manifest.v1+json"
     assert oci_layout.image_index(images) == {
@@ -51,7 +51,7 @@ def test_the_index_is_the_same_in_whatever_order_the_platforms_were_made() -> No
     }
 
 
-def test_an_index_is_written_once_into_a_layout_that_others_are_in(tmp_path: Path) -> None:
+def test_an_index_is_added_once_to_a_layout_with_others(tmp_path: Path) -> None:
     both = {Platform.AMD64: RootImage(digest=AMD, size=7), Platform.ARM64: RootImage(digest=ARM, size=8)}
     first = oci_layout.write_index(tmp_path, {Platform.AMD64: RootImage(digest=AMD, size=7)})
     second = oci_layout.write_index(tmp_path, both)
@@ -59,7 +59,7 @@ def test_an_index_is_written_once_into_a_layout_that_others_are_in(tmp_path: Pat
     store = tmp_path / ".build/roots"
     assert json.loads((store / "oci-layout").read_text(encoding="utf-8")) == {"imageLayoutVersion": "1.0.0"}
     listed = json.loads((store / "index.json").read_text(encoding="utf-8"))["manifests"]
-    assert [each["digest"] for each in listed] == [first, second]
+    assert [row["digest"] for row in listed] == [first, second]
     blob = store / "blobs/sha256" / second.removeprefix("sha256:")
     assert listed[1]["size"] == blob.stat().st_size
     assert json.loads(blob.read_text(encoding="utf-8")) == oci_layout.image_index(both)

@@ -1,4 +1,4 @@
-"""Sets of OS packages on top of a root image: their locks, their .debs, the target that installs them."""
+"""Tests of sets of OS packages on a root image: their locks, their .debs, and the target that installs them."""
 
 from __future__ import annotations
 
@@ -83,12 +83,14 @@ def compiler(bases: Bases) -> OsLock:
 
 
 def offer(server: Server, fake_apt: FakeApt, *, root: Package, above: tuple[Package, ...]) -> None:
-    """Let the mirror have these, and apt install the second ones where a set asks for g++."""
+    """Serve these packages; apt would install those of `above` for g++."""
     fake_apt.sources(f"{server.address}/debian")
-    server.files = {f"/debian/{quote(each.path)}": f"{each.name} {each.version}".encode() for each in (root, *above)}
+    server.files = {
+        f"/debian/{quote(package.path)}": f"{package.name} {package.version}".encode() for package in (root, *above)
+    }
     root_line, *lines = (
-        f"'{server.address}/debian/{each.path}' {each.path.rpartition('/')[2]} {each.size} SHA256:{each.sha256}"
-        for each in (root, *above)
+        f"'{server.address}/debian/{row.path}' {row.path.rpartition('/')[2]} {row.size} SHA256:{row.sha256}"
+        for row in (root, *above)
     )
     fake_apt.would_install(root_line)
     fake_apt.would_install_for("g++", *lines)
@@ -96,7 +98,7 @@ def offer(server: Server, fake_apt: FakeApt, *, root: Package, above: tuple[Pack
 
 @pytest.fixture
 def mirror(server: Server, fake_apt: FakeApt) -> Server:
-    """Serve what the locks of this test say."""
+    """Serve the locked packages."""
     offer(server, fake_apt, root=LIBC, above=(LIBC, GPP))
     return server
 
@@ -109,11 +111,11 @@ def write_locks(folder: Path, bases: Bases) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {each.name: each.read_text(encoding="utf-8") for each in folder.iterdir()}
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
 
 
 def test_a_set_has_a_lock_for_every_platform_after_those_of_the_root_images(stacked: Catalogue) -> None:
-    assert [each.file for each in selection.os_locks(stacked)] == [
+    assert [lock.file for lock in selection.os_locks(stacked)] == [
         "constraints/os-debian-builder-amd64.txt",
         "constraints/os-debian-builder-arm64.txt",
         "constraints/os-debian-runtime-amd64.txt",
@@ -122,7 +124,7 @@ def test_a_set_has_a_lock_for_every_platform_after_those_of_the_root_images(stac
         "constraints/os-debian-compiler-arm64.txt",
     ]
     part = selection.LockSelection(platforms=["linux/arm64"])
-    assert [each.name for each in part.os_locks(stacked)] == ["builder", "runtime", "compiler"]
+    assert [lock.name for lock in part.os_locks(stacked)] == ["builder", "runtime", "compiler"]
 
 
 @pytest.mark.parametrize(
@@ -132,9 +134,7 @@ def test_a_set_has_a_lock_for_every_platform_after_those_of_the_root_images(stac
         pytest.param({"roots": {"runtime": Root(suite="bookworm", packages=("bash",))}}, id="the root image's"),
     ],
 )
-def test_the_lock_of_a_set_is_stale_when_a_row_it_is_made_from_changed(
-    compiler: OsLock, change: dict[str, Any]
-) -> None:
+def test_the_lock_of_a_set_is_stale_after_a_change_of_its_rows(compiler: OsLock, change: dict[str, Any]) -> None:
     text = os_lock.render(compiler, (GPP,))
     assert os_lock.parse(compiler, text) == (GPP,)
     with pytest.raises(LockError) as caught:
@@ -146,24 +146,24 @@ def test_the_lock_of_a_set_is_stale_when_a_row_it_is_made_from_changed(
     )
 
 
-def test_a_set_does_not_change_what_its_root_image_is_locked_from(catalogue: Catalogue, compiler: OsLock) -> None:
+def test_a_set_does_not_change_the_inputs_of_the_lock_of_its_root_image(catalogue: Catalogue, compiler: OsLock) -> None:
     alone = OsLock(bases=catalogue.bases["debian"], role="runtime", platform=Platform.AMD64)
     assert compiler.root_lock.inputs == alone.inputs
     assert compiler.inputs != alone.inputs
 
 
 @pytest.mark.usefixtures("mirror")
-def test_the_lock_of_a_set_is_what_the_root_image_lacks(stacked: Catalogue, compiler: OsLock) -> None:
-    moved = debian.update_locks(stacked.folder, selection.os_locks(stacked))
+def test_the_lock_of_a_set_has_the_packages_that_the_root_image_lacks(stacked: Catalogue, compiler: OsLock) -> None:
+    moves = debian.update_locks(stacked.folder, selection.os_locks(stacked))
     assert os_lock.read(compiler.root_lock, stacked.folder) == (LIBC,)
     assert os_lock.read(compiler, stacked.folder) == (GPP,)
-    assert [each.lock for each in moved if each.name == "g++"] == [
+    assert [move.lock for move in moves if move.name == "g++"] == [
         "os-debian-compiler-amd64",
         "os-debian-compiler-arm64",
     ]
 
 
-def test_a_set_that_would_move_a_package_of_its_root_image_is_refused_before_anything_is_written(
+def test_a_set_that_would_move_a_package_of_its_root_image_is_rejected_before_a_lock_is_written(
     stacked: Catalogue, server: Server, fake_apt: FakeApt
 ) -> None:
     offer(server, fake_apt, root=LIBC, above=(NEW_LIBC, GPP))
@@ -177,26 +177,26 @@ def test_a_set_that_would_move_a_package_of_its_root_image_is_refused_before_any
     assert not (stacked.folder / "constraints").exists()
 
 
-def test_the_same_version_with_another_content_is_not_what_is_below() -> None:
+def test_the_same_version_with_another_content_is_another_package() -> None:
     rebuilt = replace(LIBC, sha256="f" * 64)
     assert os_conflicts.beyond((rebuilt, GPP), (LIBC,)) == (rebuilt, GPP)
 
 
 @pytest.mark.usefixtures("mirror")
-def test_a_set_that_moves_alone_moves_the_epoch_and_only_root_images_are_made_anew(
+def test_a_moved_set_moves_the_epoch_and_only_root_images_are_rebuilt(
     stacked: Catalogue,
     leave_root_image: Callable[[Path, OsLock, tuple[Package, ...], int, str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: float(NOW))
-    for each in selection.root_locks(stacked):
-        write_lock(each, stacked.folder, (LIBC,), "20231114T221320Z")
+    for lock in selection.root_locks(stacked):
+        write_lock(lock, stacked.folder, (LIBC,), "20231114T221320Z")
         for epoch in (THEN, NOW):
-            leave_root_image(stacked.folder, each, (LIBC,), epoch, f"sha256:{'1' * 64}")
+            leave_root_image(stacked.folder, lock, (LIBC,), epoch, f"sha256:{'1' * 64}")
     process.write(
         process.Document(path=stacked.folder / PINS_FILE, text=render(Pins(epoch=THEN, programs={}, roots={})))
     )
-    # No root image is made of the other platform's set, so its lock may be missing.
+    # The lock of the set for the other platform may be missing: no root image depends on it.
     result = lock_update.update(stacked, selection.select(["os"], platforms=["linux/amd64"]))
     assert result.text.splitlines()[2] == "| os   | g++  | -    | 12.2-3 | 0        | os-debian-compiler-amd64 |"
     pins = load_pins(stacked.folder)
@@ -211,7 +211,7 @@ def test_the_check_names_a_set_without_a_lock(own_checkout: Path) -> None:
     assert "\nconstraints/os-debian-dev-arm64.txt is missing" in result.text
 
 
-def test_the_check_names_what_two_locks_on_one_root_image_pin_apart(own_checkout: Path) -> None:
+def test_the_check_names_a_package_that_two_locks_of_one_image_pin_differently(own_checkout: Path) -> None:
     path = own_checkout / "constraints/os-debian-dev-amd64.txt"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     (number,) = [number for number, line in enumerate(lines) if line.startswith("libnuma1 ")]
@@ -228,18 +228,18 @@ def test_the_check_names_what_two_locks_on_one_root_image_pin_apart(own_checkout
     )
 
 
-def test_this_project_s_own_sets_hold_nothing_of_their_root_image(own_checkout: Path) -> None:
+def test_the_sets_of_this_project_have_no_package_of_their_root_image(own_checkout: Path) -> None:
     catalogue = load_catalogue(own_checkout)
-    sets = [each for each in selection.os_locks(catalogue) if each.package_set and not each.image]
-    assert {each.name for each in sets} == {"compiler", "cxx", "dev", "rust"}
-    for each in sets:
-        below = {package.name for package in os_lock.read(each.root_lock, own_checkout)}
-        above = {package.name for package in os_lock.read(each, own_checkout)}
-        assert set(catalogue.bases["debian"].packages[each.name].packages) <= above
-        assert not above & below
+    locks = [lock for lock in selection.os_locks(catalogue) if lock.package_set and not lock.image]
+    assert {lock.name for lock in locks} == {"compiler", "cxx", "dev", "rust"}
+    for lock in locks:
+        in_root = {package.name for package in os_lock.read(lock.root_lock, own_checkout)}
+        in_set = {package.name for package in os_lock.read(lock, own_checkout)}
+        assert set(catalogue.bases["debian"].packages[lock.name].packages) <= in_set
+        assert not in_set & in_root
 
 
-def test_the_debs_are_laid_out_once_as_links_to_the_store(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
+def test_the_debs_are_linked_once_from_the_store(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
     write_locks(stacked.folder, bases)
     assert os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64) == ()
     debs = os_packages.folder_of(stacked.folder, bases, "compiler") / "amd64"
@@ -249,7 +249,7 @@ def test_the_debs_are_laid_out_once_as_links_to_the_store(stacked: Catalogue, ba
     assert len(mirror.requests) == 1
 
 
-def test_another_lock_is_another_folder(stacked: Catalogue, bases: Bases, compiler: OsLock) -> None:
+def test_the_folder_depends_on_the_lock(stacked: Catalogue, bases: Bases, compiler: OsLock) -> None:
     write_locks(stacked.folder, bases)
     before = os_packages.folder_of(stacked.folder, bases, "compiler")
     assert os_packages.folder_of(stacked.folder, bases, "compiler") == before
@@ -260,7 +260,7 @@ def test_another_lock_is_another_folder(stacked: Catalogue, bases: Bases, compil
     assert moved.name.startswith("debian-compiler-")
 
 
-def test_a_stale_lock_is_refused_although_its_debs_are_there(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
+def test_a_stale_lock_is_rejected_even_if_its_debs_exist(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
     write_locks(stacked.folder, bases)
     os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64)
     other = replace(bases, packages={"compiler": PackageSet(root="runtime", packages=("g++", "gdb"))})
@@ -269,7 +269,7 @@ def test_a_stale_lock_is_refused_although_its_debs_are_there(stacked: Catalogue,
     assert len(mirror.requests) == 1
 
 
-def test_nothing_is_left_of_a_set_that_could_not_be_fetched(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
+def test_a_failed_download_of_a_set_leaves_no_folder(stacked: Catalogue, bases: Bases, mirror: Server) -> None:
     write_locks(stacked.folder, bases)
     mirror.files[f"/debian/{quote(GPP.path)}"] = b"other bytes"
     with pytest.raises(DownloadError, match="is not the pinned file"):
@@ -277,7 +277,7 @@ def test_nothing_is_left_of_a_set_that_could_not_be_fetched(stacked: Catalogue, 
     assert not (stacked.folder / ".build/os-packages").exists()
 
 
-def test_what_the_mirror_dropped_is_replaced_with_all_that_it_needs_and_said_every_time(
+def test_a_dropped_package_is_replaced_with_its_dependencies_and_reported_every_time(
     stacked: Catalogue, bases: Bases, server: Server, fake_apt: FakeApt
 ) -> None:
     write_locks(stacked.folder, bases)
@@ -293,12 +293,12 @@ def test_what_the_mirror_dropped_is_replaced_with_all_that_it_needs_and_said_eve
         "libc6.deb": "libc6 2.36-10",
         "drift": "g++ 12.2-3 12.2-4\nlibc6 2.36-9 2.36-10\n",
     }
-    asked = len(server.requests)
+    count = len(server.requests)
     assert os_packages.ensure(stacked.folder, bases, "compiler", Platform.AMD64) == drift
-    assert len(server.requests) == asked
+    assert len(server.requests) == count
 
 
-def test_strict_bases_refuse_a_set_that_the_mirror_dropped(
+def test_strict_bases_reject_a_set_that_the_mirror_no_longer_has(
     stacked: Catalogue, bases: Bases, server: Server, fake_apt: FakeApt
 ) -> None:
     write_locks(stacked.folder, bases)
@@ -352,7 +352,7 @@ def debs(tmp_path: Path) -> Path:
 
 
 def install(folder: Path, *installed: str) -> subprocess.CompletedProcess[str]:
-    """Run install-debs where dpkg-query says these lines; what dpkg would be called with is its output."""
+    """Run install-debs where dpkg-query prints these lines, and dpkg prints its own command line."""
     programs = folder.parent / "programs"
     programs.mkdir()
     (programs / "lines").write_text("".join(f"{line}\n" for line in installed), encoding="utf-8")
@@ -364,23 +364,23 @@ def install(folder: Path, *installed: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_dpkg
-def test_exactly_what_the_image_lacks_is_installed(debs: Path) -> None:
-    # What is left of a removed package does not count as installed.
-    done = install(debs, "libc6 installed 2.36-10", "g++ config-files 12.2-4", "g installed 1")
-    assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/g++.deb\n")
+def test_only_missing_packages_are_installed(debs: Path) -> None:
+    # A removed package with configuration files does not count as installed.
+    finished = install(debs, "libc6 installed 2.36-10", "g++ config-files 12.2-4", "g installed 1")
+    assert (finished.returncode, finished.stdout) == (0, f"dpkg --force-confold --install {debs}/g++.deb\n")
 
 
 @needs_dpkg
-def test_where_all_is_installed_dpkg_is_not_called(debs: Path) -> None:
-    done = install(debs, "libc6 installed 2.36-10", "g++ installed 12.2-4")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_dpkg_is_not_called_if_every_package_is_installed(debs: Path) -> None:
+    finished = install(debs, "libc6 installed 2.36-10", "g++ installed 12.2-4")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
 @needs_dpkg
-def test_another_installed_version_is_refused_before_anything_is_installed(debs: Path) -> None:
-    done = install(debs, "libc6 installed 2.36-9")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+def test_another_installed_version_is_rejected_before_the_installation(debs: Path) -> None:
+    finished = install(debs, "libc6 installed 2.36-9")
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr == (
         "install-debs: the image below has other versions than the lock of the set:\n"
         "  libc6 2.36-9, and the lock has 2.36-10\n"
         "Lock root images and sets of packages together: invoke lock --only os\n"
@@ -388,21 +388,21 @@ def test_another_installed_version_is_refused_before_anything_is_installed(debs:
 
 
 @needs_dpkg
-def test_what_drifted_may_move_what_the_image_has(debs: Path) -> None:
+def test_a_drifted_package_may_replace_one_of_the_image(debs: Path) -> None:
     (debs / "drift").write_text("libc6 2.36-9 2.36-10\n", encoding="utf-8")
-    done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
-    assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+    finished = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
+    assert (finished.returncode, finished.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
 
 
 @needs_dpkg
-def test_what_the_lock_renews_may_move_what_the_image_has(debs: Path) -> None:
+def test_a_renewed_package_may_replace_one_of_the_image(debs: Path) -> None:
     (debs / "renews").write_text("g++\nlibc6\n", encoding="utf-8")
-    done = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
-    assert (done.returncode, done.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
+    finished = install(debs, "libc6 installed 2.36-9", "g++ installed 12.2-4")
+    assert (finished.returncode, finished.stdout) == (0, f"dpkg --force-confold --install {debs}/libc6.deb\n")
 
 
 @needs_dpkg
-def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_path: Path) -> None:
+def test_a_package_is_unpacked_after_its_pre_dependencies_are_configured(tmp_path: Path) -> None:
     folder = tmp_path / "debs"
     folder.mkdir()
     before = {"b": "", "a": "b (>= 1), other | another", "c": "a:any"}
@@ -410,8 +410,8 @@ def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_pat
         more = f"Pre-Depends: {others}\n" if others else ""
         (folder / f"{name}.deb").write_bytes(build_package(tmp_path / name, name, "1", more=more))
     (folder / "drift").touch()
-    done = install(folder)
-    assert (done.returncode, done.stdout.splitlines()) == (
+    finished = install(folder)
+    assert (finished.returncode, finished.stdout.splitlines()) == (
         0,
         [
             f"dpkg --force-confold --unpack {folder}/b.deb",
@@ -433,12 +433,12 @@ def test_a_package_is_unpacked_when_what_it_pre_depends_on_is_configured(tmp_pat
         pytest.param("", "has Python none at", id="none"),
     ],
 )
-def test_a_root_image_without_the_python_of_its_bases_is_refused(tmp_path: Path, says: str, refused: str) -> None:
+def test_a_root_image_without_the_python_of_its_bases_is_rejected(tmp_path: Path, says: str, refused: str) -> None:
     interpreter = tmp_path / "python"
     if says:
         interpreter.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
         interpreter.chmod(0o755)
     argv = (str(ROOT / "containers/bin/require-python"), str(interpreter), "3.12")
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == (1 if refused else 0)
-    assert (f"{refused} {interpreter}, and its bases say 3.12" in done.stderr) is bool(refused)
+    finished = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert finished.returncode == (1 if refused else 0)
+    assert (f"{refused} {interpreter}, and its bases say 3.12" in finished.stderr) is bool(refused)

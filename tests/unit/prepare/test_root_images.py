@@ -1,4 +1,4 @@
-"""Root images: when nothing is made anew, and what is refused."""
+"""Tests of root images: when one is reused, and when one is rejected."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def lock(catalogue: Catalogue) -> OsLock:
     return lock
 
 
-def made(folder: Path, lock: OsLock, digest: str) -> RootImage:
-    """Leave what a bootstrap leaves: the manifest in the layout and the record beside it."""
+def leave_root_image(folder: Path, lock: OsLock, digest: str) -> RootImage:
+    """Write the files of a bootstrap: the manifest in the layout, and the record beside it."""
     blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.touch()
@@ -55,19 +55,19 @@ def made(folder: Path, lock: OsLock, digest: str) -> RootImage:
     return RootImage(digest=digest, size=7, drift=(drift,))
 
 
-def test_a_root_image_that_was_never_made_is_not_cached(catalogue: Catalogue, lock: OsLock) -> None:
+def test_a_root_image_without_a_record_is_not_cached(catalogue: Catalogue, lock: OsLock) -> None:
     assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) is None
 
 
-def test_a_root_image_is_made_once_and_its_drift_is_remembered(catalogue: Catalogue, lock: OsLock) -> None:
-    image = made(catalogue.folder, lock, AMD)
+def test_a_root_image_is_reused_with_its_drift(catalogue: Catalogue, lock: OsLock) -> None:
+    image = leave_root_image(catalogue.folder, lock, AMD)
     assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) == image
     assert root_images.ensure(catalogue.folder, lock, EPOCH) == image
 
 
 @pytest.mark.parametrize("change", ["epoch", "packages", "the row", "no manifest"])
-def test_a_root_image_of_anything_else_is_not_taken(catalogue: Catalogue, lock: OsLock, change: str) -> None:
-    made(catalogue.folder, lock, AMD)
+def test_a_root_image_of_other_inputs_is_not_reused(catalogue: Catalogue, lock: OsLock, change: str) -> None:
+    leave_root_image(catalogue.folder, lock, AMD)
     packages, epoch = (BASH,), EPOCH
     if change == "epoch":
         epoch += 1
@@ -81,20 +81,23 @@ def test_a_root_image_of_anything_else_is_not_taken(catalogue: Catalogue, lock: 
     assert root_images.cached_root_image(catalogue.folder, lock, packages, epoch) is None
 
 
-def test_several_root_images_come_back_with_their_locks(catalogue: Catalogue, lock: OsLock) -> None:
+def test_several_root_images_are_returned_with_their_locks(catalogue: Catalogue, lock: OsLock) -> None:
     other = replace(lock, platform=Platform.ARM64)
     write_lock(other, catalogue.folder, (BASH,))
-    images = {lock.file: made(catalogue.folder, lock, AMD), other.file: made(catalogue.folder, other, ARM)}
-    found = root_images.ensure_all(catalogue.folder, [lock, other], EPOCH)
-    assert {each.file: image for each, image in found} == images
+    images = {
+        lock.file: leave_root_image(catalogue.folder, lock, AMD),
+        other.file: leave_root_image(catalogue.folder, other, ARM),
+    }
+    roots = root_images.ensure_all(catalogue.folder, [lock, other], EPOCH)
+    assert {root_lock.file: image for root_lock, image in roots} == images
 
 
-def test_without_its_lock_a_root_image_is_refused(catalogue: Catalogue, lock: OsLock) -> None:
+def test_a_root_image_without_its_lock_is_rejected(catalogue: Catalogue, lock: OsLock) -> None:
     with pytest.raises(LockError, match=r"os-debian-builder-amd64\.txt is missing"):
         root_images.ensure(catalogue.folder, replace(lock, role="builder"), EPOCH)
 
 
-def test_strict_bases_refuse_what_the_mirror_dropped(
+def test_strict_bases_reject_a_package_that_the_mirror_no_longer_has(
     catalogue: Catalogue, lock: OsLock, server: Server, fake_apt: FakeApt
 ) -> None:
     fake_apt.sources(f"{server.address}/debian")

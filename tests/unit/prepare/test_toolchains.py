@@ -1,4 +1,4 @@
-"""Compilers out of release archives: their pins, where their archives stand, and what a row may not say."""
+"""Tests of compilers from release archives: their pins, the folders of their archives, and faulty rows."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_rust_is_pinned_as_released_for_each_platform(own: Catalogue) -> None:
     bases = own.bases["cuda"]
     assert toolchains.pin_for(own.pins, bases, "rust", Platform.ARM64).url == ADDRESS
     assert bases.toolchains["rust"].installer_of(Platform.AMD64) == "rust-1.98.1-x86_64-unknown-linux-gnu/install.sh"
-    assert len({toolchains.pin_for(own.pins, bases, "rust", each).sha256 for each in Platform}) == 2
+    assert len({toolchains.pin_for(own.pins, bases, "rust", platform).sha256 for platform in Platform}) == 2
 
 
-def test_one_that_was_never_locked_says_what_is_missing_and_what_pins_it(own: Catalogue) -> None:
+def test_the_error_for_a_compiler_without_a_pin_has_the_command_that_pins_it(own: Catalogue) -> None:
     with pytest.raises(LockError) as caught:
         toolchains.pin_for(without_rust(own.pins), own.bases["cuda"], "rust", Platform.ARM64)
     assert str(caught.value) == (
@@ -64,7 +64,7 @@ def test_another_version_than_the_pinned_one_is_stale(own: Catalogue) -> None:
     assert "programs.cuda.rust for linux" in result.text
 
 
-def test_the_check_names_one_that_was_never_locked_and_finds_nothing_stale(own: Catalogue) -> None:
+def test_the_check_lists_a_compiler_without_a_pin_as_never_locked(own: Catalogue) -> None:
     (own.folder / PINS_FILE).write_text(render(without_rust(own.pins)), encoding="utf-8")
     result = lock_check.check(load_catalogue(own.folder), selection.select(["archives"]))
     assert result.exit_code == 10
@@ -91,9 +91,11 @@ def test_its_archive_is_fetched_once_into_a_folder_of_its_pins(own: Catalogue, m
     assert toolchains.folder_of(own.folder, bases, moved, "rust") != folder
 
 
-def test_what_is_locked_must_have_the_installer(own: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(release_archive, "unpack", lambda _, address, names, __: asked.append((address, tuple(names))))
+def test_a_pinned_archive_must_have_the_installer(own: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = []
+    monkeypatch.setattr(
+        release_archive, "unpack", lambda _, address, names, __: unpacked.append((address, tuple(names)))
+    )
     monkeypatch.setattr(
         download,
         "fetch_unpinned",
@@ -101,21 +103,21 @@ def test_what_is_locked_must_have_the_installer(own: Catalogue, monkeypatch: pyt
     )
     target = [(own.bases["cuda"], Platform.ARM64)]
     outcome = lock_archives.pin_archives(own.folder, target, without_rust(own.pins))
-    assert asked == [(ADDRESS, ("rust-1.98.1-aarch64-unknown-linux-gnu/install.sh",))]
+    assert unpacked == [(ADDRESS, ("rust-1.98.1-aarch64-unknown-linux-gnu/install.sh",))]
     assert outcome.pins["cuda", "rust", Platform.ARM64].sha256 == "1" * 64
 
 
 @pytest.mark.parametrize(
-    ("new", "said"),
+    ("new", "message"),
     [
         ("[bases.cuda.toolchains.go]", 'bases.cuda.toolchains: found "go"'),
         ("[bases.cuda.toolchains.rust]\nprefix = 1", "toolchains.rust.prefix"),
     ],
 )
-def test_a_row_that_nothing_would_read_is_refused_by_name(own: Catalogue, new: str, said: str) -> None:
+def test_an_unknown_row_is_rejected_by_name(own: Catalogue, new: str, message: str) -> None:
     file = own.folder / IMAGES_FILE
     text = file.read_text(encoding="utf-8").replace("[bases.cuda.toolchains.rust]", new)
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError) as caught:
         load_catalogue(own.folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
