@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dynamo_containers.plan.request import Request
 
 
-ANYBODY = 1000
+DEFAULT_UID = 1000
 """The UID of the user in every image; in a dev image only if root builds it."""
 
 
@@ -173,7 +173,7 @@ def _offline_inputs(
             name: toolchains.folder_of(folder, bases, request.catalogue.pins, name)
             for name in source_builds.toolchains(bases, request.sources)
         },
-        user=os.getuid() or ANYBODY,
+        user=os.getuid() or DEFAULT_UID,
         drift=(),
         sources=source_checkout.with_states(request.sources, strict=bases.strict),
         secrets=(*build_secrets.secrets(folder, os.environ), *(sccache.secrets(os.environ) if request.sources else ())),

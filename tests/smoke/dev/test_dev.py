@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.prepare.inputs import ANYBODY
+from dynamo_containers.prepare.inputs import DEFAULT_UID
 from tests.smoke.containers import MOUNTED, SCRIPTS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.smoke.containers import Engine
     from tests.smoke.layers import SavedImage
 
-USER = os.getuid() or ANYBODY
+USER = os.getuid() or DEFAULT_UID
 OFFLINE = ("--network", "none")
 
 
