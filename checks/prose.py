@@ -1,7 +1,7 @@
 """Plain English in pages, help, messages and docstrings: proselint, and words of our own; `python -m checks.prose`.
 
 It reads README.md and docs/ without their code. Of Python it reads the first line of each docstring, and each string of
-several words (messages, help, tables). `--all` also lists what is still accepted (`most` below).
+several words (messages, help, tables).
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import ast
 import re
 import sys
 from bisect import bisect_right
-from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/**/*.md")
@@ -38,27 +37,24 @@ class Rule:
 
     pattern: str
     better: str
-    most: int = 0
-    """How many there may still be; it only goes down."""
 
 
 RULES = (
     Rule(pattern=r"\bdone again\b", better="rebuilt, or repeated"),
     Rule(pattern=r"\banew\b", better="again, or rebuilt"),
-    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on", most=14),
-    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in", most=11),
-    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a", most=8),
+    Rule(pattern=r"\b[Ss]tands? on\b", better="is based on"),
+    Rule(pattern=r"\b[Ss]tands? in\b(?! for)", better="is in"),
+    Rule(pattern=r"(?<!here\x20)\b(?:is|are|was) no (?!longer|more|newer|such)[a-z]+\b", better="is not a"),
     Rule(pattern=r"\b[Tt]akes? nothing that\b", better="fail on, or reject"),
     Rule(pattern=r"\bThere is no .{1,40} called\b", better='unknown X "NAME" (choose from: ...)'),
-    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is", most=3),
-    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out", most=4),
+    Rule(pattern=r"\bwithout a word\b", better="silently, or: the default is"),
+    Rule(pattern=r"\bof one piece\b|\ball the same\b", better="equal; or leave it out"),
     Rule(pattern=r"\b[Uu]nreached\b", better="unreachable"),
     Rule(pattern=r"\b[Jj]udge[sd]?\b", better="verify, or check"),
-    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported", most=3),
+    Rule(pattern=r"\b(?:is|are) said\b", better="is given, or is reported"),
     Rule(
         pattern=r"\bhand(?:s|ed)? on\b|\bthe other way round\b|\bwhat is there\b",
         better="passes, conversely, the contents",
-        most=4,
     ),
 )
 
@@ -71,7 +67,6 @@ class Finding:
     line: int
     text: str
     better: str
-    rule: str
 
     def __str__(self) -> str:
         """Return it as compilers do, so that editors find the place."""
@@ -133,7 +128,7 @@ def ours(name: str, text: str) -> Iterator[Finding]:
         for match in re.finditer(rule.pattern.replace(" ", " +"), text.replace("\n", " ")):
             line = bisect_right(starts, match.start())
             phrase = " ".join(match[0].split())
-            yield Finding(file=name, line=line, text=phrase, better=f"better: {rule.better}", rule=rule.pattern)
+            yield Finding(file=name, line=line, text=phrase, better=f"better: {rule.better}")
 
 
 def proselint(pages: Mapping[str, str]) -> Iterator[Finding]:
@@ -154,21 +149,18 @@ def proselint(pages: Mapping[str, str]) -> Iterator[Finding]:
             check, line = result.check_result, lines[result.pos[0] - 1][0]
             if check.check_path not in MISTAKEN:
                 better = "leave the word out" if check.check_path == "weasel_words.very" else check.message
-                yield Finding(file=name, line=line, text=check.check_path, better=better, rule="proselint")
+                yield Finding(file=name, line=line, text=check.check_path, better=better)
 
 
-def main(arguments: Iterable[str] = ()) -> int:
-    """Print what reads badly; return 1 where there is more of it than is accepted."""
+def main() -> int:
+    """Print what reads badly; return 1 if anything does."""
     prose = dict(texts())
     findings = [finding for name, text in prose.items() for finding in ours(name, text)]
     findings += proselint(prose)
-    numbers = Counter(finding.rule for finding in findings)
-    most = {rule.pattern: rule.most for rule in RULES}
     for finding in sorted(findings):
-        if "--all" in arguments or numbers[finding.rule] > most.get(finding.rule, 0):
-            print(finding)
-    return int(any(number > most.get(rule, 0) for rule, number in numbers.items()))
+        print(finding)
+    return int(bool(findings))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -61,6 +61,6 @@ def test_proselint_reads_the_same_lines() -> None:
     assert [(finding.line, finding.better) for finding in findings] == [(4, "leave the word out")]
 
 
-def test_there_is_no_more_of_what_reads_badly_than_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_of_the_project_reads_badly(capsys: pytest.CaptureFixture[str]) -> None:
     code = prose.main()
     assert (code, capsys.readouterr().out) == (0, "")
