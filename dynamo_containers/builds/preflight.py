@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_lock import Drift
     from dynamo_containers.plan.bake import BuildPlan
     from dynamo_containers.plan.request import Request
-    from dynamo_containers.prepare.inputs import OfflineInputs
+    from dynamo_containers.prepare.inputs import CompleteInputs, OfflineInputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,31 +59,35 @@ def examine(requests: Sequence[Request], *, dry_run: bool) -> Preflight:
     except FatalError:
         with recorder.recording(*requests, dry_run=dry_run):
             raise
-    parts = [
-        BuildPart(request, request_inputs.inputs) for request, request_inputs in zip(requests, offline, strict=True)
-    ]
+    return _compare(requests, offline, complete, docker)
+
+
+def _compare(
+    requests: Sequence[Request],
+    offline: tuple[OfflineInputs, ...],
+    complete: Sequence[CompleteInputs | None],
+    docker: Docker,
+) -> Preflight:
+    """Compare the present inputs with the records of earlier builds, and those with the images in the engine."""
+    existing = [request_inputs for request_inputs in complete if request_inputs]
+    is_complete = len(existing) == len(requests)
+    build_inputs = (
+        [request_inputs.inputs for request_inputs in existing] if is_complete else [row.inputs for row in offline]
+    )
+    parts = [BuildPart(*pair) for pair in zip(requests, build_inputs, strict=True)]
+    plan = bake.build_plan(*parts) if is_complete or len(requests) > 1 else None
     # Files that have to be made or fetched first may differ from the earlier ones.
-    plan, drift = None, []
-    if all(complete):
-        drift = [existing.drift for existing in complete if existing]
-        parts = [
-            BuildPart(request, existing.inputs)
-            for request, existing in zip(requests, complete, strict=True)
-            if existing
-        ]
-        plan = bake.build_plan(*parts)
-    images = up_to_date.existing_images(plan) if plan else None
-    one_graph = plan or (bake.build_plan(*parts) if len(requests) > 1 else None)
-    may_be_one = len(requests) > 1 and one_graph is not None and input_digests.is_unchanged(one_graph)
+    images = (up_to_date.existing_images(plan) if plan and is_complete else None) or {}
+    may_be_one = len(requests) > 1 and plan is not None and input_digests.is_unchanged(plan)
     stored = _stored(docker) if images or may_be_one else {}
     return Preflight(
         offline=offline,
         docker=docker,
-        plan=plan,
-        drift=tuple(drift),
-        existing={target: image.digest for target, image in (images or {}).items()},
-        is_up_to_date=bool(images) and all(stored.get(image.tag) == image.digest for image in (images or {}).values()),
-        is_one_graph=may_be_one and one_graph is not None and one_graph.tags <= stored.keys(),
+        plan=plan if is_complete else None,
+        drift=tuple(request_inputs.drift for request_inputs in existing) if is_complete else (),
+        existing={target: image.digest for target, image in images.items()},
+        is_up_to_date=bool(images) and all(stored.get(image.tag) == image.digest for image in images.values()),
+        is_one_graph=may_be_one and plan is not None and plan.tags <= stored.keys(),
     )
 
 
