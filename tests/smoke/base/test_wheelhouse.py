@@ -127,9 +127,9 @@ def test_every_library_runs_on_ubuntu_22_04(
 
 
 def test_the_manifests_of_the_layers_have_all_wheels(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
-    pieces = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in wheelhouse.glob("manifest.d/*.json")]
-    assert len(pieces) == 3
-    assert sorted((row for rows in pieces for row in rows), key=lambda row: str(row["file"])) == manifest["wheels"]
+    manifests = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in wheelhouse.glob("manifest.d/*.json")]
+    assert len(manifests) == 3
+    assert sorted((row for rows in manifests for row in rows), key=lambda row: str(row["file"])) == manifest["wheels"]
 
 
 def test_there_is_one_nixl(manifest: Mapping[str, Any]) -> None:
