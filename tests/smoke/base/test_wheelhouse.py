@@ -127,7 +127,8 @@ def test_every_library_runs_on_ubuntu_22_04(
 
 
 def test_the_manifests_of_the_layers_have_all_wheels(wheelhouse: Path, manifest: Mapping[str, Any]) -> None:
-    manifests = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in wheelhouse.glob("manifest.d/*.json")]
+    files = list(wheelhouse.glob("manifest.d/*.json"))
+    manifests = [json.loads(file.read_text(encoding="utf-8"))["wheels"] for file in files]
     assert len(manifests) == 3
     assert sorted((row for rows in manifests for row in rows), key=lambda row: str(row["file"])) == manifest["wheels"]
 
