@@ -23,7 +23,7 @@ class Pin:
 
 
 @dataclass(frozen=True)
-class Found:
+class InstalledPackage:
     """An installed distribution: the one of its name that Python finds first."""
 
     version: str
@@ -49,31 +49,33 @@ def normal(name: str) -> str:
 
 def pins(text: str) -> dict[str, Pin]:
     """Return the pins of a lock as pip-compile writes it."""
-    found = {}
+    parsed = {}
     for entry in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]:
         name, _, rest = entry.partition("==")
         version = re.split(r"[\s;\\]", rest, maxsplit=1)[0]
-        found[name] = Pin(name=name, version=version, text=entry, named="-r requirements/" in entry)
-    return found
+        parsed[name] = Pin(name=name, version=version, text=entry, named="-r requirements/" in entry)
+    return parsed
 
 
-def decide(lock: Mapping[str, Pin], own: Mapping[str, Pin], there: Mapping[str, Found]) -> Decision:
+def decide(lock: Mapping[str, Pin], own: Mapping[str, Pin], image: Mapping[str, InstalledPackage]) -> Decision:
     """Say what to add of Dynamo and NIXL (`own`) and of what a lock is asked for by name, given what is there."""
-    wanted = {**{name: pin for name, pin in lock.items() if pin.named}, **own}
+    required = {**{name: pin for name, pin in lock.items() if pin.named}, **own}
     # Its libraries for another CUDA major are NIXL too, and one process may load either.
-    versions = {name: own["nixl"].version for name in there if name.startswith("nixl-") and "nixl" in own}
+    versions = {name: own["nixl"].version for name in image if name.startswith("nixl-") and "nixl" in own}
     versions |= {name: pin.version for name, pin in own.items()}
     return Decision(
-        add=tuple(pin for name, pin in wanted.items() if name not in there),
+        add=tuple(pin for name, pin in required.items() if name not in image),
         refused=tuple(
-            f"The image has {name} {there[name].version} in {there[name].place}, and the base stage has {version}."
+            f"The image has {name} {image[name].version} in {image[name].place}, and the base stage has {version}."
             for name, version in sorted(versions.items())
-            if name in there and there[name].version != version
+            if name in image and image[name].version != version
         ),
     )
 
 
-def unmet(here: Mapping[str, Found], added: Iterable[str], left_out: Iterable[str]) -> list[tuple[str, str, str, str]]:
+def unmet(
+    installed: Mapping[str, InstalledPackage], added: Iterable[str], excluded: Iterable[str]
+) -> list[tuple[str, str, str, str]]:
     """Return (package, what is wanted of it, what there is, by whom) for each requirement of the added that is not met.
 
     Extras are followed into what is there: who asks for `uvicorn[standard]` needs what that extra names.
@@ -81,22 +83,24 @@ def unmet(here: Mapping[str, Found], added: Iterable[str], left_out: Iterable[st
     from packaging.requirements import Requirement  # the tools' own, which add-missing puts first on Python's path
 
     rows: dict[tuple[str, str, str], str] = {}
-    left = [(name, "") for name in added]
-    done = set(left)
-    while left:
-        asking, extra = left.pop()
-        for requirement in map(Requirement, here[asking].requires):
+    queue = [(name, "") for name in added]
+    visited = set(queue)
+    while queue:
+        dependent, extra = queue.pop()
+        for requirement in map(Requirement, installed[dependent].requires):
             name = normal(requirement.name)
-            if name in left_out or not applies(requirement, extra):
+            if name in excluded or not applies(requirement, extra):
                 continue
-            has = here[name].version if name in here else "nothing"
-            if name not in here or not requirement.specifier.contains(has, prereleases=True):
-                rows[name, str(requirement.specifier), asking] = has
+            version = installed[name].version if name in installed else "nothing"
+            if name not in installed or not requirement.specifier.contains(version, prereleases=True):
+                rows[name, str(requirement.specifier), dependent] = version
                 continue
-            new = {(name, each) for each in requirement.extras} - done
-            done |= new
-            left += new
-    return sorted((name, wanted or "any", has, asking) for (name, wanted, asking), has in rows.items())
+            new = {(name, extra_name) for extra_name in requirement.extras} - visited
+            visited |= new
+            queue += new
+    return sorted(
+        (name, specifier or "any", version, dependent) for (name, specifier, dependent), version in rows.items()
+    )
 
 
 def applies(requirement: Requirement, extra: str) -> bool:
@@ -108,14 +112,14 @@ def applies(requirement: Requirement, extra: str) -> bool:
     return bool(marker.evaluate({"extra": extra}) and not plain) if extra else bool(plain)
 
 
-def moved(before: Mapping[str, Found], after: Mapping[str, Found]) -> list[str]:
+def moved(before: Mapping[str, InstalledPackage], after: Mapping[str, InstalledPackage]) -> list[str]:
     """Return a sentence for each distribution of the image that is not found as it was."""
     return [
-        f"{name} {was.version} of {was.place} is now {after[name].version} of {after[name].place}"
+        f"{name} {package.version} of {package.place} is now {after[name].version} of {after[name].place}"
         if name in after
-        else f"{name} {was.version} of {was.place} is gone"
-        for name, was in sorted(before.items())
-        if name not in after or (after[name].version, after[name].place) != (was.version, was.place)
+        else f"{name} {package.version} of {package.place} is gone"
+        for name, package in sorted(before.items())
+        if name not in after or (after[name].version, after[name].place) != (package.version, package.place)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import judge
 import pytest
-from judge import Found, decide, moved, pins, table, unmet
+from judge import InstalledPackage, decide, moved, pins, table, unmet
 
 from dynamo_containers.facts.catalogue import ROOT
 
@@ -54,13 +54,16 @@ def program() -> ModuleType:
     return module
 
 
-def image_packages(**packages: str) -> dict[str, Found]:
+def image_packages(**packages: str) -> dict[str, InstalledPackage]:
     """Return the packages of the image: name (with _ for -) and version."""
-    return {name.replace("_", "-"): Found(version=version, place=IMAGE_SITE) for name, version in packages.items()}
+    return {
+        name.replace("_", "-"): InstalledPackage(version=version, place=IMAGE_SITE)
+        for name, version in packages.items()
+    }
 
 
-def added(*requires: str, name: str = "ai-dynamo") -> dict[str, Found]:
-    return {name: Found(version="1.4.2", place=VENV_SITE, requires=requires)}
+def added(*requires: str, name: str = "ai-dynamo") -> dict[str, InstalledPackage]:
+    return {name: InstalledPackage(version="1.4.2", place=VENV_SITE, requires=requires)}
 
 
 def install(folder: Path, name: str, version: str, files: dict[str, str] | None = None) -> None:
@@ -103,7 +106,7 @@ def test_what_the_image_has_in_another_version_is_kept() -> None:
         pytest.param(image_packages(ai_dynamo="1.3.0"), "ai-dynamo 1.3.0", id="another Dynamo"),
     ],
 )
-def test_another_nixl_or_dynamo_is_refused_by_name(installed: dict[str, Found], package: str) -> None:
+def test_another_nixl_or_dynamo_is_refused_by_name(installed: dict[str, InstalledPackage], package: str) -> None:
     (reason,) = decide({}, OWN, installed).refused
     version = "1.4.2" if "dynamo" in package else "1.3.2"
     assert reason == f"The image has {package} in {IMAGE_SITE}, and the base stage has {version}."
@@ -131,7 +134,9 @@ def test_a_requirement_for_other_machines_or_of_an_extra_that_nobody_asks_for_do
 
 
 def test_an_extra_is_followed_into_what_the_image_has() -> None:
-    uvicorn = Found(version="1.0", place=IMAGE_SITE, requires=("click>=8", 'httptools>=0.6; extra == "standard"'))
+    uvicorn = InstalledPackage(
+        version="1.0", place=IMAGE_SITE, requires=("click>=8", 'httptools>=0.6; extra == "standard"')
+    )
     here = {**added("uvicorn[standard]"), "uvicorn": uvicorn}
     # Not `click`: conflicts between the packages of the image itself are not checked.
     assert unmet(here, ["ai-dynamo"], []) == [("httptools", ">=0.6", "nothing", "uvicorn")]
@@ -142,7 +147,10 @@ def test_what_is_left_out_on_purpose_is_not_missed() -> None:
 
 
 def test_the_requirements_of_the_image_s_own_packages_are_not_judged() -> None:
-    broken = {"engine": Found(version="1", place=IMAGE_SITE, requires=("numpy<2",)), **image_packages(numpy="2.5.5")}
+    broken = {
+        "engine": InstalledPackage(version="1", place=IMAGE_SITE, requires=("numpy<2",)),
+        **image_packages(numpy="2.5.5"),
+    }
     assert unmet({**broken, **added()}, ["ai-dynamo"], []) == []
 
 
@@ -150,8 +158,8 @@ def test_a_package_of_the_image_that_moved_is_gone_or_is_found_elsewhere_is_name
     before = image_packages(aiohttp="3.0.0", torch="2.11.0", numpy="2.5.5", six="1.17.0")
     after = {
         **image_packages(numpy="2.5.5", aiohttp="3.14.5"),
-        "six": Found(version="1.17.0", place=VENV_SITE),
-        "idna": Found(version="3.20", place=VENV_SITE),
+        "six": InstalledPackage(version="1.17.0", place=VENV_SITE),
+        "idna": InstalledPackage(version="3.20", place=VENV_SITE),
     }
     assert moved(before, after) == [
         f"aiohttp 3.0.0 of {IMAGE_SITE} is now 3.14.5 of {IMAGE_SITE}",
@@ -201,7 +209,10 @@ def test_nixl_s_libraries_are_linked_where_they_are_also_in_the_image(program: M
     libraries = tmp_path / "image/.nixl_cu13.mesonpy.libs"
     libraries.mkdir(parents=True)
     (libraries / "libnixl.so").touch()
-    here = {"nixl-cu13": Found(version="1.3.2", place=str(tmp_path / "image")), **image_packages(nixl="1.3.2")}
+    here = {
+        "nixl-cu13": InstalledPackage(version="1.3.2", place=str(tmp_path / "image")),
+        **image_packages(nixl="1.3.2"),
+    }
     assert list(program.link_nixl(tmp_path, here)) == []
     assert (tmp_path / "nixl/lib").resolve() == libraries
 
