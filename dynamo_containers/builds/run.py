@@ -16,8 +16,7 @@ from dynamo_containers.inspect.report import recorder
 from dynamo_containers.inspect.sizes import check as size_check
 from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake
-from dynamo_containers.plan import node_plan as node_plans_of
-from dynamo_containers.plan.node_plan import NodePlan
+from dynamo_containers.plan.node_plan import NodePlan, ordinary_plan
 from dynamo_containers.plan.request import BuildPart, parse_stages, request_for, requests_for
 from dynamo_containers.prepare import disk_space, input_digests, inputs
 from dynamo_containers.process import Plan
@@ -251,7 +250,7 @@ def _build_on_engine(plan: BuildPlan, docker: Docker, record: Recorder, *, dry_r
     Raises:
         CommandFailedError: a target failed.
     """
-    ordinary = node_plans_of.ordinary_plan(plan, docker)
+    ordinary = ordinary_plan(plan, docker)
     record.building(docker, [ordinary])
     commands = tuple(call.command for call in ordinary.calls)
     if dry_run:
