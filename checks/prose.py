@@ -1,7 +1,7 @@
 """Plain English in pages, help, messages and docstrings: proselint, and words of our own; `python -m checks.prose`.
 
-It reads README.md and docs/ without their code. Of Python it reads the first line of each docstring, and each string of
-several words (messages, help, tables).
+It reads README.md and docs/ without their code. Of Python, also of scripts in containers/, it reads the first line of
+each docstring, and each string of several words (messages, help, tables).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from checks import scripts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -22,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/**/*.md")
 HISTORY = ("CHANGELOG.md", "docs/adr/")
 """Records of their time, which are not rewritten."""
-CODE = ("tasks.py", "noxfile.py", "dynamo_containers/**/*.py", "checks/*.py")
+CODE = (
+    *("tasks.py", "noxfile.py", "dynamo_containers/**/*.py", "checks/*.py", "containers/**/*.py"),
+    *(path for path in scripts.python() if path.startswith("containers/")),
+)
 PROSELINT = {
     "typography": False,  # straight quotes and three dots are what a terminal shows
     "lexical_illusions": False,  # it takes a heading and the line below it for a repetition

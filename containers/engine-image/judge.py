@@ -1,4 +1,4 @@
-"""Is what the image has, and what was added to it, good enough? Values in, values out; add-missing acts."""
+"""Decide which packages to add to an engine's published image, and which to refuse; add-missing does the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pin:
-    """One package of a lock: its lines, and whether a file in requirements/ names it."""
+    """A package of a lock: its lines, and whether a file in requirements/ names it."""
 
     name: str
     version: str
@@ -24,7 +24,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class InstalledPackage:
-    """An installed distribution: the one of its name that Python finds first."""
+    """An installed distribution: the first one of its name on Python's path."""
 
     version: str
     place: str
@@ -35,11 +35,11 @@ class InstalledPackage:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of the packages that are wanted by name."""
+    """The packages to add, and the reasons to refuse the image."""
 
     add: tuple[Pin, ...]
     refused: tuple[str, ...]
-    """A sentence for each package that the image has in another version, where there may only be one."""
+    """A sentence for each package that the image has in another version than required."""
 
 
 def normal(name: str) -> str:
@@ -58,7 +58,7 @@ def pins(text: str) -> dict[str, Pin]:
 
 
 def decide(lock: Mapping[str, Pin], own: Mapping[str, Pin], image: Mapping[str, InstalledPackage]) -> Decision:
-    """Say what to add of Dynamo and NIXL (`own`) and of what a lock is asked for by name, given what is there."""
+    """Return which packages to add: of Dynamo and NIXL (`own`), and of the named pins of a lock."""
     required = {**{name: pin for name, pin in lock.items() if pin.named}, **own}
     # Its libraries for another CUDA major are NIXL too, and one process may load either.
     versions = {name: own["nixl"].version for name in image if name.startswith("nixl-") and "nixl" in own}
@@ -76,9 +76,9 @@ def decide(lock: Mapping[str, Pin], own: Mapping[str, Pin], image: Mapping[str, 
 def unmet(
     installed: Mapping[str, InstalledPackage], added: Iterable[str], excluded: Iterable[str]
 ) -> list[tuple[str, str, str, str]]:
-    """Return (package, what is wanted of it, what there is, by whom) for each requirement of the added that is not met.
+    """Return (package, specifier, installed version, dependent) for each unmet requirement of the added packages.
 
-    Extras are followed into what is there: who asks for `uvicorn[standard]` needs what that extra names.
+    Extras of installed packages are followed: `uvicorn[standard]` needs the packages that this extra names.
     """
     from packaging.requirements import Requirement  # the tools' own, which add-missing puts first on Python's path
 
@@ -104,7 +104,7 @@ def unmet(
 
 
 def applies(requirement: Requirement, extra: str) -> bool:
-    """Say whether a requirement holds here: all of a package, and for an extra only what that extra adds."""
+    """Return whether a requirement applies to a package, or for an extra, whether that extra adds it."""
     marker = requirement.marker
     if marker is None:
         return not extra
@@ -113,7 +113,7 @@ def applies(requirement: Requirement, extra: str) -> bool:
 
 
 def moved(before: Mapping[str, InstalledPackage], after: Mapping[str, InstalledPackage]) -> list[str]:
-    """Return a sentence for each distribution of the image that is not found as it was."""
+    """Return a sentence for each distribution of the image that changed or disappeared."""
     return [
         f"{name} {package.version} of {package.place} is now {after[name].version} of {after[name].place}"
         if name in after
@@ -124,7 +124,7 @@ def moved(before: Mapping[str, InstalledPackage], after: Mapping[str, InstalledP
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:
-    """Return rows in columns."""
+    """Return the rows as a table with a header."""
     lines = [("package", "wanted", "the image has", "by"), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

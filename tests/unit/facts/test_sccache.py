@@ -152,7 +152,7 @@ def test_a_storage_behind_a_proxy_is_not_tried_past_it(sharing: ModuleType, monk
 def test_a_storage_that_is_down_is_found_out_at_once_and_why(sharing: ModuleType) -> None:
     port = free_port()
     down = {"SCCACHE_REDIS_ENDPOINT": f"redis://127.0.0.1:{port}"}
-    assert sharing.connection_error(down) == f"the storage at 127.0.0.1:{port} is not reached (Connection refused)"
+    assert sharing.connection_error(down) == f"the storage at 127.0.0.1:{port} is unreachable (Connection refused)"
     with socket.create_server(("127.0.0.1", port)):
         assert sharing.connection_error(down) == ""
     assert sharing.connection_error({"SCCACHE_CACHE_SIZE": "20G"}) == ""

@@ -219,7 +219,7 @@ def test_nixl_s_libraries_are_linked_where_they_are_also_in_the_image(program: M
 
 def test_without_nixl_s_libraries_the_image_is_refused(program: ModuleType, tmp_path: Path) -> None:
     (reason,) = program.link_nixl(tmp_path, image_packages(nixl="1.3.2"))
-    assert reason.startswith("NIXL's libraries should be in one place, and are in 0")
+    assert reason.startswith("NIXL's libraries must be in one place, but are in 0")
 
 
 def test_an_environment_finds_what_a_python_that_is_one_itself_has(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_library_for_another_machine_is_named_with_its_package(tmp_path: Path)
     assert complaints.splitlines() == [
         f"error: fast_kernels==1.2: {library} is for ELF machine 183, not for amd64",
         "error: 1 of the files are not for amd64, whatever their wheels are named.",
-        "Tell its authors, and lock another release of it: invoke lock --upgrade NAME",
+        "Report this to the authors of the package, and lock another release: invoke lock --upgrade NAME",
     ]
     assert check_elf(tmp_path, "arm64") == (0, "")
 
