@@ -61,6 +61,16 @@ def test_proselint_reads_the_same_lines() -> None:
     assert [(finding.line, finding.better) for finding in findings] == [(4, "leave the word out")]
 
 
-def test_nothing_of_the_project_reads_badly(capsys: pytest.CaptureFixture[str]) -> None:
-    code = prose.main()
-    assert (code, capsys.readouterr().out) == (0, "")
+def test_what_reads_badly_is_printed_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prose, "texts", lambda: iter([("page.md", "Images.\n\nAn image stands on another.\n")]))
+    assert prose.main() == 1
+    assert capsys.readouterr().out == "page.md:3: 'stands on': better: is based on\n"
+
+
+def test_plain_english_prints_nothing_and_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prose, "texts", lambda: iter([("page.md", "An image is based on another.\n")]))
+    assert (prose.main(), capsys.readouterr().out) == (0, "")
