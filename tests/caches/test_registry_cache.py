@@ -142,7 +142,7 @@ def test_wheels_of_a_checkout_come_out_of_the_cache_for_a_clone_elsewhere(
         "build.base", "--dynamo-source", str(clone), "--cache-from", cache, BUILDKIT_PROGRESS="rawjson"
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
-    compiled = [name for name in names(finished) if "compiled" in name and "] RUN " in name]
+    compiled = [name for name in names(finished) if "compile-wheel " in name and "] RUN " in name]
     assert compiled, finished.stderr[-3000:]
     ran = [name for name, cached in names(finished).items() if "] RUN " in name and not cached]
     assert ran == []
