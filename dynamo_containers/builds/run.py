@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, file_lock, process, progress, state
-from dynamo_containers.builds import diagnosis, preflight, summary, up_to_date
+from dynamo_containers.builds import preflight, summary, up_to_date
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.facts import user_config
@@ -224,6 +224,8 @@ def _exclusive(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
     if dry_run:  # it writes nothing, and queries no engine
         yield
         return
+    from dynamo_containers.builds import diagnosis  # a build of images that are up to date starts faster without it
+
     folder, path = requests[0].catalogue.folder, bake.document_path(*requests)
     with ExitStack() as stack:
         holder = f"another build of {path.stem.removeprefix('bake-')}"
