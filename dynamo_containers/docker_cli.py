@@ -38,14 +38,6 @@ class Docker:
         """
         process.run(self.command(*arguments, quiet=quiet, title=title, hint=hint))
 
-    def run_buildx(self, *arguments: str, quiet: bool = False, title: str = "", hint: str = "") -> None:
-        """Run `docker buildx ARGUMENTS` and show its output.
-
-        Raises:
-            CommandFailedError: it ended with an error.
-        """
-        process.run(self.buildx_command(*arguments, quiet=quiet, title=title, hint=hint))
-
     def capture(self, *arguments: str, hint: str = "") -> str:
         """Run `docker ARGUMENTS` and return its output.
 

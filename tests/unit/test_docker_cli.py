@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers import engine
+from dynamo_containers import engine, process
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import endpoint
 from dynamo_containers.errors import CommandFailedError
@@ -55,7 +55,7 @@ def test_a_call_that_fails_is_an_error_with_its_output_and_the_hint(fake: Docker
 
 
 def test_the_output_of_a_run_goes_to_the_terminal(fake: Docker, capfd: pytest.CaptureFixture[str]) -> None:
-    fake.run_buildx("prune")
+    process.run(fake.buildx_command("prune"))
     fake.run("image", "ls")
     assert capfd.readouterr().out.splitlines()[:2] == [
         "unix:///run/docker.sock: prune",

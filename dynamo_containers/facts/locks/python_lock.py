@@ -110,9 +110,7 @@ def _lock(
         target=target,
         lower=tuple(lower),
         shared=shared,
-        shared_by=tuple(_path(name, target) for name in _sharing(catalogue, layer.name, target))
-        if layer.shared
-        else (),
+        shared_by=_shared_by(catalogue, layer, target),
         excluded=tuple(sorted(catalogue.excluded)) if layer.image else (),
         compiled=catalogue.images[layer.image].compile_from_source.get(target.platform, ()) if layer.image else (),
         indexes=_own_indexes(catalogue, layer),
