@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE
-from dynamo_containers.facts.locks import cuda_variant, download_sizes, os_conflicts, os_lock, python_lock
+from dynamo_containers.facts.locks import (
+    cuda_variant,
+    download_sizes,
+    os_conflicts,
+    os_lock,
+    platform_versions,
+    python_lock,
+)
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE
 from dynamo_containers.lock.selection import ALL_LOCKS
@@ -19,6 +26,7 @@ from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
@@ -159,6 +167,7 @@ def _check_python(catalogue: Catalogue, selection: LockSelection) -> Iterator[Lo
     messages = (
         *python_lock.disagreements(existing, folder),
         *cuda_variant.faults_of(catalogue, existing, folder),
+        *platform_versions.differences(existing, _texts(existing, folder)),
     )
     for lock in locks:
         if lock not in existing:
@@ -170,6 +179,11 @@ def _check_python(catalogue: Catalogue, selection: LockSelection) -> Iterator[Lo
     sizes_file = folder / download_sizes.SIZES_FILE
     faults = download_sizes.faults(existing, folder)
     yield _status(LockKind.PYTHON, download_sizes.SIZES_FILE, faults, exists=sizes_file.is_file())
+
+
+def _texts(locks: Iterable[LockFile], folder: Path) -> dict[str, str]:
+    paths = (lock.path for lock in locks if (folder / lock.path).is_file())
+    return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
 
 
 def _index_addresses(lock: LockFile) -> str:

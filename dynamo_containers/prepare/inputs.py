@@ -16,7 +16,7 @@ from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.facts import mirrors, sccache
 from dynamo_containers.facts.catalogue import IMAGES_FILE, Stage
 from dynamo_containers.facts.image_inputs import extended_roots, os_sets
-from dynamo_containers.facts.locks import os_lock, python_lock, requirements
+from dynamo_containers.facts.locks import os_lock, platform_versions, python_lock, requirements
 from dynamo_containers.facts.locks.python_layers import BUILDER, COMPILE, COMPILE_NIXL, layers
 from dynamo_containers.plan import layer_split, source_builds
 from dynamo_containers.plan.request import BuildInputs
@@ -157,7 +157,7 @@ def _offline_inputs(
     folder, bases = request.catalogue.folder, request.bases
     return BuildInputs(
         native=native_platform(),
-        version=_version(request, next(iter(texts.values()))),
+        version=_version(request, next(iter(texts.values())), locks),
         revision=revision,
         locks={name: _digest(request, image_texts) for name, image_texts in texts.items()},
         roots={
@@ -238,9 +238,21 @@ def _package_layers(
     return package_layers
 
 
-def _version(request: Request, texts: Mapping[str, str]) -> str:
-    base = (text for path, text in texts.items() if path.startswith("constraints/base-"))
-    pins = {pin.name: pin.version for text in base for pin in requirements.read(text)}
+def _version(request: Request, texts: Mapping[str, str], locks: Sequence[LockFile]) -> str:
+    """Return the locked version of Dynamo, which is the same for every platform that is built.
+
+    Raises:
+        LockError: the platforms have different versions.
+        UsageError: the base locks do not have the package.
+    """
+    base = [
+        lock
+        for lock in locks
+        if lock.layer.named_only and lock.path in texts and lock.target.platform in request.platforms
+    ]
+    for message in platform_versions.differences(base, texts):
+        raise LockError(message)
+    pins = {pin.name: pin.version for lock in base for pin in requirements.read(texts[lock.path], lock.path)}
     if request.catalogue.version_package not in pins:
         message = (
             f'{IMAGES_FILE}: project.version-package: "{request.catalogue.version_package}" is not in the base locks.\n'

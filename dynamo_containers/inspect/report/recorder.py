@@ -222,11 +222,18 @@ def _image(planned: PlannedImage, targets: Targets, digest: str) -> RecordedImag
         tag=planned.tag,
         digest=digest,
         package_targets=tuple(name for name, _ in size_measure.package_targets(targets, planned.target)),
-        budget=image.budget.get(request.platforms[0], {}) if request.stage in size_check.STAGES else {},
+        budget=_budget(request, image),
         size=size_cache.recall(request.catalogue.folder, digest),
         unmeasured_reason=_unmeasured_reason(request, image),
         pushed=f"{planned.repository}@{digest}" if planned.repository else "",
     )
+
+
+def _budget(request: Request, image: Image) -> Mapping[str, int]:
+    """Return the limits for an image; each platform has its own, so an image of several has none."""
+    if len(request.platforms) > 1 or request.stage not in size_check.STAGES:
+        return {}
+    return image.budget.get(request.platforms[0], {})
 
 
 def _unmeasured_reason(request: Request, image: Image) -> str:

@@ -167,7 +167,8 @@ def _size(folder: Path, docker: Docker, stored: StoredImage, targets: Sequence[s
 
 def key(request: Request, image: Image) -> str:
     """Return the key of the sizes of an image, which builds and accepted sizes have in common."""
-    return f"{image.name}-{request.stage.value}-{request.bases.name}-{request.platforms[0].arch}"
+    architectures = "-".join(platform.arch for platform in request.platforms)
+    return f"{image.name}-{request.stage.value}-{request.bases.name}-{architectures}"
 
 
 def _inspect(docker: Docker, name: str) -> process.Command:

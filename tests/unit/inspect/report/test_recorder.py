@@ -6,20 +6,21 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dynamo_containers import state
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.facts.catalogue import Stage
-from dynamo_containers.inspect.report import store
+from dynamo_containers.inspect.report import recorder, store
 from dynamo_containers.inspect.report.recorder import recording
 from dynamo_containers.plan import bake, node_plan
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildPart, request_for
+from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.inspect.report.record import RecordedImage
@@ -74,3 +75,23 @@ def test_a_registry_without_an_answer_fails_no_build(
     image = push(catalogue, facts, tmp_path / "docker/cli-plugins", "")
     assert (image.pushed_tag, image.pushed_digest) == (TAG, "")
     assert f"The registry did not return the digest of {TAG}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("platforms", "name", "budget"),
+    [
+        (["linux/amd64"], "base-base-debian-amd64", {"compressed-mb": 1}),
+        (["linux/arm64"], "base-base-debian-arm64", {}),
+        (["all"], "base-base-debian-amd64-arm64", {}),
+    ],
+    ids=["the platform with a budget", "another platform", "both"],
+)
+def test_the_report_has_the_budget_of_the_one_platform_that_was_built(
+    catalogue: Catalogue, facts: BuildInputs, platforms: list[str], name: str, budget: dict[str, int]
+) -> None:
+    limited = replace(catalogue.images["base"], budget={Platform.AMD64: {"compressed-mb": 1}})
+    own = replace(catalogue, images={**catalogue.images, "base": limited})
+    part = BuildPart(request_for(own, Stage.BASE, ImageSelection(platforms=platforms)), facts)
+    graph = bake.bake_graph(part)
+    image = recorder._image(graph.images[0], graph.targets, "")
+    assert (image.name, image.budget) == (name, budget)
