@@ -83,9 +83,10 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", *session.posargs)
 
 
-@nox.session(tags=["check"])
+@nox.session(tags=["check"], venv_backend="venv", reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site in .build/site, and check that reading it needs no network."""
+    session.install("--require-hashes", "--requirement", "constraints/docs.txt")
     # The theme announces its successor on standard error.
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
     session.run("python", "-m", "checks.site", ".build/site")

@@ -43,6 +43,8 @@ class PythonLayer:
 
 
 TOOLS = PythonLayer(name="tools", image=None)
+DOCS = PythonLayer(name="docs", image=None)
+"""What builds the documentation, for `nox -s docs` alone."""
 BUILDER = "builder"
 COMPILE = "compile"
 """Tools that build the wheels of the base stage, where Dynamo is built from source."""
@@ -80,6 +82,7 @@ def layers(catalogue: Catalogue) -> tuple[PythonLayer, ...]:
     base_layers = tuple(image.name for image in bases)
     return (
         TOOLS,
+        DOCS,
         *(layer for image in bases for layer in _base(image)),
         *(
             PythonLayer(name=image.name, image=image.name, on=base_layers, shares=image.common_layer)

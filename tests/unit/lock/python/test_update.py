@@ -111,6 +111,7 @@ def test_there_is_a_lock_for_each_layer_bases_and_architecture_lower_layers_firs
     locks = python_lock.locks(catalogue(image("base", *both), image("frontend", *both)))
     assert [lock.path for lock in locks] == [
         "constraints/tools.txt",
+        "constraints/docs.txt",
         "constraints/base-debian-amd64.txt",
         "constraints/base-debian-arm64.txt",
         "constraints/builder-debian-amd64.txt",
@@ -207,7 +208,7 @@ def test_choosing_a_platform_keeps_the_lock_that_is_for_every_host() -> None:
 def test_locks_are_made_in_waves_that_need_only_earlier_waves() -> None:
     locks = python_lock.locks(catalogue(image("base", *Platform), image("frontend", *Platform)))
     assert [sorted({lock.layer.name for lock in wave}) for wave in python_schedule.waves(locks)] == [
-        ["base", "builder", "compile", "compile-nixl", "tools"],
+        ["base", "builder", "compile", "compile-nixl", "docs", "tools"],
         ["frontend"],
         ["frontend-ci"],
         ["frontend-dev"],
