@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import process, spelling, state
 from dynamo_containers.engine import history
 from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.plan import bake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,8 +113,8 @@ def _folder_answer(cache: Cache) -> str:
 
 def _registry_answers(docker: Docker, folder: Path, caches: Iterable[Cache]) -> dict[str, str]:
     caches = tuple(caches)
-    path = folder / state.cache_document(_name(caches[0].place))
-    process.write(process.Document(path=path, text=json.dumps(probe_document(folder, caches), indent=2) + "\n"))
+    path = folder / state.cache_document(spelling.file_name(caches[0].place))
+    process.write(process.Document(path=path, text=bake.render(probe_document(folder, caches))))
     flags = (f"--allow=fs.read={folder}", "--progress=rawjson", "--file", str(path))
     command = process.Command(argv=(*docker.buildx, "bake", *flags), env=docker.environment)
     try:
@@ -125,10 +126,6 @@ def _registry_answers(docker: Docker, folder: Path, caches: Iterable[Cache]) -> 
         raise CommandFailedError(message)
     answers = parse_answers(finished.stderr)
     return {cache.reference: answers.get(cache.reference, "the engine did not query it") for cache in caches}
-
-
-def _name(place: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", place)
 
 
 def probe_document(folder: Path, caches: Iterable[Cache]) -> dict[str, object]:

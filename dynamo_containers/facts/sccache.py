@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dynamo_containers import spelling
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import user_config
 
@@ -76,7 +77,7 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     table.is_secret = True
     _check(table)
-    return (f"id=sccache,src={user_config.path(environment, VARIABLE, USER_FILE)}",)
+    return (spelling.attributes(id="sccache", src=str(user_config.path(environment, VARIABLE, USER_FILE))),)
 
 
 def _check(table: Table) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import state
+from dynamo_containers import spelling, state
+from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import graph, source_policy
 from dynamo_containers.plan.labels import labels
@@ -123,10 +124,23 @@ class BuildPlan:
 
 
 def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...], version: str) -> str:
-    """Return the tag of an image; it names the architecture of an image for a single platform."""
-    suffix = "" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}"
+    """Return the tag of an image; it names the architecture of an image for a single platform.
+
+    Raises:
+        LockError: the locked version cannot be in a tag.
+    """
     architecture = f"-{platforms[0].arch}" if len(platforms) == 1 else ""
-    return f"{image.repository}{suffix}:{version}-{bases.name}{architecture}"
+    text = f"{spelling.tag_version(version)}-{bases.name}{architecture}"
+    if len(text) > spelling.TAG_LENGTH:
+        problem = f"The tag {text} has {len(text)} characters; {spelling.TAG_LENGTH} are allowed"
+        message = f"{problem}.\nChoose a release with a shorter version: requirements/base.in"
+        raise LockError(message)
+    return f"{repository(image, stage)}:{text}"
+
+
+def repository(image: Image, stage: Stage) -> str:
+    """Return the name of an image without its tag."""
+    return image.repository + ("" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}")
 
 
 def build_plan(*parts: BuildPart) -> BuildPlan:
@@ -182,8 +196,16 @@ def document_path(*requests: Request) -> Path:
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Return the text of a document."""
-    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+    """Return the text of a bake document, in which every string is a template for bake."""
+    return json.dumps(_as_templates(document), indent=2, sort_keys=True) + "\n"
+
+
+def _as_templates(node: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(node, str):
+        return spelling.template(node)
+    if isinstance(node, dict):
+        return {spelling.template(name): _as_templates(value) for name, value in node.items()}
+    return [_as_templates(item) for item in node] if isinstance(node, list) else node
 
 
 def bake_command(part: BuildPart, buildx: tuple[str, ...], path: Path, allowed: Iterable[str] = ()) -> Command:
@@ -197,7 +219,7 @@ def bake_command(part: BuildPart, buildx: tuple[str, ...], path: Path, allowed: 
     """
     request, inputs = part
     # bake asks for permission to read files outside of this folder (buildx 0.18 and newer).
-    readable = [f"--allow=fs.read={secret.partition('src=')[2]}" for secret in inputs.secrets]
+    readable = [f"--allow=fs.read={spelling.attribute(secret, 'src')}" for secret in inputs.secrets]
     return Command(
         argv=(
             *buildx,

@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import spelling
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import user_config
 from dynamo_containers.facts.catalogue import Stage
@@ -93,13 +94,17 @@ class Cache:
     @property
     def source(self) -> str:
         """Return its entry of `cache-from`."""
-        return f"type=local,src={self.reference}" if self.local else f"type=registry,ref={self.reference}"
+        return self._attributes("src")
 
     @property
     def target(self) -> str:
         """Return its entry of `cache-to`."""
-        destination = f"type=local,dest={self.reference}" if self.local else f"type=registry,ref={self.reference}"
-        return f"{destination},{EXPORT_OPTIONS}"
+        return f"{self._attributes('dest')},{EXPORT_OPTIONS}"
+
+    def _attributes(self, folder_key: str) -> str:
+        if self.local:
+            return spelling.attributes(type="local", **{folder_key: self.reference})
+        return spelling.attributes(type="registry", ref=self.reference)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,24 +124,21 @@ def _targets(
         top = _pushed(plan, node, planned.image, targets[name])
         targets = {**targets, name: top}
         tag = next(iter(top.tags), f"{node.registry}, without a tag")
-        planned = replace(planned, tag=tag, repository=f"{node.registry}/{repository(plan.request, planned.image)}")
+        planned = replace(
+            planned, tag=tag, repository=f"{node.registry}/{bake.repository(planned.image, plan.request.stage)}"
+        )
     return planned, targets, dockerfiles
 
 
 def _pushed(plan: BuildPlan, node: Node, image: Image, target: Target) -> Target:
     """Return a target that is pushed, without a tag where the driver supports that."""
-    request, name = plan.request, f"{node.registry}/{repository(plan.request, image)}"
+    request, name = plan.request, f"{node.registry}/{bake.repository(image, plan.request.stage)}"
     if not node.is_engine:
         return replace(target, tags=(), outputs=(f"{PUSHED},name={name},{BY_DIGEST}",))
     architectures = "-".join(platform.arch for platform in request.platforms)
     lock = plan.parts[0].inputs.locks[image.name][:12]
     tag = f"{name}:{PART}-{request.bases.name}-{architectures}-{lock}"
     return replace(target, tags=(tag,), outputs=(PUSHED,))
-
-
-def repository(request: Request, image: Image) -> str:
-    """Return the name of an image without its tag."""
-    return bake.tag(image, request.stage, request.bases, request.platforms, "").partition(":")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +164,7 @@ def index_commands(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
     commands, request = [], pushed.request
     for image in request.images:
         tag = bake.tag(image, request.stage, request.bases, request.platforms, pushed.version)
-        name = f"{pushed.registry}/{repository(request, image)}"
+        name = f"{pushed.registry}/{bake.repository(image, request.stage)}"
         sources = (f"{name}@{digest}" for digest in pushed.digests[image.name])
         argv = (*docker.buildx, "imagetools", "create", "--tag", f"{pushed.registry}/{tag}", *sources)
         hint = f"No image was tagged. The pushed images are in {name}, by digest.\nRun the same command again."

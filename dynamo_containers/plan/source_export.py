@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import state
+from dynamo_containers import spelling, state
 from dynamo_containers.plan import bake
 from dynamo_containers.process import Document
 
@@ -51,7 +51,7 @@ def source_export(plan: BuildPlan, docker: Docker) -> SourceExport | None:
     command = bake.bake_command(plan.parts[0], docker.buildx, file, allowed)
     # Without platforms: else bake would make one folder per platform, with the same files.
     targets = {
-        name: replace(targets[name], platforms=(), outputs=(f"type=local,dest={folder}",))
+        name: replace(targets[name], platforms=(), outputs=(spelling.attributes(type="local", dest=str(folder)),))
         for name, folder in folders.items()
     }
     return SourceExport(

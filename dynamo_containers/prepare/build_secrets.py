@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import process, spelling, state
 from dynamo_containers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     certificates = Path(environment.get("SSL_CERT_FILE", CERTIFICATES))
     netrc = Path(environment.get("NETRC", Path.home() / ".netrc"))
     specifications = [
-        f"id={name},src={path}" for name, path in (("ca", certificates), ("netrc", netrc)) if path.is_file()
+        spelling.attributes(id=name, src=str(path))
+        for name, path in (("ca", certificates), ("netrc", netrc))
+        if path.is_file()
     ]
     if index_address(environment):
-        specifications.append(f"id=index,src={folder / state.INDEX_ADDRESS}")
+        specifications.append(spelling.attributes(id="index", src=str(folder / state.INDEX_ADDRESS)))
     return tuple(specifications)
 
 

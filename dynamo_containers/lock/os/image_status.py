@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process, state
+from dynamo_containers import engine, process, spelling, state
 from dynamo_containers.errors import LockError, NoEngineError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.lock.images import UPGRADE
@@ -130,22 +130,19 @@ def query_plan(folder: Path, lock: OsLock, query: ImageQuery, output: Path, dock
                 "context": str(folder / "containers" / query.target),
                 "contexts": {"root": f"docker-image://{query.image}", **query.contexts},
                 "no-cache": query.runs_binaries,
-                "output": [f"type=local,dest={output}"],
+                "output": [spelling.attributes(type="local", dest=str(output))],
                 "platforms": [lock.platform.value],
                 "secret": list(query.secrets),
             }
         }
     }
     rules = source_policy.image_policy(query.image, mirrors.configured().image(query.image))
-    readable = (folder, *(secret.partition("src=")[2] for secret in query.secrets))
+    readable = (folder, *(spelling.attribute(secret, "src") for secret in query.secrets))
     allowed = (*(f"--allow=fs.read={path}" for path in readable), f"--allow=fs.write={output}")
     command = docker.buildx_command("bake", *allowed, "--file", str(path), hint=query.hint)
     command = replace(command, env={**command.env, **bake.NO_PROVENANCE, source_policy.VARIABLE: str(policy)})
-    documents = ((path, document), (policy, rules))
+    documents = ((path, bake.render(document)), (policy, json.dumps(rules, indent=2, sort_keys=True) + "\n"))
     return process.Plan(
-        documents=tuple(
-            process.Document(path=file, text=json.dumps(content, indent=2, sort_keys=True) + "\n")
-            for file, content in documents
-        ),
+        documents=tuple(process.Document(path=file, text=text) for file, text in documents),
         commands=(command,),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process, state
+from dynamo_containers import process, spelling, state
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -57,7 +57,9 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
         image=image_status.pinned_reference(lock, pins),
         target=TARGET,
         contexts={"wish": str(query_folder)},
-        secrets=tuple(secret for secret in build_secrets.secrets(folder, os.environ) if secret.startswith("id=ca,")),
+        secrets=tuple(
+            secret for secret in build_secrets.secrets(folder, os.environ) if spelling.attribute(secret, "id") == "ca"
+        ),
         runs_binaries=True,
         hint=f"{TARGET}/resolve-rpms runs the dnf of {lock.image}. Does that image have dnf?",
     )

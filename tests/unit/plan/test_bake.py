@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_containers import spelling
 from dynamo_containers.docker_cli import Docker
-from dynamo_containers.errors import UsageError
+from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.plan import bake, labels
 from dynamo_containers.plan.options import ImageSelection
@@ -134,6 +135,22 @@ def test_a_tag_names_the_version_the_bases_and_a_single_platform(
 ) -> None:
     image, bases = catalogue.images["frontend"], catalogue.bases["debian"]
     assert bake.tag(image, stage, bases, platforms, "1.4.2") == tag
+
+
+def test_the_tag_of_a_development_version_is_valid_and_its_label_has_the_version(
+    catalogue: Catalogue, facts: BuildInputs
+) -> None:
+    version = "1.4.3.dev20261101+cu130"
+    request = request_for(catalogue, Stage.RUNTIME, ImageSelection(images=["frontend"], platforms=["linux/arm64"]))
+    target = planned.document(request, replace(facts, version=version))["target"]["frontend-runtime"]
+    assert target["tags"] == ["dynamo-frontend:1.4.3.dev20261101_cu130-debian-arm64"]
+    assert target["labels"]["org.opencontainers.image.version"] == version
+
+
+def test_a_tag_that_a_registry_would_refuse_for_its_length_is_refused(catalogue: Catalogue) -> None:
+    image, bases = catalogue.images["frontend"], catalogue.bases["debian"]
+    with pytest.raises(LockError, match="has 145 characters; 128 are allowed"):
+        bake.tag(image, Stage.RUNTIME, bases, (Platform.AMD64,), f"1.0+{'a' * 128}")
 
 
 GOLDENS = [
@@ -257,3 +274,17 @@ def test_docker_buildx_reads_the_document_correctly(
     assert image["labels"]["ai.dynamo.stage"] == stage.value
     linked = [target for target in read["target"].values() if target is not image]
     assert all(target["output"] == [{"type": "cacheonly"}] for target in linked)
+
+
+@pytest.mark.parametrize("text", ["costs ${HOME}", "%{if true}", "$${x} and %%{y}", "$(id) `id` 100 % {a}", "$$${z}"])
+def test_bake_reads_every_text_as_it_is(docker: dict[str, str], tmp_path: Path, text: str) -> None:
+    content = bake.bake_document(["a"], {})
+    content["target"] = {"a": {"context": ".", "args": {"TEXT": text}, "labels": {text: text}}}
+    (tmp_path / "bake.json").write_text(bake.render(content), encoding="utf-8")
+    argv = ("docker", "buildx", "bake", "--file", str(tmp_path / "bake.json"), "--print")
+    printed = subprocess.run(argv, env=docker, capture_output=True, text=True, check=False)
+    assert printed.returncode == 0, printed.stderr
+    # What bake prints is a document again, and so has templates.
+    target = json.loads(printed.stdout)["target"]["a"]
+    assert target["args"]["TEXT"] == spelling.template(text)
+    assert list(target["labels"].values()) == [spelling.template(text)]
