@@ -114,8 +114,8 @@ def edited(project: StandInProject, file: str, old: str, new: str) -> Iterator[N
             'source "https://example.invalid/unpinned" denied by policy',
         ),
         (
-            "\nFROM root-${TARGETARCH}\n",
-            "\nFROM docker.io/library/unpinned:1\n",
+            "\nFROM root-${TARGETARCH} AS",
+            "\nFROM docker.io/library/unpinned:1 AS",
             'source "docker-image://docker.io/library/unpinned:1" denied by policy',
         ),
     ],

@@ -176,10 +176,10 @@ def test_an_archive_that_is_out_of_reach_is_named_and_every_lock_stays(
     assert archive is not None
     address = archive.addresses[NATIVE]
     assert re.search(
-        rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", finished.stderr
+        rf"constraints/os-cuda-mpi-{NATIVE.arch}\.txt +nvcr\.io/\S+, {address} +as it was", finished.stdout
     )
-    assert f"{address} (at the mirror, http://127.0.0.1:9/ubuntu): " in finished.stderr
-    assert "In a closed network, configure mirrors: docs/how-to/mirrors.md" in finished.stderr
+    assert f"{address} (at the mirror, http://127.0.0.1:9/ubuntu): " in finished.stdout
+    assert "In a closed network, configure mirrors: docs/how-to/mirrors.md" in finished.stdout
     assert all_locks(project) == before
 
 
