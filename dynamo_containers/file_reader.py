@@ -38,7 +38,11 @@ class Author:
             file: the file, as the message names it.
             reason: the fault, as a sentence about the file without a full stop: `is a folder`.
         """
-        return self.error(f"{file} {reason}.\n{self.remedy.replace('{file}', file)}")
+        return self.refusal(file, f"{file} {reason}.")
+
+    def refusal(self, file: str, message: str) -> FatalError:
+        """Return the error for a message about a file, with what to do about it."""
+        return self.error(f"{message}\n{self.remedy.replace('{file}', file)}")
 
 
 PERSON = Author(error=UsageError, remedy="Edit {file} and run again.")

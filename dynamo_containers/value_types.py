@@ -16,7 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -27,8 +27,9 @@ LONGEST = 255
 class InvalidValueError(ValueError):
     """A value is not of its type; the message has the value and what is allowed, the reader adds file and place."""
 
-    def __init__(self, value: object, allowed: str) -> None:
-        super().__init__(f"found {shown(value)}, allowed is {allowed}")
+    def __init__(self, value: object, allowed: str, field: str = "") -> None:
+        place = f"{field}: " if field else ""
+        super().__init__(f"{place}found {shown(value)}, allowed is {allowed}")
         self.value = value
         self.allowed = allowed
 
@@ -109,6 +110,18 @@ class IntegerType:
         return self.parse(int(text))
 
 
+def check_fields(record: object, types: Mapping[str, TextType | IntegerType]) -> None:
+    """Check the fields of a record, for its __post_init__.
+
+    Raises:
+        InvalidValueError: a field has a value of another type; the message begins with its name.
+    """
+    for field, kind in types.items():
+        value = getattr(record, field)
+        if not kind.accepts(value):
+            raise InvalidValueError(value, kind.allowed, field)
+
+
 def _is_day_of_calendar(moment: str) -> bool:
     try:
         date(int(moment[:4]), int(moment[4:6]), int(moment[6:8]))  # strptime costs an import of milliseconds
@@ -180,7 +193,7 @@ MOMENT = TextType(
     rule=_is_day_of_calendar,
 )
 EPOCH = IntegerType(
-    smallest=0, largest=4102444799, allowed="seconds since 1970, up to the end of 2099 (0 to 4102444799)"
+    smallest=0, largest=4102444799, allowed="seconds since 1970, from 0 to 4102444799 (the end of 2099)"
 )
 # The largest file here is a wheel of a few GB, and the largest image has 40 GB.
 SIZE = IntegerType(smallest=0, largest=2**40, allowed="a number of bytes, from 0 to 1 TiB (1099511627776)")

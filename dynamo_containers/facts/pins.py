@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError
+from dynamo_containers.file_reader import Author
 from dynamo_containers.platforms import Platform
-from dynamo_containers.toml_table import Table, any_of, wrong
+from dynamo_containers.toml_table import Table, any_of
+from dynamo_containers.value_types import (
+    ARCHIVE_PATH,
+    COMMIT,
+    DIGEST,
+    EPOCH,
+    GIT_REF,
+    HTTP_URL,
+    IMAGE_REFERENCE,
+    MOMENT,
+    ROW_NAME,
+    SHA256,
+    SIZE,
+    VERSION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 PINS_FILE = "containers/pins.toml"
+AUTHOR = Author(
+    error=LockError,
+    remedy=(
+        "`invoke lock` writes this file. Restore it with: git checkout {file}\n"
+        "Or delete it, and pin the current version of every input with: invoke lock"
+    ),
+)
+"""`invoke lock` continues from the pins in the file, so it does not replace a file that it cannot read."""
 ENGINE_IMAGES = "engine-image"
 """Takes the place of the bases in the pin of the published image of an engine; the role is the name of our image."""
 
@@ -94,67 +118,72 @@ def load_pins(folder: Path) -> Pins:
     """Read pins.toml below `folder`.
 
     Raises:
-        LockError: the file does not exist.
-        UsageError: a key is unknown, missing or of the wrong type.
+        LockError: the file does not exist; or a key is unknown or missing, or its value is not of its type.
     """
-    if not (folder / PINS_FILE).is_file():
+    if not os.path.lexists(folder / PINS_FILE):
         message = f"{PINS_FILE} does not exist: nothing is pinned yet.\nCreate it with: invoke lock"
         raise LockError(message)
-    table = Table.read(folder, PINS_FILE)
+    table = Table.read(folder, PINS_FILE, AUTHOR)
     pins = Pins(
-        epoch=table.integer("epoch"),
+        epoch=table.number("epoch", EPOCH),
         programs={
             (bases, name, _platform_key(platform, row)): _pin(row)
-            for bases, programs in table.tables("programs", optional=True).items()
-            for name, platforms in programs.all_tables().items()
+            for bases, programs in _rows(table, "programs").items()
+            for name, platforms in programs.check_names(ROW_NAME).all_tables().items()
             for platform, row in platforms.all_tables().items()
         },
         roots={
             (bases, role): _pinned_root(row)
-            for bases, roles in table.tables("roots", optional=True).items()
-            for role, row in roles.all_tables().items()
+            for bases, roles in _rows(table, "roots").items()
+            for role, row in roles.check_names(ROW_NAME).all_tables().items()
         },
-        sources={name: _pinned_source(row) for name, row in table.tables("sources", optional=True).items()},
+        sources={name: _pinned_source(row) for name, row in _rows(table, "sources").items()},
     )
     table.refuse_the_rest()
     return pins
 
 
+def _rows(table: Table, key: str) -> dict[str, Table]:
+    return table.table(key, optional=True).check_names(ROW_NAME).all_tables()
+
+
 def _pinned_root(row: Table) -> ImagePin:
-    image = row.string("image", optional=True)
-    index = row.string("index", optional=bool(image))
-    platforms = {_platform_key(key, row): row.string(key) for key in row.keys_left()}
+    image = row.text("image", IMAGE_REFERENCE, optional=True)
+    index = row.text("index", DIGEST, optional=bool(image))
+    platforms = {_platform_key(key, row): row.text(key, DIGEST) for key in row.keys_left()}
     return ImagePin(image=image, index=index, platforms=platforms)
 
 
 def _platform_key(name: str, row: Table) -> Platform:
     allowed = [platform.value for platform in Platform]
     if name not in allowed:
-        raise wrong(row.file, row.path, f'"{name}"', any_of(allowed))
+        shown_name = f'"{name}"'
+        raise row.refused(shown_name, any_of(allowed))
     return Platform(name)
 
 
 def _pin(row: Table) -> PackagePin | ArchivePin:
     row.refuse_both("url", ("archive", "path"))
-    version, sha256 = row.string("version"), row.string("sha256")
+    version, sha256 = row.text("version", VERSION), row.text("sha256", SHA256)
     pin: PackagePin | ArchivePin
     if "url" in row.keys_left():
-        pin = ArchivePin(version=version, url=row.string("url"), sha256=sha256, size=row.integer("size", optional=True))
+        url = row.text("url", HTTP_URL)
+        pin = ArchivePin(version=version, url=url, sha256=sha256, size=row.number("size", SIZE, optional=True))
     else:
         pin = PackagePin(
             version=version,
-            archive=row.string("archive"),
-            path=row.string("path"),
-            size=row.integer("size"),
+            archive=row.text("archive", ARCHIVE_PATH),
+            path=row.text("path", ARCHIVE_PATH),
+            size=row.number("size", SIZE),
             sha256=sha256,
-            locked=row.string("locked", optional=True),
+            locked=row.text("locked", MOMENT, optional=True),
         )
     row.refuse_the_rest()
     return pin
 
 
 def _pinned_source(row: Table) -> CommitPin:
-    source = CommitPin(ref=row.string("ref"), commit=row.string("commit"))
+    source = CommitPin(ref=row.text("ref", GIT_REF), commit=row.text("commit", COMMIT))
     row.refuse_the_rest()
     return source
 

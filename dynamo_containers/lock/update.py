@@ -7,6 +7,7 @@ is written. The rest follows the stages: binaries and OS packages of root images
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
-from dynamo_containers.errors import LockError, UnreachableError, UsageError
+from dynamo_containers.errors import UnreachableError, UsageError
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
@@ -254,10 +255,9 @@ def keep_pool(catalogue: Catalogue, folder: str) -> Result:
 
 
 def _pins(folder: Path) -> Pins:
-    try:
-        return load_pins(folder)
-    except LockError:
-        return Pins(epoch=0, programs={}, roots={})
+    # A damaged file is an error: without its pins, everything would move.
+    exists = os.path.lexists(folder / PINS_FILE)
+    return load_pins(folder) if exists else Pins(epoch=0, programs={}, roots={})
 
 
 def _bootstrap(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], ImagePin]:

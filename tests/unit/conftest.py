@@ -211,7 +211,7 @@ def leave_locks_on_images(catalogue: Catalogue) -> None:
             package = Package(
                 name=f"on-{lock.name}",
                 version="1-1",
-                architecture="all",
+                architecture=lock.architectures[1],
                 archive=archive,
                 path=f"pool/main/o/on-{lock.name}/on-{lock.name}_1-1_all.deb",
                 size=1000,

@@ -7,12 +7,16 @@ A lock is a text file. Each line is a package: name, version, architecture, arch
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dynamo_containers import file_reader, value_types
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks.os_package import Package
+from dynamo_containers.value_types import DIGEST, MOMENT, SIZE, InvalidValueError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +25,13 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases, RegistryRoot, Root
     from dynamo_containers.facts.rpm_repositories import RpmRepositories
     from dynamo_containers.platforms import Platform
+    from dynamo_containers.value_types import TextType
 
-HEADER = "# This file is made by `invoke lock` (invoke lock --only os).\n"
+COMMAND = "invoke lock --only os"
+HEADER = f"# This file is made by `invoke lock` ({COMMAND}).\n"
+COUNT = "# packages: "
+"""Before the number of packages. It comes before all else, so that a lock is known to be cut, wherever it is cut."""
+AUTHOR = file_reader.tool(COMMAND)
 INPUTS = "# inputs: sha256:"
 ON = "# on: "
 """Before the digest of a registry's root image, whose installed packages decide the lock."""
@@ -88,6 +97,11 @@ class OsLock:
         archive = self.bases.archive
         assert archive is not None, "the parser of images.toml refuses such a row"  # noqa: S101 - for mypy
         return archive
+
+    @property
+    def architectures(self) -> tuple[str, str]:
+        """Return what a package's architecture may be: the platform's, or that of packages for every platform."""
+        return (self.platform.machine, "noarch") if self.repositories else (self.platform.arch, "all")
 
     @property
     def origin(self) -> str:
@@ -161,7 +175,7 @@ def render(lock: OsLock, packages: tuple[Package, ...], locked_at: str = "", roo
     )
     digest_line = f"{ON}{root_digest}\n" if root_digest else ""
     time_line = f"{LOCKED}{locked_at}\n" if locked_at else ""
-    return HEADER + f"{INPUTS}{lock.inputs}\n" + digest_line + time_line + "".join(lines)
+    return HEADER + f"{COUNT}{len(packages)}\n{INPUTS}{lock.inputs}\n" + digest_line + time_line + "".join(lines)
 
 
 def read(lock: OsLock, folder: Path) -> tuple[Package, ...]:
@@ -170,24 +184,23 @@ def read(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     Raises:
         LockError: the lock is missing, its row of images.toml changed, or a line is not valid.
     """
-    path = folder / lock.file
-    if not path.is_file():
+    text = file_reader.read_text_if_there(folder / lock.file, lock.file, AUTHOR)
+    if text is None:
         raise _missing(lock)
-    return parse(lock, path.read_text(encoding="utf-8"))
+    return parse(lock, text)
 
 
 def read_valid_lines(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     """Return the packages of all valid lines of a lock, even a stale one; a new lock is compared with them."""
     packages = []
-    for line in _lines(lock, folder):
+    for number, line in enumerate(_lines(lock, folder), start=1):
         with suppress(LockError):
-            packages.append(_package(lock, line))
+            packages.append(_package(lock, number, line))
     return tuple(packages)
 
 
 def _lines(lock: OsLock, folder: Path) -> list[str]:
-    path = folder / lock.file
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return (file_reader.cached_text(folder / lock.file) or "").splitlines()
 
 
 def parse(lock: OsLock, text: str) -> tuple[Package, ...]:
@@ -196,29 +209,54 @@ def parse(lock: OsLock, text: str) -> tuple[Package, ...]:
     if f"{INPUTS}{lock.inputs}" not in lines:
         fault = f"{lock.file} is stale: {lock.rows} of containers/images.toml changed since it was written"
         raise _update_needed(fault)
-    return tuple(_package(lock, line) for line in lines if not line.startswith("#"))
+    rows = enumerate(lines, start=1)
+    packages = tuple(_package(lock, number, line) for number, line in rows if not line.startswith("#"))
+    _check_complete(lock, lines, packages)
+    return packages
 
 
-def _package(lock: OsLock, line: str) -> Package:
-    columns = line.split()
-    if len(columns) != 7 or not columns[6].startswith("sha256:") or not columns[5].isdigit():  # noqa: PLR2004 - see HEADER
-        fault = f"{lock.file} has a line that is not a package: {line!r}"
+def _check_complete(lock: OsLock, lines: list[str], packages: tuple[Package, ...]) -> None:
+    names = {package.name for package in packages}
+    if len(names) < len(packages):
+        repeated = [name for name, count in Counter(package.name for package in packages).items() if count > 1]
+        fault = f"{lock.file} locks {', '.join(repeated)} more than once"
+        raise _update_needed(fault)
+    count = next((line.removeprefix(COUNT) for line in lines if line.startswith(COUNT)), "")
+    if count != str(len(packages)):
+        stated = f"states {value_types.shown(count)}" if count else f"has no line `{COUNT.strip()}`"
+        fault = f"{lock.file} was cut or edited: it has {len(packages)} packages, and {stated}"
+        raise _update_needed(fault)
+
+
+def _package(lock: OsLock, number: int, line: str) -> Package:
+    columns = line.split(" ")
+    if len(columns) != 7 or not columns[6].startswith("sha256:"):  # noqa: PLR2004 - see HEADER
+        fault = f"{lock.file}: line {number} is not a package: {value_types.shown(line)}"
         raise _update_needed(fault)
     name, version, architecture, archive, path, size, digest = columns
-    return Package(
-        name=name,
-        version=version,
-        architecture=architecture,
-        archive=archive,
-        path=path,
-        size=int(size),
-        sha256=digest.removeprefix("sha256:"),
-    )
+    try:
+        package = Package(
+            name=name,
+            version=version,
+            architecture=architecture,
+            archive=archive,
+            path=path,
+            size=SIZE.parse_text(size),
+            sha256=digest.removeprefix("sha256:"),
+        )
+    except InvalidValueError as error:
+        fault = f"{lock.file}: line {number}: {error}"
+        raise _update_needed(fault) from None
+    if architecture not in lock.architectures:
+        allowed = " or ".join(lock.architectures)
+        fault = f"{lock.file}: line {number}: architecture: found {architecture!r}, allowed is {allowed}"
+        raise _update_needed(fault)
+    return package
 
 
 def never_locked(lock: OsLock, folder: Path) -> bool:
     """Return whether a missing lock needs a registry and an archive that this machine may not reach."""
-    return bool(lock.image) and not (folder / lock.file).is_file()
+    return bool(lock.image) and not os.path.lexists(folder / lock.file)
 
 
 def _missing(lock: OsLock) -> LockError:
@@ -226,7 +264,7 @@ def _missing(lock: OsLock) -> LockError:
         return _update_needed(f"{lock.file} is missing")
     message = (
         f"{lock.file} does not exist. It pins the packages on {lock.image} ({lock.rows} in images.toml).\n"
-        f"Create it with: invoke lock --only os --bases {lock.bases.name}\n"
+        f"Create it with: {COMMAND} --bases {lock.bases.name}\n"
         f"This needs access to the registry of that image and to {lock.origin}, or to mirrors of both "
         "(docs/how-to/mirrors.md)."
     )
@@ -234,7 +272,7 @@ def _missing(lock: OsLock) -> LockError:
 
 
 def _update_needed(fault: str) -> LockError:
-    return LockError(f"{fault}.\nUpdate it with: invoke lock --only os")
+    return LockError(f"{fault}.\nUpdate it with: {COMMAND}")
 
 
 def drifts(locked: tuple[Package, ...], used: tuple[Package, ...]) -> tuple[Drift, ...]:
@@ -257,15 +295,28 @@ def drift_table(subject: str, rows: tuple[Drift, ...]) -> str:
 
 
 def locked_at(lock: OsLock, folder: Path) -> str:
-    """Return when the lock's packages last moved, '' when the lock does not state it."""
-    return _header_value(lock, folder, LOCKED)
+    """Return when the lock's packages last moved, '' when the lock does not state it.
+
+    Raises:
+        LockError: the lock states something else.
+    """
+    return _header_value(lock, folder, LOCKED, MOMENT)
 
 
 def root_digest(lock: OsLock, folder: Path) -> str:
-    """Return the digest of the registry's root image that the lock depends on, '' when the lock does not state it."""
-    return _header_value(lock, folder, ON)
+    """Return the digest of the registry's root image that the lock depends on, '' when the lock does not state it.
+
+    Raises:
+        LockError: the lock states something else.
+    """
+    return _header_value(lock, folder, ON, DIGEST)
 
 
-def _header_value(lock: OsLock, folder: Path, prefix: str) -> str:
+def _header_value(lock: OsLock, folder: Path, prefix: str, kind: TextType) -> str:
     lines = _lines(lock, folder)
-    return next((line.removeprefix(prefix) for line in lines if line.startswith(prefix)), "")
+    value = next((line.removeprefix(prefix) for line in lines if line.startswith(prefix)), "")
+    try:
+        return kind.parse(value) if value else ""
+    except InvalidValueError as error:
+        fault = f"{lock.file}: {prefix.strip()} {error}"
+        raise _update_needed(fault) from None

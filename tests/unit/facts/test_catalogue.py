@@ -326,7 +326,7 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             "epoch = 1700000000\n",
             "",
-            "containers/pins.toml: epoch is missing (a whole number).",
+            "containers/pins.toml: epoch is missing (seconds since 1970, from 0 to 4102444799 (the end of 2099)).",
             id="no epoch",
         ),
         pytest.param(
@@ -338,7 +338,8 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             f'sha256 = "{"8" * 64}"\n',
             f'sha265 = "{"8" * 64}"\n',
-            "containers/pins.toml: programs.debian.etcd.linux/arm64.sha256 is missing (a string).",
+            "containers/pins.toml: programs.debian.etcd.linux/arm64.sha256 is missing "
+            "(a sha256: 64 hexadecimal digits, in lower case).",
             id="a misspelt key of a program",
         ),
         pytest.param(
@@ -358,7 +359,8 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             f'index = "sha256:{"4" * 64}"\n',
             "",
-            "containers/pins.toml: roots.debian.runtime.index is missing (a string).",
+            "containers/pins.toml: roots.debian.runtime.index is missing "
+            '(a digest: "sha256:" and 64 hexadecimal digits, in lower case).',
             id="a root image without its index",
         ),
         pytest.param(
@@ -371,16 +373,21 @@ def test_what_images_toml_may_not_say_is_refused_by_name(checkout: Path, old: st
         pytest.param(
             "epoch = 1700000000\n",
             'epoch = 1700000000\n[sources.dynamo]\nref = "v1"\n',
-            "containers/pins.toml: sources.dynamo.commit is missing (a string).",
+            "containers/pins.toml: sources.dynamo.commit is missing "
+            "(a git commit: 40 hexadecimal digits, in lower case).",
             id="a source without its commit",
         ),
     ],
 )
 def test_what_pins_toml_may_not_say_is_refused_by_name(checkout: Path, old: str, new: str, message: str) -> None:
     edit(checkout, PINS_FILE, old, new)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(LockError) as caught:
         load_pins(checkout)
-    assert str(caught.value) == f"{message}\nEdit containers/pins.toml and run again."
+    assert str(caught.value) == (
+        f"{message}\n"
+        "`invoke lock` writes this file. Restore it with: git checkout containers/pins.toml\n"
+        "Or delete it, and pin the current version of every input with: invoke lock"
+    )
 
 
 @pytest.mark.parametrize(
@@ -420,9 +427,9 @@ def test_without_pins_the_message_is_to_make_them(checkout: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_text_is_invalid_toml(checkout: Path) -> None:
+def test_a_file_that_is_no_text_is_refused(checkout: Path) -> None:
     (checkout / IMAGES_FILE).write_bytes(b'title = "\xff"\n')
-    with pytest.raises(UsageError, match=r"^containers/images\.toml is not valid TOML: "):
+    with pytest.raises(UsageError, match=r"^containers/images\.toml is not UTF-8 text: line 1 has the byte 0xff\."):
         load_catalogue(checkout)
 
 

@@ -136,6 +136,17 @@ def test_the_epoch_stays_when_nothing_moved(locked: Catalogue) -> None:
     assert load_pins(locked.folder).epoch == THEN
 
 
+def test_pins_that_cannot_be_read_are_neither_replaced_nor_believed(locked: Catalogue) -> None:
+    pins = locked.folder / PINS_FILE
+    damaged = pins.read_text(encoding="utf-8").replace(f'sha256 = "{"e" * 64}"', 'sha256 = "../../../evil.deb"', 1)
+    pins.write_text(damaged, encoding="utf-8")
+    with pytest.raises(
+        LockError, match=r"sha256: found '\.\./\.\./\.\./evil\.deb', .*\n.*git checkout containers/pins\.toml"
+    ):
+        lock_update.update(locked, selection.select(["images"]))
+    assert pins.read_text(encoding="utf-8") == damaged
+
+
 @pytest.mark.parametrize("kind", ["archives", "os"])
 def test_the_epoch_is_now_when_a_package_moved(locked: Catalogue, fake_apt: FakeApt, kind: str) -> None:
     fake_apt.would_install(BASH, NEWER)

@@ -12,7 +12,9 @@ from dynamo_containers import process
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts import image_inputs
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
+from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
+from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.plan import layer_split
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import request_for
@@ -61,8 +63,9 @@ def test_the_inputs_of_a_checkout_without_missing_files(own_checkout: Path) -> N
 def test_the_lock_label_moves_with_the_lock_of_any_platform(own_checkout: Path) -> None:
     before = inputs.build_inputs(image_request(own_checkout)).locks["frontend"]
     assert inputs.build_inputs(image_request(own_checkout)).locks["frontend"] == before
-    with (own_checkout / "constraints/os-debian-runtime-arm64.txt").open("a", encoding="utf-8") as file:
-        file.write(f"more 1 arm64 debian pool/more.deb 1 sha256:{'0' * 64}\n")
+    lock = OsLock(bases=load_catalogue(own_checkout).bases["debian"], role="runtime", platform=Platform.ARM64)
+    (first, *rest) = os_lock.read(lock, own_checkout)
+    write_lock(lock, own_checkout, (replace(first, sha256="0" * 64), *rest))
     assert inputs.build_inputs(image_request(own_checkout)).locks["frontend"] != before
 
 

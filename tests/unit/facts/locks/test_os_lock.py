@@ -17,6 +17,9 @@ from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from dynamo_containers.facts.catalogue import Catalogue
 
 BASH = Package(
@@ -40,10 +43,13 @@ LOGIN = Package(
 INPUTS = "a1450f2e8b98b12ef4d3c8bd971f13f1435c85945aad8232ec6f8dd5c0979172"
 TEXT = f"""\
 # This file is made by `invoke lock` (invoke lock --only os).
+# packages: 2
 # inputs: sha256:{INPUTS}
 bash 5.2.15-2 amd64 debian pool/main/b/bash/bash_5.2.15-2_amd64.deb 1490652 sha256:{"b" * 64}
 login 1:4.13+dfsg1 amd64 debian-security pool/updates/main/l/login/login_4.13+dfsg1_amd64.deb 617984 sha256:{"c" * 64}
 """
+HEAD = "a 1 amd64 debian"
+SHA256 = f"sha256:{'a' * 64}"
 
 
 @pytest.fixture
@@ -92,23 +98,88 @@ def test_a_lock_for_another_platform_is_stale(lock: OsLock) -> None:
         os_lock.parse(replace(lock, platform=Platform.ARM64), TEXT)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "bash 5.2.15-2",
-        f"bash 5.2.15-2 amd64 debian pool/bash.deb many sha256:{'b' * 64}",
-        f"bash 5.2.15-2 amd64 debian pool/bash.deb 1 md5:{'b' * 32}",
-        "<<<<<<< HEAD",
-    ],
-    ids=["too short", "size is no number", "no sha256", "left by a merge"],
-)
-def test_a_line_that_is_no_package_is_shown(lock: OsLock, line: str) -> None:
+FAULTS = {
+    "too short": ("bash 5.2.15-2", "line 5 is not a package: 'bash 5.2.15-2'"),
+    "left by a merge": ("<<<<<<< HEAD", "line 5 is not a package: '<<<<<<< HEAD'"),
+    "an empty line": ("", "line 5 is not a package: ''"),
+    "no sha256": (f"{HEAD} pool/a.deb 1 md5:{'b' * 32}", "line 5 is not a package: "),
+    "a sha256 that is a path": (f"{HEAD} pool/a.deb 1 sha256:../../x", "line 5: sha256: found '../../x'"),
+    "size is no number": (f"{HEAD} pool/a.deb many {SHA256}", "line 5: found 'many', allowed is a number of bytes"),
+    "negative size": (f"{HEAD} pool/a.deb -1 {SHA256}", "line 5: found '-1'"),
+    "size of no file": (f"{HEAD} pool/a.deb {10**30} {SHA256}", f"line 5: found '{10**30}'"),
+    "a path above the archive": (f"{HEAD} pool/../../a 1 {SHA256}", "line 5: path: found 'pool/../../a'"),
+    "an absolute path": (f"{HEAD} /etc/shadow 1 {SHA256}", "line 5: path: found '/etc/shadow'"),
+    "another platform": (f"a 1 arm64 debian a.deb 1 {SHA256}", "line 5: architecture: found 'arm64', allowed is amd64"),
+    "a name that is an option": (f"--x 1 amd64 debian a.deb 1 {SHA256}", "line 5: name: found '--x'"),
+    "a version of a shell": (f"a $(id) amd64 debian a.deb 1 {SHA256}", "line 5: version: found '$(id)'"),
+    "a tab": (f"a\t1 amd64 debian a.deb 1 {SHA256}", "line 5 is not a package: "),
+    "a package twice": (f"login 2 amd64 debian b.deb 1 {SHA256}", "locks login more than once"),
+    "one more package": (
+        f"zsh 2 amd64 debian b.deb 1 {SHA256}",
+        "it has 3 packages, and states '2'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_line_that_is_no_package_is_refused_by_its_number(name: str, lock: OsLock) -> None:
+    line, reason = FAULTS[name]
+    *head, last = TEXT.splitlines()
     with pytest.raises(LockError) as caught:
-        os_lock.parse(lock, f"{TEXT}{line}\n")
-    assert str(caught.value) == (
-        f"constraints/os-debian-runtime-amd64.txt has a line that is not a package: {line!r}.\n"
-        "Update it with: invoke lock --only os"
-    )
+        os_lock.parse(lock, "\n".join((*head, line, last, "")))
+    first, remedy = str(caught.value).splitlines()
+    assert first.startswith(("constraints/os-debian-runtime-amd64.txt: ", "constraints/os-debian-runtime-amd64.txt "))
+    assert reason in first
+    assert remedy == "Update it with: invoke lock --only os"
+
+
+@pytest.mark.parametrize("lines", range(6))
+def test_a_lock_that_is_cut_at_the_end_of_a_line_is_refused(lines: int, lock: OsLock) -> None:
+    cut = "".join(TEXT.splitlines(keepends=True)[:lines])
+    if cut == TEXT:
+        assert os_lock.parse(lock, cut)
+        return
+    with pytest.raises(LockError, match=r"(was cut|is stale).*\n.*invoke lock --only os"):
+        os_lock.parse(lock, cut)
+
+
+def test_a_lock_without_the_number_of_its_packages_is_refused(lock: OsLock) -> None:
+    with pytest.raises(LockError, match="it has 2 packages, and has no line `# packages:`"):
+        os_lock.parse(lock, TEXT.replace("# packages: 2\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("# locked: 99990101T000000Z", os_lock.locked_at),
+        ("# locked: yesterday", os_lock.locked_at),
+        ("# on: sha256:1", os_lock.root_digest),
+        ("# on: ../../x", os_lock.root_digest),
+    ],
+)
+def test_a_header_of_another_type_is_refused(
+    line: str, read: Callable[[OsLock, Path], str], lock: OsLock, catalogue: Catalogue
+) -> None:
+    text = TEXT.replace("bash", f"{line}\nbash", 1)
+    process.write(process.Document(path=catalogue.folder / lock.file, text=text))
+    with pytest.raises(LockError, match=r"^constraints/os-.*\.txt: # (locked|on): found '.*', allowed"):
+        read(lock, catalogue.folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff", "a".encode("utf-16"), b"\0"])
+def test_a_lock_that_is_no_text_is_refused_and_made_again(content: bytes, lock: OsLock, catalogue: Catalogue) -> None:
+    (catalogue.folder / lock.file).parent.mkdir()
+    (catalogue.folder / lock.file).write_bytes(content)
+    with pytest.raises(LockError, match=r"is (not UTF-8|UTF-16) text.*\n.*invoke lock --only os"):
+        os_lock.read(lock, catalogue.folder)
+    assert os_lock.read_valid_lines(lock, catalogue.folder) == ()
+
+
+def test_a_folder_in_place_of_a_lock_is_not_taken_for_a_lock_to_come(lock: OsLock, catalogue: Catalogue) -> None:
+    (catalogue.folder / lock.file).mkdir(parents=True)
+    assert not os_lock.never_locked(lock, catalogue.folder)
+    with pytest.raises(LockError, match="is a folder, not a file"):
+        os_lock.read(lock, catalogue.folder)
 
 
 def test_a_missing_lock_says_how_to_make_it(lock: OsLock, catalogue: Catalogue) -> None:
@@ -127,7 +198,7 @@ def test_a_written_lock_is_read_back(lock: OsLock, catalogue: Catalogue) -> None
 def test_a_lock_that_says_when_it_was_made_is_read_as_any_other(lock: OsLock, catalogue: Catalogue) -> None:
     write_lock(lock, catalogue.folder, (BASH, LOGIN), "20231114T221320Z")
     lines = (catalogue.folder / lock.file).read_text(encoding="utf-8").splitlines()
-    assert lines[2] == "# locked: 20231114T221320Z"
+    assert lines[3] == "# locked: 20231114T221320Z"
     assert os_lock.read(lock, catalogue.folder) == (BASH, LOGIN)
     assert os_lock.locked_at(lock, catalogue.folder) == "20231114T221320Z"
 
