@@ -1,0 +1,1 @@
+"""Readers of what archives and layers contain: ELF files, wheels, layers of images."""
