@@ -82,6 +82,9 @@ class Document:
 
     path: Path
     text: str
+    mode: int = 0o644
+    durable: bool = True
+    """Whether it must survive a power failure, as locks must: see `replace_file`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,14 @@ class Plan:
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[IO[bytes]]:
+def replace_file(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file that is renamed to `path` when the block ends without an exception.
+
+    Args:
+        path: the file to replace.
+        mode: its permissions. The temporary file is readable by its owner alone, whatever they are.
+        durable: write the content to the disk before the rename, so that a power failure leaves the old file or the
+            complete new one (fsync(2)). It takes milliseconds.
 
     Raises:
         NoSpaceError: the disk is full; the temporary file was removed.
@@ -107,7 +116,9 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
             try:
                 yield file
                 file.flush()
-                Path(file.name).chmod(0o644)  # NamedTemporaryFile makes 0600, which a container's user could not read
+                Path(file.name).chmod(mode)  # NamedTemporaryFile makes 0600, which a container's user could not read
+                if durable:
+                    os.fsync(file.fileno())
                 Path(file.name).replace(path)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
@@ -124,10 +135,11 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
 
 def write(document: Document) -> None:
     """Write a document completely or not at all; an unchanged document keeps its modification time."""
-    if document.path.is_file() and document.path.read_text(encoding="utf-8") == document.text:
+    content = document.text.encode()
+    if document.path.is_file() and document.path.read_bytes() == content:
         return
-    with replace_file(document.path) as file:
-        file.write(document.text.encode())
+    with replace_file(document.path, mode=document.mode, durable=document.durable) as file:
+        file.write(content)
 
 
 def execute(plan: Plan, *, dry_run: bool = False) -> None:

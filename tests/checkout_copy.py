@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, integrity, process
 from dynamo_containers.facts.catalogue import ROOT
 
 if TYPE_CHECKING:
@@ -33,11 +34,18 @@ def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
 
 
 def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
-    """Link caches of this checkout into a copy, which must be on the same disk."""
+    """Give a copy, which must be on the same disk, caches of this checkout.
+
+    Downloads are linked. What is sealed is copied and sealed again: a link would break the seal here and there.
+    """
     for cache in caches:
         if (ROOT / ".build" / cache).is_dir():
-            to = place / ".build" / cache
-            shutil.copytree(ROOT / ".build" / cache, to, copy_function=os.link, symlinks=True)
+            to, copy = place / ".build" / cache, os.link if cache == "downloads" else shutil.copy2
+            shutil.copytree(ROOT / ".build" / cache, to, copy_function=copy, symlinks=True)
+            for seal in to.rglob(f"*{integrity.SUFFIX}"):
+                paths = [str(seal.parent / name) for name, *_ in json.loads(seal.read_bytes())]
+                text = integrity.render(seal.parent, [(path, os.lstat(path)) for path in paths])
+                seal.write_text(text, encoding="utf-8")
 
 
 def invoke(copy: Path, *arguments: str) -> process.Command:

@@ -31,8 +31,8 @@ TEMPORARY = "tmp*"
 """Names of TemporaryDirectory."""
 LEFTOVERS = (
     f"{state.LAYER_PINS}/{TEMPORARY}",
-    f"{state.BINARIES}/{TEMPORARY}",
-    f"{state.OS_PACKAGES}/.*",
+    *(f"{folder}/*/{TEMPORARY}" for folder in (state.BINARIES, state.OS_PACKAGES, state.TOOLCHAINS)),
+    *(f"{folder}/{TEMPORARY}" for folder in (state.TOOLS, state.INSTALLED_PACKAGES)),
     f"{state.ROOT_IMAGES}/bootstrap-*",
     f"{state.BUILD}/bench-*",
     f"{state.BUILD}/.*.json.*",

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamo_containers import file_lock, progress
+from dynamo_containers import file_lock, integrity, progress
 from dynamo_containers.engine import daemon, emulation, endpoint, host_checks, status_report
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
@@ -68,7 +68,7 @@ def _ensure_private(paths: EnginePaths) -> None:
         system = host_checks.examine_system()
         host_checks.refuse(system)
         host_checks.refuse(host_checks.examine_kernel(system, paths))
-        if not (paths.root.exists() and paths.client.exists()):
+        if not (integrity.is_sealed(paths.root) and integrity.is_sealed(paths.client)):
             _provide(paths, system.release)
         daemon.start(paths)
     daemon.write_client_config(paths)
@@ -87,7 +87,7 @@ def _provide(paths: EnginePaths, release: str) -> None:
 
 def ensure_client(paths: EnginePaths) -> None:
     """Provide the docker CLI and buildx for an engine of the user."""
-    if not paths.client.exists():
+    if not integrity.is_sealed(paths.client):
         from dynamo_containers.engine import packages  # a download library is slow to import
 
         _say("Providing the docker CLI and buildx from Debian's packages")

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers import integrity
 from dynamo_containers.platforms import Platform, native_platform
 from dynamo_containers.upstream import apt, host_tools
 
@@ -34,12 +35,12 @@ IPTABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6ta
 
 def provide_client(paths: EnginePaths) -> None:
     """Unpack the docker CLI and buildx into `paths.client`."""
-    host_tools.provide(paths.client, lambda partial: host_tools.unpack(_from_testing(paths, CLIENT), partial))
+    integrity.provide(paths.client, lambda partial: host_tools.unpack(_from_testing(paths, CLIENT), partial))
 
 
 def provide_daemon(paths: EnginePaths, release: str) -> None:
     """Unpack the daemon and the programs that it calls into `paths.root`, for a host of this Debian release."""
-    host_tools.provide(paths.root, lambda partial: _unpack_daemon(paths, release, partial))
+    integrity.provide(paths.root, lambda partial: _unpack_daemon(paths, release, partial))
 
 
 def provide_emulator(paths: EnginePaths, release: str, platform: Platform) -> Path:
@@ -48,7 +49,7 @@ def provide_emulator(paths: EnginePaths, release: str, platform: Platform) -> Pa
     emulator = paths.emulators / f"qemu-{platform.machine}"
     if installed:
         return Path(installed)
-    host_tools.provide(paths.emulators, lambda partial: _unpack_emulators(paths, release, partial))
+    integrity.provide(paths.emulators, lambda partial: _unpack_emulators(paths, release, partial))
     return emulator
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from shutil import copy2, rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import integrity, process, state
 from dynamo_containers.errors import DownloadError, LockError, UsageError
 from dynamo_containers.facts.bases import DebSources, Program, Release
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -22,6 +21,8 @@ from dynamo_containers.prepare import apt_resolve, drift
 from dynamo_containers.upstream import apt, deb_origins
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.platforms import Platform
@@ -63,6 +64,17 @@ def folder_of(folder: Path, bases: Bases, pins: Pins) -> Path:
     return folder / state.BINARIES / f"{bases.name}-{key[:16]}"
 
 
+def is_ready(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> bool:
+    """Return whether the tree of a platform exists, as it was made."""
+    tree = folder_of(folder, bases, pins) / platform.arch
+    return integrity.is_sealed(tree, _drift_record(tree))
+
+
+def _drift_record(tree: Path) -> Path:
+    """Return the record of the drift of a tree; it is beside the tree, which is copied into images as it is."""
+    return tree.with_name(f"{tree.name}.drift")
+
+
 def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[os_lock.Drift, ...]:
     """Provide the tree of a platform, and return its drift.
 
@@ -71,8 +83,8 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
         DownloadError: a package could not be fetched or is not the pinned one.
     """
     tree = folder_of(folder, bases, pins) / platform.arch
-    record = tree.with_name(f"{platform.arch}.drift")
-    if tree.is_dir():
+    record = _drift_record(tree)
+    if is_ready(folder, bases, pins, platform):
         return drift.read(record)
     locked = pins_for(pins, bases, platform)
     used = {name: _available(folder, bases, name, platform, pin) for name, pin in locked.items()}
@@ -81,16 +93,16 @@ def ensure(folder: Path, bases: Bases, pins: Pins, platform: Platform) -> tuple[
         for name, program in bases.packaged_programs.items()
         if locked[name].sha256 != used[name].sha256
     ]
-    from tempfile import TemporaryDirectory
 
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=tree.parent) as temporary:
+    def fill(partial: Path) -> None:
         for name, pin in used.items():
-            _unpack(folder, pin, bases.programs[name], platform, Path(temporary) / "package")
-            _lay_out(bases.programs[name], pin, platform, Path(temporary) / "package", Path(temporary) / "tree")
+            package = partial.with_name("package")
+            _unpack(folder, pin, bases.programs[name], platform, package)
+            _lay_out(bases.programs[name], pin, platform, package, partial)
         # Written before the tree appears: a reader of the tree must see its drift.
         process.write(drift.document(record, drifted))
-        (Path(temporary) / "tree").rename(tree)
+
+    integrity.provide(tree, fill, record)
     return tuple(drifted)
 
 

@@ -99,7 +99,7 @@ def existing_inputs(request: Request, offline: OfflineInputs) -> CompleteInputs 
     if request.sources:
         return None
     roots = all(root_images.cached_digest(request, lock) for lock in root_images.request_locks(request))
-    if not roots or not all(tree.is_dir() for tree in _trees(request)):
+    if not roots or not all(_are_ready(request)):
         return None
     return _complete(request, offline.inputs)
 
@@ -195,14 +195,14 @@ def _fetch(request: Request) -> tuple[Drift, ...]:
     return drift
 
 
-def _trees(request: Request) -> Iterator[Path]:
-    """Yield the folders that `_fetch` makes, without those of source builds."""
+def _are_ready(request: Request) -> Iterator[bool]:
+    """Yield whether each folder that `_fetch` makes exists and is unchanged, without those of source builds."""
     folder, bases = request.catalogue.folder, request.bases
     for platform in request.platforms:
         if request.stage not in (Stage.BASE, Stage.BACKEND):
-            yield binaries.folder_of(folder, bases, request.catalogue.pins) / platform.arch
+            yield binaries.is_ready(folder, bases, request.catalogue.pins, platform)
         for name in _os_packages(request):
-            yield os_packages.folder_of(folder, bases, name) / platform.arch
+            yield os_packages.is_ready(folder, bases, name, platform)
 
 
 def _os_packages(request: Request) -> tuple[str, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
+from dynamo_containers import integrity
 from dynamo_containers.facts.catalogue import REST
 from dynamo_containers.plan import layer_split
 from dynamo_containers.plan.layer_split import COMPILED, PackageLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from dynamo_containers.plan.layer_split import LayerSplit
     from dynamo_containers.platforms import Platform
@@ -26,7 +28,7 @@ def split(folder: Path, bases: str, rows: LayerSplit, texts: Mapping[Platform, s
         texts: platform -> the text of its lock.
     """
     pins_folder = layer_split.folder_of(folder, bases, rows, texts)
-    if pins_folder.is_dir():
+    if integrity.is_sealed(pins_folder):
         files: dict[str, dict[str, str]] = {path.name: {} for path in pins_folder.iterdir()}
     else:
         files = _files(rows, texts)
@@ -57,28 +59,17 @@ def read(layer: PackageLayer, platform: Platform) -> str:
 
 
 def ensure(layers: Iterable[PackageLayer]) -> None:
-    """Write the files of image layers that do not exist yet, all image layers of a layer at once."""
+    """Write the files of image layers that do not exist or were changed, all image layers of a layer at once."""
     folders: dict[Path, list[PackageLayer]] = {}
     for layer in layers:
         if layer.unwritten:
             folders.setdefault(layer.folder.parent, []).append(layer)
     for folder, unwritten in folders.items():
-        if not folder.is_dir():
-            _write(folder, unwritten)
+        integrity.provide(folder, partial(_write, unwritten))
 
 
-def _write(folder: Path, layers: Iterable[PackageLayer]) -> None:
-    from tempfile import TemporaryDirectory
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent) as temporary:
-        partial = Path(temporary) / "layer"
-        for layer in layers:
-            (partial / layer.name).mkdir(parents=True)
-            for name, pins in layer.unwritten.items():
-                (partial / layer.name / name).write_text(pins, encoding="utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another build has just written the same
-                raise
+def _write(layers: Iterable[PackageLayer], folder: Path) -> None:
+    for layer in layers:
+        (folder / layer.name).mkdir()
+        for name, pins in layer.unwritten.items():
+            (folder / layer.name / name).write_text(pins, encoding="utf-8")

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process, state
+from dynamo_containers import integrity, process, state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dynamo_containers.facts.locks.os_lock import Drift
     from dynamo_containers.platforms import Platform
 
@@ -43,9 +45,10 @@ def add(store: Path, tar: Path, platform: Platform, epoch: int, drift: tuple[Dri
     """Move the tar of a root file system into the layout, and add the image that has it as its layer."""
     with tar.open("rb") as file:
         layer_digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    layer_size = tar.stat().st_size
-    blob_path(store, layer_digest).parent.mkdir(parents=True, exist_ok=True)
-    tar.replace(blob_path(store, layer_digest))
+    layer_size, blob = tar.stat().st_size, blob_path(store, layer_digest)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    if not integrity.keep_intact(blob, layer_digest.partition(":")[2]):  # another image may have it, and its seal
+        tar.replace(blob)
     config = _write_json(store, image_config(layer_digest, platform, epoch))
     layer = {"mediaType": LAYER_TYPE, "digest": layer_digest, "size": layer_size}
     manifest = _write_json(store, image_manifest(config, layer))
@@ -103,6 +106,23 @@ def write_index(folder: Path, roots: dict[Platform, RootImage]) -> str:
         text = json.dumps({"manifests": [*others, descriptor], "schemaVersion": 2})
         process.write(process.Document(path=path, text=text))
     return str(descriptor["digest"])
+
+
+def image_files(store: Path, digest: str) -> tuple[Path, ...]:
+    """Return the files of an image in the layout: its manifest, its configuration and its layers.
+
+    Raises:
+        OSError, ValueError, LookupError: the manifest is missing or is not one.
+    """
+    manifest = blob_path(store, digest)
+    content = json.loads(manifest.read_bytes())
+    descriptors = (content["config"], *content["layers"])
+    return (manifest, *(blob_path(store, descriptor["digest"]) for descriptor in descriptors))
+
+
+def is_intact(files: Iterable[Path]) -> bool:
+    """Return whether files in the layout have the digests of their names; each is read."""
+    return all(integrity.has_content(file, file.name) for file in files)
 
 
 def _write_json(store: Path, content: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ Exactly the packages in the folder are installed: install-debs (containers/os-pa
 from __future__ import annotations
 
 import hashlib
-import os
+from shutil import copyfile
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import integrity, process, state
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift
@@ -39,6 +39,11 @@ def folder_of(folder: Path, bases: Bases, name: str) -> Path:
     return folder / state.OS_PACKAGES / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
 
 
+def is_ready(folder: Path, bases: Bases, name: str, platform: Platform) -> bool:
+    """Return whether the packages of a set exist for a platform, as they were laid out."""
+    return integrity.is_sealed(folder_of(folder, bases, name) / platform.arch)
+
+
 def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[os_lock.Drift, ...]:
     """Provide the packages of a set for a platform, and return their drift.
 
@@ -49,13 +54,12 @@ def ensure(folder: Path, bases: Bases, name: str, platform: Platform) -> tuple[o
     lock = os_lock.lock_of(bases, name, platform)
     locked = os_lock.read(lock, folder)
     target = folder_of(folder, bases, name) / platform.arch
-    if not target.is_dir():
+    if not integrity.is_sealed(target):
         from dynamo_containers.prepare import bootstrap
-        from dynamo_containers.upstream import host_tools  # only a download needs it; a no-op starts faster without it
 
         packages = bootstrap.fetch(folder, lock, locked)
         drifted = _drifted(folder, lock, locked, packages)
-        host_tools.provide(target, lambda partial: _lay_out(folder, lock, packages, drifted, partial))
+        integrity.provide(target, lambda partial: _lay_out(folder, lock, packages, drifted, partial))
     return drift.read(target / RECORD)
 
 
@@ -77,7 +81,8 @@ def _lay_out(
 
     kind = "rpm" if lock.repositories else "deb"
     for package in packages:
-        os.link(deb_origins.store_path(folder, package), partial / f"{package.name}.{kind}")
+        # A copy: a link would change whenever the store or another set links the same file, and the seal with it.
+        copyfile(deb_origins.store_path(folder, package), partial / f"{package.name}.{kind}")
     # A lock on a registry's image was resolved with the packages of that image. It has a newer version of one of them
     # only if other packages need that version.
     if lock.image and not lock.repositories:

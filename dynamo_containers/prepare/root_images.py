@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import integrity, process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.facts.image_inputs import root_roles
@@ -34,14 +34,40 @@ if TYPE_CHECKING:
 
 
 def cached_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> RootImage | None:
-    """Return the root image that was made from exactly these inputs, or None."""
-    try:
-        record = json.loads(record_path(folder, lock, packages, epoch).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Return the root image that was made from exactly these inputs, or None.
+
+    Where its seal is not intact, its files are hashed. An image with drift is not returned then: nothing but its record
+    says what it has, while the digest of any other image is compared with its pin (`drift_from_pin`).
+    """
+    path = record_path(folder, lock, packages, epoch)
+    root = _read(path)
+    if root is None:
         return None
-    drift = tuple(os_lock.Drift(**row) for row in record["drift"])
-    root = RootImage(digest=record["digest"], size=record["size"], drift=drift)
-    return root if oci_layout.blob_path(layout(folder), root.digest).is_file() else None
+    own = files(layout(folder), path)
+    return root if integrity.is_sealed(path, *own) or (own and not root.drift and oci_layout.is_intact(own)) else None
+
+
+def _read(record: Path) -> RootImage | None:
+    """Return the root image of a record; None if the record is missing or is not one."""
+    try:
+        row = json.loads(record.read_bytes())
+        drift = tuple(os_lock.Drift(**drift) for drift in row["drift"])
+        return RootImage(digest=row["digest"], size=row["size"], drift=drift)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def files(store: Path, record: Path) -> tuple[Path, ...]:
+    """Return the files in the layout of the root image of a record; none if it is not complete."""
+    try:
+        return oci_layout.image_files(store, json.loads(record.read_bytes())["digest"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+
+
+def _seal(record: Path) -> None:
+    """Seal the record of a complete root image and its files; an intact seal is not written again."""
+    integrity.seal(record, *files(record.parent, record))
 
 
 def record_path(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> Path:
@@ -60,7 +86,9 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
         CommandFailedError: mmdebstrap failed.
     """
     locked = os_lock.read(lock, folder)
+    path = record_path(folder, lock, locked, epoch)
     if root := cached_root_image(folder, lock, locked, epoch):
+        _seal(path)
         return root
     from tempfile import TemporaryDirectory  # only a bootstrap needs it; a no-op starts faster without it
 
@@ -70,7 +98,8 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
         tar = bootstrap.make_tree(folder, lock, packages, epoch, Path(temporary))
         root = oci_layout.add(layout(folder), tar, lock.platform, epoch, os_lock.drifts(locked, packages))
     record = json.dumps({"digest": root.digest, "size": root.size, "drift": [asdict(row) for row in root.drift]})
-    process.write(process.Document(path=record_path(folder, lock, locked, epoch), text=record))
+    process.write(process.Document(path=path, text=record))
+    _seal(path)
     return root
 
 
@@ -80,7 +109,7 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
     queue = sorted(locks, key=lambda lock: lock.platform is native_platform())
     roots = tuple((lock, cached_root_image(folder, lock, os_lock.read(lock, folder), epoch)) for lock in queue)
     if all(root for _, root in roots):
-        return tuple((lock, root) for lock, root in roots if root)
+        return tuple((lock, ensure(folder, lock, epoch)) for lock in queue)
     from concurrent.futures import ThreadPoolExecutor
 
     from dynamo_containers import engine

@@ -5,11 +5,10 @@ The name of a generated file ends in a digest of its locks, so files of other lo
 
 from __future__ import annotations
 
-import json
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-from dynamo_containers import state
+from dynamo_containers import integrity, state
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock, python_lock
 from dynamo_containers.facts.locks.os_lock import OsLock
@@ -30,6 +29,7 @@ ROOT_RECORDS = f"{state.ROOT_IMAGES}/*-*.json"
 GENERATED = (
     *(f"{folder}/*-*" for folder in (state.LAYER_PINS, state.BINARIES, state.OS_PACKAGES, state.TOOLCHAINS)),
     ROOT_RECORDS,
+    f"{ROOT_RECORDS}{integrity.SUFFIX}",
 )
 """Patterns of the files whose names end in a digest of their locks."""
 SIZES = f"{state.SIZES}/*.json"
@@ -40,7 +40,8 @@ OLD_SECONDS = 7 * 24 * 3600
 
 def stale_paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
     """Return the files that are older than a week and that no current lock names; `now` is in seconds since 1970."""
-    folder, current = catalogue.folder, frozenset(locked_paths(catalogue))
+    folder, locked = catalogue.folder, frozenset(locked_paths(catalogue))
+    current = locked | {integrity.seal_path(path) for path in locked}
     stale = [
         path
         for pattern in (*GENERATED, SIZES)
@@ -48,7 +49,7 @@ def stale_paths(catalogue: Catalogue, now: float) -> tuple[Path, ...]:
         if path not in current and now - path.lstat().st_mtime > OLD_SECONDS
     ]
     store = oci_layout.layout(folder)
-    records = [path for path in stale if path.parent == store]
+    records = [path for path in stale if path.parent == store and path.suffix != integrity.SUFFIX]
     others = set(folder.glob(ROOT_RECORDS)) - set(records)
     return (*stale, *sorted(set(_blobs(store, records)) - set(_blobs(store, others))))
 
@@ -92,8 +93,4 @@ def _root_records(catalogue: Catalogue, bases: Bases) -> Iterator[Path]:
 def _blobs(store: Path, records: Iterable[Path]) -> Iterator[Path]:
     """Yield the files in the layout of the root images with these records."""
     for record in records:
-        manifest = oci_layout.blob_path(store, json.loads(record.read_text(encoding="utf-8"))["digest"])
-        if manifest.is_file():
-            content = json.loads(manifest.read_text(encoding="utf-8"))
-            descriptors = (content["config"], *content["layers"])
-            yield from (manifest, *(oci_layout.blob_path(store, descriptor["digest"]) for descriptor in descriptors))
+        yield from root_images.files(store, record)

@@ -5,10 +5,10 @@ Only source builds need a compiler, so a missing pin stops no other build.
 
 from __future__ import annotations
 
-import os
+from shutil import copyfile
 from typing import TYPE_CHECKING
 
-from dynamo_containers import state
+from dynamo_containers import integrity, state
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.pins import PINS_FILE, ArchivePin
 from dynamo_containers.prepare import binaries
@@ -57,12 +57,9 @@ def ensure(folder: Path, bases: Bases, pins: Pins, name: str, platform: Platform
     """
     target = folder_of(folder, bases, pins, name) / platform.arch
     pin = pin_for(pins, bases, name, platform)
-    if target.is_dir():
+    if integrity.is_sealed(target):
         return
-    from dynamo_containers.upstream import (  # only a download needs them; a no-op starts faster without them
-        host_tools,
-        release_archive,
-    )
+    from dynamo_containers.upstream import release_archive  # only a download needs it; a no-op starts faster without it
 
     archive = release_archive.fetch(folder, pin)
-    host_tools.provide(target, lambda partial: os.link(archive, partial / ARCHIVE))
+    integrity.provide(target, lambda partial: copyfile(archive, partial / ARCHIVE))

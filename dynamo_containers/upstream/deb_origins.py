@@ -48,7 +48,7 @@ def fetch_all(folder: Path, bases: Bases, files: tuple[AnyFile, ...], moment: st
     """
     from dynamo_containers.upstream import download
 
-    missing = tuple(file for file in files if not store_path(folder, file).exists())
+    missing = tuple(file for file in files if not download.is_stored(downloads(folder), _download(file, "")))
     if missing:
         _check_pool(bases, folder)
     for template in url_templates(bases.deb_sources, folder):

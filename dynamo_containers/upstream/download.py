@@ -1,6 +1,7 @@
 """Downloads, verified by sha256, into a store of files named by their sha256.
 
-The store has only files with the pinned content: a download with another content is discarded.
+A name is not believed: a file is hashed each time it is taken from the store (docs/adr/0034). A file with another
+content is removed and downloaded again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from dynamo_containers import progress
+from dynamo_containers import integrity, progress
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.process import replace_file
@@ -52,13 +53,18 @@ def store_path(store: Path, download: Download) -> Path:
     return store / "sha256" / download.sha256
 
 
+def is_stored(store: Path, download: Download) -> bool:
+    """Return whether the store has a file, which is hashed for this; a file with another content is removed."""
+    return integrity.keep_intact(store_path(store, download), download.sha256)
+
+
 def fetch_all(store: Path, downloads: Iterable[Download]) -> tuple[Download, ...]:
     """Download the files that are not in the store, in parallel; return those that their server no longer has.
 
     Raises:
         DownloadError: a server is unreachable, or a file has another content than the pinned one.
     """
-    missing = [download for download in downloads if not store_path(store, download).exists()]
+    missing = [download for download in downloads if not is_stored(store, download)]
     if not missing:
         return ()
     name = missing[0].name if len(missing) == 1 else f"{len(missing)} files"
@@ -88,7 +94,7 @@ def fetch(store: Path, download: Download) -> Path:
         DownloadError: the server is unreachable, or the content differs; the store is unchanged.
     """
     path = store_path(store, download)
-    if not path.exists():
+    if not is_stored(store, download):
         name = download.name
         with progress.task(f"fetching {name}", total=download.size, summary=f"Fetched {name}") as task:
             _fetch(path, download, task)

@@ -10,17 +10,17 @@ import hashlib
 import os
 import platform as machine
 import threading
-from shutil import rmtree, which
+from shutil import which
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, progress, state
+from dynamo_containers import integrity, process, progress, state
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.upstream import apt, deb_origins
 from dynamo_containers.upstream import download as upstream_download
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dynamo_containers.facts.locks.os_package import Package
@@ -42,7 +42,7 @@ def environment(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
         return {}
     root = folder / state.TOOLS / hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
     with ONE_AT_A_TIME:
-        provide(root, lambda partial: _fill(folder, missing, partial))
+        integrity.provide(root, lambda partial: _fill(folder, missing, partial))
     return variables(root, f"{native_platform().machine}-linux-gnu", os.environ)
 
 
@@ -65,21 +65,6 @@ def missing_packages(folder: Path, packages: tuple[str, ...]) -> tuple[Package, 
     with ONE_AT_A_TIME:
         apt.update(private)
         return apt.resolve(private, packages)
-
-
-def provide(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a temporary folder and rename it to `folder`, so that a folder of that name is always complete."""
-    if folder.exists():
-        return
-    partial = folder.with_name(f"{folder.name}.partial")
-    rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        fill(partial)
-        partial.rename(folder)
-    except BaseException:
-        rmtree(partial, ignore_errors=True)
-        raise
 
 
 def fetch(packages: tuple[Package, ...], mirrors: Mapping[str, str], store: Path) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamo_containers import integrity
 from dynamo_containers.engine import endpoint
 from dynamo_containers.engine.paths import EnginePaths
 from dynamo_containers.facts import image_reference
@@ -199,8 +200,16 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for lock in selection.root_locks(own):
         digest = own.pins.root(lock.bases.name, lock.role, lock.platform)
         leave_root_image(folder, lock, os_lock.read(lock, folder), own.pins.epoch, digest)
-        (binaries.folder_of(folder, lock.bases, own.pins) / lock.platform.arch).mkdir(parents=True, exist_ok=True)
+        leave_binaries(binaries.folder_of(folder, lock.bases, own.pins) / lock.platform.arch)
     return folder
+
+
+def leave_binaries(tree: Path) -> None:
+    """Leave an empty tree of binaries without drift, as it was made."""
+    record = tree.with_name(f"{tree.name}.drift")
+    tree.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    integrity.seal(tree, record)
 
 
 def leave_locks_on_images(catalogue: Catalogue) -> None:
@@ -230,9 +239,11 @@ def leave_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], 
     """Write the results of a bootstrap: a manifest in the layout, and the record of its inputs."""
     blob = oci_layout.layout(folder) / "blobs/sha256" / digest.removeprefix("sha256:")
     blob.parent.mkdir(parents=True, exist_ok=True)
-    blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
-    record = {"digest": digest, "size": 7, "drift": []}
-    root_images.record_path(folder, lock, packages, epoch).write_text(json.dumps(record), encoding="utf-8")
+    if not blob.exists():  # a second write would break the seals of other root images with this manifest
+        blob.write_text(json.dumps({"config": {"digest": digest}, "layers": []}), encoding="utf-8")
+    record, content = root_images.record_path(folder, lock, packages, epoch), {"digest": digest, "size": 7, "drift": []}
+    record.write_text(json.dumps(content), encoding="utf-8")
+    integrity.seal(record, *root_images.files(record.parent, record))
 
 
 @pytest.fixture(name="leave_root_image")

@@ -49,6 +49,27 @@ def test_a_complete_write_replaces_the_file_and_other_users_may_read_it(tmp_path
     assert names(path.parent) == ["file"]
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    durable: bool,  # noqa: FBT001 - a row
+) -> None:
+    path, synced = tmp_path / "file", []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_size, path.exists())))
+    with process_module.replace_file(path, durable=durable) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert synced == ([(3, False)] if durable else [])
+
+
+def test_a_document_that_is_no_text_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xff\xfe")
+    process_module.write(Document(path=path, text="new"))
+    assert path.read_text(encoding="utf-8") == "new"
+
+
 def test_a_disk_that_becomes_full_is_a_message_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
 

@@ -26,7 +26,7 @@ def keep(folder: Path, report: BuildReport, count: int) -> None:
     """
     text = record.text(report)
     for path in (_file(folder, report), folder / state.LAST_REPORT):
-        process.write(process.Document(path=path, text=text))
+        process.write(_document(path, text))
     for old in files(folder)[:-count]:
         old.unlink(missing_ok=True)  # another build may have deleted it
 
@@ -41,10 +41,15 @@ def renew(folder: Path, report: BuildReport) -> None:
     if not path.is_file():
         return  # it was deleted as an old one
     text = record.text(report)
-    process.write(process.Document(path=path, text=text))
+    process.write(_document(path, text))
     last = folder / state.LAST_REPORT
     if last.is_file() and f'"name": "{report.name}"' in last.read_text(encoding="utf-8"):
-        process.write(process.Document(path=last, text=text))
+        process.write(_document(last, text))
+
+
+def _document(path: Path, text: str) -> process.Document:
+    """Return a report to write. A no-op does not wait for the disk: a report that a power failure broke is ignored."""
+    return process.Document(path=path, text=text, durable=False)
 
 
 def _file(folder: Path, report: BuildReport) -> Path:

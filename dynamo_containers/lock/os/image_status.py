@@ -11,13 +11,13 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process, spelling, state
+from dynamo_containers import engine, integrity, process, spelling, state
 from dynamo_containers.errors import LockError, NoEngineError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
 from dynamo_containers.lock.images import UPGRADE
 from dynamo_containers.plan import bake, source_policy
 from dynamo_containers.platforms import native_platform
-from dynamo_containers.upstream import host_tools, registry
+from dynamo_containers.upstream import registry
 from dynamo_containers.upstream.registry import RegistryClient
 from dynamo_containers.upstream.unreachable import one_line
 
@@ -81,7 +81,7 @@ def read(folder: Path, lock: OsLock, pins: Pins) -> InstalledPackages:
         / state.INSTALLED_PACKAGES
         / f"{image.rpartition(':')[2][:32]}-{lock.platform.arch}-{_short(lock.archive.keyring)}"
     )
-    host_tools.provide(output, lambda partial: run_query(folder, lock, query, partial))
+    integrity.provide(output, lambda partial: run_query(folder, lock, query, partial))
     return InstalledPackages(status=output / "status", keyring=output / "keyring.gpg")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
+from shutil import rmtree, which
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,8 @@ from dynamo_containers.facts.locks.os_lock import Drift
 from dynamo_containers.facts.pins import PackagePin, Pins, render_programs
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import binaries
+from dynamo_containers.upstream import deb_origins
+from tests.unit.conftest import build_package
 
 if TYPE_CHECKING:
     from dynamo_containers.facts.bases import Bases
@@ -171,3 +173,40 @@ def test_every_binary_of_this_project_is_pinned() -> None:
         for image in own.images.values():
             for platform in image.platforms:
                 assert set(binaries.pins_for(own.pins, bases, platform)) == set(bases.programs)
+
+
+@needs_dpkg
+def test_neither_a_planted_download_nor_a_planted_binary_is_used(
+    catalogue: Catalogue, bases: Bases, mirror: Server, etcd: bytes, tmp_path: Path
+) -> None:
+    mirror.files[f"/debian/{POOL}"] = etcd
+    pin = replace(PIN, sha256=hashlib.sha256(etcd).hexdigest())
+    pins = pinned_to(pin)
+    binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64)
+    tree = binaries.folder_of(catalogue.folder, bases, pins) / "amd64"
+    program = tree / "usr/local/bin/etcd"
+
+    evil = build_package(tmp_path / "evil", "etcd-server", "3.5.16-4", ("usr/bin/etcd", "usr/bin/evil"))
+    deb_origins.store_path(catalogue.folder, pin).write_bytes(evil)
+    rmtree(tree)
+    assert not binaries.is_ready(catalogue.folder, bases, pins, Platform.AMD64)
+    binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64)
+    assert deb_origins.store_path(catalogue.folder, pin).read_bytes() == etcd
+    assert len(mirror.requests) == 2
+
+    program.write_text("b program", encoding="utf-8")
+    assert not binaries.is_ready(catalogue.folder, bases, pins, Platform.AMD64)
+    binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64)
+    assert program.read_text(encoding="utf-8") == "a program"
+    assert binaries.is_ready(catalogue.folder, bases, pins, Platform.AMD64)
+    assert len(mirror.requests) == 2
+
+
+@needs_dpkg
+def test_a_lost_record_of_drift_is_made_again_with_its_tree(
+    catalogue: Catalogue, bases: Bases, mirror: Server, fake_apt: FakeApt, etcd: bytes
+) -> None:
+    newer_on_the_mirror(mirror, fake_apt, etcd)
+    drift = binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64)
+    (binaries.folder_of(catalogue.folder, bases, pinned_to(PIN)) / "amd64.drift").write_text("", encoding="utf-8")
+    assert binaries.ensure(catalogue.folder, bases, pinned_to(PIN), Platform.AMD64) == drift != ()

@@ -223,9 +223,31 @@ def test_two_builds_can_write_the_pins_of_one_lock_at_once(tmp_path: Path) -> No
     texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
     first, second = (layer_pins.split(tmp_path, "debian", split, texts) for _ in range(2))
     assert not (tmp_path / ".build").exists()
-    layer_pins._write(first[0].folder.parent, first)
-    layer_pins._write(second[0].folder.parent, second)
+    layer_pins.ensure(first)
     layer_pins.ensure(second)
     written = layer_pins.split(tmp_path, "debian", split, texts)
     assert [(layer.name, layer.unwritten) for layer in written] == [("rest", {}), ("compiled", {})]
     assert (written[0].folder / "amd64.txt").read_text(encoding="utf-8").startswith("one==1")
+
+
+def test_pins_of_an_image_layer_that_were_changed_are_written_again(tmp_path: Path) -> None:
+    split = layer_split.LayerSplit(layer="small", patterns={}, indexes={}, compiled={})
+    texts = {Platform.AMD64: f"one==1 \\\n    --hash=sha256:{'0' * 64}\n"}
+    layer_pins.ensure(layer_pins.split(tmp_path, "debian", split, texts))
+    file = layer_pins.split(tmp_path, "debian", split, texts)[0].folder / "amd64.txt"
+    pinned = file.read_text(encoding="utf-8")
+    file.write_text(pinned.replace("one", "evil"), encoding="utf-8")
+    layers = layer_pins.split(tmp_path, "debian", split, texts)
+    assert layer_pins.read(layers[0], Platform.AMD64) == pinned
+    layer_pins.ensure(layers)
+    assert file.read_text(encoding="utf-8") == pinned
+
+
+def test_a_binary_that_was_changed_is_not_an_existing_input(own_checkout: Path) -> None:
+    request = image_request(own_checkout)
+    offline = inputs.offline_inputs((request,))[0]
+    assert inputs.existing_inputs(request, offline) is not None
+    planted = offline.inputs.binaries / "amd64/usr/bin/nats-server"
+    planted.parent.mkdir(parents=True)
+    planted.touch()
+    assert inputs.existing_inputs(request, offline) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import toolchains
-from dynamo_containers.upstream import download, release_archive
+from dynamo_containers.upstream import deb_origins, download, release_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +122,19 @@ def test_an_unknown_row_is_rejected_by_name(own: Catalogue, new: str, message: s
     with pytest.raises(UsageError) as caught:
         load_catalogue(own.folder)
     assert message in str(caught.value)
+
+
+def test_an_archive_that_was_changed_is_laid_out_again(own: Catalogue) -> None:
+    bases, content = own.bases["cuda"], b"rust"
+    key = ("cuda", "rust", Platform.ARM64)
+    pin = replace(own.pins.programs[key], sha256=hashlib.sha256(content).hexdigest())
+    pins = replace(own.pins, programs={**own.pins.programs, key: pin})
+    stored = deb_origins.downloads(own.folder) / "sha256" / pin.sha256
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(content)
+    for _ in range(2):
+        toolchains.ensure(own.folder, bases, pins, "rust", Platform.ARM64)
+        archive = toolchains.folder_of(own.folder, bases, pins, "rust") / "arm64" / toolchains.ARCHIVE
+        assert archive.read_bytes() == content
+        archive.write_bytes(b"evil")
+    assert stored.read_bytes() == content

@@ -172,3 +172,13 @@ def test_strict_bases_build_from_the_pool_what_the_mirror_dropped(
         bootstrap.fetch(catalogue.folder, lock, (PACKAGE,))
     mirror.files[f"/kept/debian-security/{QUOTED}"] = CONTENT
     assert bootstrap.fetch(catalogue.folder, lock, (PACKAGE,)) == (PACKAGE,)
+
+
+def test_a_stored_package_with_another_content_comes_again_from_its_origin(
+    catalogue: Catalogue, bases: Bases, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool"
+    put(pool / PACKAGE.archive / PACKAGE.path, CONTENT)
+    put(deb_origins.store_path(catalogue.folder, PACKAGE), b"another package")
+    assert deb_origins.fetch_all(catalogue.folder, with_sources(bases, pool=str(pool)), (PACKAGE,), "") == ()
+    assert deb_origins.store_path(catalogue.folder, PACKAGE).read_bytes() == CONTENT

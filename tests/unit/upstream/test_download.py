@@ -107,3 +107,29 @@ def test_a_server_that_is_not_there_is_named(server: Server, store: Path) -> Non
         upstream_download.fetch(store, Download(url=nowhere, sha256=SHA256))
     assert not isinstance(caught.value, GoneError)
     assert kept(store) == []
+
+
+@pytest.mark.parametrize("stored", [b"another file", b"", CONTENT[:100]], ids=["another file", "empty", "cut short"])
+def test_a_stored_file_is_not_believed_by_its_name(server: Server, store: Path, stored: bytes) -> None:
+    server.files["/a.deb"] = CONTENT
+    download = Download(url=f"{server.address}/a.deb", sha256=SHA256)
+    path = upstream_download.store_path(store, download)
+    path.parent.mkdir(parents=True)
+    for fetch in (upstream_download.fetch, lambda *found: upstream_download.fetch_all(found[0], [found[1]])):
+        path.write_bytes(stored)
+        fetch(store, download)
+        assert path.read_bytes() == CONTENT
+    assert server.requests == ["/a.deb"] * 2
+
+
+def test_a_stored_file_with_another_content_is_removed_even_if_the_server_is_unreachable(
+    server: Server, store: Path
+) -> None:
+    download = Download(url=f"{server.address.rpartition(':')[0]}:1/a.deb", sha256=SHA256)
+    path = upstream_download.store_path(store, download)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"another file")
+    with pytest.raises(DownloadError) as caught:
+        upstream_download.fetch(store, download)
+    assert caught.value.exit_code == 5
+    assert kept(store) == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynamo_containers import integrity
 from dynamo_containers.errors import CommandFailedError, DownloadError
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.upstream import apt, host_tools
@@ -61,7 +62,7 @@ def test_a_failure_leaves_no_half_of_a_tree(
         host_tools.unpack(host_tools.fetch((package,), mirrors, tmp_path / "store"), partial)
 
     with pytest.raises(failure):
-        host_tools.provide(tools / "0123", fill)
+        integrity.provide(tools / "0123", fill)
     assert not tools.exists() or list(tools.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -328,10 +329,11 @@ def test_an_rpm_is_fetched_from_where_dnf_found_it_and_no_snapshot_of_debs_is_as
 
 def test_rpms_are_laid_out_by_the_names_of_their_packages_and_nothing_may_be_renewed_by_name(own: Catalogue) -> None:
     lock = lock_of(own)
-    file = deb_origins.store_path(own.folder, LOCKED)
+    rpm = replace(LOCKED, sha256=hashlib.sha256(b"an RPM").hexdigest())
+    file = deb_origins.store_path(own.folder, rpm)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"an RPM")
-    write_lock(lock, own.folder, (LOCKED,), "20261124T180000Z", "sha256:1")
+    write_lock(lock, own.folder, (rpm,), "20261124T180000Z", "sha256:1")
     assert os_packages.ensure(own.folder, lock.bases, "rust", Platform.ARM64) == ()
     folder = os_packages.folder_of(own.folder, lock.bases, "rust") / "arm64"
     assert sorted(file.name for file in folder.iterdir()) == ["clang-devel.rpm", "drift"]
