@@ -1,5 +1,6 @@
 """`nox ...`: checks, and build-and-smoke-test sessions generated from containers/images.toml."""
 
+# ruff: noqa: E402 - what stands before the imports is about them
 from __future__ import annotations
 
 import os
@@ -13,6 +14,11 @@ import nox
 
 # `invoke` puts this folder on the path by itself, the `nox` command does not.
 sys.path.insert(0, str(Path(__file__).parent))
+
+from dynamo_containers import signals
+
+signals.install()
+signals.interruptible_to_the_end()  # from here on nox ends its sessions, and would return 130 for SIGTERM too
 
 from dynamo_containers.errors import FatalError
 from dynamo_containers.facts import catalogue
@@ -50,6 +56,11 @@ def _messages(session: nox.Session) -> Iterator[None]:
         session.error(str(error))
 
 
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    """Run tests; after a signal they have time to stop their containers, engines and servers (nox: 0.2 s)."""
+    session.run("pytest", *arguments, *session.posargs, terminate_timeout=signals.SECONDS_TO_STOP)
+
+
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
     """Check Python, Dockerfiles, shell scripts, English, and whether every lock fits its inputs."""
@@ -80,7 +91,7 @@ def unit(session: nox.Session) -> None:
 
     with _messages(session):
         engine.client(catalogue.ROOT)  # the real bake verifies our documents, without an engine
-    session.run("pytest", "-n", "auto", *session.posargs)
+    _pytest(session, "-n", "auto")
 
 
 @nox.session(tags=["check"], venv_backend="venv", reuse_venv=True)
@@ -112,7 +123,7 @@ for _row in smoke_tests.matrix(CATALOGUE):
 @nox.session(tags=["engine"])
 def reproducible(session: nox.Session) -> None:
     """Build base and frontend (`-- --image NAME`: another) on two machines, compare every byte; root, ten minutes."""
-    session.run("pytest", "--capture=no", "tests/reproducible", *session.posargs)  # minutes: show what is built
+    _pytest(session, "--capture=no", "tests/reproducible")  # minutes: show what is built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +246,7 @@ def _add_project_test(name: str, row: ProjectTest) -> None:
         with _messages(session):
             if row.engine_up:
                 engine.up(catalogue.ROOT, (NATIVE,))
-        session.run("pytest", *row.pytest, *session.posargs)
+        _pytest(session, *row.pytest)
 
     session.__doc__ = row.help
 

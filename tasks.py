@@ -10,6 +10,10 @@ import sys
 # would be compiled again by each command, a third of its time: what Python was started with is restored.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+from dynamo_containers import signals
+
+signals.install()  # before the other imports: they take most of the time in which Ctrl-C would be a traceback
+
 from functools import partial
 from typing import TYPE_CHECKING
 

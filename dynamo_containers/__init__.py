@@ -9,7 +9,7 @@ Each room imports only rooms below it (docs/explanation/architecture.md, tests/u
     engine/                           the Docker Engine in use
     upstream/                         whoever is asked outside: apt, registries, git, indexes, downloads
     facts/                            what is written down: images.toml, pins, locks, user configuration; read only
-    errors process progress file_lock platforms toml_table spelling state broken_pipe      single modules
+    errors process progress file_lock platforms toml_table spelling state broken_pipe signals      single modules
 
 The tag of an image is made by `plan.bake.tag`. A lock is compared with its inputs by `lock.check`. The message for a
 dead engine is written by `engine.watched`. Only `process` starts processes.

@@ -105,8 +105,12 @@ def similar_name(name: str, choices: Iterable[str]) -> str:
     return next((spellings[close] for close in difflib.get_close_matches(name.lower(), spellings, n=1)), "")
 
 
+HUNG_UP = 129
+"""The exit code after the terminal was closed: 128 + SIGHUP, as in shells."""
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: 128 + SIGINT, as in shells."""
+"""The exit code after Ctrl-C: 128 + SIGINT."""
+TERMINATED = 143
+"""The exit code after `kill`, `timeout` or a cancelled CI job: 128 + SIGTERM."""
 
 
 def kind_of(exit_code: int) -> type[FatalError]:

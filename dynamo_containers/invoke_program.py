@@ -12,9 +12,9 @@ from invoke.parser.context import to_flag
 from invoke.program import Program
 from invoke.tasks import Task
 
-from dynamo_containers import broken_pipe
+from dynamo_containers import broken_pipe, signals
 from dynamo_containers.command_line import Syntax, Takes, normalize, syntax, takes
-from dynamo_containers.errors import INTERRUPTED, FatalError, UsageError, unknown_name
+from dynamo_containers.errors import FatalError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def syntaxes(tasks: Collection) -> dict[str, Syntax]:
 def messages() -> Iterator[None]:
     """Turn a foreseen failure into its message and exit code; a bug keeps its traceback."""
     try:
-        with broken_pipe.exit_quietly():
+        with signals.interruptible(), broken_pipe.exit_quietly():
             yield
     except FatalError as error:
         message = f"error: {error}"
@@ -50,9 +50,9 @@ def messages() -> Iterator[None]:
     except ParseError as error:
         message = f"error: {error}"
         raise Exit(message, UsageError.exit_code) from None
-    except KeyboardInterrupt:
-        message = "interrupted; nothing half-made is used later"
-        raise Exit(message, INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        end = signals.ending(error)
+        raise Exit(end.message, end.exit_code) from None
 
 
 class CommandTask(Task["Callable[..., Result | None]"]):

@@ -15,18 +15,20 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Thread
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from dynamo_containers import progress
+from dynamo_containers import progress, signals
 from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 
 NO_SPACE_LEFT = 28
@@ -36,8 +38,6 @@ END_OF_DOCUMENT = "END_OF_DOCUMENT"
 """Ends a document in the script of a dry run; no document has such a line."""
 SHOWN_LINES = 40
 """Lines of a failed command's output that its message repeats."""
-SECONDS_TO_STOP = 5.0
-"""Seconds between Ctrl-C and SIGKILL for a command that `query` runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +181,9 @@ def run(command: Command) -> None:
     """
     display = progress.task(command.title or Path(command.argv[0]).name, summary=command.summary)
     # apt sets the terminal to raw mode where it is its input; two at once leave it so.
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    streams = _Streams(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     with display if command.quiet else progress.paused():
-        completed = _complete(command, **(streams if command.quiet else {}))
+        completed = _complete(command, streams if command.quiet else _Streams())
         _check(command, completed.returncode, completed.stdout)
 
 
@@ -202,20 +202,20 @@ def run_parallel(commands: Mapping[str, Command]) -> None:
             progress.say(f"{title} | {line.rstrip()}")
         if process.wait() and not failed:
             failed.append(title)
-            _terminate(running.values())
+            _send_all(running.values(), signal.SIGTERM)
 
     with ExitStack() as processes:
         try:
             for title, command in commands.items():
                 progress.say(f"+ {command}")
-                running[title] = processes.enter_context(_started(command, stderr=subprocess.STDOUT))
+                running[title] = processes.enter_context(_in_own_group(command, stderr=subprocess.STDOUT))
             threads = [Thread(target=follow, args=(title,)) for title in running]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
         finally:
-            _terminate(running.values())
+            _send_all(running.values(), signal.SIGTERM)
     if failed:
         reason = _failure(commands[failed[0]], running[failed[0]].returncode, "")
         others = ", ".join(title for title in commands if title != failed[0])
@@ -224,36 +224,13 @@ def run_parallel(commands: Mapping[str, Command]) -> None:
         raise CommandFailedError(message)
 
 
-def _started(command: Command, *, stderr: int) -> subprocess.Popen[str]:
-    """Start a command in its own process group, so that its child processes can be stopped too."""
-    try:
-        return subprocess.Popen(
-            command.argv,
-            env={**os.environ, **command.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            process_group=0,
-        )
-    except OSError as error:
-        raise _not_started(command, error) from None
-
-
-def _terminate(processes: Iterable[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-
-
 def capture(command: Command) -> str:
     """Run one command without printing it and return its standard output.
 
     Raises:
         CommandFailedError: the command could not be started or ended with an error; with its output.
     """
-    completed = _complete(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    completed = _complete(command, _Streams(stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     _check(command, completed.returncode, completed.stdout + completed.stderr)
     return completed.stdout
 
@@ -283,30 +260,16 @@ def query(command: Command, *, seconds: float | None = None, check: bool = False
         TooSlowError: the command did not end within `seconds` and was stopped.
         CommandFailedError: the command could not be started, or (with `check`) ended with an error.
     """
-    with _started(command, stderr=subprocess.PIPE) as process:
+    with _in_own_group(command, stderr=subprocess.PIPE) as process:
         try:
             stdout, stderr = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _send(process, signal.SIGKILL, group=True)
             message = f"The command did not end within {seconds:.0f} s:\n  {command}\n{command.hint}".rstrip()
             raise TooSlowError(message) from None
-        except BaseException:
-            _interrupt(process)
-            raise
     if check:
         _check(command, process.returncode, stdout + stderr)
     return CompletedCommand(returncode=process.returncode, stdout=stdout, stderr=stderr)
-
-
-def _interrupt(process: subprocess.Popen[str]) -> None:
-    """Pass Ctrl-C on to a command in its own process group, and kill the group if that does not end the command."""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(SECONDS_TO_STOP)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
 
 
 def succeeds(command: Command, *, seconds: float = 10) -> bool:
@@ -339,23 +302,127 @@ def start(command: Command, *, log: Path) -> int:
     return process.pid
 
 
-def _complete(
-    command: Command, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
-) -> subprocess.CompletedProcess[str]:
+class _Streams(NamedTuple):
+    """Input and output of a command; None for those of this process."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+
+def _complete(command: Command, streams: _Streams) -> subprocess.CompletedProcess[str]:
     """Run a command in this process group: it may ask the terminal for a password, and Ctrl-C reaches it."""
+    with _child(command, group=False, streams=streams) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(command.argv, process.returncode, stdout, stderr)
+
+
+def _in_own_group(command: Command, *, stderr: int) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Start a command without input in its own process group, so that its child processes can be stopped too."""
+    streams = _Streams(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+    return _child(command, group=True, streams=streams)
+
+
+@contextmanager
+def _child(command: Command, *, group: bool, streams: _Streams) -> Iterator[subprocess.Popen[str]]:
+    """Start a command that ends with this process, however that ends, and at the latest with the block.
+
+    Args:
+        command: the command.
+        group: whether it has its own process group.
+        streams: its input and output.
+
+    Raises:
+        CommandFailedError: the command could not be started.
+        Stopped: this thread must start nothing any more.
+    """
+    signals.check()
+    environment = {**os.environ, **command.env}
     try:
-        return subprocess.run(
-            command.argv,
-            env={**os.environ, **command.env},
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
+        process = subprocess.Popen(
+            (*_ending_with_parent(command.argv[0], environment.get("PATH")), *command.argv),
+            env=environment,
             text=True,
             errors="replace",
-            check=False,
+            process_group=0 if group else None,
+            **streams._asdict(),
         )
     except OSError as error:
         raise _not_started(command, error) from None
+    with process, signals.child(process.pid, partial(_pass_on, process, group=group)):
+        try:
+            yield process
+        except BaseException as error:
+            _stop(process, error, group=group)
+            raise
+
+
+def _stop(process: subprocess.Popen[str], error: BaseException, *, group: bool) -> None:
+    """End a command whose block was left by an error: tell it to end, and kill it if it does not."""
+    if group and isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, signals.Stopped):  # that one was passed on already
+            _send(process, signal.SIGINT, group=group)
+    else:  # a terminal sent Ctrl-C to the command as well, but `kill` did not
+        _send(process, signal.SIGTERM, group=group)
+    try:
+        process.wait(signals.SECONDS_TO_STOP)
+    except BaseException as second:
+        _send(process, signal.SIGKILL, group=group)
+        if not isinstance(second, subprocess.TimeoutExpired):
+            raise
+
+
+def _pass_on(process: subprocess.Popen[str], number: int, *, group: bool) -> None:
+    """Send a signal to a command; a terminal sends Ctrl-C to our process group by itself."""
+    if group or number != signal.SIGINT:
+        _send(process, number, group=group)
+
+
+def _send(process: subprocess.Popen[str], number: int, *, group: bool) -> None:
+    """Send a signal to a command, or to its process group, unless it has ended."""
+    with suppress(ProcessLookupError):
+        if process.poll() is None:
+            (os.killpg if group else os.kill)(process.pid, number)
+
+
+def _send_all(processes: Iterable[subprocess.Popen[str]], number: int) -> None:
+    for process in processes:
+        _send(process, number, group=True)
+
+
+def _ending_with_parent(program: str, path: str | None) -> tuple[str, ...]:
+    """Return what is put before a command so that the kernel ends it when the process that waits for it is killed.
+
+    () where that does not exist (macOS), and for what Popen itself had better refuse: setpriv has messages of its own.
+    """
+    import shutil
+
+    setpriv, file = _setpriv(), shutil.which(program, path=path)
+    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv and file and _runs_here(Path(file)) else ()
+
+
+@cache
+def _setpriv() -> str:
+    """Return the path of a setpriv that knows --pdeathsig (util-linux 2.33, Linux's PR_SET_PDEATHSIG), or ''."""
+    import shutil
+
+    path = shutil.which("setpriv")
+    return path if path and b"pdeathsig" in Path(path).read_bytes() else ""
+
+
+def _runs_here(program: Path) -> bool:
+    """Return whether a file is a script with an interpreter, or a program for the processor that runs this one."""
+    try:
+        header, own = (_elf_header(file) for file in (program, Path(sys.executable)))
+    except OSError:
+        return False
+    return header[:2] == b"#!" or (header[:6], header[18:]) == (own[:6], own[18:])
+
+
+def _elf_header(file: Path) -> bytes:
+    """Return a file's first bytes; in ELF, 0-3 are its mark, 4-5 the word's size and order, 18-19 the machine."""
+    with file.open("rb") as content:
+        return content.read(20)
 
 
 def _not_started(command: Command, error: OSError) -> CommandFailedError:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from dynamo_containers import integrity, progress
+from dynamo_containers import integrity, progress, signals
 from dynamo_containers.errors import DownloadError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.process import replace_file
@@ -106,6 +106,7 @@ def _fetch(path: Path, download: Download, task: progress.Task) -> None:
         task.total -= download.size
         return
     for attempt in range(1, ATTEMPTS + 1):
+        signals.check()
         try:
             _download(download, path, task)
         except HTTPError as error:
@@ -173,6 +174,7 @@ def _copy(response: Any, file: IO[bytes], url: str, task: progress.Task) -> Down
     """Copy a response to a file, and return its sha256 and size."""
     digest, size = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
+        signals.check()  # a command that is being ended waits for its threads
         digest.update(chunk)
         size += len(chunk)
         task.advance(len(chunk))

@@ -142,8 +142,10 @@ def serve(index: IndexContent) -> ThreadingHTTPServer:
     return server
 
 
-def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, str]:
-    """Run a module of the library, interrupt it when it requests a page, and return its exit code and stderr."""
+def interrupted(
+    index: IndexContent, name: str, *arguments: str, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str]:
+    """Run a module of the library, send it a signal when it requests a page, and return its exit code and stderr."""
     requested, over = threading.Event(), threading.Event()
 
     def wait(_: BaseHTTPRequestHandler) -> None:
@@ -155,7 +157,7 @@ def interrupted(index: IndexContent, name: str, *arguments: str) -> tuple[int, s
     argv = ("env", "--default-signal=INT", sys.executable, "-m", *arguments)
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert requested.wait(10)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         _, complaints = running.communicate(timeout=10)
     over.set()
     return running.returncode, complaints

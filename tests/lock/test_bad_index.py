@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.errors import INTERRUPTED, DownloadError, LockError
+from dynamo_containers.errors import INTERRUPTED, TERMINATED, DownloadError, LockError
+from dynamo_containers.facts.catalogue import ROOT
 from tests.lock.conftest import JSON, IndexContent, answer, interrupted, serve
 
 if TYPE_CHECKING:
@@ -125,13 +131,37 @@ def test_a_second_index_in_pips_settings_is_never_asked(
     assert other.requests == []
 
 
-def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(index: IndexContent, project: ToolsProject) -> None:
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+def test_an_interrupted_run_leaves_the_old_lock_byte_for_byte(
+    index: IndexContent, project: ToolsProject, number: signal.Signals, exit_code: int
+) -> None:
     project.require("alpha")
     project.path.parent.mkdir()
     project.path.write_bytes(OLD_LOCK)
     arguments = ("dynamo_containers.lock.python.compile", "--folder", str(project.catalogue.folder), project.lock.path)
-    code, complaints = interrupted(index, "alpha", *arguments)
-    assert code == INTERRUPTED
+    code, complaints = interrupted(index, "alpha", *arguments, number=number)
+    assert code == exit_code
     assert "Traceback" not in complaints
     assert [path.name for path in project.path.parent.iterdir()] == ["tools.txt"]
     assert project.path.read_bytes() == OLD_LOCK
+
+
+@pytest.mark.skipif(not Path("/usr/bin/setpriv").exists(), reason="util-linux is what asks the kernel for it")
+def test_a_process_whose_command_was_killed_makes_no_lock(index: IndexContent, project: ToolsProject) -> None:
+    project.require("alpha")
+    requested, over = threading.Event(), threading.Event()
+
+    def wait(_: BaseHTTPRequestHandler) -> None:
+        requested.set()
+        over.wait(10)
+
+    index.instead["alpha"] = wait
+    compile_lock = (sys.executable, "-m", "dynamo_containers.lock.python.compile", project.lock.path)
+    argv = (*compile_lock, "--folder", str(project.catalogue.folder))
+    code = f"from dynamo_containers.process import Command, run\nrun(Command(argv={argv!r}))"
+    with subprocess.Popen((sys.executable, "-c", code), cwd=ROOT, stderr=subprocess.PIPE) as command:
+        assert requested.wait(20)
+        command.kill()
+        command.communicate(timeout=20)  # until the child process has closed its standard error too
+    over.set()
+    assert not project.path.exists()

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 CONTROL = re.compile(r"\x1b\[(?P<parameters>[?\d;]*)(?P<letter>[A-Za-z])")
 SECONDS = 30
@@ -154,6 +156,20 @@ def run(
     os.close(slave)
     os.close(master)
     return Session(returncode=returncode, output=output, frames=tuple(frames), screen=screen)
+
+
+@contextmanager
+def closable(argv: tuple[str, ...], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], None]]]:
+    """Start a program whose terminal has this program alone; yield it, and what closes the window of the terminal."""
+    master, slave = pty.openpty()
+    # `setsid --ctty` makes the terminal the program's own, which the kernel tells when it is closed.
+    program = subprocess.Popen(("setsid", "--ctty", *argv), cwd=folder, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    try:
+        yield program, partial(os.close, master)
+    finally:
+        program.kill()
+        program.wait()
 
 
 def _pieces(master: int, program: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -32,7 +32,7 @@ def test_no_exit_code_is_shared_but_that_of_the_common_class() -> None:
     # What tests define of their own, for a smoke test that could not check, is no kind of the library.
     codes = [kind.exit_code for kind in FatalError.__subclasses__() if kind.__module__ == errors.__name__]
     assert len(set(codes)) == len(codes)
-    assert errors.INTERRUPTED not in codes
+    assert not {errors.HUNG_UP, errors.INTERRUPTED, errors.TERMINATED} & {*codes}
     assert 0 not in codes
 
 
@@ -88,4 +88,4 @@ def test_the_page_of_errors_has_every_exit_code() -> None:
     documented = {int(line.split("|")[1]) for line in page.splitlines() if line[:2] == "| " and line[2].isdigit()}
     sigpipe = 128 + signal.SIGPIPE
     kinds = {kind.exit_code for kind in FatalError.__subclasses__() if kind.__module__ == errors.__name__}
-    assert documented == {0, errors.INTERRUPTED, sigpipe, *kinds}
+    assert documented == {0, errors.HUNG_UP, errors.INTERRUPTED, errors.TERMINATED, sigpipe, *kinds}

@@ -14,10 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress
+from dynamo_containers import progress, signals
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import build_refs
-from dynamo_containers.errors import INTERRUPTED as BY_CTRL_C
 from dynamo_containers.errors import FatalError, NoSpaceError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.report import build_records, pushed_tags, record, redact, store
@@ -155,7 +154,7 @@ class Recorder:
     def fail(self, error: BaseException) -> None:
         """Record why the build failed or was interrupted."""
         if isinstance(error, KeyboardInterrupt):
-            failure = Failure(phase=self._phase, message="Interrupted.", exit_code=BY_CTRL_C)
+            failure = Failure(phase=self._phase, message="Interrupted.", exit_code=signals.ending(error).exit_code)
             self.report = replace(self.report, outcome=record.INTERRUPTED, failure=failure)
             return
         foreseen = isinstance(error, FatalError)

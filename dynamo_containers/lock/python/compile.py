@@ -35,7 +35,8 @@ from pip._internal.exceptions import PipError
 from pip._vendor.packaging import markers
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers.errors import INTERRUPTED, FatalError, LockError, unknown_name
+from dynamo_containers import signals
+from dynamo_containers.errors import FatalError, LockError, unknown_name
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
 from dynamo_containers.lock.python.cooldown import Cooldown
@@ -251,14 +252,16 @@ def find_lock(path: str, locks: Iterable[LockFile]) -> LockFile:
 
 
 def run_as_process(main: Callable[[], None]) -> None:
-    """Run the main function of a child process; a foreseen failure or Ctrl-C becomes a message and an exit code."""
+    """Run the main function of a child process; a foreseen failure or a signal becomes a message and an exit code."""
+    signals.install()
     try:
-        main()
+        with signals.interruptible():
+            main()
     except FatalError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, Abort):
-        sys.exit(INTERRUPTED)
+    except (KeyboardInterrupt, Abort) as error:
+        sys.exit(signals.ending(error).exit_code)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import copy2, copytree
+from typing import TYPE_CHECKING
 
 import pytest
 from invoke.main import program
@@ -25,6 +26,9 @@ from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.inspect.report import record, store
 from dynamo_containers.platforms import native_platform
 from tests.unit.conftest import leave_free
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BUILDX = """\
 #!/bin/sh
@@ -549,23 +553,69 @@ def test_two_builds_of_different_images_at_once_are_done_at_once(line: CommandLi
     assert "Waiting" not in complaints
 
 
+WAITING_BUILDX = """\
+#!/bin/sh
+[ "$1" = bake ] || exit 0
+echo $$ > "$STARTED.new"
+mv "$STARTED.new" "$STARTED"
+exec sleep 60
+"""
+
+
+def started_build(line: CommandLine) -> subprocess.Popen[str]:
+    """Start a build; return when buildx runs, which does not end by itself."""
+    line.buildx(WAITING_BUILDX)
+    process = line.start("build.base", "--platform", native_platform().value)
+    deadline = time.monotonic() + 30
+    while not line.started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return process
+
+
+def has_ended(line: CommandLine) -> bool:
+    """Return whether buildx ends soon: it does not exist any more, or only as a zombie."""
+    stat = Path("/proc", line.started.read_text(encoding="utf-8").strip(), "stat")
+    deadline = time.monotonic() + 10
+    while stat.exists() and ") Z " not in stat.read_text(encoding="utf-8") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not stat.exists() or ") Z " in stat.read_text(encoding="utf-8")
+
+
 @pytest.mark.cli
-def test_ctrl_c_during_a_build_is_exit_code_130_and_leaves_no_half_of_a_file(line: CommandLine) -> None:
-    line.buildx('#!/bin/sh\necho "$@" >> "$STARTED"\nexec sleep 60\n')
-    with line.start("build.base", "--platform", native_platform().value) as process:
-        deadline = time.monotonic() + 20
-        while not line.started.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
+@pytest.mark.parametrize(
+    ("number", "send", "code", "message"),
+    [
+        pytest.param(signal.SIGINT, os.killpg, 130, "interrupted", id="Ctrl-C at a terminal"),
+        pytest.param(signal.SIGINT, os.kill, 130, "interrupted", id="SIGINT"),
+        pytest.param(signal.SIGTERM, os.kill, 143, "terminated", id="SIGTERM"),
+        pytest.param(signal.SIGHUP, os.kill, 129, "the terminal was closed", id="SIGHUP"),
+    ],
+)
+def test_a_signal_during_a_build_ends_buildx_and_leaves_no_half_of_a_file(
+    line: CommandLine, number: signal.Signals, send: Callable[[int, int], None], code: int, message: str
+) -> None:
+    with started_build(line) as process:
+        send(process.pid, number)
         _, complaints = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert complaints.endswith("\ninterrupted; nothing half-made is used later\n")
+    assert process.returncode == code
+    assert complaints.endswith(f"\n{message}; nothing half-made is used later\n")
     assert "Traceback" not in complaints
+    assert has_ended(line)
     json.loads(
         (line.checkout / f".build/bake-base-base-debian-{native_platform().arch}.json").read_text(encoding="utf-8")
     )
-    assert (report_of(line).outcome, report_of(line).seconds > 0) == ("interrupted", True)
+    last = report_of(line)
+    assert (last.outcome, last.seconds > 0, last.failure and last.failure.exit_code) == ("interrupted", True, code)
     assert [path for path in line.checkout.rglob(".*") if path.is_file()] == []
+
+
+@pytest.mark.cli
+@pytest.mark.skipif(not Path("/usr/bin/setpriv").exists(), reason="util-linux is what asks the kernel for it")
+def test_a_build_that_is_killed_takes_buildx_with_it(line: CommandLine) -> None:
+    with started_build(line) as process:
+        process.kill()
+        process.communicate(timeout=20)
+    assert has_ended(line)
 
 
 @pytest.mark.parametrize("arguments", [("explain",), ("engine.environment",)], ids=["explain", "environment"])

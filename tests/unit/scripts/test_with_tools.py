@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from dynamo_containers.facts.catalogue import ROOT
 from tests.unit import terminal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.cli
 
@@ -25,9 +25,12 @@ case "$*" in
     mkdir -p "$4/bin"
     cp "$0" "$4/bin/python.real"
     ln -s python.real "$4/bin/python"
+    printf '#!%s\\nimport sys\\n%s\\n' "$REAL_PYTHON" "$SLOW_IMPORT" >"$4/bin/invoke"
+    chmod +x "$4/bin/invoke"
     ;;
 "-m pip install"*)
     echo "Collecting invoke==1"
+    echo $$ >"$(dirname "$0")/pip.pid"
     sleep "${COLLECTING:-0}"
     echo "Collecting nox==2"
     echo "Installing collected packages: invoke, nox"
@@ -52,10 +55,16 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment(checkout: Path, **variables: str) -> dict[str, str]:
+    slow = "open('importing', 'w'); import time; time.sleep(60)"
+    own = {"PYTHON": str(checkout / "python-stand-in"), "REAL_PYTHON": sys.executable, "SLOW_IMPORT": slow}
+    return {"PATH": "/usr/bin:/bin", **own, **variables}
+
+
 def run(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [checkout / "with-tools", "echo", "result"],
-        env={"PATH": "/usr/bin:/bin", "PYTHON": str(checkout / "python-stand-in"), **variables},
+        env=environment(checkout, **variables),
         capture_output=True,
         text=True,
         check=False,
@@ -67,7 +76,7 @@ def at_terminal(checkout: Path, interrupt_at: str = "", **variables: str) -> ter
         (str(checkout / "with-tools"), "echo", "result"),
         columns=40,
         interrupt_at=interrupt_at,
-        environment={"PYTHON": str(checkout / "python-stand-in"), **variables},
+        environment=environment(checkout, **variables),
     )
 
 
@@ -115,6 +124,43 @@ def test_ctrl_c_ends_it_and_the_next_run_installs_again(checkout: Path) -> None:
     assert session.returncode == 130
     assert not any("fetching" in line for line in session.screen.lines)
     assert run(checkout).stderr.startswith(FIRST)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_ends_pip_too(checkout: Path, number: signal.Signals, code: int) -> None:
+    argv = ("env", "--default-signal=INT,TERM,HUP", checkout / "with-tools", "echo", "result")
+    with subprocess.Popen(argv, env=environment(checkout, COLLECTING="60"), cwd=checkout, text=True) as program:
+        pip = wait_for(checkout / ".venv/bin/pip.pid").read_text(encoding="ascii").strip()
+        program.send_signal(number)
+        assert program.wait(20) == code
+    assert not Path("/proc", pip).exists()
+    assert run(checkout).stderr.startswith(FIRST)
+
+
+def test_ctrl_c_while_invoke_is_imported_is_no_traceback(checkout: Path) -> None:
+    run(checkout)
+    argv = ("env", "--default-signal=INT", checkout / ".venv/bin/invoke")
+    with subprocess.Popen(argv, cwd=checkout, stderr=subprocess.PIPE, text=True) as program:
+        wait_for(checkout / "importing")
+        program.send_signal(signal.SIGINT)
+        _, complaints = program.communicate(timeout=20)
+    assert (program.returncode, complaints) == (-signal.SIGINT, "")
+
+
+def test_invoke_of_tools_that_were_installed_before_starts_quietly_as_well(checkout: Path) -> None:
+    run(checkout)
+    script = (checkout / ".venv/bin/invoke").read_text(encoding="utf-8")
+    (checkout / ".venv/starts-quietly").unlink()
+    assert run(checkout).stderr == ""
+    assert (checkout / ".venv/bin/invoke").read_text(encoding="utf-8") == script
+    assert script.count("_signal.SIG_DFL") == 1
+
+
+def wait_for(file: Path) -> Path:
+    deadline = time.monotonic() + 20
+    while not (file.exists() and (file.stat().st_size or file.suffix != ".pid")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return file
 
 
 def test_a_failure_of_pip_is_its_message_and_exit_code(checkout: Path) -> None:
