@@ -28,6 +28,7 @@ from benchmarks.comparison_bench import WayBench, measure
 from dynamo_containers import engine, process
 from dynamo_containers.errors import FatalError, NoEngineError, NoSpaceError
 from dynamo_containers.facts.catalogue import ROOT
+from dynamo_containers.prepare import build_secrets
 from tests.stand_in.servers import registry, stand_in
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ def measure_ways(form: str, names: Sequence[str], rounds: int) -> dict[str, Meas
     os.environ.update(docker.environment)
     results: dict[str, Measurements] = {}
     folder = TemporaryDirectory(prefix="bench-compare-", dir=RESULTS.parent)
-    with folder as scratch, comparison_copy(Path(scratch), quick=form == "quick") as (project, server):
+    with (
+        folder as scratch,
+        comparison_copy(Path(scratch), quick=form == "quick") as (project, server),
+        build_secrets.index_file(project.folder, os.environ),  # the baseline mounts it too
+    ):
         baseline = comparison_ways.baseline(project, docker)
         ways: dict[str, OneGraph | Baseline] = {OURS: comparison_ways.OneGraph(project=project), BASELINE: baseline}
         for name in names:

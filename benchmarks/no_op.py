@@ -6,6 +6,7 @@ The commands run in turn, so that a slow moment of the machine affects all of th
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -17,7 +18,7 @@ from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import BuildPart, request_for
-from dynamo_containers.prepare import inputs
+from dynamo_containers.prepare import build_secrets, inputs
 from dynamo_containers.state import IMAGES
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def no_op(stage: Stage, images: Sequence[str]) -> dict[str, list[float]]:
     name, images_record = " ".join(argv[:2]), str(ROOT / IMAGES)
     forgetful = process.Command(argv=("sh", "-c", FORGET, images_record, *argv))
     # In this order: the first command writes the record that the second one reads.
-    return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=argv), BAKE: raw})
+    with build_secrets.index_file(ROOT, os.environ):
+        return in_turn({f"{name}{ALL_STEPS}": forgetful, name: process.Command(argv=argv), BAKE: raw})
 
 
 def main() -> int:

@@ -137,6 +137,8 @@ def write(document: Document) -> None:
     """Write a document completely or not at all; an unchanged document keeps its modification time."""
     content = document.text.encode()
     if document.path.is_file() and document.path.read_bytes() == content:
+        if not document.mode & 0o077:  # an earlier version of this library wrote it for everyone
+            document.path.chmod(document.mode)
         return
     with replace_file(document.path, mode=document.mode, durable=document.durable) as file:
         file.write(content)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, progress, state
 from dynamo_containers.errors import NoEngineError
-from dynamo_containers.prepare import stale_files
+from dynamo_containers.prepare import build_secrets, stale_files
 from dynamo_containers.process import Command, Plan, execute
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def clean_checkout(catalogue: Catalogue, *, with_caches: bool, dry_run: bool) ->
     """
     folder, now = catalogue.folder, time.time()
     commands = Plan() if dry_run and not _answers(folder) else _engine_plan(folder, with_caches=with_caches)
+    if not dry_run and build_secrets.remove_left(folder):
+        progress.say(f"Removing {state.INDEX_ADDRESS}")
     remove(folder, (*leftovers(folder, now), *stale_files.stale_paths(catalogue, now)), commands, dry_run=dry_run)
     if with_caches and not dry_run:
         state.forget_builds(folder)

@@ -18,7 +18,7 @@ from dynamo_containers.inspect.sizes import measure as size_measure
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.node_plan import NodePlan, ordinary_plan
 from dynamo_containers.plan.request import BuildPart, parse_stages, request_for, requests_for
-from dynamo_containers.prepare import disk_space, input_digests, inputs
+from dynamo_containers.prepare import build_secrets, disk_space, input_digests, inputs
 from dynamo_containers.process import Plan
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def _exclusive(requests: Sequence[Request], *, dry_run: bool) -> Iterator[None]:
     with ExitStack() as stack:
         holder = f"another build of {path.stem.removeprefix('bake-')}"
         stack.enter_context(file_lock.hold(state.build_lock(path), holder))
+        stack.enter_context(build_secrets.index_file(folder, os.environ))
         stack.enter_context(engine.watched(folder))
         for request in requests:
             stack.enter_context(diagnosis.explained(request, lambda: engine.client_buildx(folder)))

@@ -98,9 +98,21 @@ def write_client_config(paths: EnginePaths) -> None:
     paths.docker_config.chmod(0o700)
     own, contexts = endpoint.read_config(paths.docker_config), paths.docker_config / "contexts"
     text = client_config({**own, **endpoint.read_config(user)}, str(paths.client / endpoint.PRIVATE_PLUGINS))
-    process_module.write(process_module.Document(path=paths.docker_config / "config.json", text=text))
+    process_module.write(process_module.Document(path=paths.docker_config / "config.json", text=text, mode=0o600))
     if not contexts.is_symlink() and not contexts.exists():
         contexts.symlink_to(user / "contexts")
+
+
+def forget_logins(paths: EnginePaths) -> None:
+    """Remove the logins that were copied from the user's configuration; the next `up` copies them again."""
+    own, user = endpoint.read_config(paths.docker_config), endpoint.config_folder(os.environ)
+    logins = own.get("auths")
+    if user == paths.docker_config or not isinstance(logins, dict):
+        return
+    copied = endpoint.read_config(user).get("auths") or {}
+    kept = {registry: login for registry, login in logins.items() if copied.get(registry) != login}
+    text = json.dumps({**own, "auths": kept}, indent=2) + "\n"
+    process_module.write(process_module.Document(path=paths.docker_config / "config.json", text=text, mode=0o600))
 
 
 def parse_record(text: str) -> Process | None:

@@ -169,6 +169,7 @@ def down(paths: EnginePaths) -> None:
         message = "The private engine of this checkout was started by root.\nStop it as root: invoke engine.down"
         raise NoEngineError(message)
     stopped = daemon.stop(paths)
+    daemon.forget_logins(paths)
     if os.geteuid() == 0:  # nobody else could have registered anything
         emulation.release(paths)
         daemon.sweep(paths)

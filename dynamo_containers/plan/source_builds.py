@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -106,6 +107,7 @@ def _source(catalogue: Catalogue, name: str, origin: str) -> Source:
     if "://" not in origin:
         return Source(context=str((catalogue.folder / Path(origin).expanduser()).resolve()), local=True)
     url, _, commit = origin.partition("#")
+    _refuse_login(name, url)
     if not COMMIT.fullmatch(commit):
         message = (
             f"--{name}-source {origin}: a commit is required (URL#COMMIT, 40 digits): tags and branches can move.\n"
@@ -117,6 +119,17 @@ def _source(catalogue: Catalogue, name: str, origin: str) -> Source:
         message += f"Write the complete address of the repository: --{name}-source {url.rstrip('/')}.git#{commit}"
         raise UsageError(message)
     return Source(context=origin, local=False, state=commit)
+
+
+def _refuse_login(name: str, url: str) -> None:
+    """Refuse an address with a password or token: documents and reports would show it. `ssh://git@` is accepted."""
+    address = urlsplit(url)
+    if address.password or (address.username and address.scheme != "ssh"):
+        message = (
+            f"--{name}-source: this address has a login. It would be in the bake document, in the report and in the "
+            f"history of the engine.\nClone the repository, and name the checkout: --{name}-source FOLDER"
+        )
+        raise UsageError(message)
 
 
 def _pinned(catalogue: Catalogue, name: str) -> Source:

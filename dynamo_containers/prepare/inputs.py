@@ -120,7 +120,6 @@ def print_drift(request: Request, drift: tuple[Drift, ...]) -> None:
 def _complete(request: Request, offline: BuildInputs) -> CompleteInputs:
     """Make the missing files; return the inputs and the drift."""
     layer_pins.ensure(layer for layers in offline.package_layers.values() for layer in layers)
-    build_secrets.ensure(request.catalogue.folder, os.environ)
     images, drift = root_images.ensure_request(request)
     drift += _fetch(request)
     labels = tuple(dict.fromkeys(f"{row.name}={row.used}" for row in drift))

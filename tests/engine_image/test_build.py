@@ -209,7 +209,8 @@ class EngineImageProject:
         command, tag = self.command(published, stage)
         environment = {**os.environ, **command.env}
         argv = (*command.argv, *more)
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False), tag
+        with build_secrets.index_file(ROOT, os.environ):
+            return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False), tag
 
     def docker(self, *arguments: str) -> str:
         environment = {**os.environ, **self.environment}
@@ -234,7 +235,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
         for name, (version, requires) in OWN.items()
     }
     base = oci_layout.add(store, tree(folder / "base.tar", wheels), NATIVE, epoch, ())
-    build_secrets.ensure(ROOT, os.environ)
     facts = BuildInputs(
         native=NATIVE,
         version="1.4.2",

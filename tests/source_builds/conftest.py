@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from dynamo_containers.builds import diagnosis
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import request_for
-from dynamo_containers.prepare import disk_space, inputs
+from dynamo_containers.prepare import build_secrets, disk_space, inputs
 from tests.unit import planned
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def build_log(
     for document in plan.documents:
         process.write(_done_again(document, again))
     (command,) = plan.commands
-    with engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
+    index = build_secrets.index_file(ROOT, os.environ)
+    with index, engine.watched(ROOT), diagnosis.explained(request, lambda: engine.client_buildx(ROOT)):
         log = process.query(command, check=True).stderr
     print(log)  # pytest shows it for a failed test
     disk_space.record_request(request, facts)

@@ -49,6 +49,17 @@ def test_a_complete_write_replaces_the_file_and_other_users_may_read_it(tmp_path
     assert names(path.parent) == ["file"]
 
 
+def test_a_private_file_is_private_from_its_creation_on(tmp_path: Path) -> None:
+    path, before = tmp_path / "file", os.umask(0)
+    try:
+        with process_module.replace_file(path, mode=0o600) as file:
+            assert [part.stat().st_mode & 0o777 for part in tmp_path.iterdir()] == [0o600]
+            file.write(b"a password")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_durable_file_is_on_the_disk_before_it_gets_its_name(
     tmp_path: Path,

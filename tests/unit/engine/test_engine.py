@@ -319,6 +319,29 @@ def test_the_users_logins_go_along_into_the_private_client() -> None:
     }
 
 
+def test_copied_logins_are_private_and_gone_when_the_engine_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = EnginePaths(folder=tmp_path)
+    login, own = {"auth": "eA=="}, {"auth": "eQ=="}
+    user = tmp_path / "user"
+    user.mkdir()
+    (user / "config.json").write_text(json.dumps({"auths": {"registry.example": login}}), encoding="utf-8")
+    monkeypatch.setenv("DOCKER_CONFIG", str(user))
+    daemon.write_client_config(paths)
+    file = paths.docker_config / "config.json"
+    content = json.loads(file.read_bytes())
+    assert content["auths"] == {"registry.example": login}
+    file.chmod(0o644)  # as an earlier version of this library wrote it
+    daemon.write_client_config(paths)
+    assert file.stat().st_mode & 0o777 == 0o600
+    content["auths"]["other.example"] = own  # docker login, under `invoke engine.environment`
+    file.write_text(json.dumps(content), encoding="utf-8")
+    daemon.forget_logins(paths)
+    assert json.loads(file.read_bytes())["auths"] == {"other.example": own}
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_an_arm64_handler_is_registered_under_our_own_name() -> None:
     """The line that was seen working, with C added: without it sudo has no effect in an emulated container."""
     assert emulation.registration(Platform.ARM64, "/q") == (

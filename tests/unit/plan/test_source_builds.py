@@ -104,6 +104,15 @@ def test_git_of_a_source_that_the_table_lacks_is_refused(catalogue: Catalogue) -
         source_builds.select(catalogue, {"dynamo": "git"})
 
 
+@pytest.mark.parametrize("login", ["token@", "me:secret@", ":secret@"])
+def test_an_address_with_a_login_is_refused_without_printing_it(catalogue: Catalogue, login: str) -> None:
+    with pytest.raises(UsageError, match="this address has a login") as caught:
+        source_builds.select(catalogue, {"dynamo": f"https://{login}git.example.invalid/dynamo.git#{'a' * 40}"})
+    assert login not in str(caught.value)
+    ssh = f"ssh://git@git.example.invalid/dynamo.git#{'a' * 40}"
+    assert source_builds.select(catalogue, {"dynamo": ssh})["dynamo"].context == ssh
+
+
 @pytest.mark.parametrize("origin", [GIT, f"{GIT}#main", f"{GIT}#v1.4.2", f"{GIT}#0123456"])
 def test_a_reference_that_can_move_is_refused(catalogue: Catalogue, origin: str) -> None:
     with pytest.raises(UsageError, match=r"a commit is required .*: tags and branches can move[.]\n.*git ls-remote"):

@@ -19,7 +19,7 @@ from dynamo_containers.plan import layer_split
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform, native_platform
-from dynamo_containers.prepare import build_secrets, inputs, layer_pins, root_images
+from dynamo_containers.prepare import inputs, layer_pins, root_images
 from dynamo_containers.prepare.oci_layout import RootImage
 
 if TYPE_CHECKING:
@@ -130,64 +130,6 @@ def test_strict_bases_reject_a_root_image_with_another_digest(runtime: OsLock, c
 def test_a_root_image_without_a_pin_is_rejected(runtime: OsLock, catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"containers/pins\.toml has no roots\.debian\.devel for linux/amd64"):
         root_images.drift_from_pin(replace(runtime, role="devel"), RootImage(digest=OTHER, size=1), catalogue.pins)
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home and a Python prefix that are empty."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
-    (tmp_path / "prefix").mkdir()
-    return folder
-
-
-def pip_file(path: Path, address: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"[global]\ntimeout = 60\nindex-url = {address}\n", encoding="utf-8")
-    return path
-
-
-def test_the_index_is_the_one_that_pip_uses(home: Path, tmp_path: Path) -> None:
-    pip_file(home / ".pip/pip.conf", "https://legacy.example.invalid/simple")
-    assert build_secrets.index_address({}) == "https://legacy.example.invalid/simple"
-    pip_file(home / ".config/pip/pip.conf", "https://user.example.invalid/simple")
-    assert build_secrets.index_address({}) == "https://user.example.invalid/simple"
-    pip_file(tmp_path / "prefix/pip.conf", "https://site.example.invalid/simple")
-    assert build_secrets.index_address({}) == "https://site.example.invalid/simple"
-    named = pip_file(tmp_path / "named.conf", "https://named.example.invalid/100%25/simple")
-    environment = {"PIP_CONFIG_FILE": str(named)}
-    assert build_secrets.index_address(environment) == "https://named.example.invalid/100%25/simple"
-    environment["PIP_INDEX_URL"] = "https://variable.example.invalid/simple"
-    assert build_secrets.index_address(environment) == "https://variable.example.invalid/simple"
-
-
-def test_the_secrets_are_the_files_of_the_machine(home: Path, tmp_path: Path) -> None:
-    certificates = tmp_path / "certificates.crt"
-    certificates.touch()
-    (home / ".netrc").touch()
-    environment = {
-        "SSL_CERT_FILE": str(certificates),
-        "PIP_INDEX_URL": "https://me:secret@index.example.invalid/simple",
-    }
-    index = tmp_path / ".build/secrets/index"
-    assert build_secrets.secrets(tmp_path, environment) == (
-        f"id=ca,src={certificates}",
-        f"id=netrc,src={home}/.netrc",
-        f"id=index,src={index}",
-    )
-    assert not index.exists()
-    build_secrets.ensure(tmp_path, environment)
-    assert index.read_text(encoding="utf-8") == "https://me:secret@index.example.invalid/simple"
-    assert index.parent.stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.usefixtures("home")
-def test_a_file_that_does_not_exist_is_not_a_secret(tmp_path: Path) -> None:
-    nowhere = str(tmp_path / "nothing")
-    pip_file(tmp_path / "prefix/pip.conf", "")
-    assert build_secrets.secrets(tmp_path, {"SSL_CERT_FILE": nowhere, "NETRC": nowhere}) == ()
 
 
 def test_a_no_op_imports_no_module_that_only_a_bootstrap_needs() -> None:
