@@ -40,6 +40,12 @@ def secrets(folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(specifications)
 
 
+def announce(folder: Path, environment: Mapping[str, str]) -> None:
+    """Print the file that a build would write first, and remove."""
+    if index_address(environment):
+        print(f"# first: the address of this machine's Python index in {folder / state.INDEX_ADDRESS}", file=sys.stderr)
+
+
 @contextmanager
 def index_file(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Keep the file of the index address while bake runs, if this machine has its own index.

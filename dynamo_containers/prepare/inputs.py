@@ -73,7 +73,7 @@ def build_inputs(request: Request, offline: OfflineInputs | None = None, *, dry_
     Args:
         request: the images to build.
         offline: its offline inputs, if the caller has them.
-        dry_run: make nothing, and print the root images that would be made.
+        dry_run: make nothing, and print the root images and the secret that would be made.
 
     Raises:
         LockError: a lock or a pin of the request is missing or stale.
@@ -83,6 +83,7 @@ def build_inputs(request: Request, offline: OfflineInputs | None = None, *, dry_
     offline = offline or offline_inputs((request,))[0]
     if dry_run:
         root_images.announce(request)
+        build_secrets.announce(request.catalogue.folder, os.environ)
         return offline.inputs
     disk_space.check_request(request, offline.texts, offline.inputs.locks)
     complete = _complete(request, offline.inputs)

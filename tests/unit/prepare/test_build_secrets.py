@@ -14,7 +14,7 @@ from dynamo_containers.builds import run as build_run
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan.options import ImageSelection
 from dynamo_containers.plan.request import request_for
-from dynamo_containers.prepare import build_secrets
+from dynamo_containers.prepare import build_secrets, inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,10 @@ def test_the_file_of_the_index_exists_only_while_bake_runs_and_only_for_its_owne
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError, SystemExit])
 def test_a_build_that_fails_removes_the_file_of_the_index(
-    own_checkout: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+    own_checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: type[BaseException],
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", ADDRESS)
     request = request_for(
@@ -116,13 +119,17 @@ def test_a_build_that_fails_removes_the_file_of_the_index(
     assert not file.exists()
     with build_run._exclusive((request,), dry_run=True):
         assert not file.exists()
+    inputs.build_inputs(request, dry_run=True)
+    assert f"# first: the address of this machine's Python index in {file}\n" in capsys.readouterr().err
 
 
 WAITING = """
 import os, sys, time
 from pathlib import Path
+from dynamo_containers import signals
 from dynamo_containers.prepare import build_secrets
-with build_secrets.index_file(Path(sys.argv[1]), os.environ):
+signals.install()
+with signals.interruptible(), build_secrets.index_file(Path(sys.argv[1]), os.environ):
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -138,10 +145,11 @@ def waiting(folder: Path) -> subprocess.Popen[str]:
     return started
 
 
-def test_ctrl_c_removes_the_file_of_the_index(tmp_path: Path, index: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_removes_the_file_of_the_index(tmp_path: Path, index: Path, number: signal.Signals) -> None:
     with waiting(tmp_path) as build:
         assert index.exists()
-        build.send_signal(signal.SIGINT)
+        build.send_signal(number)
         build.wait(10)
     assert not index.exists()
 
