@@ -136,6 +136,8 @@ class Catalogue:
     """Package -> the reason why it is in no lock although another package requires it."""
     cuda_exempt: Mapping[str, str]
     """Package -> the reason why it may be of another CUDA major than the bases."""
+    cuda_versioned: Mapping[str, str]
+    """Pattern of packages whose own version has CUDA's major -> how that is known."""
     common_layers: Mapping[str, CommonLayer]
     """The layers of Python packages that images have in common."""
     indexes: Mapping[str, Index]
@@ -177,6 +179,7 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         excluded=_reasons(lock, "excluded"),
         cuda_exempt=_reasons(lock, "cuda-exempt"),
+        cuda_versioned=_reasons(lock, "cuda-versioned"),
         common_layers={name: _common_layer(row) for name, row in lock.tables("common-layers", optional=True).items()},
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases_toml.read_source(row) for name, row in table.tables("sources", optional=True).items()},

@@ -1,44 +1,66 @@
-"""Check that locked Python packages are for the CUDA major of the bases, by their name or local version.
+"""Check that locked Python packages are for the CUDA major of the bases, by their name, local version or version.
 
 `nvidia-cublas-cu12`, `cupy-cuda12x`, `jax-cuda12-plugin`, `torch==2.11.0+cu128`: `cu` or `cuda` with the major
-and maybe more. Libraries of two majors in one process break it (vllm-project/vllm issue 30628), and each is gigabytes.
+and maybe more. A local version may have it anywhere: `flash-attn==2.8.3+cu12torch2.8cxx11abitrue`. Some packages have
+CUDA's own version (`cuda-python==12.9.4`); which these are is data, `[lock.cuda-versioned]`, because others look alike
+and are not (`nvidia-cusparse` 12.6 is of CUDA 13). Libraries of two majors in one process break it (vllm-project/vllm
+issue 30628), and each is gigabytes.
 """
 
 from __future__ import annotations
 
 import re
+from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks.requirements import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.python_lock import LockFile
 
-CUDA_MAJOR = re.compile(r"(?:^|[-+.])cu(?:da)?(\d{2})\d?x?(?=[-.]|$)")
+IN_NAME = re.compile(r"(?:^|[-.])cu(?:da)?(\d{2})\d?x?(?=[-.]|$)")
 """A major has two digits since CUDA 10; what may follow is a minor version (`cu128`) and an x (`cuda12x`)."""
+IN_LOCAL_VERSION = re.compile(r"(?<![a-z])cu(?:da)?[-_.]?(\d{2})")
+"""`cu128`, `cuda12.4`, `cu12torch2.8cxx11abitrue`, `torch28cu126`: not after a letter, and followed by anything."""
+RELEASE = re.compile(r"(?:\d+!)?(\d+)")
+"""The first number of a version, after its epoch."""
 
 PIN = re.compile(r"^([a-z0-9-]+)==([^ \\;\n]+)", re.MULTILINE)
 """Name and version of a pin, without its hashes: every build runs this on all its locks."""
 
 
-def major_of(name: str, version: str) -> str:
-    """Return the CUDA major that a package's name or version states, such as '12'; '' where it states none."""
-    _, plus, local = version.partition("+")
-    match = CUDA_MAJOR.search(name) or CUDA_MAJOR.search(plus + local)
+def major_of(name: str, version: str, versioned: re.Pattern[str]) -> str:
+    """Return the CUDA major that a package's name or version states, such as '12'; '' where it states none.
+
+    Args:
+        name: the normalized name.
+        version: the version, with its local part.
+        versioned: matches the names of packages whose version is CUDA's.
+    """
+    public, _, local = version.partition("+")
+    match = IN_NAME.search(name) or IN_LOCAL_VERSION.search(local)
+    if not match and versioned.fullmatch(name):
+        match = RELEASE.match(public)
     return match[1] if match else ""
 
 
-def others(text: str, cuda: str, exempt: Collection[str]) -> tuple[tuple[str, str, str], ...]:
+def versioned_names(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return what matches a name that one of the patterns fits; nothing where there is none."""
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)")
+
+
+def others(text: str, cuda: str, catalogue: Catalogue) -> tuple[tuple[str, str, str], ...]:
     """Return (package, version, major) of the pins that are for another CUDA major than `cuda`."""
     if not cuda:
         return ()
-    pins = ((name, version, major_of(name, version)) for name, version in PIN.findall(text))
-    return tuple(pin for pin in pins if pin[2] not in ("", cuda) and pin[0] not in exempt)
+    versioned = versioned_names(catalogue.cuda_versioned)
+    pins = ((name, version, major_of(name, version, versioned)) for name, version in PIN.findall(text))
+    return tuple(pin for pin in pins if pin[2] not in ("", cuda) and pin[0] not in catalogue.cuda_exempt)
 
 
 def faults(catalogue: Catalogue, texts: Mapping[str, str], bases: str) -> tuple[str, ...]:
@@ -53,7 +75,7 @@ def faults(catalogue: Catalogue, texts: Mapping[str, str], bases: str) -> tuple[
     lines = [
         f"{path} pins {name}=={version}, which is for CUDA {major}; required by {_requirers(text, name)}."
         for path, text in texts.items()
-        for name, version, major in others(text, cuda, catalogue.cuda_exempt)
+        for name, version, major in others(text, cuda, catalogue)
     ]
     if not lines:
         return ()

@@ -48,15 +48,52 @@ Then run: invoke lock"""
         ("torch", "2.11.0+cu128", "12"),
         ("torch", "2.11.0+cu130", "13"),
         ("torch", "2.11.0+cpu", ""),
-        ("cuda-python", "13.0", ""),
-        ("cuda-bindings", "12.9", ""),
-        ("nvidia-cublas", "13.1", ""),
+        ("flash-attn", "2.8.3+cu12torch2.8cxx11abitrue", "12"),
+        ("flash-attn", "2.8.3+cu13torch2.11", "13"),
+        ("deep-gemm", "2.1.0+torch28cu126", "12"),
+        ("deep-ep", "1.2.1+9af0e0d.cu129", "12"),
+        ("kernels", "1.0+cuda12.4", "12"),
+        ("kernels", "1.0+pt2.8-cuda.13.0", "13"),
+        ("ai-dynamo", "1.4.3.dev20261101+cu130", "13"),
+        ("kernels", "1.0+scuba12", ""),
+        ("kernels", "1.0+gfocus12", ""),
+        ("cuda-python", "13.0", "13"),
+        ("cuda-python", "12.9.4", "12"),
+        ("cuda-bindings", "12.9", "12"),
+        ("cuda-toolkit", "12.8.1", "12"),
+        ("nvidia-cuda-nvrtc", "13.0.88", "13"),
+        ("nvidia-cuda-cccl", "1!13.3.5.0.6", "13"),
+        ("nvidia-cuda-runtime-cu12", "13.0", "12"),
+        ("nvidia-cublas", "13.1", "13"),
+        ("cuda-core", "1.2.2", ""),
+        ("cuda-pathfinder", "1.9.0", ""),
+        ("cuda-tile", "1.7.0", ""),
+        ("nvidia-cusparse", "12.6.3.3", ""),
+        ("nvidia-cufft", "12.0.0.61", ""),
+        ("nvidia-cusolver", "12.0.4.66", ""),
+        ("nvidia-curand", "10.4.0.35", ""),
+        ("nvidia-cufile", "1.15.1.6", ""),
+        ("nvidia-ml-py", "13.615.71", ""),
         ("scuba12", "1", ""),
         ("cu2qu", "1", ""),
     ],
 )
 def test_the_major_that_a_package_says_it_is_for(name: str, version: str, major: str) -> None:
-    assert cuda_variant.major_of(name, version) == major
+    versioned = cuda_variant.versioned_names(load_catalogue().cuda_versioned)
+    assert cuda_variant.major_of(name, version, versioned) == major
+
+
+def test_without_names_no_version_is_read_as_that_of_cuda() -> None:
+    assert cuda_variant.major_of("cuda-python", "12.9.4", cuda_variant.versioned_names(())) == ""
+
+
+@pytest.mark.parametrize("pin", ["flash-attn==2.8.3+cu12torch2.8cxx11abitrue", "cuda-python==12.9.4"])
+def test_a_version_of_another_major_is_refused_like_such_a_name(own: Catalogue, pin: str) -> None:
+    text = f"{pin} \\\n{HASH}    # via vllm\n"
+    (fault,) = cuda_variant.faults(own, {PATH: text}, "debian")
+    assert fault.startswith(f"{PATH} pins {pin}, which is for CUDA 12; required by vllm.\n")
+    fitting = f"flash-attn==2.8.3+cu13torch2.11 \\\n{HASH}    # via vllm\n"
+    assert cuda_variant.faults(own, {PATH: fitting}, "debian") == ()
 
 
 @pytest.fixture
@@ -71,6 +108,14 @@ def test_one_message_names_the_package_its_lock_who_requires_it_and_what_to_do(o
 def test_an_exempt_package_is_no_fault(own: Catalogue) -> None:
     exempt = replace(own, cuda_exempt={"cupy-cuda12x": "a reason"})
     assert cuda_variant.faults(exempt, {PATH: TEXT}, "debian") == ()
+
+
+def test_a_major_in_a_version_needs_a_reason(own: Catalogue) -> None:
+    file = own.folder / IMAGES_FILE
+    rows = file.read_text(encoding="utf-8").replace("[lock.cuda-versioned]\n", '[lock.cuda-versioned]\nother = ""\n')
+    file.write_text(rows, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"lock\.cuda-versioned\.other"):
+        load_catalogue(own.folder)
 
 
 def test_bases_that_name_no_major_are_not_judged(own: Catalogue) -> None:
