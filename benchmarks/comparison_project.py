@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.changed_wheel import with_line, without_large_files
-from dynamo_containers import process
+from dynamo_containers import integrity, process
 from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock, python_lock
 from dynamo_containers.facts.locks.os_lock import OsLock
@@ -151,6 +151,7 @@ def shrink_devel(folder: Path) -> None:
     )
     if source.is_file():
         shutil.copy2(source, target)
+        integrity.seal(target, *root_images.files(target.parent, target))
 
 
 def _replace(file: Path, pattern: str, by: str) -> None:
