@@ -108,6 +108,14 @@ def cached_text(path: Path) -> str | None:
         return None
 
 
+def cached_bytes(path: Path) -> bytes | None:
+    """Return the content of a file, which need not be text; None where it is absent or cannot be read."""
+    try:
+        return _bytes(path)
+    except (FileNotFoundError, _FaultError):
+        return None
+
+
 def cached_json(path: Path) -> Any:  # noqa: ANN401 - any JSON; the caller checks what it needs
     """Return the JSON of a file that can be made again; None where it is absent or damaged."""
     text = cached_text(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, progress
+from dynamo_containers import file_reader, process, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -94,7 +94,7 @@ def seal(path: Path, *others: Path) -> None:
 def is_sealed(path: Path, *others: Path) -> bool:
     """Return whether a file or folder, and other files, are those that were sealed; only their state is read."""
     try:
-        return seal_path(path).read_bytes() == _text(path, others).encode()
+        return file_reader.cached_bytes(seal_path(path)) == _text(path, others).encode()
     except OSError:
         return False
 

@@ -23,7 +23,7 @@ from tempfile import NamedTemporaryFile
 from threading import Thread
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from dynamo_containers import progress, signals
+from dynamo_containers import file_reader, progress, signals
 from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def replace_file(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iter
 def write(document: Document) -> None:
     """Write a document completely or not at all; an unchanged document keeps its modification time."""
     content = document.text.encode()
-    if document.path.is_file() and document.path.read_bytes() == content:
+    if file_reader.cached_bytes(document.path) == content:
         if not document.mode & 0o077:  # an earlier version of this library wrote it for everyone
             document.path.chmod(document.mode)
         return

@@ -4,7 +4,7 @@ A reader parses a value where it reads it, so that no other module has to doubt 
 a URL or a command line later. So each type allows an alphabet, and refuses the rest: separators, `..`, quotes, `$`,
 spaces, control characters, and a hyphen at the beginning where a program would take the value for an option.
 
-Regular expressions are compiled at the first use, by Python's cache. A pattern is also valid in a JSON Schema
+Regular expressions are compiled at the first use. A pattern is also valid in a JSON Schema
 (ECMA-262), for readers that are generated from one.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
+LONGEST_NUMBER = 19
+"""Digits of the largest number of 64 bits."""
 LONGEST = 255
 """Characters of most values: the longest name of a file on Linux (NAME_MAX), because most become a part of one."""
 
@@ -52,8 +55,12 @@ class TextType:
     """What is allowed, for messages and schemas: `64 hexadecimal digits`."""
     longest: int = LONGEST
     """Characters of the longest value."""
-    rule: Callable[[str], bool] = bool
+    rule: Callable[[str], bool] | None = None
     """What a regular expression cannot say."""
+
+    @cached_property
+    def _fullmatch(self) -> Callable[[str], object]:
+        return re.compile(self.body).fullmatch
 
     @property
     def pattern(self) -> str:
@@ -67,7 +74,7 @@ class TextType:
         """Return whether a value is of this type."""
         if not isinstance(value, str) or len(value) > self.longest:
             return False
-        return re.fullmatch(self.body, value) is not None and self.rule(value)
+        return self._fullmatch(value) is not None and (self.rule is None or self.rule(value))
 
     def parse(self, value: object) -> str:
         """Return a value of this type.
@@ -105,7 +112,7 @@ class IntegerType:
 
     def parse_text(self, text: str) -> int:
         """Return the value of decimal digits; the same error. int() alone reads `1_0`, ` 1 ` and Arabic digits too."""
-        if not re.fullmatch("0|[1-9][0-9]{0,18}", text):
+        if not (text.isascii() and text.isdigit()) or len(text) > LONGEST_NUMBER or (text[0] == "0" != text):
             raise InvalidValueError(text, self.allowed)
         return self.parse(int(text))
 
@@ -148,6 +155,11 @@ PACKAGE_NAME = TextType(
     body="[0-9A-Za-z][0-9A-Za-z.+_-]*",
     allowed="the name of a package: letters, digits and . + _ -, with a letter or digit first",
 )
+# The name of a lock in constraints/sizes.toml, and a package with its locked version.
+LOCK_NAME = TextType(
+    body="[0-9a-z](?:[0-9a-z._-]*[0-9a-z])?", allowed="the name of a lock, such as common-debian-amd64: a-z 0-9 . _ -"
+)
+LOCKED_PIN = TextType(body=f"{PACKAGE_NAME.body}=={VERSION.body}", allowed="NAME==VERSION", longest=2 * LONGEST)
 # A row's name becomes a part of file names, tags and bake targets ([a-zA-Z0-9_-]), and a bare key of TOML.
 ROW_NAME = TextType(
     body="[a-z0-9]+(?:[-_][a-z0-9]+)*",

@@ -6,7 +6,6 @@ given available caches only, and the user is told which are missing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping  # noqa: TC003 - a field of a dataclass
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, spelling, state
+from dynamo_containers import file_reader, process, spelling, state
 from dynamo_containers.engine import history
 from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.plan import bake
@@ -179,7 +178,7 @@ def _errors(docker: Docker, since: str) -> list[str]:
     """Return the errors of builds since a time; [] where this buildx or this builder has no history."""
     try:
         listed = process.capture(process.Command(argv=(*docker.buildx, *FAILED_BUILDS), env=docker.environment))
-        rows = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
+        rows = [file_reader.parse_json(line) for line in listed.splitlines() if line.startswith("{")]
         references = [row["ref"].rpartition("/")[2] for row in rows if row["created_at"][: len(since)] >= since]
         return [_error(docker, reference) for reference in references]
     except (CommandFailedError, KeyError, ValueError):
@@ -188,7 +187,7 @@ def _errors(docker: Docker, since: str) -> list[str]:
 
 def _error(docker: Docker, reference: str) -> str:
     argv = (*docker.buildx, "history", "inspect", "--format", "json", reference)
-    details = json.loads(process.capture(process.Command(argv=argv, env=docker.environment)))
+    details = file_reader.parse_json(process.capture(process.Command(argv=argv, env=docker.environment)))
     return str((details.get("Error") or {}).get("Message", ""))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, progress
+from dynamo_containers import file_reader, process, progress
 from dynamo_containers.builds import cache_probe
 from dynamo_containers.engine import bake_metadata
 from dynamo_containers.errors import CommandFailedError, NoEngineError
@@ -143,7 +143,7 @@ class _DistributedBuild:
         part = BuildPart(self._request(node), replace(self._part.inputs, native=node.native))
         plan = self._plan if part == self._part else bake.build_plan(part)
         dockerfiles = distributed.dockerfiles(plan.graph.targets)
-        texts = {name: file.read_text(encoding="utf-8") for name, file in dockerfiles.items()}
+        texts = {name: file_reader.read_text(file) for name, file in dockerfiles.items()}
         return distributed.node_plan(plan, node, texts, self._docker)
 
     @contextmanager

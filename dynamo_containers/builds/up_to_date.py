@@ -12,10 +12,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dynamo_containers import file_reader
 from dynamo_containers.plan.target import build_order
 from dynamo_containers.prepare import input_digests
 from dynamo_containers.process import Document
 from dynamo_containers.state import IMAGES
+from dynamo_containers.value_types import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,9 +45,10 @@ def existing_images(plan: BuildPlan) -> dict[str, BuiltImage] | None:
     """
     images = {}
     for target, (tag, file) in image_records(plan).items():
-        if not file.is_file():
+        digest = file_reader.cached_text(file)
+        if not DIGEST.accepts(digest):  # there is no record, or a damaged one
             return None
-        images[target] = BuiltImage(tag=tag, digest=file.read_text(encoding="utf-8"))
+        images[target] = BuiltImage(tag=tag, digest=str(digest))
     return images or None
 
 

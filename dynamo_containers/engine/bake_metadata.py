@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import file_reader, value_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +18,13 @@ REFERENCE = "buildx.build.ref"
 
 def read(file: Path) -> dict[str, Mapping[str, Any]]:
     """Return target -> what bake noted of it; nothing where it wrote no metadata."""
-    document = json.loads(file.read_bytes()) if file.is_file() else {}
-    return {target: row for target, row in document.items() if isinstance(row, dict)}
+    document = file_reader.cached_json(file)
+    rows = document.items() if isinstance(document, dict) else ()
+    return {target: row for target, row in rows if isinstance(row, dict)}
 
 
 def digests(file: Path) -> dict[str, str]:
     """Return target -> digest of the images that were made; nothing where bake wrote no metadata."""
-    return {target: str(row[DIGEST]) for target, row in read(file).items() if DIGEST in row}
+    return {
+        target: str(row[DIGEST]) for target, row in read(file).items() if value_types.DIGEST.accepts(row.get(DIGEST))
+    }

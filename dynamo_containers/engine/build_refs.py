@@ -7,13 +7,13 @@ the engine lists the records of all builds, without the names of targets.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import file_reader
 from dynamo_containers.engine import endpoint
 
 if TYPE_CHECKING:
@@ -99,8 +99,5 @@ def _has_context(file: Path, target: str, contexts: Mapping[str, str]) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     """Return the content of a state file; empty if it is gone, or from another version of buildx."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
+    content = file_reader.cached_json(file)
     return content if isinstance(content, dict) else {}

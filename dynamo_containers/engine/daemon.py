@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import file_reader, progress
 from dynamo_containers import process as process_module
-from dynamo_containers import progress
 from dynamo_containers.engine import endpoint
 from dynamo_containers.errors import NoEngineError
 from dynamo_containers.platforms import native_platform
@@ -117,10 +118,8 @@ def forget_logins(paths: EnginePaths) -> None:
 
 def parse_record(text: str) -> Process | None:
     """Parse the record of the first process of the engine; None if it is incomplete."""
-    fields = text.split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields):  # noqa: PLR2004 - id and start time
-        return None
-    return Process(pid=int(fields[0]), start=int(fields[1]))
+    match = re.fullmatch(r"([0-9]{1,20})\s+([0-9]{1,20})\s*", text)
+    return Process(pid=int(match[1]), start=int(match[2])) if match else None
 
 
 def parse_stat(text: str) -> tuple[str, int, int]:
@@ -131,10 +130,8 @@ def parse_stat(text: str) -> tuple[str, int, int]:
 
 def recorded(paths: EnginePaths) -> Process | None:
     """Return the first process of the engine from its record; None if there is no record."""
-    try:
-        return parse_record(paths.record.read_text(encoding="ascii"))
-    except OSError:
-        return None
+    text = file_reader.cached_text(paths.record)
+    return parse_record(text) if text is not None else None
 
 
 def lives(process: Process | None, proc: Path = Path("/proc")) -> bool:
@@ -189,9 +186,7 @@ def _launch(paths: EnginePaths) -> None:
     host = Path("/etc/resolv.conf")
     for document in (
         process_module.Document(path=paths.private / "daemon.json", text=daemon_config(paths)),
-        process_module.Document(
-            path=paths.run / "resolv.conf", text=resolv_conf(host.read_text(encoding="utf-8") if host.exists() else "")
-        ),
+        process_module.Document(path=paths.run / "resolv.conf", text=resolv_conf(file_reader.cached_text(host) or "")),
     ):
         process_module.write(document)
     libraries = f"{native_platform().machine}-linux-gnu"

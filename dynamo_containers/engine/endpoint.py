@@ -6,7 +6,6 @@ Every task uses this module before it calls docker, so it must be fast.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import file_reader
 from dynamo_containers.errors import NoEngineError
 
 if TYPE_CHECKING:
@@ -141,10 +141,7 @@ def config_folder(variables: Mapping[str, str]) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration of the docker CLI; empty if it is missing or invalid, which docker itself reports."""
-    try:
-        content = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
+    content = file_reader.cached_json(folder / "config.json")
     return content if isinstance(content, dict) else {}
 
 
@@ -154,8 +151,8 @@ def context_host(config: Path, context: str) -> str:
         return f"{UNIX}{DEFAULT_SOCKET}"
     folder = config / "contexts/meta" / hashlib.sha256(context.encode()).hexdigest()
     try:
-        return str(json.loads((folder / "meta.json").read_bytes())["Endpoints"]["docker"]["Host"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(file_reader.cached_json(folder / "meta.json")["Endpoints"]["docker"]["Host"])
+    except (KeyError, TypeError):
         return f"context {context}"
 
 

@@ -6,11 +6,12 @@ A vertex is repeated whenever its state changes. The record of a target also has
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from dynamo_containers import file_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +68,7 @@ def parse(stream: str) -> dict[str, Vertex]:
         for line in stream.splitlines():
             if not line.startswith("{"):
                 continue
-            event = json.loads(line)
+            event = file_reader.parse_json(line)
             for row in event.get("vertexes", ()):
                 vertexes[row["digest"]] = _later(vertexes.get(row["digest"]), _vertex(row))
             for row in event.get("logs", ()):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
 
+from dynamo_containers import file_reader
 from dynamo_containers.engine import daemon, emulation, endpoint
 from dynamo_containers.engine.endpoint import connect
 from dynamo_containers.platforms import Platform, native_platform
@@ -124,7 +124,7 @@ def status(paths: EnginePaths) -> Result:
     daemon.sweep_dead(paths)
     used = endpoint.require(endpoint.choose(endpoint.detect(paths)))
     docker = connect(paths)
-    info = json.loads(docker.capture("info", "--format", "{{json .}}", hint=HINT))
+    info = file_reader.parse_json(docker.capture("info", "--format", "{{json .}}", hint=HINT))
     report = EngineStatus(
         private=used.private,
         endpoint=used.host,

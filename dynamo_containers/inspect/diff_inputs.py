@@ -6,13 +6,12 @@ An image is read through the engine, and its own Python lists its packages: a co
 from __future__ import annotations
 
 import json
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import engine, process
+from dynamo_containers import engine, file_reader, process
 from dynamo_containers.errors import CommandFailedError, LockError, NoEngineError, UsageError
 from dynamo_containers.facts.locks import requirements
 from dynamo_containers.facts.locks.download_sizes import SIZES_FILE
@@ -131,8 +130,8 @@ def _lock_contents(folder: Path, source: LockSource) -> LockContents:
 
 def _toml(title: str, file: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return file_reader.parse_toml(text)
+    except ValueError as error:
         message = f"{file} of {title} is not valid TOML: {error}.\nWrite it again with: invoke lock"
         raise LockError(message) from None
 
@@ -148,7 +147,7 @@ def _lock_paths(folder: Path, source: LockSource) -> list[str]:
 def _reader(folder: Path, revision: str) -> Callable[[str], str]:
     if revision:
         return lambda path: _git(folder, "show", f"{revision}:{path}")
-    return lambda path: (folder / path).read_text(encoding="utf-8") if (folder / path).is_file() else ""
+    return lambda path: requirements.read_files_if_there(folder, [path]).get(path, "")
 
 
 def _is_os_lock(path: str) -> bool:
@@ -197,7 +196,7 @@ def _inspect(docker: Docker, name: str) -> dict[str, Any]:
     """
     with suppress(CommandFailedError):
         command = process.Command(argv=("docker", "image", "inspect", name), env=docker.environment)
-        (image,) = json.loads(process.capture(command))
+        (image,) = file_reader.parse_json(process.capture(command))
         return dict(image)
     tags = sorted(tag for tag in docker.images() if not tag.startswith("<none>"))
     more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
@@ -249,10 +248,10 @@ def _packages(docker: Docker, image: Mapping[str, Any]) -> dict[str, dict[str, s
         argv=(
             *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--read-only"),
             *("--platform", f"{image['Os']}/{image['Architecture']}", "--entrypoint", "python3", image["Id"]),
-            *("-I", "-B", "-c", PROGRAM.read_text(encoding="utf-8")),
+            *("-I", "-B", "-c", file_reader.read_text(PROGRAM)),
         ),
         env=docker.environment,
         hint="The image needs a python3, which lists its packages.",
     )
-    packages: dict[str, dict[str, str]] = json.loads(process.capture(command))
+    packages: dict[str, dict[str, str]] = file_reader.parse_json(process.capture(command))
     return packages

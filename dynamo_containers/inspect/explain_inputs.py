@@ -191,7 +191,7 @@ def _python(request: Request, stem: str, text: str | None) -> Content:
     """Return the packages of a lock, or of the part of its text that is one layer."""
     file = f"constraints/{stem}.txt"
     if text is None:
-        text = (request.catalogue.folder / file).read_text(encoding="utf-8")
+        text = requirements.read_file(request.catalogue.folder, file)
     sizes = download_sizes.read(request.catalogue.folder).get(stem, {})
     packages = tuple(
         PinnedPackage(name=package.name, version=package.version, size=sizes.get(package.pin))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dynamo_containers import file_reader
 from dynamo_containers.errors import CheckFailedError, LockError, UnreachableError, UsageError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.lint import dockerfile_rules, graph_rules
@@ -104,7 +105,7 @@ def text(report: LintReport) -> str:
 
 
 def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+    return file_reader.read_text(file)
 
 
 def _files(folder: Path) -> Iterator[Path]:

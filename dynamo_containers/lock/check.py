@@ -182,8 +182,7 @@ def _check_python(catalogue: Catalogue, selection: LockSelection) -> Iterator[Lo
 
 
 def _texts(locks: Iterable[LockFile], folder: Path) -> dict[str, str]:
-    paths = (lock.path for lock in locks if (folder / lock.path).is_file())
-    return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
+    return requirements.readable_files(folder, (lock.path for lock in locks))
 
 
 def _index_addresses(lock: LockFile) -> str:

@@ -5,11 +5,10 @@ The folder has the layout of the archives, so a web server can serve it as a mir
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import file_reader, integrity, process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import PackagePin
@@ -72,7 +71,7 @@ def copy_packages(catalogue: Catalogue, locks: Iterable[OsLock], pool: Path) -> 
 
 def _copy(folder: Path, file: File, pool: Path) -> Path:
     target = pool / file.archive / file.path
-    if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != file.sha256:
+    if not integrity.has_content(target, file.sha256):
         with process.replace_file(target) as copy:
-            copy.write(deb_origins.store_path(folder, file).read_bytes())
+            copy.write(file_reader.read_bytes(deb_origins.store_path(folder, file)))
     return target

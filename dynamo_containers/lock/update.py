@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import file_reader, process
 from dynamo_containers.errors import UnreachableError, UsageError
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_lock
@@ -102,7 +102,9 @@ def update_result(changes: LockUpdate) -> Result:
 def _digests(folder: Path) -> dict[str, str]:
     files = (*(folder / "constraints").glob("*"), folder / PINS_FILE)
     return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+        str(file.relative_to(folder)): hashlib.sha256(file_reader.read_bytes(file)).hexdigest()
+        for file in files
+        if file.is_file()
     }
 
 

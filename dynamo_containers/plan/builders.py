@@ -6,10 +6,10 @@ context. A platform with a row is built by its builder and by no other one (docs
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers import file_reader
 from dynamo_containers.engine.build_refs import EVERY_NODE
 from dynamo_containers.errors import NoEngineError, UsageError, unknown_name
 from dynamo_containers.facts import user_config
@@ -131,7 +131,7 @@ def load(environment: Mapping[str, str]) -> dict[Platform, str]:
 
 def parse(text: str) -> dict[str, Builder]:
     """Parse the output of `docker buildx ls`: name -> builder."""
-    rows = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
+    rows = (file_reader.parse_json(line) for line in text.splitlines() if line.startswith("{"))
     return {
         row["Name"]: Builder(name=row["Name"], driver=row["Driver"], nodes=tuple(_nodes(row.get("Nodes") or ())))
         for row in rows

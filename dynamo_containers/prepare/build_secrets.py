@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, spelling, state
+from dynamo_containers import file_reader, process, spelling, state
 from dynamo_containers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def index_address(environment: Mapping[str, str]) -> str:
     """
     if address := environment.get("PIP_INDEX_URL", ""):
         return address
-    texts = {file: file.read_text(encoding="utf-8") for file in pip_files(environment) if file.is_file()}
+    texts = {file: file_reader.read_text(file) for file in pip_files(environment) if file.is_file()}
     if not any(re.search(r"^\s*index-url", text, re.MULTILINE) for text in texts.values()):
         return ""
     import configparser  # most machines have no such line, and a no-op must be fast

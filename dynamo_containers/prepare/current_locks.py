@@ -80,7 +80,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
     for lock in locks:
         if reason := python_lock.stale_reason(lock, folder):
             raise LockError(reason)
-        texts[lock.path] = (folder / lock.path).read_text(encoding="utf-8")
+        texts[lock.path] = requirements.read_file(folder, lock.path)
     for role in root_roles(image, request.stage):
         texts |= _root_texts(request, image, role)
     if image.install_from is InstallFrom.IMAGE:
@@ -98,7 +98,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
 def _os_texts(request: Request, locks: Iterable[OsLock]) -> dict[str, str]:
     folder, texts = request.catalogue.folder, {}
     for lock in locks:
-        texts[lock.file] = os_lock.render(lock, os_lock.read(lock, folder))
+        texts[lock.file] = os_lock.content(lock, os_lock.read(lock, folder))
         os_conflicts.check_image(lock, folder, request.catalogue.pins)
     return texts
 

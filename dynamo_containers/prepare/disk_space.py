@@ -10,10 +10,11 @@ import re
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import file_reader, process, state
 from dynamo_containers.errors import CommandFailedError, NoSpaceError
 from dynamo_containers.facts.locks import download_sizes
 from dynamo_containers.prepare import current_locks
+from dynamo_containers.value_types import SIZE, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +57,7 @@ def needed_bytes(
 
 def _size_of_debs(text: str) -> int:
     lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return sum(int(columns[5]) for columns in lines)  # see os_lock.HEADER
+    return sum(int(columns[5]) for columns in lines)  # the text of os_lock.content
 
 
 def record_path(folder: Path, inputs: Iterable[str]) -> Path:
@@ -71,8 +72,11 @@ def write_record(file: Path, bytes_needed: int = 0) -> None:
 
 def read_record(file: Path) -> int | None:
     """Return the bytes that a build writes without a cache; None if no such build succeeded here."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return int(text) if text else None
+    text = (file_reader.cached_text(file) or "").strip()
+    try:
+        return SIZE.parse_text(text)
+    except InvalidValueError:
+        return None  # there is no record, or a damaged one
 
 
 def cache_bytes(text: str) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dynamo_containers import file_reader
+from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks.os_lock import Drift
+from dynamo_containers.file_reader import Author
 from dynamo_containers.process import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+BUILD = Author(error=LockError, remedy="A build writes this file. Delete its folder and run again.")
 NONE = "-"
 """Stands for no version: no version begins with it (deb-version(7))."""
 
@@ -23,6 +27,6 @@ def document(path: Path, drift: Iterable[Drift]) -> Document:
 
 def read(path: Path) -> tuple[Drift, ...]:
     """Return the drift in a record; () where there is no record."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rows = (("" if column == NONE else column for column in line.split()) for line in lines)
+    text = file_reader.read_text_if_there(path, author=BUILD) or ""
+    rows = (("" if column == NONE else column for column in line.split()) for line in text.splitlines())
     return tuple(Drift(name=name, locked=locked, used=used) for name, locked, used in rows)

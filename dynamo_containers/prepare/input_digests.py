@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_IXUSR
 from typing import TYPE_CHECKING, TypeAlias
 
-from dynamo_containers import state
+from dynamo_containers import file_reader, state
 from dynamo_containers.facts.locks.os_lock import lock_of
 from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.plan import dockerfile
@@ -40,11 +40,9 @@ def record_path(folder: Path, bases: Bases, platform: Platform) -> Path:
 
 def last_inputs(folder: Path, bases: Bases, platform: Platform) -> dict[str, Inputs]:
     """Return target -> inputs at the last build; {} without a record, or with one that cannot be read."""
-    try:
-        inputs: dict[str, Inputs] = json.loads(record_path(folder, bases, platform).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return inputs
+    record = file_reader.cached_json(record_path(folder, bases, platform))
+    rows = record.items() if isinstance(record, dict) else ()
+    return {target: inputs for target, inputs in rows if isinstance(inputs, dict)}
 
 
 def record_documents(plan: BuildPlan) -> tuple[Document, ...]:
@@ -89,13 +87,13 @@ class Digests:
     def summary(self, folder: Path) -> Summary:
         """Return the arguments and mounts of the Dockerfile in a folder."""
         if folder not in self._summaries:
-            self._summaries[folder] = dockerfile.summary((folder / "Dockerfile").read_text(encoding="utf-8"))
+            self._summaries[folder] = dockerfile.summary(file_reader.read_text(folder / "Dockerfile"))
         return self._summaries[folder]
 
 
 def _digest(file: Path) -> str:
     executable = "+x" if file.stat().st_mode & S_IXUSR else ""  # the only part of a mode in git
-    return _sha256(file.read_bytes()) + executable
+    return _sha256(file_reader.read_bytes(file)) + executable
 
 
 def _sha256(content: bytes) -> str:

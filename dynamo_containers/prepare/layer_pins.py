@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dynamo_containers import integrity
+from dynamo_containers import file_reader, integrity
 from dynamo_containers.facts.catalogue import REST
 from dynamo_containers.plan import layer_split
 from dynamo_containers.plan.layer_split import COMPILED, PackageLayer
@@ -55,7 +55,7 @@ def _files(rows: LayerSplit, texts: Mapping[Platform, str]) -> dict[str, dict[st
 def read(layer: PackageLayer, platform: Platform) -> str:
     """Return the pins of an image layer for a platform, from its file or as they will be written."""
     name = f"{platform.arch}.txt"
-    return layer.unwritten[name] if layer.unwritten else (layer.folder / name).read_text(encoding="utf-8")
+    return layer.unwritten[name] if layer.unwritten else file_reader.read_text(layer.folder / name)
 
 
 def ensure(layers: Iterable[PackageLayer]) -> None:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import integrity, process, state
+from dynamo_containers import file_reader, integrity, process, state
+from dynamo_containers.value_types import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +102,8 @@ def write_index(folder: Path, roots: dict[Platform, RootImage]) -> str:
     descriptor = {"mediaType": INDEX_TYPE, **_write_json(store, image_index(roots))}
     process.write(process.Document(path=store / "oci-layout", text='{"imageLayoutVersion": "1.0.0"}'))
     path = store / "index.json"
-    others = json.loads(path.read_text(encoding="utf-8"))["manifests"] if path.is_file() else []
+    index = file_reader.cached_json(path)
+    others = index["manifests"] if isinstance(index, dict) and isinstance(index.get("manifests"), list) else []
     if descriptor not in others:
         text = json.dumps({"manifests": [*others, descriptor], "schemaVersion": 2})
         process.write(process.Document(path=path, text=text))
@@ -112,12 +114,12 @@ def image_files(store: Path, digest: str) -> tuple[Path, ...]:
     """Return the files of an image in the layout: its manifest, its configuration and its layers.
 
     Raises:
-        OSError, ValueError, LookupError: the manifest is missing or is not one.
+        InvalidValueError, LookupError, TypeError: the manifest is missing or is not one.
     """
     manifest = blob_path(store, digest)
-    content = json.loads(manifest.read_bytes())
+    content = file_reader.cached_json(manifest)
     descriptors = (content["config"], *content["layers"])
-    return (manifest, *(blob_path(store, descriptor["digest"]) for descriptor in descriptors))
+    return (manifest, *(blob_path(store, DIGEST.parse(descriptor["digest"])) for descriptor in descriptors))
 
 
 def is_intact(files: Iterable[Path]) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 from shutil import copyfile
 from typing import TYPE_CHECKING
 
-from dynamo_containers import integrity, process, state
+from dynamo_containers import file_reader, integrity, process, state
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import drift
@@ -34,7 +34,7 @@ def folder_of(folder: Path, bases: Bases, name: str) -> Path:
     for lock in (os_lock.lock_of(bases, name, platform) for platform in Platform):
         # The lock of the root image as well: the replacement of a missing version depends on its packages.
         for path in (folder / lock.file, folder / lock.root_lock.file):
-            digest.update(path.read_bytes() if path.is_file() else b"")
+            digest.update(file_reader.read_bytes(path) if path.is_file() else b"")
             digest.update(b"\0")
     return folder / state.OS_PACKAGES / f"{bases.name}-{name}-{digest.hexdigest()[:16]}"
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import integrity, process
+from dynamo_containers import file_reader, integrity, process
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.facts.image_inputs import root_roles
@@ -22,6 +22,7 @@ from dynamo_containers.plan.layer_split import compiles
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import bootstrap, oci_layout
 from dynamo_containers.prepare.oci_layout import RootImage, layout
+from dynamo_containers.value_types import DIGEST, SIZE, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.locks.os_package import Package
     from dynamo_containers.facts.pins import Pins
     from dynamo_containers.plan.request import Request
-    from dynamo_containers.platforms import Platform
+from dynamo_containers.platforms import Platform
 
 
 def cached_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> RootImage | None:
@@ -50,18 +51,18 @@ def cached_root_image(folder: Path, lock: OsLock, packages: tuple[Package, ...],
 def _read(record: Path) -> RootImage | None:
     """Return the root image of a record; None if the record is missing or is not one."""
     try:
-        row = json.loads(record.read_bytes())
+        row = file_reader.cached_json(record)
         drift = tuple(os_lock.Drift(**drift) for drift in row["drift"])
-        return RootImage(digest=row["digest"], size=row["size"], drift=drift)
-    except (OSError, ValueError, LookupError, TypeError):
+        return RootImage(digest=DIGEST.parse(row["digest"]), size=SIZE.parse(row["size"]), drift=drift)
+    except (InvalidValueError, LookupError, TypeError):
         return None
 
 
 def files(store: Path, record: Path) -> tuple[Path, ...]:
     """Return the files in the layout of the root image of a record; none if it is not complete."""
     try:
-        return oci_layout.image_files(store, json.loads(record.read_bytes())["digest"])
-    except (OSError, ValueError, LookupError, TypeError):
+        return oci_layout.image_files(store, DIGEST.parse(file_reader.cached_json(record)["digest"]))
+    except (InvalidValueError, LookupError, TypeError):
         return ()
 
 
@@ -72,7 +73,7 @@ def _seal(record: Path) -> None:
 
 def record_path(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch: int) -> Path:
     """Return the path of the record of a root image; it exists once the image was made from exactly these inputs."""
-    inputs = [os_lock.render(lock, packages), str(epoch), *bootstrap.TREE_OPTIONS]
+    inputs = [os_lock.content(lock, packages), str(epoch), *bootstrap.TREE_OPTIONS]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
 

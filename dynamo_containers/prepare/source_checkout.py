@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import file_reader, process
 from dynamo_containers.errors import CommandFailedError, LockError, UsageError
 from dynamo_containers.plan.source_builds import PROJECTS
 
@@ -58,18 +57,17 @@ def _with_state(name: str, source: Source, *, strict: bool) -> Source:
 
 def project_name(folder: Path) -> str:
     """Return the name of the Python or autoconf project at the top of a folder, or ''."""
+    text = file_reader.cached_text(folder / "pyproject.toml")
     try:
-        content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return str(file_reader.parse_toml(text)["project"]["name"]) if text is not None else _autoconf_name(folder)
+    except (KeyError, TypeError):
+        return ""
+    except ValueError:
         return _autoconf_name(folder)
-    return str(content.get("project", {}).get("name", ""))
 
 
 def _autoconf_name(folder: Path) -> str:
-    try:
-        match = AUTOCONF.search((folder / "configure.ac").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return ""
+    match = AUTOCONF.search(file_reader.cached_text(folder / "configure.ac") or "")
     return match[1] if match else ""
 
 

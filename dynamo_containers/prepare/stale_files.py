@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-from dynamo_containers import integrity, state
+from dynamo_containers import file_reader, integrity, state
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts.locks import os_lock, python_lock
 from dynamo_containers.facts.locks.os_lock import OsLock
@@ -68,10 +68,10 @@ def locked_paths(catalogue: Catalogue) -> Iterator[Path]:
 def _layer_pins(catalogue: Catalogue) -> Iterator[Path]:
     texts: dict[tuple[PythonLayer, str], dict[Platform, str]] = {}
     for lock in python_lock.locks(catalogue):
-        file = catalogue.folder / lock.path
-        if file.is_file():
+        text = file_reader.cached_text(catalogue.folder / lock.path)
+        if text is not None:
             by_platform = texts.setdefault((lock.layer, lock.target.bases), {})
-            by_platform[lock.target.platform] = file.read_text(encoding="utf-8")
+            by_platform[lock.target.platform] = text
     for (layer, bases), by_platform in texts.items():
         split = layer_split.split_for(catalogue, layer)
         for count in range(1, len(by_platform) + 1):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from dynamo_containers import process
-from dynamo_containers.errors import UnsupportedHostError
+from dynamo_containers.errors import LockError, UnsupportedHostError
 from dynamo_containers.facts.locks.os_package import Package
+from dynamo_containers.value_types import SIZE, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,9 +154,17 @@ def resolve(apt: Apt, requested: tuple[str, ...]) -> tuple[Package, ...]:
 
 
 def parse_uris(text: str, mirrors: dict[str, str]) -> tuple[Package, ...]:
-    """Read the lines of `apt-get --print-uris`: 'URI' FILE SIZE SHA256:HEX (apt-get(8))."""
+    """Read the lines of `apt-get --print-uris`: 'URI' FILE SIZE SHA256:HEX (apt-get(8)).
+
+    Raises:
+        LockError: a package has a name, version, path or size that no lock can have.
+    """
     rows = [line.split() for line in text.splitlines() if line.startswith("'")]
-    return tuple(sorted(_package(*row, mirrors=mirrors) for row in rows))
+    try:
+        return tuple(sorted(_package(*row, mirrors=mirrors) for row in rows))
+    except InvalidValueError as error:
+        message = f"The mirror has a package that cannot be locked: {error}.\nIts suite is broken: use another mirror."
+        raise LockError(message) from None
 
 
 def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[str, str]) -> Package:
@@ -168,7 +177,7 @@ def _package(quoted: str, file: str, size: str, digest: str, *, mirrors: dict[st
         architecture=architecture,
         archive=archive,
         path=unquote(url.removeprefix(f"{mirrors[archive]}/")),
-        size=int(size),
+        size=SIZE.parse_text(size),
         sha256=digest.removeprefix("SHA256:"),
     )
 

@@ -86,11 +86,22 @@ def url_templates(sources: DebSources, folder: Path) -> tuple[str, ...]:
 def url(template: str, file: File, moment: str, archives: Mapping[str, str] | None = None) -> str:
     """Return the URL of a file at an origin; `archives` has the archives of the bases by name."""
     # The mirror of the host is looked up only for its own template: with a complete pool a host needs no mirror.
-    mirror = ((archives or {}).get(file.archive) or apt.host_mirrors()[file.archive]) if template == MIRROR else ""
+    mirror = ((archives or {}).get(file.archive) or _host_mirror(file)) if template == MIRROR else ""
     fields = {"mirror": mirror, "archive": file.archive, "timestamp": moment, "sha256": file.sha256}
     for key, value in fields.items():
         template = template.replace(f"{{{key}}}", value)
     return template.replace("{path}", quote(file.path))
+
+
+def _host_mirror(file: File) -> str:
+    mirrors = apt.host_mirrors()
+    if file.archive not in mirrors:
+        message = (
+            f"The lock has {file.path} from the archive {file.archive!r}, allowed is {' or '.join(mirrors)}.\n"
+            "Update it with: invoke lock --only os --only archives"
+        )
+        raise LockError(message)
+    return mirrors[file.archive]
 
 
 def _check_pool(bases: Bases, folder: Path) -> None:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from dynamo_containers import process
 from dynamo_containers.errors import UnreachableError
 from dynamo_containers.upstream.unreachable import one_line
+from dynamo_containers.value_types import COMMIT
 
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """git prompts for no password, and its messages are in English, as `NO_REPOSITORY` and `NO_COMMIT` are."""
@@ -71,4 +72,4 @@ def commit_of(listed: str, ref: str) -> str:
     """
     commits = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
     names = (f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", f"{ref}^{{}}", ref)
-    return next((commits[name] for name in names if name in commits), "")
+    return next((commits[name] for name in names if COMMIT.accepts(commits.get(name))), "")

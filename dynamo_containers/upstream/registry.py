@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process
+from dynamo_containers import file_reader, process
 from dynamo_containers.errors import UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import unreachable
+from dynamo_containers.value_types import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,19 +69,19 @@ def inspect(client: RegistryClient, reference: str) -> RemoteImage | None:
 def _read(text: str) -> RemoteImage:
     try:
         return parse(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         message = "buildx did not return a manifest; it must be version 0.8 or newer"
         raise UnreachableError(message) from None
 
 
 def parse(text: str) -> RemoteImage:
     """Read a descriptor with its manifests (https://github.com/opencontainers/image-spec/blob/main/image-index.md)."""
-    content = json.loads(text)
+    content = file_reader.parse_json(text)
     supported = {platform.value: platform for platform in Platform}
     platforms: dict[Platform, str] = {}
     for manifest in content.get("manifests", []):
         described = manifest.get("platform", {})  # of an attestation it is unknown/unknown
         platform = supported.get(f"{described.get('os')}/{described.get('architecture')}")
         if platform:
-            platforms.setdefault(platform, str(manifest["digest"]))
-    return RemoteImage(digest=str(content["digest"]), platforms=platforms)
+            platforms.setdefault(platform, DIGEST.parse(manifest["digest"]))
+    return RemoteImage(digest=DIGEST.parse(content["digest"]), platforms=platforms)

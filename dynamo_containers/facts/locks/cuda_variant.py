@@ -14,7 +14,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.catalogue import IMAGES_FILE
-from dynamo_containers.facts.locks.requirements import COMMAND
+from dynamo_containers.facts.locks.requirements import COMMAND, readable_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +99,6 @@ def faults_of(catalogue: Catalogue, locks: Iterable[LockFile], folder: Path) -> 
     """Return a message for each set of bases that has locks with a package of another CUDA major."""
     texts: dict[str, dict[str, str]] = {}
     for lock in locks:
-        if lock.target.bases in catalogue.bases and (folder / lock.path).is_file():
-            text = (folder / lock.path).read_text(encoding="utf-8")
-            texts.setdefault(lock.target.bases, {})[lock.path] = text
+        if lock.target.bases in catalogue.bases:
+            texts.setdefault(lock.target.bases, {}).update(readable_files(folder, [lock.path]))
     return tuple(fault for bases, locked in texts.items() for fault in faults(catalogue, locked, bases))

@@ -19,6 +19,7 @@ from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.value_types import DIGEST, MOMENT, SIZE, InvalidValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from dynamo_containers.facts.apt_archive import AptArchive
@@ -168,14 +169,23 @@ def render(lock: OsLock, packages: tuple[Package, ...], locked_at: str = "", roo
         locked_at: when they last moved.
         root_digest: the digest of the registry's root image that they are installed on; '' where it is bootstrapped.
     """
-    lines = (
+    digest_line = f"{ON}{root_digest}\n" if root_digest else ""
+    time_line = f"{LOCKED}{locked_at}\n" if locked_at else ""
+    head = HEADER + f"{COUNT}{len(packages)}\n{INPUTS}{lock.inputs}\n"
+    return head + digest_line + time_line + _package_lines(packages)
+
+
+def content(lock: OsLock, packages: tuple[Package, ...]) -> str:
+    """Return the lock's text without what does not decide an image, such as when the packages last moved."""
+    return f"{HEADER}{INPUTS}{lock.inputs}\n{_package_lines(packages)}"
+
+
+def _package_lines(packages: tuple[Package, ...]) -> str:
+    return "".join(
         f"{package.name} {package.version} {package.architecture} {package.archive} {package.path} {package.size} "
         f"sha256:{package.sha256}\n"
         for package in sorted(packages)
     )
-    digest_line = f"{ON}{root_digest}\n" if root_digest else ""
-    time_line = f"{LOCKED}{locked_at}\n" if locked_at else ""
-    return HEADER + f"{COUNT}{len(packages)}\n{INPUTS}{lock.inputs}\n" + digest_line + time_line + "".join(lines)
 
 
 def read(lock: OsLock, folder: Path) -> tuple[Package, ...]:
@@ -192,10 +202,10 @@ def read(lock: OsLock, folder: Path) -> tuple[Package, ...]:
 
 def read_valid_lines(lock: OsLock, folder: Path) -> tuple[Package, ...]:
     """Return the packages of all valid lines of a lock, even a stale one; a new lock is compared with them."""
-    packages = []
+    packages, architectures = [], lock.architectures
     for number, line in enumerate(_lines(lock, folder), start=1):
         with suppress(LockError):
-            packages.append(_package(lock, number, line))
+            packages.append(_package(lock, architectures, number, line))
     return tuple(packages)
 
 
@@ -209,8 +219,8 @@ def parse(lock: OsLock, text: str) -> tuple[Package, ...]:
     if f"{INPUTS}{lock.inputs}" not in lines:
         fault = f"{lock.file} is stale: {lock.rows} of containers/images.toml changed since it was written"
         raise _update_needed(fault)
-    rows = enumerate(lines, start=1)
-    packages = tuple(_package(lock, number, line) for number, line in rows if not line.startswith("#"))
+    rows, architectures = enumerate(lines, start=1), lock.architectures
+    packages = tuple(_package(lock, architectures, number, line) for number, line in rows if not line.startswith("#"))
     _check_complete(lock, lines, packages)
     return packages
 
@@ -228,7 +238,7 @@ def _check_complete(lock: OsLock, lines: list[str], packages: tuple[Package, ...
         raise _update_needed(fault)
 
 
-def _package(lock: OsLock, number: int, line: str) -> Package:
+def _package(lock: OsLock, architectures: Collection[str], number: int, line: str) -> Package:
     columns = line.split(" ")
     if len(columns) != 7 or not columns[6].startswith("sha256:"):  # noqa: PLR2004 - see HEADER
         fault = f"{lock.file}: line {number} is not a package: {value_types.shown(line)}"
@@ -247,8 +257,8 @@ def _package(lock: OsLock, number: int, line: str) -> Package:
     except InvalidValueError as error:
         fault = f"{lock.file}: line {number}: {error}"
         raise _update_needed(fault) from None
-    if architecture not in lock.architectures:
-        allowed = " or ".join(lock.architectures)
+    if architecture not in architectures:
+        allowed = " or ".join(architectures)
         fault = f"{lock.file}: line {number}: architecture: found {architecture!r}, allowed is {allowed}"
         raise _update_needed(fault)
     return package

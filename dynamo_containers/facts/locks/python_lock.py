@@ -10,13 +10,23 @@ parses a lock; lock/python/ updates the locks and verifies them with uv.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks.python_layers import layers
-from dynamo_containers.facts.locks.requirements import COMMAND, lines, provided, read, read_if_valid
+from dynamo_containers.facts.locks.requirements import (
+    COMMAND,
+    LOCKS,
+    lines,
+    provided,
+    read,
+    read_files_if_there,
+    read_if_valid,
+    readable_files,
+)
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
@@ -240,7 +250,10 @@ def _remedy(path: str) -> str:
 
 def stale_reason(lock: LockFile, folder: Path) -> str | None:
     """Return why a lock is missing or stale, with the command to run; None when it is current. Offline."""
-    return stale_reason_in(lock, read_texts(lock, folder))
+    try:
+        return stale_reason_in(lock, read_texts(lock, folder))
+    except LockError as error:  # the lock is not text
+        return str(error)
 
 
 def disagreements(locks: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
@@ -266,12 +279,12 @@ def disagreements(locks: Iterable[LockFile], folder: Path) -> tuple[str, ...]:
 
 def _stack(lock: LockFile, folder: Path) -> dict[str, str]:
     paths = (*(lower.path for lower in lock.lower), *((lock.shared,) if lock.shared else ()), lock.path)
-    return {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).is_file()}
+    return readable_files(folder, paths)
 
 
 def never_locked(lock: LockFile, folder: Path) -> bool:
     """Return whether a lock does not exist yet although it may need an index that this machine cannot reach."""
-    return bool(lock.indexes) and not (folder / lock.path).is_file()
+    return bool(lock.indexes) and not os.path.lexists(folder / lock.path)
 
 
 def unlocked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
@@ -279,7 +292,13 @@ def unlocked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
     return tuple(lower.path for lower in lock.lower if never_locked(lower, folder))
 
 
+def read_valid_texts(lock: LockFile, folder: Path) -> dict[str, str]:
+    """Return the same without the locks that are not text: they are about to be replaced."""
+    inputs = read_files_if_there(folder, (path for path in lock.inputs if not path.startswith(LOCKS)))
+    paths = (*(path for path in lock.inputs if path.startswith(LOCKS)), lock.shared, lock.path)
+    return inputs | readable_files(folder, filter(None, paths))
+
+
 def read_texts(lock: LockFile, folder: Path) -> dict[str, str]:
     """Return path -> text of the lock and its inputs, as far as they exist."""
-    paths = (path for path in (*lock.inputs, lock.shared, lock.path) if (folder / path).is_file())
-    return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
+    return read_files_if_there(folder, (*lock.inputs, lock.shared, lock.path))

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
+from dynamo_containers import file_reader
 from dynamo_containers.errors import LockError
+from dynamo_containers.file_reader import PERSON
+from dynamo_containers.value_types import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 COMMAND = "invoke lock"
+AUTHOR = file_reader.tool(COMMAND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +36,39 @@ class LockedPackage:
 
 
 PIN = re.compile(
-    r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[^\s;=]+)(?: *;[^\\]*?)?(?P<hashes>(?: +--hash=\S+)*)"
+    r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>"
+    + VERSION.body
+    + r")(?: *;[^\\]*?)?(?P<hashes>(?: +--hash=\S+)*)"
 )
 HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
+LOCKS = "constraints/"
 PROVIDED = re.compile(r"^# provided by (?P<path>\S+):(?P<pins>(?: \S+==\S+)+)$", re.MULTILINE)
+
+
+def read_file(folder: Path, path: str) -> str:
+    """Return the text of a lock, or of a file of requirements that decides it.
+
+    Args:
+        folder: the checkout.
+        path: the file, relative to the checkout.
+
+    Raises:
+        LockError: the lock is missing, or is not text.
+        UsageError: the same about a file that a person writes.
+    """
+    return file_reader.read_text(folder / path, path, AUTHOR if path.startswith(LOCKS) else PERSON)
+
+
+def read_files_if_there(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return path -> text of the files that exist; the same errors."""
+    # A folder exists too: it is refused by name, not taken for a file that is missing.
+    return {path: read_file(folder, path) for path in paths if path and os.path.lexists(folder / path)}
+
+
+def readable_files(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return path -> text of the locks that are text; `stale_reason` reports the others, once."""
+    texts = {path: file_reader.cached_text(folder / path) for path in paths}
+    return {path: text for path, text in texts.items() if text is not None}
 
 
 @cache  # several stages of several images read the same locks

@@ -6,12 +6,11 @@ image has a name until the next one gets it. What is gone by then stays unknown,
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dynamo_containers import engine, process, progress
+from dynamo_containers import engine, file_reader, process, progress
 from dynamo_containers.engine import build_refs
 from dynamo_containers.engine import history as engine_history
 from dynamo_containers.errors import CommandFailedError, NoEngineError
@@ -72,7 +71,7 @@ def _refs(docker: Docker) -> frozenset[str]:
     argv = (*docker.buildx, "history", "ls", "--format=json")
     answer = process.query(process.Command(argv=argv, env=docker.environment), seconds=SECONDS)
     lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
-    return frozenset(str(json.loads(line).get("ref")) for line in lines)
+    return frozenset(str(file_reader.parse_json(line).get("ref")) for line in lines)
 
 
 def _completed(folder: Path, report: BuildReport, docker: Docker, refs: frozenset[str]) -> BuildReport:
@@ -190,7 +189,7 @@ def _measure(folder: Path, docker: Docker, image: RecordedImage) -> tuple[str, I
     if not image.pushed:
         return size_measure.size_of(folder, docker, image.tag, image.package_targets)
     manifest, config = (
-        json.loads(
+        file_reader.parse_json(
             process.capture(process.Command(argv=(*docker.buildx, *query, image.pushed), env=docker.environment))
         )
         for query in (MANIFEST, CONFIG)

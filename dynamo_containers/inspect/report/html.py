@@ -6,7 +6,6 @@ names, errors and logs can contain anything.
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from dynamo_containers import file_reader
 from dynamo_containers.inspect.explain import human
 from dynamo_containers.inspect.report import graph_layout, treemap, trends
 from dynamo_containers.inspect.report.record import CACHED, CANCELED, DONE, FAILED, WAITING
@@ -115,7 +115,7 @@ def _error(line: RecordedInstruction) -> dict[str, str]:
     if not match:
         return {"name": line.name, "error": line.error, "script": ""}
     try:
-        script = json.loads(f'"{match["script"]}"')  # Go quotes nearly as JSON does
+        script = file_reader.parse_json(f'"{match["script"]}"')  # Go quotes nearly as JSON does
     except ValueError:
         script = match["script"]
     return {"name": line.name, "error": match["reason"], "script": str(script).removeprefix("/bin/sh -c ")}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, progress
+from dynamo_containers import file_reader, process, progress
 from dynamo_containers.errors import CommandFailedError
+from dynamo_containers.value_types import DIGEST
 
 if TYPE_CHECKING:
     from dynamo_containers.docker_cli import Docker
@@ -31,7 +31,7 @@ def read(tag: str, docker: Docker) -> PushedTag:
     argv = (*docker.buildx, "imagetools", "inspect", "--format={{json .Manifest}}", tag)
     try:
         answer = process.query(process.Command(argv=argv, env=docker.environment), seconds=SECONDS, check=True)
-        return PushedTag(tag=tag, digest=str(json.loads(answer.stdout)["digest"]))
-    except (CommandFailedError, ValueError, KeyError):
+        return PushedTag(tag=tag, digest=DIGEST.parse(file_reader.parse_json(answer.stdout)["digest"]))
+    except (CommandFailedError, ValueError, KeyError, TypeError):
         progress.say(f"The registry did not return the digest of {tag}: the report of this build lacks it.")
         return PushedTag(tag=tag, digest="")

@@ -7,6 +7,7 @@ from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the types 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from dynamo_containers import file_reader
 from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.inspect.sizes.manifest import ImageSize  # noqa: TC001 - as above
 
@@ -158,7 +159,7 @@ def read(content: str) -> BuildReport | None:
         ValueError: it is not a report.
     """
     try:
-        row = json.loads(content)
+        row = file_reader.parse_json(content)
         return _report(row) if row.pop("format") == FORMAT else None
     except (KeyError, TypeError, AttributeError) as error:
         message = f"not a report of a build: {error}"

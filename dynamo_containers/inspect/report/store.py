@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dynamo_containers import process, state
+from dynamo_containers import file_reader, process, state
+from dynamo_containers.errors import FatalError
 from dynamo_containers.inspect.report import record
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def renew(folder: Path, report: BuildReport) -> None:
     text = record.text(report)
     process.write(_document(path, text))
     last = folder / state.LAST_REPORT
-    if last.is_file() and f'"name": "{report.name}"' in last.read_text(encoding="utf-8"):
+    if f'"name": "{report.name}"' in (file_reader.cached_text(last) or ""):
         process.write(_document(last, text))
 
 
@@ -66,11 +67,12 @@ def read(folder: Path) -> tuple[BuildReport, ...]:
     reports = []
     for file in files(folder):
         try:
-            report = record.read(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue  # a build that ended meanwhile deleted the oldest
-        except ValueError as error:
-            print(f"{file.relative_to(folder)} is ignored: {error}", file=sys.stderr, flush=True)
+            text = file_reader.read_text_if_there(file, str(file.relative_to(folder)))
+            if text is None:
+                continue  # a build that ended meanwhile deleted the oldest
+            report = record.read(text)
+        except (ValueError, FatalError) as error:
+            print(f"{file.relative_to(folder)} is ignored: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
             continue
         reports += [report] if report else []
     return tuple(reports)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dynamo_containers.errors import LockError
+from dynamo_containers.file_reader import Author
 from dynamo_containers.process import Document
 from dynamo_containers.toml_table import Table
+from dynamo_containers.value_types import DIGEST, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 FILE = "containers/accepted-sizes.toml"
+AUTHOR = Author(
+    error=LockError,
+    remedy=(
+        "`invoke build.accept-sizes` writes this file. Restore it with: git checkout {file}\n"
+        "Or delete it, and accept the sizes of every image again."
+    ),
+)
 HEAD = (
     "# WRITTEN BY `invoke build.accept-sizes`: what images weighed. Do not edit.\n"
     "# layers: compressed bytes; contents: unpacked bytes of each package and file, small ones together.\n"
@@ -38,18 +49,18 @@ def read(folder: Path) -> dict[str, Accepted]:
     """Return image (`vllm-runtime-debian-amd64`) -> its accepted sizes; nothing where there is no file.
 
     Raises:
-        UsageError: the file breaks its rules.
+        LockError: the file breaks its rules.
     """
-    if not (folder / FILE).is_file():
+    if not os.path.lexists(folder / FILE):
         return {}
-    return {name: _accepted(row) for name, row in Table.read(folder, FILE).all_tables().items()}
+    return {name: _accepted(row) for name, row in Table.read(folder, FILE, AUTHOR).all_tables().items()}
 
 
 def _accepted(row: Table) -> Accepted:
     accepted = Accepted(
         layers=_sizes(row.table(LAYERS)),
         made_from=row.string(MADE_FROM, optional=True),
-        digests=row.strings(DIGESTS, optional=True),
+        digests=row.texts(DIGESTS, DIGEST, optional=True),
         contents=_sizes(row.table(CONTENTS, optional=True)),
     )
     row.refuse_the_rest()
@@ -57,7 +68,7 @@ def _accepted(row: Table) -> Accepted:
 
 
 def _sizes(row: Table) -> dict[str, int]:
-    return {name: row.integer(name) for name in row.keys_left()}
+    return {name: row.number(name, SIZE) for name in row.keys_left()}
 
 
 def document(folder: Path, accepted: Mapping[str, Accepted]) -> Document:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dynamo_containers import state
+from dynamo_containers import file_reader, state
 from dynamo_containers.inspect.sizes import manifest
 from dynamo_containers.process import Document, write
 
@@ -24,8 +24,8 @@ def remember(folder: Path, digest: str, size: ImageSize) -> None:
 def recall(folder: Path, digest: str) -> ImageSize | None:
     """Return the size of an image; None where it was not measured, or by another version of this library."""
     try:
-        return manifest.from_rows(json.loads(_file(folder, digest).read_bytes())["layers"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return manifest.from_rows(file_reader.cached_json(_file(folder, digest))["layers"])
+    except (KeyError, TypeError):
         return None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process, progress, state
+from dynamo_containers import file_reader, process, progress, state
 from dynamo_containers.errors import CommandFailedError, LockError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
@@ -177,10 +176,10 @@ def _inspect(docker: Docker, name: str) -> process.Command:
 
 def _stored(folder: Path, name: str, inspected: str) -> StoredImage | None:
     """Return an image, given the output of `docker image inspect`; None where the engine is not the private one."""
-    image = json.loads(inspected or "{}")
+    image = file_reader.parse_json(inspected or "{}")
     blob = folder / state.ENGINE_DATA / BLOBS / image.get("Id", "").removeprefix("sha256:")
-    manifest = json.loads(blob.read_bytes()) if blob.is_file() else {}
-    if "layers" not in manifest:
+    manifest = file_reader.cached_json(blob)
+    if not isinstance(manifest, dict) or "layers" not in manifest:
         return None
     labels = image["Config"].get("Labels") or {}
     origin = Origin(lock=labels.get("ai.dynamo.lock", ""), drift=labels.get("ai.dynamo.drift", ""))
@@ -196,7 +195,8 @@ def history(docker: Docker, name: str) -> tuple[tuple[int, str], ...]:
     """
     argv = ("docker", "history", "--no-trunc", "--human=false", "--format={{json .}}", name)
     rows = [
-        json.loads(line) for line in process.capture(process.Command(argv=argv, env=docker.environment)).splitlines()
+        file_reader.parse_json(line)
+        for line in process.capture(process.Command(argv=argv, env=docker.environment)).splitlines()
     ]
     return tuple((int(row["Size"]), row["CreatedBy"]) for row in reversed(rows))
 
@@ -232,7 +232,9 @@ def contents(request: Request, image: SizedImage, docker: Docker) -> dict[str, i
         *(f"--platform={request.platforms[0].value}", f"--volume={INSIDE}:{MOUNTED}:ro"),
         *(f"--entrypoint={interpreter}", image.stored.tag, "-I", "-B", MOUNTED),
     )
-    return image_contents.folded(json.loads(process.capture(process.Command(argv=argv, env=docker.environment))))
+    return image_contents.folded(
+        file_reader.parse_json(process.capture(process.Command(argv=argv, env=docker.environment)))
+    )
 
 
 def say(line: str) -> None:

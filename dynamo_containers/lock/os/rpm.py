@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import process, spelling, state
+from dynamo_containers import file_reader, process, spelling, state
 from dynamo_containers.errors import DownloadError, FatalError, LockError, UnreachableError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.catalogue import IMAGES_FILE
@@ -21,6 +21,7 @@ from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.lock.os import image_status
 from dynamo_containers.prepare import build_secrets
 from dynamo_containers.upstream.unreachable import one_line
+from dynamo_containers.value_types import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +66,7 @@ def resolve(folder: Path, locks: tuple[OsLock, ...], pins: Pins) -> dict[str, tu
     )
     with TemporaryDirectory(dir=query_folder.parent) as scratch:
         image_status.run_query(folder, lock, query, Path(scratch))
-        answer = json.loads((Path(scratch) / ANSWER_FILE).read_text(encoding="utf-8"))
+        answer = file_reader.parse_json(file_reader.read_text(Path(scratch) / ANSWER_FILE))
     return parse_answer(locks, answer)
 
 
@@ -88,24 +89,27 @@ def parse_answer(locks: tuple[OsLock, ...], answer: Mapping[str, Any]) -> dict[s
     """
     if fault := answer.get("fault"):
         raise _error(locks, fault, answer["why"])
-    name = _repositories(locks[0]).name
-    return {
-        file: tuple(
-            sorted(
-                Package(
-                    name=row["name"],
-                    version=row["evr"],
-                    architecture=row["architecture"],
-                    archive=name,
-                    path=f"{row['repository']}/{row['path']}",
-                    size=row["size"],
-                    sha256=row["sha256"],
-                )
-                for row in rows
-            )
-        )
-        for file, rows in answer["sets"].items()
-    }
+    repositories = _repositories(locks[0])
+    try:
+        return {
+            file: tuple(sorted(_package(repositories.name, row) for row in rows))
+            for file, rows in answer["sets"].items()
+        }
+    except InvalidValueError as error:
+        message = f"{repositories.address} has a package that cannot be locked: {error}."
+        raise LockError(message) from None
+
+
+def _package(archive: str, row: Mapping[str, Any]) -> Package:
+    return Package(
+        name=row["name"],
+        version=row["evr"],
+        architecture=row["architecture"],
+        archive=archive,
+        path=f"{row['repository']}/{row['path']}",
+        size=row["size"],
+        sha256=row["sha256"],
+    )
 
 
 def _error(locks: tuple[OsLock, ...], fault: str, reason: str) -> FatalError:

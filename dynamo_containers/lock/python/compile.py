@@ -35,7 +35,7 @@ from pip._internal.exceptions import PipError
 from pip._vendor.packaging import markers
 from piptools.scripts import compile as pip_compile
 
-from dynamo_containers import signals
+from dynamo_containers import file_reader, signals
 from dynamo_containers.errors import FatalError, LockError, unknown_name
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
@@ -131,7 +131,7 @@ def compile_lock(
     """
     texts = _read_inputs(lock)
     if seed:
-        texts[lock.path] = seed.read_text(encoding="utf-8")
+        texts[lock.path] = file_reader.read_text(seed)
     cooldown = cooldown or Cooldown(uploaded_before="")
     lower_pins = {lower.path: requirements.read(texts[lower.path], lower.path) for lower in lock.lower}
     names = sorted({package.name for packages in lower_pins.values() for package in packages})
@@ -143,7 +143,7 @@ def compile_lock(
             output.write_text(texts[lock.path], encoding="utf-8")
         options = [*arguments(lock, output, names, upgrade, upgrade_all=upgrade_all), *cooldown.arguments()]
         repository = _run_pip_compile(lock, options, cooldown)
-        body = output.read_text(encoding="utf-8")
+        body = file_reader.read_text(output)
     findings = _index_findings(lock, repository, texts.get(lock.path, ""), body)
     return python_lock.header(lock, texts, _provided(lower_pins, excluded_packages(body))) + body, findings
 
@@ -163,7 +163,7 @@ def _index_findings(lock: LockFile, repository: TargetRepository, old_text: str,
 
 
 def _read_inputs(lock: LockFile) -> dict[str, str]:
-    texts = python_lock.read_texts(lock, Path())
+    texts = python_lock.read_valid_texts(lock, Path())
     for path in lock.inputs:
         if path not in texts:
             message = f"{path}, an input of {lock.path}, is missing.\nRun: {requirements.COMMAND}"

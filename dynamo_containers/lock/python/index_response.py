@@ -7,7 +7,6 @@ error that names the page. Only the child process that runs pip-compile imports 
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from pip._internal.index import collector
 from pip._internal.utils.misc import redact_auth_from_url
 from pip._vendor.requests.exceptions import RequestException, RetryError
 
+from dynamo_containers import file_reader
 from dynamo_containers.errors import DownloadError, UnreachableError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def page_fault(content: bytes, content_type: str) -> str:
     if "json" not in content_type.lower():
         return _html_fault(content.decode("utf-8", errors="replace").lower())
     try:
-        page = json.loads(content)
+        page = file_reader.parse_json(content)
     except ValueError as error:
         return f"It is not valid JSON: {error}."
     if not isinstance(page, dict) or not isinstance(page.get("files"), list):

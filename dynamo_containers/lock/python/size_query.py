@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from piptools.locations import CACHE_DIR
 
+from dynamo_containers import file_reader
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
 from dynamo_containers.lock.python.compile import find_lock, isolate, run_as_process
@@ -46,7 +47,7 @@ def query_sizes(query: Mapping[LockFile, Collection[str]], folder: Path) -> dict
             # No cooldown: locked releases were old enough when they were locked.
             cooldown = Cooldown(uploaded_before="")
             repositories[key] = TargetRepository([], CACHE_DIR, lock=lock, cooldown=cooldown, pages=pages)
-        pins = requirements.read((folder / lock.path).read_text(encoding="utf-8"), lock.path)
+        pins = requirements.read(requirements.read_file(folder, lock.path), lock.path)
         sizes[lock.path] = {
             package.pin: repositories[key].size(package, compiled=package.name in lock.compiled)
             for package in pins
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     isolate()
     locks = python_lock.locks(load_catalogue(options.folder))
-    query = json.loads(options.query.read_text(encoding="utf-8"))
+    query = file_reader.parse_json(file_reader.read_text(options.query))
     sizes = query_sizes({find_lock(path, locks): pins for path, pins in query.items()}, options.folder)
     write(Document(path=options.answers, text=json.dumps(sizes, indent=2) + "\n"))
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress, state
+from dynamo_containers import file_reader, progress, state
 from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts.locks.download_sizes import REMEDY, SIZES_FILE, Sizes, load, lock_name, render
 from dynamo_containers.facts.locks.python_lock import locks
@@ -57,7 +57,7 @@ def update_sizes(
     folder = catalogue.folder
     old = _load_old(folder)
     pins = {
-        lock: tuple(package.pin for package in read_if_valid((folder / lock.path).read_text(encoding="utf-8")))
+        lock: tuple(package.pin for package in read_if_valid(file_reader.cached_text(folder / lock.path) or ""))
         for lock in selected
         if (folder / lock.path).is_file()
     }
@@ -136,7 +136,7 @@ def _run_query(folder: Path, query: Mapping[LockFile, list[str]]) -> dict[str, P
     execute(query_plan(folder, query, query_file, answers_file))
     count = sum(len(pins) for pins in query.values())
     progress.say(f"  {SIZES_FILE}: {count} sizes queried, {time.monotonic() - start:.0f} s")
-    answers: dict[str, PinSizes] = json.loads(answers_file.read_text(encoding="utf-8"))
+    answers: dict[str, PinSizes] = file_reader.parse_json(file_reader.read_text(answers_file))
     return answers
 
 

@@ -6,18 +6,23 @@ Then the lock is split into the shared part and the part of each image (facts/lo
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import progress, state
+from dynamo_containers import file_reader, progress, state
 from dynamo_containers.errors import UnreachableError, UsageError, similar_name
 from dynamo_containers.facts.locks import python_common
 from dynamo_containers.facts.locks.download_sizes import lock_name
-from dynamo_containers.facts.locks.python_lock import header, read_texts, shares_line, stale_reason_in, unlocked_below
+from dynamo_containers.facts.locks.python_lock import (
+    header,
+    read_valid_texts,
+    shares_line,
+    stale_reason,
+    unlocked_below,
+)
 from dynamo_containers.facts.locks.requirements import package_name, read, read_if_valid
 from dynamo_containers.lock.python import sizes as python_sizes
 from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, yanked_warning
@@ -87,7 +92,7 @@ def check_upgrades(locks: Iterable[LockFile], folder: Path, upgrade: Iterable[st
     """
     if not upgrade:
         return
-    texts = (read_texts(lock, folder).get(lock.path, "") for lock in locks)
+    texts = (read_valid_texts(lock, folder).get(lock.path, "") for lock in locks)
     pinned = {package.name for text in texts for package in read_if_valid(text)}
     for requirement in upgrade:
         name = package_name(requirement)
@@ -105,7 +110,7 @@ def _update_unit(unit: tuple[LockFile, ...], *, catalogue: Catalogue, options: U
     after, findings = dict(before), {}
     if lower := next((path for lock in unit for path in unlocked_below(lock, folder)), None):
         return _unreachable(unit, before, f"it is based on {lower}, which is not locked")
-    stale = any(stale_reason_in(lock, read_texts(lock, folder)) for lock in unit)
+    stale = any(stale_reason(lock, folder) for lock in unit)
     for lock in unit:
         lock_options = replace(options, upgrade=upgrades_in(before.get(lock.path, ""), options.upgrade))
         if lock.shared_by or not (stale or lock_options.upgrade or lock_options.upgrade_all):
@@ -163,8 +168,8 @@ def full_text(lock: LockFile, folder: Path, *, unsplit: bool = False) -> str:
         unsplit: read the new lock that pip-compile left and that is not split yet.
     """
     if unsplit and lock.shared:
-        return unsplit_file(lock, folder).read_text(encoding="utf-8")
-    texts = read_texts(lock, folder)
+        return file_reader.read_text(unsplit_file(lock, folder))
+    texts = read_valid_texts(lock, folder)
     if lock.path not in texts or not lock.shared:
         return texts.get(lock.path, "")
     return python_common.join(texts.get(lock.shared, ""), texts[lock.path])
@@ -193,7 +198,7 @@ def _compile(lock: LockFile, catalogue: Catalogue, options: UpgradeOptions, text
 
 
 def _read_findings(lock: LockFile, folder: Path) -> IndexFindings:
-    return IndexFindings(**json.loads(findings_file(lock, folder).read_text(encoding="utf-8")))
+    return IndexFindings(**file_reader.parse_json(file_reader.read_text(findings_file(lock, folder))))
 
 
 def _split(unit: tuple[LockFile, ...], folder: Path, texts: Mapping[str, str]) -> dict[str, str]:

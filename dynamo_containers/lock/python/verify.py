@@ -12,7 +12,7 @@ from dynamo_containers import progress
 from dynamo_containers.errors import CheckFailedError
 from dynamo_containers.facts import mirrors
 from dynamo_containers.facts.locks.python_lock import ANY_HOST
-from dynamo_containers.facts.locks.requirements import COMMAND, read
+from dynamo_containers.facts.locks.requirements import COMMAND, read, read_file
 from dynamo_containers.platforms import Platform
 from dynamo_containers.process import Command, Document, Plan, query, run, succeeds, write
 
@@ -176,7 +176,7 @@ def verify_locks(locks: Iterable[LockFile], folder: Path) -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    texts = {lock: (folder / lock.path).read_text(encoding="utf-8") for lock in locks}
+    texts = {lock: read_file(folder, lock.path) for lock in locks}
     with (
         TemporaryDirectory(prefix="verify-locks-") as scratch,
         ThreadPoolExecutor(max_workers=PARALLEL_CHECKS) as pool,

@@ -15,6 +15,8 @@ from dynamo_containers.upstream.registry import RegistryClient, RemoteImage
 if TYPE_CHECKING:
     from pathlib import Path
 
+A, B = "a" * 40, "b" * 40
+DIGESTS = [f"sha256:{number}" for number in ("1" * 64, "2" * 64, "3" * 64)]
 AMD64, ARM64 = ({"os": "linux", "architecture": arch} for arch in ("amd64", "arm64"))
 
 
@@ -28,22 +30,30 @@ def buildx(folder: Path, script: str) -> RegistryClient:
 
 def test_the_manifests_of_our_platforms_are_read_and_attestations_are_not() -> None:
     content = {
-        "digest": "sha256:1",
+        "digest": DIGESTS[0],
         "manifests": [
-            {"digest": "sha256:2", "platform": AMD64},
-            {"digest": "sha256:3", "platform": {**ARM64, "variant": "v8"}},
+            {"digest": DIGESTS[1], "platform": AMD64},
+            {"digest": DIGESTS[2], "platform": {**ARM64, "variant": "v8"}},
             {"digest": "sha256:4", "platform": {"os": "unknown", "architecture": "unknown"}},
             {"digest": "sha256:5", "platform": {"os": "linux", "architecture": "ppc64le"}},
             {"digest": "sha256:6"},
         ],
     }
     assert registry.parse(json.dumps(content)) == RemoteImage(
-        digest="sha256:1", platforms={Platform.AMD64: "sha256:2", Platform.ARM64: "sha256:3"}
+        digest=DIGESTS[0], platforms={Platform.AMD64: DIGESTS[1], Platform.ARM64: DIGESTS[2]}
     )
 
 
 def test_an_image_of_one_platform_has_a_digest_and_no_manifests() -> None:
-    assert registry.parse('{"digest": "sha256:1", "size": 7}') == RemoteImage(digest="sha256:1", platforms={})
+    content = {"digest": DIGESTS[0], "size": 7}
+    assert registry.parse(json.dumps(content)) == RemoteImage(digest=DIGESTS[0], platforms={})
+
+
+@pytest.mark.parametrize("answer", ["[]", "{}", "1", '{"digest": "../x"}', '{"digest": "sha256:1"}', "[" * 5000])
+def test_an_answer_that_is_no_manifest_pins_nothing(answer: str, tmp_path: Path) -> None:
+    (tmp_path / "answer").write_text(answer, encoding="utf-8")
+    with pytest.raises(UnreachableError, match="buildx did not return a manifest"):
+        registry.inspect(buildx(tmp_path, f"cat {tmp_path}/answer"), "r/i:1")
 
 
 def test_only_what_the_registry_says_is_not_there_is_not_there(tmp_path: Path) -> None:
@@ -75,10 +85,11 @@ def test_any_other_failure_is_nobody_reached_with_the_reason_in_one_line(
 @pytest.mark.parametrize(
     ("lines", "commit"),
     [
-        pytest.param("a\trefs/tags/v1\nb\trefs/tags/v1^{}\n", "b", id="an annotated tag is what it points at"),
-        pytest.param("a\trefs/heads/v1\nb\trefs/tags/v1\n", "b", id="a tag before a branch"),
-        pytest.param("a\trefs/heads/fix/v1\n", "", id="a longer name is another"),
-        pytest.param("a\trefs/heads/main\n", "", id="another name"),
+        pytest.param(f"{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\n", B, id="an annotated tag is what it points at"),
+        pytest.param(f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", B, id="a tag before a branch"),
+        pytest.param(f"{A}\trefs/heads/fix/v1\n", "", id="a longer name is another"),
+        pytest.param(f"{A}\trefs/heads/main\n", "", id="another name"),
+        pytest.param("--upload-pack=x\trefs/tags/v1\n", "", id="what is no commit is none"),
         pytest.param("", "", id="nothing"),
     ],
 )

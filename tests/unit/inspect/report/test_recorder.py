@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dynamo_containers.inspect.report.record import RecordedImage
     from dynamo_containers.plan.request import BuildInputs
 
+PART, INDEX = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 REPOSITORY = "registry.example/team/dynamo-frontend"
 TAG = f"{REPOSITORY}:1.4.2-debian-arm64"
 BUILDX = f"""\
@@ -49,7 +50,7 @@ def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str)
     node = node_plan.ordinary_plan(plan, docker)
     metadata = node.calls[0].metadata
     metadata.parent.mkdir(parents=True, exist_ok=True)
-    metadata.write_text(json.dumps({images[0].target: {bake_metadata.DIGEST: "sha256:part"}}), encoding="utf-8")
+    metadata.write_text(json.dumps({images[0].target: {bake_metadata.DIGEST: PART}}), encoding="utf-8")
     with recording(request, dry_run=False) as recorder:
         recorder.building(docker, [node])
         recorder.measuring()
@@ -62,11 +63,11 @@ def push(catalogue: Catalogue, facts: BuildInputs, plugins: Path, manifest: str)
 def test_the_report_has_the_digest_that_a_pushed_tag_names(
     catalogue: Catalogue, facts: BuildInputs, tmp_path: Path
 ) -> None:
-    image = push(catalogue, facts, tmp_path / "docker/cli-plugins", '{"digest": "sha256:index"}')
-    assert image.pushed == f"{REPOSITORY}@sha256:part"
-    assert (image.pushed_tag, image.pushed_digest) == (TAG, "sha256:index")
+    image = push(catalogue, facts, tmp_path / "docker/cli-plugins", json.dumps({"digest": INDEX}))
+    assert image.pushed == f"{REPOSITORY}@{PART}"
+    assert (image.pushed_tag, image.pushed_digest) == (TAG, INDEX)
     last = json.loads((catalogue.folder / state.LAST_REPORT).read_text(encoding="utf-8"))
-    assert last["images"][0]["pushed_digest"] == "sha256:index"
+    assert last["images"][0]["pushed_digest"] == INDEX
 
 
 def test_a_registry_without_an_answer_fails_no_build(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import process
-from dynamo_containers.errors import UsageError
+from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.inspect.sizes import accepted as accepted_sizes
 from dynamo_containers.inspect.sizes import check as size_check
@@ -68,7 +68,7 @@ def test_accepted_sizes_are_read_as_they_were_written(tmp_path: Path) -> None:
         VLLM: Accepted(
             layers={'"${PYTHON}" -m venv \\ x': 5, "common-torch": 665578972},
             made_from=str(ORIGIN),
-            digests=("sha256:os", "sha256:vllm"),
+            digests=(f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"),
             contents={"python torch": 1, "os (each below 1 MB)": 2, "file /usr/bin/nats-server": 3},
         ),
         "base-base-debian-amd64": Accepted(layers={"COPY /tree /": 7}),
@@ -88,12 +88,14 @@ def test_an_image_without_sizes_of_packages_is_read_all_the_same(tmp_path: Path)
     [
         pytest.param('"common-torch" = 5\n', r"vllm\.layers is missing \(a table\)", id="as it was written before"),
         pytest.param("[vllm.layers]\n[vllm.packages]\n", r"vllm\.packages: unknown key", id="unknown"),
-        pytest.param('[vllm.layers]\na = "5"\n', r"vllm\.layers\.a: found '5', allowed is a whole number", id="type"),
+        pytest.param("[vllm.layers]\na = -5\n", r"vllm\.layers\.a: found -5, allowed is a number of", id="negative"),
+        pytest.param('digests = ["x"]\n[vllm.layers]\n', r"vllm\.digests: found 'x', allowed is a digest", id="digest"),
+        pytest.param('[vllm.layers]\na = "5"\n', r"vllm\.layers\.a: found '5', allowed is a number of", id="type"),
     ],
 )
 def test_a_file_of_accepted_sizes_that_breaks_its_rules_is_refused(tmp_path: Path, text: str, message: str) -> None:
     process.write(process.Document(path=tmp_path / accepted_sizes.FILE, text=f"[vllm]\n{text}"))
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(LockError, match=message):
         accepted_sizes.read(tmp_path)
 
 

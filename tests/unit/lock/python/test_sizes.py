@@ -78,7 +78,11 @@ def test_this_projects_own_file_is_as_the_tool_writes_it() -> None:
     ("text", "complaint"),
     [
         pytest.param("<<<<<<< HEAD\n", f"{SIZES_FILE} is not valid TOML", id="half of a merge"),
-        pytest.param('[a]\n"x==1" = "2"\n', f"{SIZES_FILE}: a.x==1: found '2', allowed is a whole number", id="a word"),
+        pytest.param('[a]\n"x==1" = "2"\n', f"{SIZES_FILE}: a.x==1: found '2', allowed is a number of", id="a word"),
+        pytest.param('[a]\n"x==1" = -2\n', f"{SIZES_FILE}: a.x==1: found -2, allowed is a number", id="negative"),
+        pytest.param('[a]\n"../x" = 2\n', f"{SIZES_FILE}: a has the key '../x', allowed is NAME==VERSION", id="no pin"),
+        pytest.param('["../x"]\n', f"{SIZES_FILE}: a table has the key '../x', allowed is the name", id="no lock"),
+        pytest.param('[unstated]\na = ["x"]\n', f"{SIZES_FILE}: unstated.a: found 'x', allowed", id="no version"),
         pytest.param("a = 1\n", f"{SIZES_FILE}: a: found 1, allowed is a table", id="no table"),
         pytest.param("[unstated]\na = 1\n", f"{SIZES_FILE}: unstated.a: found 1", id="no list"),
     ],
