@@ -10,6 +10,7 @@ A document is written to a temporary file and renamed, so an interrupted run nev
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -24,15 +25,18 @@ from threading import Thread
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from dynamo_containers import file_reader, progress, signals
-from dynamo_containers.errors import CommandFailedError, NoSpaceError, kind_of
+from dynamo_containers.errors import CommandFailedError, NoSpaceError, UnsupportedHostError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 
-NO_SPACE_LEFT = 28
-"""errno.ENOSPC"""
+NO_SPACE_LEFT = errno.ENOSPC
+NOT_WRITABLE = frozenset(
+    {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS}
+)
+"""Why a file cannot be written, other than for lack of space."""
 
 END_OF_DOCUMENT = "END_OF_DOCUMENT"
 """Ends a document in the script of a dry run; no document has such a line."""
@@ -109,6 +113,7 @@ def replace_file(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iter
 
     Raises:
         NoSpaceError: the disk is full; the temporary file was removed.
+        UnsupportedHostError: the file cannot be written, for example because a folder is in its place.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +129,12 @@ def replace_file(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iter
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
+        if error.errno in NOT_WRITABLE:
+            message = (
+                f"{error.filename or path} cannot be written: {error.strerror}.\n"
+                "Remove what is in its place, or make its folder writable, and run again."
+            )
+            raise UnsupportedHostError(message) from None
         if error.errno != NO_SPACE_LEFT:
             raise
         message = (

@@ -17,6 +17,7 @@ from dynamo_containers.facts.locks import (
     os_lock,
     platform_versions,
     python_lock,
+    requirements,
 )
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE

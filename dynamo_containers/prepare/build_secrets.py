@@ -107,7 +107,8 @@ def index_address(environment: Mapping[str, str]) -> str:
     """
     if address := environment.get("PIP_INDEX_URL", ""):
         return address
-    texts = {file: file_reader.read_text(file) for file in pip_files(environment) if file.is_file()}
+    contents = {file: file_reader.read_text_if_there(file) for file in pip_files(environment)}
+    texts = {file: text for file, text in contents.items() if text is not None}
     if not any(re.search(r"^\s*index-url", text, re.MULTILINE) for text in texts.values()):
         return ""
     import configparser  # most machines have no such line, and a no-op must be fast

@@ -118,6 +118,43 @@ def test_processes_are_started_by_one_module() -> None:
     assert starting == {f"{PACKAGE}.process"}
 
 
+OWN_READING = {
+    ("engine.daemon", "read_text"): "/proc of the kernel, and a log that may have any bytes",
+    ("engine.emulation", "read_text"): "binfmt_misc of the kernel",
+    ("engine.emulation", "open"): "it writes to binfmt_misc of the kernel",
+    ("engine.host_checks", "open"): "it tries a device",
+    ("file_lock", "open"): "it opens a file to hold it locked",
+    ("inspect.in_container.contents", "open"): "it runs inside a container, without the library",
+    ("inspect.in_container.packages", "read_text"): "it runs inside a container, without the library",
+    ("integrity", "open"): "it hashes a file of any size piece by piece",
+    ("prepare.contents.wheel", "open"): "it opens a member of a zip archive",
+    ("prepare.oci_layout", "open"): "it hashes and packs a root image piece by piece",
+    ("process", "open"): "it writes the log of a process",
+    ("upstream.release_archive", "open"): "it opens a tar archive",
+}
+"""(module, function) -> why it opens a file by itself."""
+READING = frozenset({"read_text", "read_bytes", "open", "load", "loads"})
+
+
+def test_files_are_read_by_one_module() -> None:
+    """Anything else would need its own answer to bytes that are no text, a folder, a loop of links, deep brackets."""
+    reading = {
+        (module.removeprefix(f"{PACKAGE}."), name)
+        for module, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for owner, name in [_owner_and_name(node.func)]
+        if name in READING and owner != "file_reader" and (owner in {"json", "tomllib"} or not name.startswith("load"))
+    }
+    assert {row for row in reading if row[0] != "file_reader"} == OWN_READING.keys()
+
+
+def _owner_and_name(function: ast.expr) -> tuple[str, str]:
+    if isinstance(function, ast.Attribute):
+        return getattr(function.value, "id", ""), function.attr
+    return "", getattr(function, "id", "")
+
+
 def test_front_ends_call_no_private_name() -> None:
     private = {
         (file, node.attr)
