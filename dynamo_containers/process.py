@@ -420,7 +420,7 @@ def _setpriv() -> str:
     import shutil
 
     path = shutil.which("setpriv")
-    return path if path and b"pdeathsig" in Path(path).read_bytes() else ""
+    return path if path and b"pdeathsig" in (file_reader.cached_bytes(Path(path)) or b"") else ""
 
 
 def _runs_here(program: Path) -> bool:

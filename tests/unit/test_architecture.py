@@ -127,9 +127,11 @@ OWN_READING = {
     ("inspect.in_container.contents", "open"): "it runs inside a container, without the library",
     ("inspect.in_container.packages", "read_text"): "it runs inside a container, without the library",
     ("integrity", "open"): "it hashes a file of any size piece by piece",
+    ("prepare.build_secrets", "open"): "it opens a file to hold it locked",
     ("prepare.contents.wheel", "open"): "it opens a member of a zip archive",
     ("prepare.oci_layout", "open"): "it hashes and packs a root image piece by piece",
-    ("process", "open"): "it writes the log of a process",
+    ("process", "open"): "it writes the log of a process, and reads the first bytes of a program",
+    ("signals", "open"): "/proc of the kernel, before pathlib is loaded",
     ("upstream.release_archive", "open"): "it opens a tar archive",
 }
 """(module, function) -> why it opens a file by itself."""
