@@ -34,7 +34,11 @@ nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "none"
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
-CATALOGUE = catalogue.load_catalogue()
+try:
+    CATALOGUE = catalogue.load_catalogue()
+except FatalError as error:  # nox would show a traceback
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 NATIVE = native_platform()
 # The default is what every machine can hold. Images with an inference engine need 50 GB and are tested by name.
 nox.options.sessions = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_BYTES = 64 << 20
-"""Bytes of the largest text. The largest that there is, a lock, has 1 MB; a larger one is no text, or never ends."""
+"""Bytes of the largest text. The largest that there is, a lock, has 1 MB; a larger file is not text, or never ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

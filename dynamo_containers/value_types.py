@@ -97,7 +97,7 @@ class IntegerType:
     """What is allowed, for messages and schemas."""
 
     def accepts(self, value: object) -> bool:
-        """Return whether a value is of this type; true and false are no numbers."""
+        """Return whether a value is of this type; true and false are not numbers."""
         return isinstance(value, int) and not isinstance(value, bool) and self.smallest <= value <= self.largest
 
     def parse(self, value: object) -> int:

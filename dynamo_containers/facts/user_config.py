@@ -5,6 +5,7 @@ A variable has the path of each file; without it the file of the user is read, b
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,4 +50,4 @@ def path(environment: Mapping[str, str], variable: str, name: str) -> Path | Non
     if named := environment.get(variable, ""):
         return Path(named).absolute()
     file = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / USER_FOLDER / name
-    return file if file.is_file() else None
+    return file if os.path.lexists(file) else None  # a folder of that name is refused, not ignored

@@ -105,12 +105,12 @@ def text(report: LintReport) -> str:
 
 
 def _read(file: Path) -> str:
-    return file_reader.read_text(file)
+    return file_reader.read_text(file, "/".join(file.parts[-3:]))  # containers/base/Dockerfile
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.glob("*/*")):
-        if file.is_file() and (file.name == "Dockerfile" or SHELL.match(_read(file))):
+        if file.is_file() and (file.name == "Dockerfile" or SHELL.match(file_reader.cached_text(file) or "")):
             yield file
 
 
