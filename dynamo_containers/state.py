@@ -81,6 +81,11 @@ def query_document(target: str, layer: str) -> str:
     return f"{BUILD}/bake-{target}-{layer}.json"
 
 
+def checked_data(schema: str) -> str:
+    """Return the file with the digest of hand-written data that passed its check (facts/data_check.py)."""
+    return f"{BUILD}/checked/{schema}"
+
+
 def cache_document(place: str) -> str:
     """Return the bake document that asks a registry for its build caches (builds/cache_probe.py)."""
     return f"{BUILD}/cache-{place}.json"

@@ -36,6 +36,7 @@ class Table:
         self.author = author
         self.is_secret = False
         """Whether values may be passwords, so that messages must not contain them."""
+        self.content = content
         self._unread = dict(content)
         self._keys: list[str] = []
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamo_containers.platforms import Platform
-from dynamo_containers.toml_table import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +54,4 @@ def read(row: Table) -> AptArchive:
     suites, components, keyring = row.strings("suites"), row.strings("components"), row.string("keyring")
     addresses = {platform: row.string(platform.value).rstrip("/") for platform in Platform}
     row.refuse_the_rest()
-    for suite in suites:
-        if SUITE not in suite:
-            raise wrong(row.file, f"{row.path}.suites", f'"{suite}"', f"a name with {SUITE} in it")
-    for platform, address in addresses.items():
-        if "://" not in address:
-            raise wrong(
-                row.file, f'{row.path}."{platform.value}"', f'"{address}"', "https://HOST/PATH or http://HOST/PATH"
-            )
-    if not keyring.startswith("/"):
-        raise wrong(row.file, f"{row.path}.keyring", f'"{keyring}"', "the path of a file in the root image")
     return AptArchive(addresses=addresses, suites=suites, components=components, keyring=keyring)

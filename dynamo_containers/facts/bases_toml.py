@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
-    row.refuse_renamed({"sources": "deb-sources"})
     archive = apt_archive.read(row.table("archive")) if "archive" in row.keys_left() else None
     roots = {role: _root(role, root, archive) for role, root in row.tables("roots", optional=True).items()}
     bases = Bases(
@@ -64,7 +63,7 @@ def _root(role: str, row: Table, archive: AptArchive | None) -> Root | RegistryR
     root: Root | RegistryRoot
     if "image" in row.keys_left():
         root = RegistryRoot(
-            image=_tagged(row, row.string("image")),
+            image=row.string("image"),
             suite=row.string("suite", optional=True),
             packages=row.strings("packages", optional=True),
             repositories=_repositories(row),
@@ -98,18 +97,10 @@ def _check_extended(role: str, row: Table, root: RegistryRoot, archive: AptArchi
         raise wrong(row.file, f"{row.path}.packages", "packages", "none: the builder of a registry is used as it is")
 
 
-def _tagged(row: Table, image: str, key: str = "image") -> str:
-    # The digest is in pins.toml; the tag is its readable name.
-    if "@" in image or ":" not in image.rpartition("/")[2] or "{" in image.replace("{machine}", ""):
-        allowed = "REGISTRY/NAME:TAG without a digest; it may contain {machine}"
-        raise wrong(row.file, f"{row.path}.{key}", f'"{image}"', allowed)
-    return image
-
-
 def engine_image(row: Table) -> RegistryRoot | None:
     """Read the keys of an image about the published image of its engine; None if there are none."""
     image, interpreter = row.string("engine-image", optional=True), row.string("engine-interpreter", optional=True)
-    return RegistryRoot(image=_tagged(row, image, "engine-image"), interpreter=interpreter) if image else None
+    return RegistryRoot(image=image, interpreter=interpreter) if image else None
 
 
 def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | RegistryRoot]) -> dict[str, PackageSet]:
@@ -120,7 +111,6 @@ def _package_sets(rows: Mapping[str, Table], roots: Mapping[str, Root | Registry
     for name, row in rows.items():
         if name in roots:  # their locks would be the same file
             raise wrong(row.file, row.path, f'a set called "{name}"', "a name that no root image has")
-        row.refuse_renamed({"on": "root"})
         root, packages = row.string("root"), row.strings("packages")
         row.refuse_the_rest()
         if root not in roles:
@@ -145,8 +135,6 @@ def _toolchain(row: Table) -> Release:
 def _deb_sources(row: Table) -> DebSources:
     sources = DebSources(pool=row.string("pool", optional=True), snapshot=row.string("snapshot", optional=True))
     row.refuse_the_rest()
-    if sources.snapshot and "{timestamp}" not in sources.snapshot:
-        raise wrong(row.file, f"{row.path}.snapshot", f'"{sources.snapshot}"', "a URL with {timestamp} in it")
     return sources
 
 

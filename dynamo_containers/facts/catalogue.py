@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts import bases_toml
+from dynamo_containers.facts import bases_toml, data_check
 from dynamo_containers.facts import budget as budgets
 from dynamo_containers.facts.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform
@@ -22,19 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES_FILE = "containers/images.toml"
-CANONICAL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-"""The one spelling of a package's name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
 REST = "rest"
 """The image layer with the Python packages that no pattern of `package-layers` fits."""
-RENAMED = {
-    "keeps": "allow-build-tools",
-    "lacks": "missing-libraries",
-    "shares": "common-layer",
-    "way": "install-from",
-    "pieces": "package-layers",
-    "compiles": "compile-from-source",
-}
-"""Earlier key of a row `images.*` -> its name now."""
 
 
 class Stage(Enum):
@@ -160,14 +148,13 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
     """Read images.toml below `folder`.
 
     Raises:
-        UsageError: a key is unknown, missing or of the wrong type.
+        UsageError: a key is unknown or missing, or a value is not allowed.
     """
     table = Table.read(folder, IMAGES_FILE)
+    data_check.check(table, Path(IMAGES_FILE).name, folder)
     project = table.table("project")
     lock = table.table("lock")
     reports = table.table("reports")
-    project.refuse_renamed({"version-of": "version-package"})
-    lock.refuse_renamed({"left-out": "excluded", "shared": "common-layers"})
     catalogue = Catalogue(
         folder=folder,
         source=project.string("source"),
@@ -175,7 +162,7 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
         version_package=project.string("version-package"),
         oldest_glibc=project.string("oldest-glibc"),
         cooldown_days=lock.integer("cooldown-days"),
-        reports_kept=_count(reports, "keep"),
+        reports_kept=reports.integer("keep"),
         cooldown_exempt=_reasons(lock, "cooldown-exempt"),
         excluded=_reasons(lock, "excluded"),
         cuda_exempt=_reasons(lock, "cuda-exempt"),
@@ -194,24 +181,12 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
     return catalogue
 
 
-def _count(table: Table, key: str) -> int:
-    count = table.integer(key)
-    if count < 1:
-        raise wrong(table.file, f"{table.path}.{key}", str(count), "1 or more")
-    return count
-
-
 def _reasons(table: Table, key: str) -> Mapping[str, str]:
     rows = table.table(key, optional=True)
-    reasons = {name: rows.string(name) for name in rows.keys_left()}
-    for name, reason in reasons.items():
-        if not reason.strip():
-            raise wrong(rows.file, f"{rows.path}.{name}", repr(reason), "a reason")
-    return reasons
+    return {name: rows.string(name) for name in rows.keys_left()}
 
 
 def _common_layer(row: Table) -> CommonLayer:
-    row.refuse_renamed({"must-be-alike": "same-version", "pieces": "package-layers"})
     layer = CommonLayer(same_version=row.strings("same-version"), package_layers=_package_layers(row))
     row.refuse_the_rest()
     return layer
@@ -234,9 +209,6 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
         indexes[name] = Index(url=row.string("url"), packages=row.strings("packages"))
         row.refuse_the_rest()
         for package in indexes[name].packages:
-            if not CANONICAL.fullmatch(package):  # another spelling would come from any index
-                allowed = "a normalized name: lower case, digits and single dashes"
-                raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
             if package in owners:
                 allowed = f'one index per package: "{package}" is already in "{owners[package]}"'
                 raise wrong(row.file, f"{row.path}.packages", f'"{package}"', allowed)
@@ -245,9 +217,8 @@ def _indexes(rows: Mapping[str, Table]) -> Mapping[str, Index]:
 
 
 def _image(name: str, row: Table) -> Image:
-    row.refuse_renamed(RENAMED)
-    install_from = _install_from(row)
-    stages = tuple(Stage(stage) for stage in row.strings("stages", allowed=[stage.value for stage in Stage]))
+    install_from = InstallFrom(row.string("install-from", optional=True) or InstallFrom.WHEELS.value)
+    stages = tuple(Stage(stage) for stage in row.strings("stages"))
     image = Image(
         name=name,
         title=row.string("title"),
@@ -257,9 +228,7 @@ def _image(name: str, row: Table) -> Image:
         if install_from is InstallFrom.WHEELS
         else tuple(stage for stage in stages if stage in ON_ENGINE_IMAGE),
         bases=row.strings("bases"),
-        platforms=tuple(
-            Platform(name) for name in row.strings("platforms", allowed=[platform.value for platform in Platform])
-        ),
+        platforms=tuple(Platform(name) for name in row.strings("platforms")),
         backend=row.string("backend", optional=True),
         imports=row.strings("imports", optional=True),
         worker_arguments=row.strings("worker-arguments", optional=True),
@@ -282,14 +251,6 @@ def _image(name: str, row: Table) -> Image:
     return image
 
 
-def _install_from(row: Table) -> InstallFrom:
-    origin = row.string("install-from", optional=True) or InstallFrom.WHEELS.value
-    choices = [member.value for member in InstallFrom]
-    if origin not in choices:
-        raise wrong(row.file, f"{row.path}.install-from", f'"{origin}"', any_of(choices))
-    return InstallFrom(origin)
-
-
 def _compile_from_source(row: Table) -> Mapping[Platform, tuple[str, ...]]:
     packages = {platform: row.strings(platform.value) for platform in Platform if platform.value in row.keys_left()}
     row.refuse_the_rest()
@@ -303,7 +264,29 @@ def _budget(row: Table) -> Mapping[Platform, Mapping[str, int]]:
     return limits
 
 
+def repository(image: Image, stage: Stage) -> str:
+    """Return the name of an image at a stage, without its tag."""
+    return image.repository + ("" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}")
+
+
+def _check_tags(catalogue: Catalogue) -> None:
+    """Refuse rows whose images would replace each other: two with one tag."""
+    owners: dict[str, str] = {}
+    for image in catalogue.images.values():
+        for stage in image.stages:
+            name, owner = repository(image, stage), f"{image.name} ({stage.value})"
+            if name in owners:
+                allowed = f"another name: {owners[name]} has the tag {name} already"
+                raise wrong(IMAGES_FILE, f"images.{image.name}.repository", f'"{image.repository}"', allowed)
+            owners[name] = owner
+    for name in catalogue.bases:  # a tag ends in BASES, or in BASES-ARCH
+        if name.endswith(tuple(f"-{platform.arch}" for platform in Platform)):
+            allowed = "a name that does not end in an architecture, as tags do"
+            raise wrong(IMAGES_FILE, f"bases.{name}", "bases of that name", allowed)
+
+
 def _check_references(catalogue: Catalogue) -> None:
+    _check_tags(catalogue)
     if ENGINE_IMAGES in catalogue.bases:  # their pins would be in the same table
         allowed = "another name, because pins.toml uses it"
         raise wrong(IMAGES_FILE, f"bases.{ENGINE_IMAGES}", "bases of that name", allowed)

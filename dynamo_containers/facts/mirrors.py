@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts import user_config
-from dynamo_containers.toml_table import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,12 +72,6 @@ def _read(table: Table) -> Mirrors:
     registries = _strings(table.table("registries", optional=True))
     addresses = _strings(table.table("addresses", optional=True))
     table.refuse_the_rest()
-    for public, mirror in registries.items():
-        if any("://" in name or "@" in name or name.endswith("/") for name in (public, mirror)):
-            raise wrong(table.file, f"registries.{public}", f'"{mirror}"', '"HOST[:PORT][/PATH]" on both sides')
-    for public, mirror in addresses.items():
-        if not all("://" in name and name.endswith("/") for name in (public, mirror)):
-            raise wrong(table.file, f"addresses.{public}", f'"{mirror}"', '"https://HOST/[PATH/]" on both sides')
     return Mirrors(registries=registries, addresses=addresses)
 
 

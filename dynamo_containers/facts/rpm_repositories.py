@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynamo_containers.toml_table import wrong
-
 if TYPE_CHECKING:
     from dynamo_containers.platforms import Platform
     from dynamo_containers.toml_table import Table
@@ -45,14 +43,4 @@ def read(row: Table) -> RpmRepositories:
         address=row.string("address").rstrip("/"), paths=row.strings("paths"), keyring=row.string("keyring")
     )
     row.refuse_the_rest()
-    if "://" not in repositories.address:
-        raise wrong(
-            row.file, f"{row.path}.address", f'"{repositories.address}"', "https://HOST/PATH or http://HOST/PATH"
-        )
-    for path in repositories.paths:
-        if MACHINE not in path:
-            raise wrong(row.file, f"{row.path}.paths", f'"{path}"', f"a path with {MACHINE} in it")
-    if not repositories.keyring.startswith("/"):
-        keyring = f'"{repositories.keyring}"'
-        raise wrong(row.file, f"{row.path}.keyring", keyring, "the path of a file in the root image")
     return repositories

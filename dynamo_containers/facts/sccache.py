@@ -75,7 +75,6 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
     table = user_config.read(environment, VARIABLE, USER_FILE)
     if table is None:
         return ()
-    table.is_secret = True
     _check(table)
     return (spelling.attributes(id="sccache", src=str(user_config.path(environment, VARIABLE, USER_FILE))),)
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_containers.facts import data_check
 from dynamo_containers.toml_table import Table
 
 if TYPE_CHECKING:
@@ -34,10 +35,16 @@ def read(environment: Mapping[str, str], variable: str, name: str) -> Table | No
         name: the name of the file of the user.
 
     Raises:
-        UsageError: the file that the variable names is missing, or the file is not TOML.
+        UsageError: the file that the variable names is missing, or the file is not TOML, or has a value that is not
+            allowed.
     """
     file = path(environment, variable, name)
-    return Table.read(file.parent, file.name) if file else None
+    if file is None:
+        return None
+    table = Table.read(file.parent, file.name)
+    table.is_secret = name == SCCACHE[1]
+    data_check.check(table, name)
+    return table
 
 
 def exists(environment: Mapping[str, str], variable: str, name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import spelling, state
 from dynamo_containers.errors import LockError
-from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.facts.catalogue import repository
 from dynamo_containers.plan import graph, source_policy
 from dynamo_containers.plan.labels import labels
 from dynamo_containers.plan.target import GraphBuilder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dynamo_containers.docker_cli import Docker
     from dynamo_containers.facts.bases import Bases
-    from dynamo_containers.facts.catalogue import Image
+    from dynamo_containers.facts.catalogue import Image, Stage
     from dynamo_containers.plan.request import BuildPart, Request
     from dynamo_containers.plan.target import Targets
     from dynamo_containers.platforms import Platform
@@ -136,11 +136,6 @@ def tag(image: Image, stage: Stage, bases: Bases, platforms: tuple[Platform, ...
         message = f"{problem}.\nChoose a release with a shorter version: requirements/base.in"
         raise LockError(message)
     return f"{repository(image, stage)}:{text}"
-
-
-def repository(image: Image, stage: Stage) -> str:
-    """Return the name of an image without its tag."""
-    return image.repository + ("" if stage in (Stage.BASE, Stage.RUNTIME) else f"-{stage.value}")
 
 
 def build_plan(*parts: BuildPart) -> BuildPlan:

@@ -15,7 +15,6 @@ from dynamo_containers.errors import NoEngineError, UsageError, unknown_name
 from dynamo_containers.facts import user_config
 from dynamo_containers.plan.caches import Caches
 from dynamo_containers.platforms import Platform
-from dynamo_containers.toml_table import any_of, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -118,15 +117,7 @@ def load(environment: Mapping[str, str]) -> dict[Platform, str]:
     rows = table.table("builders")
     table.refuse_the_rest()
     platforms = {platform.value: platform for platform in Platform}
-    builders = {}
-    for name in rows.keys_left():
-        if name not in platforms:
-            raise wrong(table.file, f"builders.{name}", "that platform", any_of(platforms))
-        builder = rows.string(name)
-        if not builder:
-            raise wrong(table.file, f"builders.{name}", '""', "a builder of `docker buildx ls`")
-        builders[platforms[name]] = builder
-    return builders
+    return {platforms[name]: rows.string(name) for name in rows.keys_left()}
 
 
 def parse(text: str) -> dict[str, Builder]:

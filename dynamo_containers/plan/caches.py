@@ -6,7 +6,6 @@ that name nor in the key of a step (docs/how-to/caches.md).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +16,6 @@ from dynamo_containers.errors import UsageError
 from dynamo_containers.facts import user_config
 from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.platforms import Platform
-from dynamo_containers.toml_table import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,10 +31,7 @@ NONE = "none"
 """The option that reads or writes no cache, whatever the file of this machine states."""
 FROM_FILE = "from file"
 """`--cache-to` without a place: the file of this machine states it."""
-REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
-"""HOST[:PORT]/NAME without a tag (https://pkg.go.dev/github.com/distribution/reference)."""
 FOLDER_BEGINNINGS = ("/", "./", "../", "~")
-ALLOWED = '"HOST[:PORT]/NAME" of a registry, without a tag, or the path of a folder that begins with / or ./'
 EXPORT_OPTIONS = "mode=max,compression=zstd,compression-level=1,force-compression=true,ignore-error=true"
 """All steps are exported, in the bytes of the images (`bake.OUTPUT`). A failed export does not stop the build."""
 
@@ -142,14 +137,7 @@ def load(environment: Mapping[str, str]) -> CacheRows:
 def _row(table: Table) -> CacheRow:
     read = table.strings("from") if "from" in table.keys_left() else None
     write = table.string("to", optional=True)
-    for key, place in (*(("from", place) for place in read or ()), *([("to", write)] if write else [])):
-        if not _is_place(place):
-            raise wrong(table.file, f"{table.path}.{key}".lstrip("."), f'"{place}"', ALLOWED)
     return CacheRow(read=None if read is None else tuple(map(_absolute, read)), write=_absolute(write) if write else "")
-
-
-def _is_place(place: str) -> bool:
-    return place.startswith(FOLDER_BEGINNINGS) or REPOSITORY.fullmatch(place) is not None
 
 
 def _absolute(place: str) -> str:
@@ -169,10 +157,7 @@ def caches_for(request: Request, rows: CacheRows, read: Iterable[str] = (), writ
         UsageError: an option is not a place for a cache, or the file does not state where to write.
     """
     places = tuple(read)
-    for place in (*places, *([write] if write else [])):
-        if place not in (NONE, FROM_FILE) and not _is_place(place):
-            message = f'"{place}" is not a place for a build cache. Allowed is {ALLOWED}, or "{NONE}".'
-            raise UsageError(message)
+    _check_places(place for place in (*places, write) if place not in ("", NONE, FROM_FILE))
     sources = [
         Cache(place=place, name=name)
         for image in request.images
@@ -185,6 +170,15 @@ def caches_for(request: Request, rows: CacheRows, read: Iterable[str] = (), writ
         if (place := _write_place(request, rows, image, write))
     }
     return Caches(read=tuple(dict.fromkeys(sources)), write=targets)
+
+
+def _check_places(places: Iterable[str]) -> None:
+    for place in places:
+        from dynamo_containers.facts.data_types import CACHE_PLACE  # only these options need it
+
+        if not CACHE_PLACE.accepts(place):
+            message = f'"{place}" is not a place for a build cache. Allowed is {CACHE_PLACE.allowed}, or "{NONE}".'
+            raise UsageError(message)
 
 
 def _read_places(request: Request, rows: CacheRows, image: Image, options: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import state
 from dynamo_containers.errors import UsageError
+from dynamo_containers.facts.catalogue import repository
 from dynamo_containers.plan import bake, caches, merged_dockerfile, source_export
 from dynamo_containers.plan.caches import cache_name
 from dynamo_containers.plan.node_plan import BakeCall, NodePlan
@@ -125,14 +126,14 @@ def _targets(
         targets = {**targets, name: top}
         tag = next(iter(top.tags), f"{node.registry}, without a tag")
         planned = replace(
-            planned, tag=tag, repository=f"{node.registry}/{bake.repository(planned.image, plan.request.stage)}"
+            planned, tag=tag, repository=f"{node.registry}/{repository(planned.image, plan.request.stage)}"
         )
     return planned, targets, dockerfiles
 
 
 def _pushed(plan: BuildPlan, node: Node, image: Image, target: Target) -> Target:
     """Return a target that is pushed, without a tag where the driver supports that."""
-    request, name = plan.request, f"{node.registry}/{bake.repository(image, plan.request.stage)}"
+    request, name = plan.request, f"{node.registry}/{repository(image, plan.request.stage)}"
     if not node.is_engine:
         return replace(target, tags=(), outputs=(f"{PUSHED},name={name},{BY_DIGEST}",))
     architectures = "-".join(platform.arch for platform in request.platforms)
@@ -164,7 +165,7 @@ def index_commands(pushed: PushedImages, docker: Docker) -> tuple[Command, ...]:
     commands, request = [], pushed.request
     for image in request.images:
         tag = bake.tag(image, request.stage, request.bases, request.platforms, pushed.version)
-        name = f"{pushed.registry}/{bake.repository(image, request.stage)}"
+        name = f"{pushed.registry}/{repository(image, request.stage)}"
         sources = (f"{name}@{digest}" for digest in pushed.digests[image.name])
         argv = (*docker.buildx, "imagetools", "create", "--tag", f"{pushed.registry}/{tag}", *sources)
         hint = f"No image was tagged. The pushed images are in {name}, by digest.\nRun the same command again."

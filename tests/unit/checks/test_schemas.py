@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,25 @@ def test_the_schemas_are_those_of_the_types() -> None:
 def test_every_command_with_json_has_a_schema() -> None:
     commands = {name for name in tasks.namespace.task_names if tasks.namespace[name].as_json}
     assert commands <= set(schemas.COMMANDS)
+
+
+def test_images_toml_names_its_schema_for_editors() -> None:
+    first, _, _ = (schemas.ROOT / "containers/images.toml").read_text(encoding="utf-8").partition("\n")
+    assert first == "#:schema ../docs/schemas/images.json"
+
+
+def test_the_schema_of_a_data_file_says_what_a_value_may_be() -> None:
+    content = json.loads((schemas.FOLDER / "images.json").read_text(encoding="utf-8"))
+    image = content["definitions"]["Image"]
+    assert image["additionalProperties"] is False
+    assert {"title", "repository"} <= set(image["required"])
+    repository = image["properties"]["repository"]
+    assert repository["description"].startswith(
+        "The name in its tag; no two images have the same. Allowed: the name of"
+    )
+    assert re.search(repository["pattern"], "dynamo-base")
+    assert not re.search(repository["pattern"], "../a")
+    assert content["definitions"]["Lock"]["properties"]["cooldown-days"]["minimum"] == 0
 
 
 def test_fields_are_described_by_their_docstrings() -> None:

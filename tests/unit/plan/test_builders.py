@@ -197,8 +197,8 @@ def test_rows_are_read_and_a_wrong_one_is_refused_by_name(tmp_path: Path) -> Non
     assert builders.load({"XDG_CONFIG_HOME": str(tmp_path)}) == {}
     assert load('[builders]\n"linux/arm64" = "arm"') == {ARM64: "arm"}
     for text, message in {
-        '[builders]\n"linux/arm46" = "arm"': r"builders.linux/arm46: found that platform, allowed is one of",
-        '[builders]\n"linux/arm64" = ""': r'builders.linux/arm64: found ""',
+        '[builders]\n"linux/arm46" = "arm"': r"builders: found the key 'linux/arm46', allowed is one of",
+        '[builders]\n"linux/arm64" = ""': r'builders."linux/arm64": found \'\', allowed is a builder of',
         '[builder]\n"linux/arm64" = "arm"': "builders is missing",
         "[builders]\n[nodes]": "nodes: unknown key",
     }.items():

@@ -133,9 +133,9 @@ def test_a_missing_place_and_places_that_differ_are_refused_with_a_remedy(catalo
     ("text", "message"),
     [
         ("form = []", "form: unknown key"),
-        ('from = ["cache"]', 'caches.toml: from: found "cache"'),
-        ('[images.vllm]\nto = "a/b:c"', 'caches.toml: images.vllm.to: found "a/b:c"'),
-        ('[images.vllm."linux/riscv64"]\nto = "a/b"', "images.vllm.linux/riscv64: unknown key"),
+        ('from = ["cache"]', "caches.toml: from: found 'cache'"),
+        ('[images.vllm]\nto = "a/b:c"', "caches.toml: images.vllm.to: found 'a/b:c'"),
+        ('[images.vllm."linux/riscv64"]\nto = "a/b"', 'images.vllm."linux/riscv64": unknown key'),
     ],
 )
 def test_a_wrong_row_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
