@@ -47,7 +47,22 @@ def read(name: str, row: Table) -> Bases:
     )
     row.refuse_the_rest()
     _check_toolchains(row, bases)
+    _check_files(row, bases)
     return bases
+
+
+def _check_files(row: Table, bases: Bases) -> None:
+    """Refuse two files at one path of the image, or below a path that is a file."""
+    owners: dict[str, str] = {}
+    for name, program in bases.programs.items():
+        for target in program.files.values():
+            folders = (target[:end] for end in range(1, len(target)) if target[end] == "/")
+            other = next((path for path in (target, *folders) if path in owners), "")
+            beneath = next((path for path in owners if path.startswith(f"{target}/")), "")
+            if conflict := other or beneath:
+                allowed = f"a path that does not conflict with {conflict} of {owners[conflict]}"
+                raise wrong(row.file, f"{row.path}.programs.{name}.files", f'"{target}"', allowed)
+            owners[target] = name
 
 
 def _check_toolchains(row: Table, bases: Bases) -> None:

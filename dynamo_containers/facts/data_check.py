@@ -199,6 +199,6 @@ def _name_of(kind: Any) -> str:  # noqa: ANN401 - of msgspec.inspect
 
 
 def _joined(path: Iterable[str]) -> str:
-    """Return keys as TOML joins them; what is no bare key is quoted, with control characters escaped."""
+    """Return keys as TOML joins them; a key that is not bare is quoted, with control characters escaped."""
     bare = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
     return ".".join(key if key and not key.strip(bare) else json.dumps(key) for key in path)

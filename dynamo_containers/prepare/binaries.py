@@ -17,7 +17,7 @@ from dynamo_containers.facts.bases import DebSources, Program, Release
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.pins import PINS_FILE, ArchivePin, PackagePin
-from dynamo_containers.prepare import apt_resolve, drift
+from dynamo_containers.prepare import apt_resolve, drift, package_file
 from dynamo_containers.upstream import apt, deb_origins
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def _lay_out(
 ) -> None:
     for source, target in program.members(platform).items():
         destination = tree / target.lstrip("/")
-        if not (package / source).is_file():
+        file = package_file.find(package, source)
+        if file is None:
             origin = f"package {program.package}" if isinstance(program, Program) else "release archive"
             message = (
                 f"The {origin} {pin.version} has no file {source}.\n"
@@ -169,6 +170,6 @@ def _lay_out(
             )
             raise UsageError(message)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        copy2(package / source, destination)
+        copy2(file, destination)
         destination.chmod(MODE)
     rmtree(package)

@@ -46,7 +46,7 @@ def unpack(archive: Path, url: str, names: Collection[str], folder: Path) -> Non
     """Unpack only the named files of an archive into a folder.
 
     Raises:
-        UsageError: the archive does not have one of the files, or it is not an archive.
+        UsageError: the archive does not have one of the files, a file leads out of it, or it is not an archive.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -54,6 +54,9 @@ def unpack(archive: Path, url: str, names: Collection[str], folder: Path) -> Non
             for name in names:
                 _check(url, name, members)
                 tar.extract(members[name], folder, filter="data")
+    except tarfile.FilterError as error:
+        message = f"{url} has a file that leads out of the archive: {error}.\nCorrect its `files` in {IMAGES_FILE}."
+        raise UsageError(message) from None
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         message = f"{url} is not a .tar.gz archive: {error}.\nCheck its url in {IMAGES_FILE}."
         raise UsageError(message) from None

@@ -156,6 +156,13 @@ WRONG = [
         "bases.debian-amd64",
         '[bases.debian-amd64]\ndescription = "a"\nstrict = false\npython = "3.11"\ninterpreter = "/a"\nglibc = "2.36"',
     ),
+    *(
+        before_rows(
+            "bases.debian.programs.etcd.files",
+            f'[bases.debian.programs.a]\nsuite = "a"\npackage = "b"\nfiles = {{ a = "{path}" }}',
+        )
+        for path in ("/usr/local/bin/etcd", "/usr/local/bin", "/usr/local/bin/etcd/a")
+    ),
     before_rows("bases.debian.programs", '[bases.debian.programs."a/b"]\nsuite = "a"\npackage = "b"\nfiles = {}'),
     before_rows(
         "bases.debian.programs.a.url",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree, which
@@ -19,7 +20,7 @@ from dynamo_containers.facts.locks.os_lock import Drift
 from dynamo_containers.facts.pins import PackagePin, Pins, render_programs
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import binaries
-from dynamo_containers.upstream import deb_origins
+from dynamo_containers.upstream import deb_origins, release_archive
 from tests.unit.conftest import build_package
 
 if TYPE_CHECKING:
@@ -91,6 +92,68 @@ def test_the_error_names_a_file_that_the_package_lacks(
         binaries.ensure(catalogue.folder, other, pins, Platform.AMD64)
     assert str(caught.value).startswith("The package etcd-server 3.5.16-4 has no file usr/sbin/etcd.\n")
     assert list(binaries.folder_of(catalogue.folder, other, pins).iterdir()) == []
+
+
+LINKED = [
+    pytest.param("usr/bin/etcd", "{outside}/secret", id="an absolute link"),
+    pytest.param("usr/bin/etcd", "../../../../../../../../../../../../..{outside}/secret", id="a relative link"),
+    pytest.param("usr/bin", "{outside}", id="a folder that is a link"),
+    pytest.param("usr/bin/etcd", "etcd", id="a link to itself"),
+]
+
+
+def package_with_link(folder: Path, link: str, target: str) -> bytes:
+    (folder / link).parent.mkdir(parents=True)
+    (folder / link).symlink_to(target)
+    return build_package(folder, "etcd-server", "3.5.16-4", ("usr/lib/etcd-3",))
+
+
+@needs_dpkg
+@pytest.mark.parametrize(("link", "target"), LINKED)
+def test_a_link_in_a_package_never_leads_to_a_file_of_this_machine(  # noqa: PLR0913, PLR0917 - fixtures
+    tmp_path: Path, catalogue: Catalogue, bases: Bases, mirror: Server, link: str, target: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("secret", "etcd"):
+        (outside / name).write_text("of this machine", encoding="utf-8")
+    content = package_with_link(tmp_path / "package", link, target.format(outside=outside))
+    mirror.files[f"/debian/{POOL}"] = content
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(content).hexdigest()))
+    with pytest.raises(UsageError, match="has no file usr/bin/etcd"):
+        binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64)
+    assert list(binaries.folder_of(catalogue.folder, bases, pins).iterdir()) == []
+
+
+@needs_dpkg
+@pytest.mark.parametrize("target", ["../lib/etcd-3", "/usr/lib/etcd-3", "../../../usr/lib/etcd-3"])
+def test_a_link_inside_a_package_is_followed(
+    tmp_path: Path, catalogue: Catalogue, bases: Bases, mirror: Server, target: str
+) -> None:
+    content = package_with_link(tmp_path / "package", "usr/bin/etcd", target)
+    mirror.files[f"/debian/{POOL}"] = content
+    pins = pinned_to(replace(PIN, sha256=hashlib.sha256(content).hexdigest()))
+    binaries.ensure(catalogue.folder, bases, pins, Platform.AMD64)
+    copied = binaries.folder_of(catalogue.folder, bases, pins) / "amd64/usr/local/bin/etcd"
+    assert not copied.is_symlink()
+    assert copied.read_text(encoding="utf-8") == "a program"
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("etcd/etcd", "/etc/passwd"), ("etcd/etcd", "../../../../etc/passwd")],
+)
+def test_a_link_in_a_release_archive_never_leads_to_a_file_of_this_machine(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    archive = tmp_path / "etcd.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo(link)
+        member.type, member.linkname = tarfile.SYMTYPE, target
+        tar.addfile(member)
+    with pytest.raises(UsageError, match=r"^https://h/etcd\.tar\.gz has a file that leads out of .*etcd/etcd"):
+        release_archive.unpack(archive, "https://h/etcd.tar.gz", [link], tmp_path / "package")
+    assert not (tmp_path / "package" / link).exists()
 
 
 @pytest.mark.usefixtures("mirror")
