@@ -116,8 +116,8 @@ def test_the_image_its_repositories_and_the_set_decide_the_lock(own: Catalogue) 
     ("old", "new", "message"),
     [
         (f'address = "{ADDRESS}"', 'address = "repo.almalinux.org"', "builder.repositories.address"),
-        ('"8/BaseOS/{machine}/os"', '"8/BaseOS/x86_64/os"', "a path with {machine} in it"),
-        (f'keyring = "{KEYS}"', 'keyring = "RPM-GPG-KEY"', "the path of a file in the root image"),
+        ('"8/BaseOS/{machine}/os"', '"8/BaseOS/x86_64/os"', "a relative path with {machine} in it"),
+        (f'keyring = "{KEYS}"', 'keyring = "RPM-GPG-KEY"', "builder.repositories.keyring"),
         (f'address = "{ADDRESS}"', f'address = "{ADDRESS}"\nlist = "x"', "builder.repositories.list"),
     ],
 )
