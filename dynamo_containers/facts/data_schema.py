@@ -114,6 +114,8 @@ class Lock(Record, kw_only=True):
     """Packages that are never installed although another package requires them, with the reason."""
     cuda_exempt: dict[PythonPackage, Reason] = {}
     """Packages that may be of another CUDA major than the bases, with the reason."""
+    cuda_versioned: dict[PackagePattern, Reason] = {}
+    """Patterns of packages whose own version has CUDA's major, with how that is known."""
     common_layers: dict[Name, CommonLayer] = {}
     """The layers of Python packages that images have in common."""
     renamed_keys: ClassVar[Mapping[str, str]] = {"left-out": "excluded", "shared": "common-layers"}

@@ -70,7 +70,7 @@ def targets(catalogue: Catalogue, facts: BuildInputs, stage: Stage) -> dict[str,
     [
         pytest.param(
             'install-from = "wheel"\n',
-            "images.small.install-from: found 'wheel', allowed is one of \"image\", \"wheels\".",
+            'images.small.install-from: found \'wheel\', allowed is one of "image", "wheels".',
             id="an unknown value",
         ),
         pytest.param(
