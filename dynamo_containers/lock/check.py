@@ -13,6 +13,7 @@ from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import (
     cuda_variant,
     download_sizes,
+    interrupted,
     os_conflicts,
     os_lock,
     platform_versions,
@@ -104,7 +105,20 @@ def preview(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> Resul
 
 def statuses(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> tuple[LockStatus, ...]:
     """Return the state of every selected lock; offline."""
-    return tuple(status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
+    checked = (status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
+    return (*_interrupted(catalogue.folder), *checked)
+
+
+def _interrupted(folder: Path) -> Iterator[LockStatus]:
+    """Yield a status where an `invoke lock` died while it replaced the files."""
+    if reason := interrupted.reason(folder):
+        yield LockStatus(
+            kind=LockKind.PYTHON,
+            name=interrupted.JOURNAL,
+            state=LockState.STALE,
+            reasons=(reason,),
+            command=interrupted.COMMAND,
+        )
 
 
 def _verdict(statuses: Iterable[LockStatus], selection: LockSelection) -> tuple[str, int]:
@@ -202,6 +216,15 @@ def _check_os(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockSt
             *(message for message in messages if lock.file in message),
         )
         yield _status(LockKind.OS, lock.file, reasons, exists=(folder / lock.file).is_file())
+    if LockKind.IMAGES not in selection.kinds:
+        yield from _check_bootstrapped(catalogue, selection)
+
+
+def _check_bootstrapped(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+    """Yield the states of the root images that are bootstrapped from locks of OS packages, and pinned with them."""
+    for name, platforms in _platforms(catalogue, selection).items():
+        for role in catalogue.bases[name].bootstrapped_roots:
+            yield _root_status(catalogue, name, role, platforms)
 
 
 def _check_os_lock(catalogue: Catalogue, lock: OsLock) -> None:
@@ -253,17 +276,19 @@ def _check_source(catalogue: Catalogue, name: str) -> LockStatus:
     return _status(LockKind.ARCHIVES, f"sources.{name}", reasons, exists=True)
 
 
-def _check_images(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
+def _platforms(catalogue: Catalogue, selection: LockSelection) -> dict[str, list[Platform]]:
+    """Return the selected bases, each with its platforms."""
     platforms: dict[str, list[Platform]] = {}
     for bases, platform in selection.targets(catalogue):
         platforms.setdefault(bases.name, []).append(platform)
+    return platforms
+
+
+def _check_images(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:
     pins = catalogue.pins
-    for name, bases_platforms in platforms.items():
-        bases = catalogue.bases[name]
-        for role in bases.roots:
-            failures = (_failure(partial(_check_root, catalogue, bases, role, on)) for on in bases_platforms)
-            reasons = dict.fromkeys(reason for failure in failures for reason in failure)
-            yield _status(LockKind.IMAGES, f"roots.{name}.{role}", reasons, exists=(name, role) in pins.roots)
+    for name, platforms in _platforms(catalogue, selection).items():
+        for role in catalogue.bases[name].roots:
+            yield _root_status(catalogue, name, role, platforms)
     for image in selection.engine_images(catalogue):
         row = f"roots.{ENGINE_IMAGES}.{image.name}"
         if (ENGINE_IMAGES, image.name) not in pins.roots:
@@ -271,6 +296,13 @@ def _check_images(catalogue: Catalogue, selection: LockSelection) -> Iterator[Lo
         else:
             reasons = dict.fromkeys(_failure(partial(image_reference.engine_pin, pins, image)))
             yield _status(LockKind.IMAGES, row, reasons, exists=True)
+
+
+def _root_status(catalogue: Catalogue, name: str, role: str, platforms: Iterable[Platform]) -> LockStatus:
+    bases = catalogue.bases[name]
+    failures = (_failure(partial(_check_root, catalogue, bases, role, platform)) for platform in platforms)
+    reasons = dict.fromkeys(reason for failure in failures for reason in failure)
+    return _status(LockKind.IMAGES, f"roots.{name}.{role}", reasons, exists=(name, role) in catalogue.pins.roots)
 
 
 def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:

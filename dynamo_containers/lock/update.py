@@ -1,27 +1,28 @@
 """`invoke lock`: update every kind of lock, in order.
 
-Registries, release archives and git repositories come first: where they report that something does not exist, nothing
-is written. The rest follows the stages: binaries and OS packages of root images, their digests, then Python packages.
+Registries, release archives and git repositories come first. The rest follows the stages: binaries and OS packages of
+root images, their digests, then Python packages. All of it happens in a copy of the locks (lock/staging.py); the
+checkout gets every change at the end, or none where a kind fails.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers import file_reader, process
-from dynamo_containers.errors import UnreachableError, UsageError
+from dynamo_containers import process
+from dynamo_containers.errors import FatalError, UnreachableError, UsageError
 from dynamo_containers.facts.locks import moves as lock_moves
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move  # noqa: TC001 - msgspec reads the types
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, Pins, load_pins, render
-from dynamo_containers.lock import remote_pins
+from dynamo_containers.lock import remote_pins, staging
 from dynamo_containers.lock.os import debian, on_image
 from dynamo_containers.lock.python.report import UnsharedPackage, unknown_sizes_table, unshared_table
 from dynamo_containers.lock.selection import ALL_LOCKS, locked_platforms, os_locks, root_locks
@@ -31,7 +32,7 @@ from dynamo_containers.upstream import unreachable
 from dynamo_containers.upstream.unreachable import UnreachableInput  # noqa: TC001 - msgspec reads the types
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from dynamo_containers.facts.catalogue import Catalogue
     from dynamo_containers.facts.locks.os_lock import OsLock
@@ -39,6 +40,18 @@ if TYPE_CHECKING:
     from dynamo_containers.lock.python.update import PythonUpdate
     from dynamo_containers.lock.selection import LockSelection
     from dynamo_containers.platforms import Platform
+
+NOTHING_WRITTEN = "Nothing was written: this command changed no lock and no pin."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestedUpgrades:
+    """Which locked versions may move although they still fit."""
+
+    upgrade: Collection[str]
+    """Python packages, as `name` or `name==version`."""
+    upgrade_all: bool
+    """Every Python package, and every tag of images and sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +86,35 @@ def update(
 
     Python locks, root images of registries and git sources move only where their inputs changed or an upgrade is
     requested. The mirror of a distribution has one version of each package, so its locks always move to that version.
-    The exit code is 10 where something was unreachable; everything else is updated then.
+    The exit code is 10 where something was unreachable; everything else is updated then. Otherwise all changes are
+    written at the end, or none.
 
     Raises:
         UsageError: an option is invalid.
-        LockError, DownloadError, CommandFailedError: a lock cannot be updated.
+        LockError, DownloadError, CommandFailedError: a lock cannot be updated; no lock changes.
+        BusyError: a lock was changed by something else in the meantime; no lock changes.
     """
-    before = _digests(catalogue.folder)
-    changes = _update(catalogue, selection, upgrade, upgrade_all=upgrade_all)
-    after = _digests(catalogue.folder)
-    files = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    changes = replace(changes, files=tuple(files))
+    with staging.staged_locks(catalogue.folder) as staged, _nothing_written():
+        changes = _update(
+            catalogue, staged.folder, selection, RequestedUpgrades(upgrade=upgrade, upgrade_all=upgrade_all)
+        )
+        changes = replace(changes, files=staged.commit())
     if report:
         text = f"# Changes of the locks\n\n{changes_text(changes)}\n"
         process.write(process.Document(path=Path(report).absolute(), text=text))
     return update_result(changes)
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """Add to the message of a failure that no lock changed; a wrong option or data file starts nothing."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except FatalError as error:
+        error.args = (f"{error}\n{NOTHING_WRITTEN}",)
+        raise
 
 
 def update_result(changes: LockUpdate) -> Result:
@@ -99,29 +126,19 @@ def update_result(changes: LockUpdate) -> Result:
     return Result(text=text, data=changes, exit_code=UnreachableError.exit_code)
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    files = (*(folder / "constraints").glob("*"), folder / PINS_FILE)
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file_reader.read_bytes(file)).hexdigest()
-        for file in files
-        if file.is_file()
-    }
-
-
-def _update(
-    catalogue: Catalogue, selection: LockSelection, upgrade: Collection[str], *, upgrade_all: bool
-) -> LockUpdate:
-    python_locks = selection.python_locks(catalogue)  # a wrong option is refused before anything is written
-    if upgrade:
+def _update(catalogue: Catalogue, staged: Path, selection: LockSelection, upgrades: RequestedUpgrades) -> LockUpdate:
+    """Update the selected locks in the staged folder."""
+    python_locks = selection.python_locks(catalogue)  # a wrong option is refused before anything is asked
+    if upgrades.upgrade:
         from dynamo_containers.lock.python import update as python_update
 
-        python_update.check_upgrades(python_locks, catalogue.folder, upgrade)
+        python_update.check_upgrades(python_locks, staged, upgrades.upgrade)
     _check_other_roots(catalogue, selection)
-    remote = remote_pins.update(catalogue, selection, _pins(catalogue.folder), upgrade_all=upgrade_all)
-    moves = _update_roots(catalogue, selection, remote.pins)
+    remote = remote_pins.update(catalogue, selection, _pins(catalogue.folder), upgrade_all=upgrades.upgrade_all)
+    moves = _update_roots(catalogue, staged, selection, remote.pins)
     # On root images as they are pinned by now; nothing is bootstrapped from these locks.
     moves_on_images, unreachable_images = on_image.update_locks(
-        catalogue.folder, _locks_on_images(catalogue, selection), _pins(catalogue.folder)
+        catalogue.folder, _locks_on_images(catalogue, selection), _pins(staged), staged=staged
     )
     changes = LockUpdate(
         kinds=tuple(selection.kinds),
@@ -134,7 +151,7 @@ def _update(
     )
     if not python_locks:
         return changes
-    python = _update_python(catalogue, python_locks, upgrade, upgrade_all=upgrade_all)
+    python = _update_python(replace(catalogue, folder=staged), python_locks, upgrades)
     return replace(
         changes,
         moves=(*changes.moves, *python.moves),
@@ -144,14 +161,12 @@ def _update(
     )
 
 
-def _update_python(
-    catalogue: Catalogue, locks: Iterable[LockFile], upgrade: Collection[str], *, upgrade_all: bool
-) -> PythonUpdate:
+def _update_python(catalogue: Catalogue, locks: Iterable[LockFile], upgrades: RequestedUpgrades) -> PythonUpdate:
     from dynamo_containers.lock.python import schedule
     from dynamo_containers.lock.python import update as python_update
 
     limit = schedule.cooldown_limit(catalogue, datetime.now(UTC))
-    options = schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=limit)
+    options = schedule.UpgradeOptions(upgrade=upgrades.upgrade, upgrade_all=upgrades.upgrade_all, uploaded_before=limit)
     return python_update.update_locks(catalogue, locks, options)
 
 
@@ -187,20 +202,20 @@ def _locks_on_images(catalogue: Catalogue, selection: LockSelection) -> tuple[Os
     return tuple(lock for lock in selection.os_locks(catalogue) if lock.image)
 
 
-def _update_roots(catalogue: Catalogue, selection: LockSelection, old: Pins) -> tuple[Move, ...]:
+def _update_roots(catalogue: Catalogue, staged: Path, selection: LockSelection, old: Pins) -> tuple[Move, ...]:
     """Lock the packages that the mirror has now, bootstrap the root images that depend on them, and write the pins."""
     kinds, folder = selection.kinds, catalogue.folder
     targets = selection.targets(catalogue)
     current = debian.current_programs(folder, targets, old.programs) if LockKind.ARCHIVES in kinds else {}
     program_pins = {**old.programs, **current}
     moves = (
-        *debian.update_locks(folder, _locks_of_roots(catalogue, selection)),
+        *debian.update_locks(folder, _locks_of_roots(catalogue, selection), staged=staged),
         *debian.program_moves(old.programs, program_pins),
     )
     pins = _without_removed_rows(catalogue, kinds, replace(old, programs=program_pins))
     locks: tuple[OsLock, ...] = ()
     if moves or not old.epoch:
-        # A root image of another epoch has other bytes: none is pinned until the new ones exist.
+        # A root image of another epoch has other bytes.
         registry_roots = {key: root for key, root in pins.roots.items() if root.image}
         pins = replace(pins, epoch=int(time.time()), roots=registry_roots)
     if moves:
@@ -208,10 +223,9 @@ def _update_roots(catalogue: Catalogue, selection: LockSelection, old: Pins) -> 
     elif {LockKind.OS, LockKind.IMAGES} & set(kinds):
         selected_bases = {bases.name for bases, _ in targets}
         locks = tuple(lock for lock in root_locks(catalogue) if lock.bases.name in selected_bases)
-    # Before the minutes that root images take: after an interruption, the next run continues from this epoch.
-    _write_pins(catalogue, pins)
     if locks:
-        _write_pins(catalogue, replace(pins, roots={**pins.roots, **_bootstrap(catalogue, locks, pins.epoch)}))
+        pins = replace(pins, roots={**pins.roots, **_bootstrap(catalogue, staged, locks, pins.epoch)})
+    process.write(process.Document(path=staged / PINS_FILE, text=render(pins)))
     return moves
 
 
@@ -237,10 +251,6 @@ def _without_removed_rows(catalogue: Catalogue, kinds: Collection[LockKind], pin
     return pins
 
 
-def _write_pins(catalogue: Catalogue, pins: Pins) -> None:
-    process.write(process.Document(path=catalogue.folder / PINS_FILE, text=render(pins)))
-
-
 def keep_pool(catalogue: Catalogue, folder: str) -> Result:
     """Copy every locked .deb into a folder; see `deb_pool.copy_packages`.
 
@@ -262,9 +272,12 @@ def _pins(folder: Path) -> Pins:
     return load_pins(folder) if exists else Pins(epoch=0, programs={}, roots={})
 
 
-def _bootstrap(catalogue: Catalogue, locks: Iterable[OsLock], epoch: int) -> dict[tuple[str, str], ImagePin]:
+def _bootstrap(
+    catalogue: Catalogue, staged: Path, locks: Iterable[OsLock], epoch: int
+) -> dict[tuple[str, str], ImagePin]:
+    locked = [(lock, os_lock.read(lock, staged)) for lock in locks]
     roots: dict[tuple[str, str], dict[Platform, oci_layout.RootImage]] = {}
-    for lock, root in root_images.ensure_all(catalogue.folder, locks, epoch):
+    for lock, root in root_images.ensure_all(catalogue.folder, locked, epoch):
         roots.setdefault((lock.bases.name, lock.role), {})[lock.platform] = root
     return {
         key: ImagePin(

@@ -8,7 +8,7 @@ from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE, InstallFrom
 from dynamo_containers.facts.image_inputs import extended_roots, os_sets, python_layers, root_roles
-from dynamo_containers.facts.locks import cuda_variant, os_conflicts, os_lock, python_lock, requirements
+from dynamo_containers.facts.locks import cuda_variant, interrupted, os_conflicts, os_lock, python_lock, requirements
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.facts.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.plan import source_builds
@@ -37,6 +37,7 @@ def check(request: Request) -> dict[str, dict[str, str]]:
 
 def check_against(request: Request, locks: Sequence[LockFile]) -> dict[str, dict[str, str]]:
     """Do the same, given all locks of the project: several requests share them."""
+    interrupted.check(request.catalogue.folder)
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, on which a {request.stage.value}"

@@ -78,15 +78,20 @@ def record_path(folder: Path, lock: OsLock, packages: tuple[Package, ...], epoch
     return layout(folder) / f"{lock.bases.name}-{lock.role}-{lock.platform.arch}-{key[:16]}.json"
 
 
-def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
+def ensure(folder: Path, lock: OsLock, locked: tuple[Package, ...], epoch: int) -> RootImage:
     """Return the root image of a lock; bootstrap it if it does not exist.
 
+    Args:
+        folder: the checkout.
+        lock: the lock.
+        locked: its packages, which `invoke lock` may not have written yet.
+        epoch: the newest time in the image.
+
     Raises:
-        LockError: the lock is missing or stale, or (strict bases) no origin has a locked version.
+        LockError: (strict bases) no origin has a locked version.
         DownloadError: a package could not be fetched or is not the locked one.
         CommandFailedError: mmdebstrap failed.
     """
-    locked = os_lock.read(lock, folder)
     path = record_path(folder, lock, locked, epoch)
     if root := cached_root_image(folder, lock, locked, epoch):
         _seal(path)
@@ -104,13 +109,19 @@ def ensure(folder: Path, lock: OsLock, epoch: int) -> RootImage:
     return root
 
 
-def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple[OsLock, RootImage], ...]:
-    """Return locks with their root images; one per processor is bootstrapped at a time. Errors: as `ensure`."""
+def ensure_all(
+    folder: Path, locks: Iterable[tuple[OsLock, tuple[Package, ...]]], epoch: int
+) -> tuple[tuple[OsLock, RootImage], ...]:
+    """Return locks, given with their packages, with their root images; one per processor is bootstrapped at a time.
+
+    Raises:
+        FatalError: as `ensure`.
+    """
     # Foreign platforms first: they are emulated and take longest.
-    queue = sorted(locks, key=lambda lock: lock.platform is native_platform())
-    roots = tuple((lock, cached_root_image(folder, lock, os_lock.read(lock, folder), epoch)) for lock in queue)
+    queue = sorted(locks, key=lambda row: row[0].platform is native_platform())
+    roots = tuple((lock, cached_root_image(folder, lock, packages, epoch)) for lock, packages in queue)
     if all(root for _, root in roots):
-        return tuple((lock, ensure(folder, lock, epoch)) for lock in queue)
+        return tuple((lock, ensure(folder, lock, packages, epoch)) for lock, packages in queue)
     from concurrent.futures import ThreadPoolExecutor
 
     from dynamo_containers import engine
@@ -120,7 +131,8 @@ def ensure_all(folder: Path, locks: Iterable[OsLock], epoch: int) -> tuple[tuple
     if foreign:
         engine.emulate(folder, tuple(foreign))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return tuple(zip(queue, pool.map(lambda lock: ensure(folder, lock, epoch), queue), strict=True))
+        images = tuple(pool.map(lambda row: ensure(folder, row[0], row[1], epoch), queue))
+    return tuple((lock, image) for (lock, _), image in zip(queue, images, strict=True))
 
 
 def request_locks(request: Request) -> list[OsLock]:
@@ -157,8 +169,14 @@ def announce(request: Request) -> None:
 
 
 def ensure_request(request: Request) -> tuple[dict[tuple[str, Platform], str], tuple[os_lock.Drift, ...]]:
-    """Bootstrap the root images of a request; return their digests and their drift."""
-    roots = ensure_all(request.catalogue.folder, request_locks(request), request.catalogue.pins.epoch)
+    """Bootstrap the root images of a request; return their digests and their drift.
+
+    Raises:
+        LockError: a lock is missing or stale; also as `ensure` and `drift_from_pin`.
+    """
+    folder = request.catalogue.folder
+    locked = [(lock, os_lock.read(lock, folder)) for lock in request_locks(request)]
+    roots = ensure_all(folder, locked, request.catalogue.pins.epoch)
     digests = {(lock.role, lock.platform): root.digest for lock, root in roots}
     return digests, tuple(row for lock, root in roots for row in drift_from_pin(lock, root, request.catalogue.pins))
 

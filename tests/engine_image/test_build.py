@@ -224,7 +224,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineImagePro
     own = load_catalogue()
     debian, epoch = own.bases["debian"], own.pins.epoch
     locks = [os_lock.OsLock(bases=debian, role=role, platform=NATIVE) for role in ("builder", "runtime")]
-    root_images_of_locks = root_images.ensure_all(ROOT, locks, epoch)
+    root_images_of_locks = root_images.ensure_all(ROOT, [(lock, os_lock.read(lock, ROOT)) for lock in locks], epoch)
     binaries.ensure(ROOT, debian, own.pins, NATIVE)
     folder = checkout(tmp_path_factory.mktemp("engine-image"))
     store = oci_layout.layout(folder)

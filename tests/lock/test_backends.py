@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
+from dynamo_containers.errors import LockError
 from dynamo_containers.facts.catalogue import load_catalogue
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
+from dynamo_containers.lock import update as lock_update
 
 if TYPE_CHECKING:
     from tests.lock.conftest import Backends, IndexContent
@@ -175,3 +179,25 @@ def test_a_lock_whose_own_index_cannot_be_reached_any_more_stays_as_it_was(
         ("constraints/trtllm-debian-amd64.txt", "as it was")
     ]
     assert backends.pins("trtllm") == ["tensorrt-llm==1.3.0", "torch==2.11.0"]
+
+
+def test_a_command_writes_all_locks_or_where_one_fails_none(index: IndexContent, backends: Backends) -> None:
+    constraints, selected = backends.folder / "constraints", selection.select(["python"], images=["first", "second"])
+    index.add("torch", "2.11.0")
+    backends.require("first", "torch")
+    backends.require("second", "torch")
+    result = lock_update.update(load_catalogue(backends.folder), selected)
+    assert isinstance(result.data, lock_update.LockUpdate)
+    files = {f"constraints/{file.name}" for file in constraints.iterdir()}
+    assert set(result.data.files) == {*files, "containers/pins.toml"}
+    assert backends.pins("common") == ["torch==2.11.0"]
+    assert backends.stale() == []
+    text = (constraints / "common-debian-amd64.txt").read_text(encoding="utf-8")
+    assert "staged" not in text
+    before = {file.name: file.read_bytes() for file in constraints.iterdir()}
+    index.add("dynamo", "2.0")
+    backends.require("base", "dynamo==2.0")  # its lock is made first
+    backends.require("second", "no-such-package")
+    with pytest.raises(LockError, match=r"\nNothing was written: this command changed no lock and no pin\.$"):
+        lock_update.update(load_catalogue(backends.folder), selected)
+    assert {file.name: file.read_bytes() for file in constraints.iterdir()} == before

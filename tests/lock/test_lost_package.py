@@ -59,7 +59,7 @@ def test_a_version_that_never_existed_is_replaced_by_the_current_one_and_recorde
     lock: os_lock.OsLock, tmp_path: Path
 ) -> None:
     epoch = 1700000000
-    image = root_images.ensure(tmp_path, lock, epoch)
+    image = root_images.ensure(tmp_path, lock, os_lock.read(lock, tmp_path), epoch)
     (row,) = [row for row in image.drift if row.name == "tzdata"]
     assert row.locked == NEVER
     assert row.used[0].isdigit()

@@ -132,6 +132,7 @@ OWN_READING = {
     ("prepare.oci_layout", "open"): "it hashes and packs a root image piece by piece",
     ("process", "open"): "it writes the log of a process, and reads the first bytes of a program",
     ("signals", "open"): "/proc of the kernel, before pathlib is loaded",
+    ("transaction", "open"): "it lets the renames in a folder reach the disk",
     ("upstream.release_archive", "open"): "it opens a tar archive",
 }
 """(module, function) -> why it opens a file by itself."""

@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     ProgramPins: TypeAlias = Mapping[tuple[str, str, Platform], PackagePin | ArchivePin]
 
 
-def update_locks(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
+def update_locks(folder: Path, locks: Iterable[OsLock], *, staged: Path) -> tuple[Move, ...]:
     """Write the locks of OS packages, root images before the sets on them; return what moved.
+
+    Args:
+        folder: the checkout.
+        locks: the locks.
+        staged: the folder with the old locks, in which the new ones are written.
 
     Raises:
         LockError: a set would move a package of its root image; nothing is written then.
@@ -47,9 +52,9 @@ def update_locks(folder: Path, locks: Iterable[OsLock]) -> tuple[Move, ...]:
     }
     moves: tuple[Move, ...] = ()
     for lock in locks:
-        before, locked_at = os_lock.read_valid_lines(lock, folder), os_lock.locked_at(lock, folder)
+        before, locked_at = os_lock.read_valid_lines(lock, staged), os_lock.locked_at(lock, staged)
         unchanged = locked_at and before == after[lock.file]
-        write_lock(lock, folder, after[lock.file], locked_at if unchanged else timestamp())
+        write_lock(lock, staged, after[lock.file], locked_at if unchanged else timestamp())
         moves += os_moves(lock, before, after[lock.file])
     return moves
 

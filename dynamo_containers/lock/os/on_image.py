@@ -35,9 +35,15 @@ APT_ERROR = re.compile(r"^\s*E: (?P<reason>.+)$", re.MULTILINE)
 
 
 def update_locks(
-    folder: Path, locks: Iterable[OsLock], pins: Pins
+    folder: Path, locks: Iterable[OsLock], pins: Pins, *, staged: Path
 ) -> tuple[tuple[Move, ...], tuple[UnreachableInput, ...]]:
     """Write locks of OS packages on images of registries; return what moved and what was unreachable.
+
+    Args:
+        folder: the checkout.
+        locks: the locks.
+        pins: the pins, also of the images.
+        staged: the folder with the old locks, in which the new ones are written.
 
     Raises:
         LockError: a registry does not have an image, or a repository does not have a package.
@@ -55,7 +61,7 @@ def update_locks(
         except UnreachableError as error:
             unreachable += tuple(_unreachable(folder, lock, str(error)) for lock in family)
         else:
-            moves += tuple(move for lock in family for move in _write(folder, lock, resolved[lock.file], pins))
+            moves += tuple(move for lock in family for move in _write(staged, lock, resolved[lock.file], pins))
     return moves, unreachable
 
 
@@ -108,10 +114,10 @@ def _update_lists(private: apt.Apt, lock: OsLock) -> None:
         raise UnreachableError(message) from None
 
 
-def _write(folder: Path, lock: OsLock, after: tuple[Package, ...], pins: Pins) -> tuple[Move, ...]:
-    before, old_time = os_lock.read_valid_lines(lock, folder), os_lock.locked_at(lock, folder)
+def _write(staged: Path, lock: OsLock, after: tuple[Package, ...], pins: Pins) -> tuple[Move, ...]:
+    before, old_time = os_lock.read_valid_lines(lock, staged), os_lock.locked_at(lock, staged)
     time = old_time if old_time and before == after else debian.timestamp()
-    write_lock(lock, folder, after, time, image_reference.digest(pins, lock.bases, lock.role, lock.platform))
+    write_lock(lock, staged, after, time, image_reference.digest(pins, lock.bases, lock.role, lock.platform))
     return debian.os_moves(lock, before, after)
 
 

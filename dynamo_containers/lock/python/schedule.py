@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import state
 from dynamo_containers.errors import unknown_name
+from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.locks.python_lock import ANY_HOST, COMMON_CONSTRAINTS, locks
 from dynamo_containers.facts.locks.requirements import COMMAND, package_name, read_if_valid
 from dynamo_containers.platforms import Platform, parse_platforms
@@ -49,7 +50,7 @@ def compile_command(lock: LockFile, folder: Path, options: UpgradeOptions) -> Co
             *("--uploaded-before", options.uploaded_before.isoformat(timespec="seconds")),
             *("--findings", str(findings_file(lock, folder))),
         ),
-        env={"PYTHONPATH": str(folder)},  # `python -m` looks in the current folder, which may be any
+        env={"PYTHONPATH": str(ROOT)},  # `python -m` looks in the current folder, which may be any
         reports_error_kind=True,
         quiet=True,
         title=f"locking {lock.path}",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers import file_reader, progress, state
 from dynamo_containers.errors import LockError, UnreachableError
+from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.locks.download_sizes import REMEDY, SIZES_FILE, Sizes, load, lock_name, render
 from dynamo_containers.facts.locks.python_lock import locks
 from dynamo_containers.facts.locks.requirements import read_if_valid
@@ -146,10 +147,10 @@ def query_plan(folder: Path, query: Mapping[LockFile, list[str]], query_file: Pa
     arguments = ("--folder", str(folder), str(query_file), "--answers", str(answers_file))
     command = Command(
         argv=(sys.executable, "-m", "dynamo_containers.lock.python.size_query", *arguments),
-        env={"PYTHONPATH": str(folder)},  # as in schedule.compile_command
+        env={"PYTHONPATH": str(ROOT)},  # as in schedule.compile_command
         reports_error_kind=True,
         quiet=True,
         title=f"querying sizes for {SIZES_FILE}",
-        hint=f"The locks are updated; {SIZES_FILE} was not changed. {REMEDY}",
+        hint=f"{SIZES_FILE} was not changed. {REMEDY}",
     )
     return Plan(documents=(Document(path=query_file, text=text),), commands=(command,))

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from dynamo_containers.errors import LockError
+from dynamo_containers.errors import BusyError, LockError
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move
 from dynamo_containers.facts.pins import PINS_FILE, ArchivePin, CommitPin, ImagePin, PackagePin, Pins, load_pins, render
+from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock import selection
 from dynamo_containers.lock import update as lock_update
+from dynamo_containers.lock.os import on_image
 from dynamo_containers.lock.os.write import write_lock
 from dynamo_containers.lock.python.report import UnsharedPackage
 from dynamo_containers.platforms import Platform
+from dynamo_containers.prepare import root_images
 from dynamo_containers.upstream import apt
 from dynamo_containers.upstream.unreachable import UnreachableInput
 
@@ -267,22 +270,91 @@ def test_a_stale_lock_of_the_rest_is_refused_before_anything_is_written(locked: 
     assert (lock_files(locked), (locked.folder / PINS_FILE).read_bytes()) == (before, pins)
 
 
-def test_interrupted_root_images_are_not_pinned_at_all_and_the_next_run_makes_them(
+def checkout_files(catalogue: Catalogue) -> dict[str, bytes]:
+    """Return the locks and pins, and whatever else is beside them."""
+    folders = (catalogue.folder / "constraints", catalogue.folder / "containers")
+    return {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()}
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def fail(*_: object, **__: object) -> None:
+    message = "pip-compile could not resolve constraints/vllm-debian-amd64.txt"
+    raise LockError(message)
+
+
+def test_an_interrupted_update_changes_nothing_at_all(
     locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = checkout_files(locked)
     fake_apt.would_install(BASH, NEWER)
     with monkeypatch.context() as patch:
-        patch.setattr(os_lock, "read", interrupted)
+        patch.setattr(root_images, "ensure_all", interrupt)
         with pytest.raises(KeyboardInterrupt):
             lock_update.update(locked, selection.select(["os", "archives"]))
+    assert checkout_files(locked) == before
+    lock_update.update(locked, selection.select(["os", "archives"]))
     assert load_pins(locked.folder).epoch == NOW
-    assert load_pins(locked.folder).roots == {}
-    lock_update.update(locked, selection.select(["images"]))
     assert set(load_pins(locked.folder).roots) == {("debian", "builder"), ("debian", "runtime")}
 
 
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+def test_a_kind_that_fails_leaves_the_kinds_before_it_as_they_were_and_says_so(
+    locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checkout_files(locked)
+    fake_apt.would_install(BASH, NEWER)
+    monkeypatch.setattr(on_image, "update_locks", fail)
+    with pytest.raises(LockError) as caught:
+        lock_update.update(locked, selection.select(["os", "archives", "images"]))
+    assert str(caught.value).splitlines() == [
+        "pip-compile could not resolve constraints/vllm-debian-amd64.txt",
+        "Nothing was written: this command changed no lock and no pin.",
+    ]
+    assert checkout_files(locked) == before
+
+
+def test_the_check_of_os_packages_sees_a_missing_pin_of_a_root_image_that_they_make(locked: Catalogue) -> None:
+    for kinds in (["os"], ["images"], ["os", "images"]):
+        assert lock_check.check(load_catalogue(locked.folder), selection.select(kinds)).exit_code == 0
+    pins = load_pins(locked.folder)
+    roots = {key: root for key, root in pins.roots.items() if key != ("debian", "runtime")}
+    (locked.folder / PINS_FILE).write_text(render(replace(pins, roots=roots)), encoding="utf-8")
+    for kinds in (["os"], ["images"], ["os", "images"]):
+        result = lock_check.check(load_catalogue(locked.folder), selection.select(kinds))
+        assert result.exit_code == 4
+        assert result.text.count("has no roots.debian.runtime for linux/amd64") == 1
+
+
+def test_a_lock_that_changes_while_the_command_runs_is_not_overwritten(
+    locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    other = locked.folder / "constraints/os-debian-builder-amd64.txt"
+    real = root_images.ensure_all
+
+    def ensure_all(*arguments: Any) -> Any:  # noqa: ANN401 - passed on
+        other.write_text("# of another branch\n", encoding="utf-8")
+        return real(*arguments)
+
+    monkeypatch.setattr(root_images, "ensure_all", ensure_all)
+    pins = (locked.folder / PINS_FILE).read_bytes()
+    with pytest.raises(BusyError, match=r"^Changed by something else .*: constraints/os-debian-builder-amd64\.txt\.\n"):
+        lock_update.update(locked, selection.select(["os"]))
+    assert other.read_text(encoding="utf-8") == "# of another branch\n"
+    assert (locked.folder / PINS_FILE).read_bytes() == pins
+
+
+def test_an_unreachable_input_does_not_keep_the_others_from_being_written(
+    locked: Catalogue, fake_apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_apt.would_install(BASH, NEWER)
+    row = UnreachableInput(name="constraints/os-x.txt", reason="no such host", pinned="as it was")
+    monkeypatch.setattr(on_image, "update_locks", lambda *_, **__: ((), (row,)))
+    result = lock_update.update(locked, selection.select(["os"]))
+    assert result.exit_code == 10
+    assert load_pins(locked.folder).epoch == NOW
 
 
 def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locked: Catalogue) -> None:

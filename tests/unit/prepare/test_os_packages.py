@@ -154,7 +154,7 @@ def test_a_set_does_not_change_the_inputs_of_the_lock_of_its_root_image(catalogu
 
 @pytest.mark.usefixtures("mirror")
 def test_the_lock_of_a_set_has_the_packages_that_the_root_image_lacks(stacked: Catalogue, compiler: OsLock) -> None:
-    moves = debian.update_locks(stacked.folder, selection.os_locks(stacked))
+    moves = debian.update_locks(stacked.folder, selection.os_locks(stacked), staged=stacked.folder)
     assert os_lock.read(compiler.root_lock, stacked.folder) == (LIBC,)
     assert os_lock.read(compiler, stacked.folder) == (GPP,)
     assert [move.lock for move in moves if move.name == "g++"] == [
@@ -168,7 +168,7 @@ def test_a_set_that_would_move_a_package_of_its_root_image_is_rejected_before_a_
 ) -> None:
     offer(server, fake_apt, root=LIBC, above=(NEW_LIBC, GPP))
     with pytest.raises(LockError) as caught:
-        debian.update_locks(stacked.folder, selection.os_locks(stacked))
+        debian.update_locks(stacked.folder, selection.os_locks(stacked), staged=stacked.folder)
     assert str(caught.value) == (
         "constraints/os-debian-compiler-amd64.txt would move packages of its root image "
         "(constraints/os-debian-runtime-amd64.txt): libc6 2.36-9 -> 2.36-10.\n"

@@ -11,9 +11,11 @@ import pytest
 
 from dynamo_containers import integrity
 from dynamo_containers.errors import LockError
+from dynamo_containers.facts.catalogue import Stage
 from dynamo_containers.facts.locks.os_lock import Drift, OsLock
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.lock.os.write import write_lock
+from dynamo_containers.plan.request import request_for
 from dynamo_containers.platforms import Platform
 from dynamo_containers.prepare import oci_layout, root_images
 
@@ -64,7 +66,7 @@ def test_a_root_image_without_a_record_is_not_cached(catalogue: Catalogue, lock:
 def test_a_root_image_is_reused_with_its_drift(catalogue: Catalogue, lock: OsLock) -> None:
     image = leave_image(catalogue.folder, lock, DRIFT)
     assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) == image
-    assert root_images.ensure(catalogue.folder, lock, EPOCH) == image
+    assert root_images.ensure(catalogue.folder, lock, (BASH,), EPOCH) == image
 
 
 @pytest.mark.parametrize("change", ["epoch", "packages", "the row", "no manifest"])
@@ -87,13 +89,13 @@ def test_several_root_images_are_returned_with_their_locks(catalogue: Catalogue,
     other = replace(lock, platform=Platform.ARM64)
     write_lock(other, catalogue.folder, (BASH,))
     images = {row.file: leave_image(catalogue.folder, row) for row in (lock, other)}
-    roots = root_images.ensure_all(catalogue.folder, [lock, other], EPOCH)
+    roots = root_images.ensure_all(catalogue.folder, [(lock, (BASH,)), (other, (BASH,))], EPOCH)
     assert {root_lock.file: image for root_lock, image in roots} == images
 
 
-def test_a_root_image_without_its_lock_is_rejected(catalogue: Catalogue, lock: OsLock) -> None:
+def test_a_root_image_without_its_lock_is_rejected(catalogue: Catalogue) -> None:
     with pytest.raises(LockError, match=r"os-debian-builder-amd64\.txt is missing"):
-        root_images.ensure(catalogue.folder, replace(lock, role="builder"), EPOCH)
+        root_images.ensure_request(request_for(catalogue, Stage.BASE))
 
 
 def test_strict_bases_reject_a_package_that_the_mirror_no_longer_has(
@@ -102,7 +104,7 @@ def test_strict_bases_reject_a_package_that_the_mirror_no_longer_has(
     fake_apt.sources(f"{server.address}/debian")
     strict = replace(lock, bases=replace(lock.bases, strict=True))
     with pytest.raises(LockError) as caught:
-        root_images.ensure(catalogue.folder, strict, EPOCH)
+        root_images.ensure(catalogue.folder, strict, (BASH,), EPOCH)
     assert str(caught.value) == (
         "The mirror no longer has packages of constraints/os-debian-runtime-amd64.txt: bash_5.2.15-2_amd64.deb.\n"
         "The debian bases are strict. Lock the current versions: invoke lock --only os"
@@ -130,7 +132,7 @@ def test_a_copy_of_a_root_image_is_hashed_once_and_sealed(catalogue: Catalogue, 
     assert not integrity.is_sealed(record, *files)
     assert root_images.cached_root_image(catalogue.folder, lock, (BASH,), EPOCH) == root
     assert not integrity.is_sealed(record, *files)  # to look writes nothing
-    root_images.ensure_all(catalogue.folder, [lock], EPOCH)
+    root_images.ensure_all(catalogue.folder, [(lock, (BASH,))], EPOCH)
     assert integrity.is_sealed(record, *files)
 
 

@@ -190,7 +190,7 @@ def test_a_lock_has_what_the_image_lacks_and_a_set_what_the_lock_below_lacks(own
     fake_apt.would_install(uri("python3"))
     fake_apt.would_install_for("libnuma1", uri("python3"), uri("libc6"), uri("g++"))
     locks = [lock_of(own), lock_of(own, "compiler")]
-    moved, missing = on_image.update_locks(own.folder, locks, own.pins)
+    moved, missing = on_image.update_locks(own.folder, locks, own.pins, staged=own.folder)
     assert missing == ()
     assert [(move.name, move.new, move.lock) for move in moved] == [
         ("python3", "3.12.3-0", "os-cuda-runtime-amd64"),
@@ -239,7 +239,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
     fake_apt.would_install(uri("python3"))
     refusing("runtime", UnreachableError("no such host"), monkeypatch)
     locks = (lock_of(own), lock_of(own, "dev"), lock_of(own, "devel"))
-    moved, missing = on_image.update_locks(own.folder, locks, own.pins)
+    moved, missing = on_image.update_locks(own.folder, locks, own.pins, staged=own.folder)
     assert {move.lock for move in moved} == {"os-cuda-devel-amd64"}
     image = "nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04, http://archive.ubuntu.com/ubuntu"
     assert [(row.name, row.address, row.reason, row.pinned) for row in missing] == [
@@ -251,7 +251,7 @@ def test_a_registry_out_of_reach_leaves_its_locks_and_the_others_are_made(
 @pytest.mark.usefixtures("readable")
 def test_an_image_that_is_not_pinned_is_said_and_what_to_run(own: Catalogue) -> None:
     pins = replace(own.pins, roots={})
-    _, (row,) = on_image.update_locks(own.folder, [lock_of(own)], pins)
+    _, (row,) = on_image.update_locks(own.folder, [lock_of(own)], pins, staged=own.folder)
     assert row.reason.endswith("has no roots.cuda.runtime. Pin it with: invoke lock --only images --bases cuda")
 
 
@@ -274,7 +274,7 @@ def test_an_archive_out_of_reach_is_named_with_the_reason_and_nothing_is_written
         "The command ended with exit code 100:\n    E: Failed to fetch http://x  Could not connect\n    E: more",
         monkeypatch,
     )
-    moved, missing = on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins)
+    moved, missing = on_image.update_locks(own.folder, on_images(own, "linux/arm64"), own.pins, staged=own.folder)
     assert moved == ()
     assert {row.pinned for row in missing} == {"as it was"}
     assert {row.reason for row in missing} == {
@@ -296,7 +296,7 @@ def test_an_archive_that_the_image_does_not_trust_is_no_archive_out_of_reach(
 ) -> None:
     failing(output, monkeypatch)
     with pytest.raises(DownloadError) as caught:
-        on_image.update_locks(own.folder, [lock_of(own)], own.pins)
+        on_image.update_locks(own.folder, [lock_of(own)], own.pins, staged=own.folder)
     assert str(caught.value) == (
         "http://archive.ubuntu.com/ubuntu is not signed by the keys in nvcr.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04 "
         f"(/usr/share/keyrings/ubuntu-archive-keyring.gpg):\n{output}"

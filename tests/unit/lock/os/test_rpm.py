@@ -157,7 +157,7 @@ def test_the_repositories_are_read_at_the_mirror_and_the_lock_has_none_of_it(
     monkeypatch.setattr(mirrors, "configured", lambda: table)
     ((_, question),) = (
         answering(monkeypatch, {"sets": {lock_of(own).file: [CLANG]}}),
-        on_image.update_locks(own.folder, [lock_of(own)], own.pins),
+        on_image.update_locks(own.folder, [lock_of(own)], own.pins, staged=own.folder),
     )[0]
     dnf_query = json.loads((own.folder / ".build/os-resolved/cuda-builder-arm64/wish.json").read_text(encoding="utf-8"))
     assert question.contexts == {"wish": str(own.folder / ".build/os-resolved/cuda-builder-arm64")}
@@ -220,7 +220,7 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
 ) -> None:
     lock = lock_of(own)
     answering(monkeypatch, {"sets": {lock.file: [CLANG]}})
-    moved, missing = on_image.update_locks(own.folder, [lock], own.pins)
+    moved, missing = on_image.update_locks(own.folder, [lock], own.pins, staged=own.folder)
     assert (missing, [(move.name, move.new, move.lock) for move in moved]) == (
         (),
         [("clang-devel", "20.1.8-1.module_el8.10.0", "os-cuda-rust-arm64")],
@@ -231,7 +231,7 @@ def test_a_lock_has_what_dnf_would_install_and_states_the_image(
     )
     os_conflicts.check_image(lock, own.folder, load_pins(own.folder))
     before = (own.folder / lock.file).read_bytes()
-    assert on_image.update_locks(own.folder, [lock], own.pins) == ((), ())
+    assert on_image.update_locks(own.folder, [lock], own.pins, staged=own.folder) == ((), ())
     assert (own.folder / lock.file).read_bytes() == before
 
 
@@ -277,14 +277,14 @@ def test_what_dnf_could_not_do_is_said_in_its_own_kind_and_nothing_is_written(
     error, message = failure
     answering(monkeypatch, {"fault": fault, "why": reason})
     if error is None:
-        moved, missing = on_image.update_locks(own.folder, both(own), own.pins)
+        moved, missing = on_image.update_locks(own.folder, both(own), own.pins, staged=own.folder)
         assert moved == ()
         assert {(row.address, row.reason, row.pinned) for row in missing} == {
             (f"{IMAGE}, {ADDRESS}", message, "not locked")
         }
     else:
         with pytest.raises(error) as caught:
-            on_image.update_locks(own.folder, both(own), own.pins)
+            on_image.update_locks(own.folder, both(own), own.pins, staged=own.folder)
         assert str(caught.value) == message
     assert not [lock.file for lock in both(own) if (own.folder / lock.file).exists()]
 
@@ -297,7 +297,7 @@ def test_without_a_registry_every_set_is_named_with_what_it_takes(
         raise UnreachableError(message)
 
     monkeypatch.setattr(image_status, "run_query", run_query)
-    _, missing = on_image.update_locks(own.folder, both(own), own.pins)
+    _, missing = on_image.update_locks(own.folder, both(own), own.pins, staged=own.folder)
     assert [(row.name, row.address, row.reason) for row in missing] == [
         (lock.file, f"{IMAGE}, {ADDRESS}", "quay.io cannot be reached from here") for lock in both(own)
     ]

@@ -362,7 +362,7 @@ def test_the_plan_of_a_lock_is_one_command_that_can_be_pasted(tmp_path: Path) ->
         *("--uploaded-before", "2026-11-13T00:00:00+00:00"),
         *("--findings", str(tmp_path / ".build/lock/frontend-debian-arm64.findings.json")),
     )
-    assert command.env == {"PYTHONPATH": str(tmp_path)}
+    assert command.env == {"PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize("requirement", ["aiohttp", "AIOHTTP", "aiohttp==3.14.4", "aiohttp >= 3"])
