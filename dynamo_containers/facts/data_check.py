@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_containers import state
-from dynamo_containers.errors import UsageError
+from dynamo_containers import file_reader, state
+from dynamo_containers.errors import UnsupportedHostError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,20 +38,19 @@ def check(table: Table, schema: str, checkout: Path = LIBRARY.parent) -> None:
         UsageError: a key is unknown or missing, or a value is not of its type.
     """
     digest, stamp = _digest(table.content), checkout / state.checked_data(schema)
-    with suppress(OSError, UnicodeDecodeError):
-        if stamp.read_text(encoding="ascii") == digest:
-            return
+    if file_reader.cached_text(stamp) == digest:
+        return
     check_content(table, schema)
     from dynamo_containers import process  # only a changed file needs it
 
-    with suppress(OSError):  # a checkout that cannot be written is checked every time
+    with suppress(OSError, UnsupportedHostError):  # a checkout that cannot be written is checked every time
         process.write(process.Document(path=stamp, text=digest))
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(content, default=repr).encode("utf-8", "surrogatepass"))
     for name in RULES:
-        digest.update((LIBRARY / name).read_bytes())
+        digest.update(file_reader.read_bytes(LIBRARY / name))
     return digest.hexdigest()
 
 

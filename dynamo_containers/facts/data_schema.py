@@ -72,7 +72,7 @@ class Record(Struct, forbid_unknown_fields=True, rename="kebab"):
     """Earlier key -> its name now."""
 
 
-class Project(Record, kw_only=True):
+class ProjectRow(Record, kw_only=True):
     """The project of all images."""
 
     source: HttpUrl
@@ -86,14 +86,14 @@ class Project(Record, kw_only=True):
     renamed_keys: ClassVar[Mapping[str, str]] = {"version-of": "version-package"}
 
 
-class Reports(Record, kw_only=True):
+class ReportsRow(Record, kw_only=True):
     """The reports of builds."""
 
     keep: Count
     """The number of builds whose reports are kept."""
 
 
-class CommonLayer(Record, kw_only=True):
+class CommonLayerRow(Record, kw_only=True):
     """A layer of Python packages that images have in common, computed from their locks."""
 
     same_version: tuple[PackagePattern, ...]
@@ -103,7 +103,7 @@ class CommonLayer(Record, kw_only=True):
     renamed_keys: ClassVar[Mapping[str, str]] = {"must-be-alike": "same-version", "pieces": "package-layers"}
 
 
-class Lock(Record, kw_only=True):
+class LockRow(Record, kw_only=True):
     """The rules of `invoke lock` for Python packages."""
 
     cooldown_days: Days
@@ -116,12 +116,12 @@ class Lock(Record, kw_only=True):
     """Packages that may be of another CUDA major than the bases, with the reason."""
     cuda_versioned: dict[PackagePattern, Reason] = {}
     """Patterns of packages whose own version has CUDA's major, with how that is known."""
-    common_layers: dict[Name, CommonLayer] = {}
+    common_layers: dict[Name, CommonLayerRow] = {}
     """The layers of Python packages that images have in common."""
     renamed_keys: ClassVar[Mapping[str, str]] = {"left-out": "excluded", "shared": "common-layers"}
 
 
-class Index(Record, kw_only=True):
+class IndexRow(Record, kw_only=True):
     """An additional index of Python packages."""
 
     url: HttpUrl
@@ -130,7 +130,7 @@ class Index(Record, kw_only=True):
     """The packages that come from it and from no other index."""
 
 
-class GitSource(Record, kw_only=True):
+class GitSourceRow(Record, kw_only=True):
     """Source code in a git repository."""
 
     git: GitUrl
@@ -141,7 +141,7 @@ class GitSource(Record, kw_only=True):
     """The source to build wheels from, as on the command line."""
 
 
-class RpmRepositories(Record, kw_only=True):
+class RpmRepositoriesRow(Record, kw_only=True):
     """The repositories of RPMs for a root image of a registry."""
 
     address: HttpUrl
@@ -152,7 +152,7 @@ class RpmRepositories(Record, kw_only=True):
     """The file in the root image with the keys that sign the packages."""
 
 
-class Root(Record, kw_only=True):
+class RootRow(Record, kw_only=True):
     """A root image: bootstrapped from a suite, or one of a registry by `image`."""
 
     image: ImageReference = ""
@@ -161,7 +161,7 @@ class Root(Record, kw_only=True):
     """The suite of its packages."""
     packages: tuple[OsPackage, ...] = ()
     """The packages that are installed in it."""
-    repositories: RpmRepositories | None = None
+    repositories: RpmRepositoriesRow | None = None
     """The repositories of its RPMs."""
     interpreter: AbsolutePath = ""
     """Its Python, where that is not the one of its bases."""
@@ -169,7 +169,7 @@ class Root(Record, kw_only=True):
     """Its glibc, where that is not the one of its bases."""
 
 
-class Program(Record, kw_only=True):
+class ProgramRow(Record, kw_only=True):
     """A program: of a .deb package (`suite`, `package`), or of a release archive (`url`, `version`)."""
 
     files: dict[Member, AbsolutePath]
@@ -184,7 +184,7 @@ class Program(Record, kw_only=True):
     """The version of its release archive."""
 
 
-class Toolchain(Record, kw_only=True):
+class ToolchainRow(Record, kw_only=True):
     """A compiler from a release archive, for a set of OS packages."""
 
     url: ReleaseUrl
@@ -195,7 +195,7 @@ class Toolchain(Record, kw_only=True):
     """The script in the archive that installs it."""
 
 
-class PackageSet(Record, kw_only=True):
+class PackageSetRow(Record, kw_only=True):
     """A set of OS packages that is installed in one layer."""
 
     root: Name
@@ -205,7 +205,7 @@ class PackageSet(Record, kw_only=True):
     renamed_keys: ClassVar[Mapping[str, str]] = {"on": "root"}
 
 
-class DebSources(Record, kw_only=True):
+class DebSourcesRow(Record, kw_only=True):
     """Origins of locked .debs that have precedence over the mirror of the machine."""
 
     pool: Pool = ""
@@ -214,7 +214,7 @@ class DebSources(Record, kw_only=True):
     """The address of a snapshot service."""
 
 
-class AptArchive(Record, kw_only=True):
+class AptArchiveRow(Record, kw_only=True):
     """The apt archive of the packages on root images of registries."""
 
     suites: tuple[ArchiveSuite, ...]
@@ -229,7 +229,7 @@ class AptArchive(Record, kw_only=True):
     """The address for linux/arm64."""
 
 
-class Bases(Record, kw_only=True):
+class BasesRow(Record, kw_only=True):
     """A set of root images for the whole build."""
 
     description: Title
@@ -244,22 +244,22 @@ class Bases(Record, kw_only=True):
     """The version of glibc."""
     cuda: Cuda = ""
     """The CUDA major of its libraries."""
-    roots: dict[Name, Root] = {}
+    roots: dict[Name, RootRow] = {}
     """Role -> the root image."""
-    programs: dict[Name, Program] = {}
+    programs: dict[Name, ProgramRow] = {}
     """The programs in every runtime."""
-    packages: dict[Name, PackageSet] = {}
+    packages: dict[Name, PackageSetRow] = {}
     """The sets of OS packages."""
-    toolchains: dict[Name, Toolchain] = {}
+    toolchains: dict[Name, ToolchainRow] = {}
     """Set of OS packages -> the compiler to add to it."""
-    archive: AptArchive | None = None
+    archive: AptArchiveRow | None = None
     """The apt archive of the packages on root images of registries."""
-    deb_sources: DebSources | None = None
+    deb_sources: DebSourcesRow | None = None
     """Origins of locked .debs."""
     renamed_keys: ClassVar[Mapping[str, str]] = {"sources": "deb-sources"}
 
 
-class Budget(Record, kw_only=True):
+class BudgetRow(Record, kw_only=True):
     """The limits for the size of an image, in millions of bytes."""
 
     compressed_mb: Count | None = None
@@ -276,7 +276,7 @@ class Budget(Record, kw_only=True):
     """What a new version of Dynamo costs to pull."""
 
 
-class Image(Record, kw_only=True):
+class ImageRow(Record, kw_only=True):
     """An image that users pull, with its -ci and -dev variants."""
 
     title: Title
@@ -315,7 +315,7 @@ class Image(Record, kw_only=True):
     """Its sets of OS packages at run time."""
     compile_from_source: dict[PlatformName, tuple[PythonPackage, ...]] = {}
     """Platform -> the packages that have no wheel for it and are compiled."""
-    budget: dict[PlatformName, Budget] = {}
+    budget: dict[PlatformName, BudgetRow] = {}
     """Platform -> the limits for its size."""
     indexes: tuple[Name, ...] = ()
     """Indexes of some of its Python packages."""
@@ -329,23 +329,23 @@ class Image(Record, kw_only=True):
     }
 
 
-class Images(Record, kw_only=True):
+class ImagesFile(Record, kw_only=True):
     """containers/images.toml: the images that can be built."""
 
-    project: Project
-    reports: Reports
-    lock: Lock
-    bases: dict[Name, Bases]
+    project: ProjectRow
+    reports: ReportsRow
+    lock: LockRow
+    bases: dict[Name, BasesRow]
     """The bases, by name."""
-    images: dict[Name, Image]
+    images: dict[Name, ImageRow]
     """The images, by name."""
-    indexes: dict[Name, Index] = {}
+    indexes: dict[Name, IndexRow] = {}
     """The additional indexes of Python packages, by name."""
-    sources: dict[Name, GitSource] = {}
+    sources: dict[Name, GitSourceRow] = {}
     """Git repositories for wheels that no index has, by name."""
 
 
-class Mirrors(Record, kw_only=True):
+class MirrorsFile(Record, kw_only=True):
     """mirrors.toml: the mirrors of this machine's network."""
 
     registries: dict[MirrorRegistry, MirrorRegistry] = {}
@@ -354,7 +354,7 @@ class Mirrors(Record, kw_only=True):
     """The beginning of a public address -> that of its mirror."""
 
 
-class PlatformCaches(Record, kw_only=True):
+class PlatformCachesRow(Record, kw_only=True):
     """The build caches of an image on a platform."""
 
     read: tuple[CachePlace, ...] | None = field(name="from", default=None)
@@ -363,23 +363,23 @@ class PlatformCaches(Record, kw_only=True):
     """Where a cache is written, if the command line asks for it."""
 
 
-class ImageCaches(PlatformCaches, kw_only=True):
+class ImageCachesRow(PlatformCachesRow, kw_only=True):
     """The build caches of an image."""
 
-    amd64: PlatformCaches | None = field(name="linux/amd64", default=None)
+    amd64: PlatformCachesRow | None = field(name="linux/amd64", default=None)
     """On linux/amd64, instead of the rows above."""
-    arm64: PlatformCaches | None = field(name="linux/arm64", default=None)
+    arm64: PlatformCachesRow | None = field(name="linux/arm64", default=None)
     """On linux/arm64, instead of the rows above."""
 
 
-class Caches(PlatformCaches, kw_only=True):
+class CachesFile(PlatformCachesRow, kw_only=True):
     """caches.toml: the build caches of this machine."""
 
-    images: dict[Name, ImageCaches] = {}
+    images: dict[Name, ImageCachesRow] = {}
     """Image -> its caches, instead of the rows above."""
 
 
-class Builders(Record, kw_only=True):
+class BuildersFile(Record, kw_only=True):
     """builders.toml: the builders of this machine."""
 
     builders: dict[PlatformName, BuilderName]
@@ -387,10 +387,10 @@ class Builders(Record, kw_only=True):
 
 
 SCHEMAS: dict[str, type] = {
-    "images.toml": Images,
-    "mirrors.toml": Mirrors,
-    "caches.toml": Caches,
-    "builders.toml": Builders,
+    "images.toml": ImagesFile,
+    "mirrors.toml": MirrorsFile,
+    "caches.toml": CachesFile,
+    "builders.toml": BuildersFile,
     "sccache.toml": dict[str, Setting],  # the variables are in facts/sccache.py
 }
 """Data file -> the type of its content."""

@@ -32,7 +32,7 @@ def test_images_toml_names_its_schema_for_editors() -> None:
 
 def test_the_schema_of_a_data_file_says_what_a_value_may_be() -> None:
     content = json.loads((schemas.FOLDER / "images.json").read_text(encoding="utf-8"))
-    image = content["definitions"]["Image"]
+    image = content["definitions"]["ImageRow"]
     assert image["additionalProperties"] is False
     assert {"title", "repository"} <= set(image["required"])
     repository = image["properties"]["repository"]
@@ -41,7 +41,7 @@ def test_the_schema_of_a_data_file_says_what_a_value_may_be() -> None:
     )
     assert re.search(repository["pattern"], "dynamo-base")
     assert not re.search(repository["pattern"], "../a")
-    assert content["definitions"]["Lock"]["properties"]["cooldown-days"]["minimum"] == 0
+    assert content["definitions"]["LockRow"]["properties"]["cooldown-days"]["minimum"] == 0
 
 
 def test_fields_are_described_by_their_docstrings() -> None:
