@@ -69,6 +69,8 @@ class Image:
     """Build tools that its runtime may contain: pattern of their path -> the reason."""
     missing_libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Libraries that a file in it links and that are not in it: pattern of their name -> the reason."""
+    unloadable_libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Extension modules in it that cannot be opened without a device or at all: pattern of their path -> the reason."""
     common_layer: str = ""
     """The layer of Python packages that it has in common with other images ('' for none)."""
     package_layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -234,6 +236,7 @@ def _image(name: str, row: Table) -> Image:
         worker_arguments=row.strings("worker-arguments", optional=True),
         allow_build_tools=_reasons(row, "allow-build-tools"),
         missing_libraries=_reasons(row, "missing-libraries"),
+        unloadable_libraries=_reasons(row, "unloadable-libraries"),
         common_layer=row.string("common-layer", optional=True),
         package_layers=_package_layers(row),
         os_packages=row.strings("os-packages", optional=True),

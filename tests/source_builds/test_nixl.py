@@ -31,9 +31,13 @@ LAYOUT = (
     "nixl_cu13.libs/libucp-*.so.0.0.0",
     "nixl_cu13.libs/libucs-*.so.0.0.0",
     "nixl_cu13.libs/libuct-*.so.0.0.0",
+    "nixl_cu13.libs/ucx/libucm_cuda.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_cma.so.0.0.0",
     "nixl_cu13.libs/ucx/libuct_cuda.so.0.0.0",
     "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_ib_efa.so.0.0.0",
     "nixl_cu13.libs/ucx/libuct_ib_mlx5.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_rdmacm.so.0.0.0",
     "nixl_cu13/_bindings.cpython-*.so",
 )
 """The same paths as in the wheel on the index."""
@@ -55,7 +59,7 @@ def test_the_wheel_has_the_libraries_plugins_and_modules_where_upstream_s_has_th
     files = [line.split()[0] for line in docker("run", "--rm", tag_of("base"), "sh", "-c", listing).splitlines()]
     assert [pattern for pattern in LAYOUT if not matching(files, pattern)] == []
     assert (
-        len(matching(files, "nixl_cu13.libs/ucx/*.so*")) == 3
+        len(matching(files, "nixl_cu13.libs/ucx/*.so*")) == 7
     )  # each module once: a second file would be a second module
     assert matching(files, "*libcuda*") == []
 

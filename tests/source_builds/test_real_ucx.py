@@ -43,6 +43,12 @@ def ucx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = makefile.read_text(encoding="utf-8")
     assert "\ttest/apps \\\n" in text
     makefile.write_text(text.replace("\ttest/apps \\\n", ""), encoding="utf-8")  # one calls cuCtxCreate of CUDA 12
+    # This UCX has no module of these names yet, which a wheel must have: it would name them, but none is loaded.
+    with (source / "src/uct/sm/scopy/cma/Makefile.am").open("a", encoding="utf-8") as module:
+        module.write("\ninstall-exec-hook:\n")
+        for name in ("ib_mlx5", "ib_efa"):
+            own = "$(DESTDIR)$(libdir)/ucx"
+            module.write(f"\tcp {own}/libuct_cma.so.0.0.0 {own}/libuct_{name}.so.0.0.0\n")
     return commit_all(source)
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dynamo_containers.facts.catalogue import ROOT
 from dynamo_containers.facts.locks import os_lock
 from tests.smoke.any.test_layers import FOREIGN
+from tests.smoke.containers import MOUNTED, SCRIPTS
+from tests.smoke.libraries import fits, unexplained
 from tests.smoke.locks import locked_environment, pip_complaints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue, Image
     from dynamo_containers.platforms import Platform
+    from tests.smoke.containers import Engine
     from tests.smoke.layers import SavedImage
 
+OPENING_SECONDS = 900
+"""Time limit for opening every library of an image: an engine has more than a thousand, and torch is loaded first."""
 OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 """Libraries of the driver of the host, which a container gets together with a GPU; never part of an image."""
 OF_HARDWARE = (
@@ -99,17 +103,29 @@ def test_every_library_finds_what_it_needs(probe: Mapping[str, Any], layers: Sav
     assert answer["checked"] > 100
     # A library of another package is loaded when that package is imported (torch, CUDA, NIXL).
     present = {PurePosixPath(path).name for path in layers.files}
-    elsewhere = (*OF_THE_DRIVER, *row.missing_libraries, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
+    elsewhere = _elsewhere(row)
     missing = {
-        file: [name for name in names if not (row.backend and name in present) and not _fits(name, elsewhere)]
+        file: [name for name in names if not (row.backend and name in present) and not fits(name, elsewhere)]
         for file, names in answer["missing"].items()
     }
     assert {file: names for file, names in missing.items() if names} == {}
-    assert [file for file in answer["refused"] if not _fits(file.lstrip("/"), FOREIGN)] == []
+    assert [file for file in answer["refused"] if not fits(file.lstrip("/"), FOREIGN)] == []
 
 
-def _fits(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def test_every_extension_module_can_be_opened_with_all_its_symbols(engine: Engine, image: str, row: Image) -> None:
+    command = ("python", "-B", f"{MOUNTED}/open_libraries.py")
+    options = ("--network", "none", *SCRIPTS)
+    output = engine.run(image, command, name="open-libraries", options=options, seconds=OPENING_SECONDS)
+    answer = json.loads(output.splitlines()[-1])
+    assert answer["opened"] > (100 if row.backend else 10)
+    lines = unexplained(answer["failed"], _elsewhere(row), row.unloadable_libraries)
+    remedy = f"Mend them, or add rows `path pattern = reason` to [images.{row.name}.unloadable-libraries]:"
+    assert not lines, "\n".join([f"{len(lines)} of {answer['opened']} libraries cannot be opened. {remedy}", *lines])
+
+
+def _elsewhere(row: Image) -> tuple[str, ...]:
+    """Return patterns of the libraries that an image may lack."""
+    return (*OF_THE_DRIVER, *row.missing_libraries, *((*OF_HARDWARE, *OPTIONAL) if row.backend else ()))
 
 
 def test_what_is_started_is_compiled_and_stays_so(probe: Mapping[str, Any]) -> None:
@@ -123,9 +139,9 @@ def test_there_is_no_compiler_and_no_installer_but_what_the_row_needs(layers: Sa
     folders = {"bin", "sbin", "libexec"}
     allowed = (*COMPILERS, *row.allow_build_tools) if row.os_packages else tuple(row.allow_build_tools)
     programs = [path for path in layers.named(*BUILD_PROGRAMS) if PurePosixPath(path).parent.name in folders]
-    assert [path for path in programs if not _fits(path, allowed)] == []
+    assert [path for path in programs if not fits(path, allowed)] == []
 
 
 def test_nothing_that_only_the_build_needed_is_left(layers: SavedImage) -> None:
     # Files of a wheel are data of its package, whatever their names are.
-    assert [path for path in layers.named(*LEFT_OVERS) if not _fits(path, [OF_PACKAGES])] == []
+    assert [path for path in layers.named(*LEFT_OVERS) if not fits(path, [OF_PACKAGES])] == []

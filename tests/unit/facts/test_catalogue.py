@@ -70,7 +70,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "containers/images.toml: images.small.colour: unknown key (choose from: "
             "allow-build-tools, backend, bases, budget, common-layer, compile-from-source, description, engine-image, "
             "engine-interpreter, imports, indexes, install-from, missing-libraries, os-packages, package-layers, "
-            "platforms, repository, stages, title, worker-arguments).",
+            "platforms, repository, stages, title, unloadable-libraries, worker-arguments).",
             id="an unknown key",
         ),
         pytest.param(

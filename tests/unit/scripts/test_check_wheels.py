@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
@@ -19,7 +21,13 @@ NIXL = (
     ".nixl_cu13.mesonpy.libs/libnixl.so",
     ".nixl_cu13.mesonpy.libs/plugins/libplugin_UCX.so",
     "nixl_cu13.libs/libucp-0a1b2c3d.so.0.0.0",
+    "nixl_cu13.libs/ucx/libucm_cuda.so.0.0.0",
     "nixl_cu13.libs/ucx/libuct_cma.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_cuda.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_ib.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_ib_efa.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_ib_mlx5.so.0.0.0",
+    "nixl_cu13.libs/ucx/libuct_rdmacm.so.0.0.0",
 )
 RUNTIME = "ai_dynamo_runtime-1.4.2-cp310-abi3-manylinux_2_28_x86_64.whl"
 
@@ -29,7 +37,7 @@ def wheel(path: Path, *files: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with ZipFile(path, "w") as archive:
         for file in files or ("module.py",):
-            archive.writestr(file, "")
+            archive.writestr(file, "text")
     return path
 
 
@@ -60,6 +68,32 @@ def test_nixl_without_one_of_them_is_refused(tmp_path: Path, lost: str) -> None:
     assert code == 1
     assert "nixl_cu13-1.3.2" in complaint
     assert "has no" in complaint
+
+
+def test_nixl_whose_ucx_has_no_module_for_cuda_is_refused_with_what_is_lost(tmp_path: Path) -> None:
+    nixl(tmp_path, *(file for file in NIXL if "cuda" not in file))
+    code, complaint = check_wheels(tmp_path)
+    assert code == 1
+    assert "has no nixl_cu13.libs/ucx/libuct_cuda.so*: memory of GPUs: it is copied through the host\n" in complaint
+    assert "has no nixl_cu13.libs/ucx/libucm_cuda.so*: " in complaint
+
+
+@pytest.mark.parametrize("form", ["--piece", "--judged"], ids=["fetched", "compiled here"])
+def test_a_module_that_is_an_empty_file_is_none(tmp_path: Path, form: str) -> None:
+    path = nixl(tmp_path, *(file for file in NIXL if "libuct_cuda" not in file))
+    with ZipFile(path, "a") as archive:
+        archive.writestr("nixl_cu13.libs/ucx/libuct_cuda.so.0.0.0", "")
+    code, complaint = check_wheels(tmp_path, form=(form, tmp_path / "manifest.d"))
+    assert (code, complaint.count("has no")) == (1, 1)
+
+
+def test_the_modules_that_a_wheel_needs_have_a_reason_and_are_those_of_both_architectures() -> None:
+    rows = tomllib.loads((ROOT / "containers/fetched/nixl-modules.toml").read_text(encoding="utf-8"))["modules"]
+    assert [row for row in rows if not row["lost"]] == []
+    assert {name for row in rows for name in row} <= {"file", "lost", "architectures"}
+    assert [
+        row["file"] for row in rows if not any(fnmatchcase(file, row["file"].format(cuda=13)) for file in NIXL)
+    ] == []
 
 
 def test_nixl_of_another_cuda_major_than_the_bases_is_refused(tmp_path: Path) -> None:
