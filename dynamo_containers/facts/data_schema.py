@@ -307,6 +307,8 @@ class ImageRow(Record, kw_only=True):
     """Build tools that its runtime may contain, with the reason."""
     missing_libraries: dict[LibraryPattern, Reason] = {}
     """Libraries that a file in it links and that are not in it, with the reason."""
+    unloadable_libraries: dict[PathPattern, Reason] = {}
+    """Extension modules in it that cannot be opened without a device or at all, with the reason."""
     common_layer: Name = ""
     """The layer of Python packages that it has in common with other images."""
     package_layers: dict[Name, tuple[PackagePattern, ...]] = {}

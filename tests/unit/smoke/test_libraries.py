@@ -93,5 +93,5 @@ def test_only_what_no_pattern_explains_is_reported_each_with_its_error() -> None
 def test_an_exception_without_a_reason_is_refused(own_checkout: Path) -> None:
     with (own_checkout / IMAGES_FILE).open("a", encoding="utf-8") as rows:
         rows.write('\n[images.sglang.unloadable-libraries]\n"*/a.so" = " "\n')
-    with pytest.raises(UsageError, match=r"images\.sglang\.unloadable-libraries\.\*/a\.so"):
+    with pytest.raises(UsageError, match=r'images\.sglang\.unloadable-libraries\."\*/a\.so"'):
         load_catalogue(own_checkout)
