@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import progress, signals
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.engine import build_refs
-from dynamo_containers.errors import FatalError, NoSpaceError
+from dynamo_containers.errors import FatalError, NoSpaceError, UnsupportedHostError
 from dynamo_containers.facts.catalogue import InstallFrom
 from dynamo_containers.inspect.report import build_records, pushed_tags, record, redact, store
 from dynamo_containers.inspect.report.pushed_tags import PushedTag
@@ -175,7 +175,7 @@ class Recorder:
 
                 self.report = backfill.with_targets(self.report, self._docker)
             store.keep(folder, self.report, self._catalogue.reports_kept)
-        except (NoSpaceError, OSError, ValueError) as error:
+        except (NoSpaceError, UnsupportedHostError, OSError, ValueError) as error:
             progress.say(f"No report of this build was written: {error}")
 
     def _is_worth_a_query(self) -> bool:
