@@ -146,6 +146,10 @@ class ElfStream:
             del self._tail[:-TAIL_BYTES]
         self._size += len(block)
 
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return (name of a pattern, text) of all that was found, also in a file that is no ELF file."""
+        return self._search.finish()
+
     def finish(self) -> ElfFile | None:
         """Return what the file says; None where it is no ELF file."""
         header = bytes(self._head[:64])
@@ -157,7 +161,7 @@ class ElfStream:
             soname, needed = self._names(layout, header)
         except (struct.error, IndexError, OverflowError):  # a damaged table
             soname, needed = "", ()
-        return ElfFile(machine=machine, soname=soname, needed=needed, texts=self._search.finish())
+        return ElfFile(machine=machine, soname=soname, needed=needed, texts=self.texts())
 
     def _read(self, offset: int, size: int) -> bytes:
         """Return bytes of the file, fewer where they were not kept."""

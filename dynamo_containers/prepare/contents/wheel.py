@@ -106,13 +106,8 @@ def checked_members(archive: zipfile.ZipFile, filename: str) -> dict[str, zipfil
     Raises:
         WheelError: it is a bomb, has a path twice, or one that leaves its folder.
     """
+    refuse_bombs(archive, filename)
     entries = archive.infolist()
-    if len(entries) > MOST_FILES:
-        raise _fault(filename, f"has {len(entries)} files, more than {MOST_FILES}")
-    unpacked = sum(member.file_size for member in entries)
-    packed = sum(member.compress_size for member in entries)
-    if unpacked > MOST_UNPACKED or (unpacked > RATIO_FROM and unpacked > MOST_RATIO * packed):
-        raise _fault(filename, f"would unpack {packed} bytes to {unpacked}: an archive bomb")
     members: dict[str, zipfile.ZipInfo] = {}
     for member in entries:
         parts = member.filename.split("/")
@@ -121,8 +116,23 @@ def checked_members(archive: zipfile.ZipFile, filename: str) -> dict[str, zipfil
         if member.filename in members:
             raise _fault(filename, f"has the file {member.filename!r} twice")
         members[member.filename] = member
-    _refuse_overlap(entries, filename)
     return {path: member for path, member in members.items() if not member.is_dir()}
+
+
+def refuse_bombs(archive: zipfile.ZipFile, filename: str) -> None:
+    """Refuse an archive that unpacks to far more than it has.
+
+    Raises:
+        WheelError: it is such a bomb.
+    """
+    entries = archive.infolist()
+    if len(entries) > MOST_FILES:
+        raise _fault(filename, f"has {len(entries)} files, more than {MOST_FILES}")
+    unpacked = sum(member.file_size for member in entries)
+    packed = sum(member.compress_size for member in entries)
+    if unpacked > MOST_UNPACKED or (unpacked > RATIO_FROM and unpacked > MOST_RATIO * packed):
+        raise _fault(filename, f"would unpack {packed} bytes to {unpacked}: an archive bomb")
+    _refuse_overlap(entries, filename)
 
 
 def _refuse_overlap(entries: list[zipfile.ZipInfo], filename: str) -> None:
