@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamo_containers.facts import bases_toml, data_check
+from dynamo_containers.facts import bases_toml, content, data_check
 from dynamo_containers.facts import budget as budgets
+from dynamo_containers.facts.content import ContentRules
 from dynamo_containers.facts.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform
 from dynamo_containers.toml_table import Table, any_of, wrong
@@ -134,6 +135,8 @@ class Catalogue:
     sources: Mapping[str, GitSource]
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
+    content: ContentRules = field(default_factory=ContentRules)
+    """What no layer of an image may contain."""
 
     @cached_property
     def pins(self) -> Pins:
@@ -174,6 +177,7 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
         sources={name: bases_toml.read_source(row) for name, row in table.tables("sources", optional=True).items()},
         bases={name: bases_toml.read(name, row) for name, row in table.tables("bases").items()},
         images={name: _image(name, row) for name, row in table.tables("images").items()},
+        content=content.read(table.table("content", optional=True)),
     )
     project.refuse_the_rest()
     lock.refuse_the_rest()

@@ -44,6 +44,9 @@ OsPackage: TypeAlias = Annotated[str, _meta(data_types.OS_PACKAGE)]
 PythonPackage: TypeAlias = Annotated[str, _meta(data_types.PYTHON_PACKAGE)]
 PackagePattern: TypeAlias = Annotated[str, _meta(data_types.PACKAGE_PATTERN)]
 PathPattern: TypeAlias = Annotated[str, _meta(data_types.PATH_PATTERN)]
+FilePattern: TypeAlias = Annotated[str, _meta(data_types.FILE_PATTERN)]
+BinaryText: TypeAlias = Annotated[str, _meta(data_types.BINARY_TEXT)]
+ContentPattern: TypeAlias = Annotated[str, _meta(data_types.CONTENT_PATTERN)]
 LibraryPattern: TypeAlias = Annotated[str, _meta(data_types.LIBRARY_PATTERN)]
 Member: TypeAlias = Annotated[str, _meta(data_types.MEMBER)]
 ReleaseUrl: TypeAlias = Annotated[str, _meta(data_types.RELEASE_URL)]
@@ -331,6 +334,39 @@ class ImageRow(Record, kw_only=True):
     }
 
 
+class DeniedContentRow(Record, kw_only=True):
+    """What no layer of an image may contain."""
+
+    reason: Reason
+    """Why."""
+    files: tuple[FilePattern, ...] = ()
+    """Patterns of names of files and libraries, without regard to upper and lower case."""
+    texts: tuple[BinaryText, ...] = ()
+    """Texts in binaries."""
+
+
+class ContentExceptionRow(Record, kw_only=True):
+    """What is allowed although a rule denies it."""
+
+    rule: Name
+    """A row `content.denied`, or foreign-machine, startup, setuid or unreadable."""
+    paths: tuple[ContentPattern, ...]
+    """Patterns of the path in the image."""
+    reason: Reason
+    """Why it is allowed."""
+    evidence: Reason
+    """Where one can see that."""
+
+
+class ContentRow(Record, kw_only=True):
+    """What the layers of images may not contain, and the exceptions."""
+
+    denied: dict[Name, DeniedContentRow] = {}
+    """The rules, by name."""
+    exceptions: dict[Name, ContentExceptionRow] = {}
+    """The exceptions, by name."""
+
+
 class ImagesFile(Record, kw_only=True):
     """containers/images.toml: the images that can be built."""
 
@@ -341,6 +377,8 @@ class ImagesFile(Record, kw_only=True):
     """The bases, by name."""
     images: dict[Name, ImageRow]
     """The images, by name."""
+    content: ContentRow = field(default_factory=ContentRow)
+    """What the layers of images may not contain."""
     indexes: dict[Name, IndexRow] = {}
     """The additional indexes of Python packages, by name."""
     sources: dict[Name, GitSourceRow] = {}

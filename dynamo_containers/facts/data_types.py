@@ -61,6 +61,15 @@ PATH_PATTERN = TextType(
 LIBRARY_PATTERN = TextType(
     body=r"[0-9A-Za-z._*?\[][0-9A-Za-z.+_*?\[\]-]*", allowed='a pattern of names of libraries such as "libcudart.so.12"'
 )
+FILE_PATTERN = TextType(
+    body=r"(?=.*[0-9A-Za-z])[0-9A-Za-z._*?\[][0-9A-Za-z.+_*?\[\]-]*",
+    allowed='a pattern of names of files without a folder, such as "libx264*"',
+)
+# A shorter text is in every binary by chance.
+BINARY_TEXT = TextType(body=r"(?=.*\S)[ -~]{6,}", allowed="6 or more printable ASCII characters", longest=200)
+CONTENT_PATTERN = TextType(
+    body=rf"(?=.*[0-9A-Za-z]){PATH_PATTERN.body}", allowed=PATH_PATTERN.allowed, longest=PATH_PATTERN.longest
+)
 # {version}, {arch} and {machine} are those of the row and of a platform.
 _TEMPLATE = r"\{(?:version|arch|machine)\}"
 MEMBER = TextType(

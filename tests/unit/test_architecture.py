@@ -128,6 +128,8 @@ OWN_READING = {
     ("inspect.in_container.packages", "read_text"): "it runs inside a container, without the library",
     ("integrity", "open"): "it hashes a file of any size piece by piece",
     ("prepare.build_secrets", "open"): "it opens a file to hold it locked",
+    ("prepare.contents.image", "open"): "it reads ranges of archives of GB, and compares manifests with their digests",
+    ("prepare.contents.layer", "open"): "it opens members of tar and zip archives",
     ("prepare.contents.wheel", "open"): "it opens a member of a zip archive",
     ("prepare.oci_layout", "open"): "it hashes and packs a root image piece by piece",
     ("process", "open"): "it writes the log of a process, and reads the first bytes of a program",
