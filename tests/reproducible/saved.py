@@ -7,8 +7,8 @@ import tarfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from dynamo_containers.prepare.contents.compression import decompressed
 from tests.reproducible.layer_compare import LayerDifference, first_difference, first_offset, members
-from tests.smoke.layers import decompressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,8 @@ def _layer(file: Path, digest: str) -> Iterator[IO[bytes]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(_blob(digest))
         assert blob is not None, f"{digest} is not a file"
-        yield decompressed(blob)
+        unpacked: Any = decompressed(blob)
+        yield unpacked
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 from dynamo_containers import engine as engines
 from dynamo_containers import process
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
+from dynamo_containers.inspect import content
 from dynamo_containers.platforms import Platform
 from tests.smoke import forbidden
 from tests.smoke.containers import ARBITRARY_USER, MOUNTED, READ_ONLY, SCRIPTS, CouldNotCheckError, Engine
@@ -147,21 +149,32 @@ def _asks_for_layers(item: pytest.Item) -> bool:
     return "saved_images" in getattr(item, "fixturenames", ())
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadLayers:
+    """What was read of the images of one file."""
+
+    images: dict[str, SavedImage]
+    checks: dict[str, content.ContentCheck]
+    """Tag -> what its layers contain that the rules of `[content]` deny."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def layers_that_are_read(
     request: pytest.FixtureRequest, engine: Engine, image: str, must_not_leak: tuple[forbidden.Forbidden, ...]
-) -> Iterator[Future[dict[str, SavedImage]] | None]:
+) -> Iterator[Future[ReadLayers] | None]:
     """Start to read the image and its ci image if a test needs them; together, because they share layers."""
     if not any(_asks_for_layers(item) for item in request.session.items):
         yield None
         return
-    tags = (image, request.config.getoption("--ci-image"))
+    tags = [tag for tag in (image, request.config.getoption("--ci-image")) if tag]
+    rules = request.getfixturevalue("catalogue").content
 
-    def read() -> dict[str, SavedImage]:
+    def read() -> ReadLayers:
         file = engine.logs / "images.tar"
         try:
-            engine.docker("save", "--output", str(file), *(tag for tag in tags if tag), seconds=600)
-            return read_saved_images(file, must_not_leak)
+            engine.docker("save", "--output", str(file), *tags, seconds=600)
+            images = read_saved_images(file, must_not_leak)
+            return ReadLayers(images=images, checks={row.image: row for row in content.check(file, rules)})
         finally:
             file.unlink(missing_ok=True)
 
@@ -170,8 +183,16 @@ def layers_that_are_read(
 
 
 @pytest.fixture(scope="session")
-def saved_images(layers_that_are_read: Future[dict[str, SavedImage]]) -> dict[str, SavedImage]:
-    return layers_that_are_read.result()
+def saved_images(layers_that_are_read: Future[ReadLayers]) -> dict[str, SavedImage]:
+    return layers_that_are_read.result().images
+
+
+@pytest.fixture(scope="session")
+def content_checks(
+    saved_images: dict[str, SavedImage],  # noqa: ARG001 - it is by this name that a test asks for the layers
+    layers_that_are_read: Future[ReadLayers],
+) -> dict[str, content.ContentCheck]:
+    return layers_that_are_read.result().checks
 
 
 @pytest.fixture(scope="session")

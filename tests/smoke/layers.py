@@ -6,8 +6,6 @@ later layer deletes are seen as well: a deleted secret is still in its layer.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
@@ -18,8 +16,8 @@ from multiprocessing import get_context
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import zstandard
-
+from dynamo_containers.prepare.contents.compression import decompressed
+from dynamo_containers.prepare.contents.layer import HashingReader
 from tests.smoke.containers import CouldNotCheckError
 
 if TYPE_CHECKING:
@@ -37,8 +35,6 @@ KEEP = (
 """Patterns of the files whose content is kept."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 ELF = b"\x7fELF"
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-"""First bytes of a compressed stream (RFC 1952, RFC 8878)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,40 +145,14 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-class _Digesting:
-    """A stream that hashes the bytes read from it; tarfile reads it from start to end."""
-
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401 - any decompressor
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        block: bytes = self._stream.read(size)
-        self.sha256.update(block)
-        return block
-
-    def finish(self) -> str:
-        while self.read(1 << 20):
-            pass
-        return f"sha256:{self.sha256.hexdigest()}"
-
-
 def _layer(file: Path, name: str, number: int, forbidden: tuple[Forbidden, ...]) -> tuple[str, tuple[LayerEntry, ...]]:
     with tarfile.open(file) as archive:
         blob = archive.extractfile(name)
         assert blob is not None, f"{name} is not a file"
-        stream = _Digesting(decompressed(blob))
+        stream = HashingReader(decompressed(blob))
         with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as layer:  # type: ignore[call-overload]
             entries = tuple(_entries(layer, number, forbidden))
         return stream.finish(), entries
-
-
-def decompressed(blob: Any) -> Any:  # noqa: ANN401 - three kinds of streams
-    magic = blob.read(4)
-    blob.seek(0)
-    if magic == ZSTD:
-        return zstandard.ZstdDecompressor().stream_reader(blob, read_across_frames=True)
-    return gzip.GzipFile(fileobj=blob) if magic.startswith(GZIP) else blob
 
 
 def _entries(layer: tarfile.TarFile, number: int, forbidden: tuple[Forbidden, ...]) -> Iterator[LayerEntry]:

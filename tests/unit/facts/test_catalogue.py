@@ -83,7 +83,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[images.small]\n",
             "[image.small]\n",
             "containers/images.toml: image: unknown key (choose from: "
-            "bases, images, indexes, lock, project, reports, sources).",
+            "bases, content, images, indexes, lock, project, reports, sources).",
             id="a misspelt table",
         ),
         pytest.param(
