@@ -73,9 +73,10 @@ def readable_files(folder: Path, paths: Iterable[str]) -> dict[str, str]:
 
 @cache  # several stages of several images read the same locks
 def lines(text: str) -> tuple[str, ...]:
-    """Return the lines that are not empty and not comments, continued lines joined."""
-    joined = re.sub(r"\\\n\s*", "", text)
-    return tuple(line for line in (raw.strip() for raw in joined.splitlines()) if line and not line.startswith("#"))
+    """Return the lines that are not empty and not comments, continued lines joined; a comment is not continued."""
+    without_comments = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n\s*", "", without_comments)
+    return tuple(line for line in (raw.strip() for raw in joined.splitlines()) if line)
 
 
 @cache
