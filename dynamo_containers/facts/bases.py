@@ -27,6 +27,8 @@ class Root:
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
     """Its glibc, where that is not the one of its bases."""
+    python: str = ""
+    """The full version of its Python, such as `3.12.13`, where that is not the one of its bases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class RegistryRoot:
     """Its Python, where that is not the one of its bases."""
     glibc: str = ""
     """Its glibc, where that is not the one of its bases."""
+    python: str = ""
+    """The full version of its Python, such as `3.12.13`, where that is not the one of its bases."""
 
     @property
     def split(self) -> bool:
@@ -135,6 +139,9 @@ class Bases:
     description: str
     strict: bool
     python: str
+    """The Python of its images, major and minor: `3.11`."""
+    python_release: str = ""
+    """The same with its patch release, `3.11.2`; '' where images.toml does not state it."""
     interpreter: str
     glibc: str
     cuda: str = ""
@@ -188,6 +195,16 @@ class Bases:
     def interpreter_of(self, role: str) -> str:
         """Return the Python of a root image."""
         return self.roots[role].interpreter or self.interpreter
+
+    def python_of(self, role: str) -> str:
+        """Return the Python of a root image: `3.11.2`, or `3.11` where images.toml does not state the patch release.
+
+        A root image with an interpreter of its own need not have the patch release of its bases.
+        """
+        root = self.roots.get(role)
+        if root and (root.python or root.interpreter not in ("", self.interpreter)):
+            return root.python or self.python
+        return self.python_release or self.python
 
     def glibc_of(self, role: str) -> str:
         """Return the glibc of a root image."""

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 def read(name: str, row: Table) -> Bases:
     """Read a row `bases.NAME`."""
     archive = apt_archive.read(row.table("archive")) if "archive" in row.keys_left() else None
+    python = row.string("python")
+    minor = ".".join(python.split(".")[:2])
     roots = {role: _root(role, root, archive) for role, root in row.tables("roots", optional=True).items()}
     bases = Bases(
         name=name,
         description=row.string("description"),
         strict=row.boolean("strict"),
-        python=row.string("python"),
+        python=minor,
+        python_release=python if python != minor else "",
         interpreter=row.string("interpreter"),
         glibc=row.string("glibc"),
         cuda=row.string("cuda", optional=True),
@@ -48,7 +51,16 @@ def read(name: str, row: Table) -> Bases:
     row.refuse_the_rest()
     _check_toolchains(row, bases)
     _check_files(row, bases)
+    _check_root_pythons(row, bases)
     return bases
+
+
+def _check_root_pythons(row: Table, bases: Bases) -> None:
+    """Refuse a Python of a root image that is not a patch release of that of its bases: its wheels would not fit."""
+    for role, root in bases.roots.items():
+        if root.python and not root.python.startswith(f"{bases.python}."):
+            allowed = f'a patch release of Python {bases.python}, such as "{bases.python}.2"'
+            raise wrong(row.file, f"{row.path}.roots.{role}.python", f'"{root.python}"', allowed)
 
 
 def _check_files(row: Table, bases: Bases) -> None:
@@ -75,6 +87,7 @@ def _check_toolchains(row: Table, bases: Bases) -> None:
 
 def _root(role: str, row: Table, archive: AptArchive | None) -> Root | RegistryRoot:
     interpreter, glibc = row.string("interpreter", optional=True), row.string("glibc", optional=True)
+    python = row.string("python", optional=True)
     root: Root | RegistryRoot
     if "image" in row.keys_left():
         root = RegistryRoot(
@@ -84,11 +97,13 @@ def _root(role: str, row: Table, archive: AptArchive | None) -> Root | RegistryR
             repositories=_repositories(row),
             interpreter=interpreter,
             glibc=glibc,
+            python=python,
         )
         _check_extended(role, row, root, archive)
     else:
         packages = row.strings("packages")
-        root = Root(suite=row.string("suite"), packages=packages, interpreter=interpreter, glibc=glibc)
+        suite = row.string("suite")
+        root = Root(suite=suite, packages=packages, interpreter=interpreter, glibc=glibc, python=python)
     row.refuse_the_rest()
     return root
 

@@ -37,6 +37,7 @@ Repository: TypeAlias = Annotated[str, _meta(data_types.REPOSITORY)]
 Licenses: TypeAlias = Annotated[str, _meta(data_types.LICENSES)]
 Glibc: TypeAlias = Annotated[str, _meta(data_types.GLIBC)]
 Python: TypeAlias = Annotated[str, _meta(data_types.PYTHON)]
+PythonRelease: TypeAlias = Annotated[str, _meta(data_types.PYTHON_RELEASE)]
 Cuda: TypeAlias = Annotated[str, _meta(data_types.CUDA)]
 Suite: TypeAlias = Annotated[str, _meta(data_types.SUITE)]
 ArchiveSuite: TypeAlias = Annotated[str, _meta(data_types.ARCHIVE_SUITE)]
@@ -170,6 +171,8 @@ class RootRow(Record, kw_only=True):
     """Its Python, where that is not the one of its bases."""
     glibc: Glibc = ""
     """Its glibc, where that is not the one of its bases."""
+    python: PythonRelease = ""
+    """The version of its Python with its patch release, where that is not the one of its bases."""
 
 
 class ProgramRow(Record, kw_only=True):
@@ -240,7 +243,7 @@ class BasesRow(Record, kw_only=True):
     strict: bool
     """Whether an input that is no longer available is an error."""
     python: Python
-    """The version of Python."""
+    """The version of Python, with its patch release where that is known."""
     interpreter: AbsolutePath
     """The path of Python in the root images."""
     glibc: Glibc

@@ -33,7 +33,8 @@ LICENSES = TextType(
     allowed='an SPDX licence expression such as "Apache-2.0 AND MIT"',
 )
 GLIBC = TextType(body=r"[1-9][0-9]?\.[0-9]{1,3}", allowed='a version of glibc such as "2.35"')
-PYTHON = TextType(body=r"3\.[1-9]?[0-9]", allowed='a version of Python such as "3.11"')
+PYTHON = TextType(body=r"3\.[1-9]?[0-9](?:\.[1-9]?[0-9])?", allowed='a version of Python such as "3.11.2", or "3.11"')
+PYTHON_RELEASE = TextType(body=r"3\.[1-9]?[0-9]\.[1-9]?[0-9]", allowed='a version of Python such as "3.11.2"')
 CUDA = TextType(body="[1-9][0-9]?", allowed='a major version of CUDA such as "13"')
 SUITE = TextType(
     body=r"[a-z0-9][a-z0-9.+-]*(?:/[a-z0-9][a-z0-9.+-]*)*", allowed='the name of a suite such as "bookworm"'

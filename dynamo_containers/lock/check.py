@@ -228,8 +228,9 @@ def _check_bootstrapped(catalogue: Catalogue, selection: LockSelection) -> Itera
 
 
 def _check_os_lock(catalogue: Catalogue, lock: OsLock) -> None:
-    os_lock.read(lock, catalogue.folder)
+    packages = os_lock.read(lock, catalogue.folder)
     os_conflicts.check_image(lock, catalogue.folder, catalogue.pins)
+    os_conflicts.check_python(lock, packages)
 
 
 def _check_archives(catalogue: Catalogue, selection: LockSelection) -> Iterator[LockStatus]:

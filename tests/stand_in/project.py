@@ -238,7 +238,7 @@ def _edited_table(text: str, server: StandIn) -> str:
     tables = [image for image in images if image.startswith(("[images.base]", "[images.frontend]", "[images.trtllm]"))]
     before, start, of_cuda = head.partition("[bases.cuda]\n")
     for old, new in {
-        'python = "3.12"': f'python = "{debian.python}"',
+        f'python = "{cuda.python_release}"': f'python = "{debian.python_release}"',
         **{f'glibc = "{glibc}"': f'glibc = "{debian.glibc}"' for glibc in (cuda.glibc, cuda.roots["builder"].glibc)},
     }.items():
         of_cuda = of_cuda.replace(old, new)

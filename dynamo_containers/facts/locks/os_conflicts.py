@@ -1,11 +1,13 @@
-"""Conflicts between OS locks: a root image and the sets on it must agree on every package."""
+"""Conflicts of OS locks: with the sets on one root image, and with the Python that images.toml states."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError
 from dynamo_containers.facts import image_reference
+from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import os_lock
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from dynamo_containers.facts.pins import Pins
 
 REMEDY = "Update them with: invoke lock --only os"
+UPSTREAM_VERSION = re.compile(r"(?:[0-9]+:)?([0-9]+\.[0-9]+\.[0-9]+)")
+"""The version of Python in that of a .deb: `3.11.2-6+deb12u9`."""
 
 
 def packages_to_lock(
@@ -66,6 +70,37 @@ def check_image(lock: OsLock, folder: Path, pins: Pins) -> None:
             f"{pinned}.\nUpdate it with: invoke lock --only os --bases {lock.bases.name}"
         )
         raise LockError(message)
+
+
+def check_python(lock: OsLock, packages: Iterable[Package]) -> None:
+    """Refuse a lock of a root image whose Python is another patch release than images.toml states for it.
+
+    Python locks are resolved for the stated one, so that no OS lock is needed to resolve them.
+
+    Raises:
+        LockError: the versions differ.
+    """
+    stated = lock.bases.python_of(lock.role)
+    if lock.package_set or stated == lock.bases.python:
+        return
+    name = f"python{lock.bases.python}"
+    match = next((UPSTREAM_VERSION.match(package.version) for package in packages if package.name == name), None)
+    if match and match[1] != stated:
+        message = (
+            f"{lock.file} has Python {match[1]}, but {IMAGES_FILE} states {stated} for bases.{lock.bases.name}.\n"
+            f'Write python = "{match[1]}" there, then run: invoke lock'
+        )
+        raise LockError(message)
+
+
+def check_pythons(locks: Iterable[OsLock], folder: Path) -> None:
+    """Refuse OS locks whose Python is not the stated one, before Python locks are resolved for it.
+
+    Raises:
+        LockError: the first that differs.
+    """
+    for lock in locks:
+        check_python(lock, os_lock.read_valid_lines(lock, folder))
 
 
 def beyond(packages: tuple[Package, ...], root_packages: tuple[Package, ...]) -> tuple[Package, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
+from dynamo_containers.facts.locks import requirement_files
 from dynamo_containers.facts.locks.python_layers import layers
 from dynamo_containers.facts.locks.requirements import (
     COMMAND,
@@ -47,6 +48,7 @@ class LockTarget:
 
     bases: str
     python: str
+    """`3.11.2`, or `3.11` where nobody knows the patch release."""
     glibc: str
     platform: Platform
 
@@ -87,7 +89,7 @@ class LockFile:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Return the files that decide the content of the lock."""
+        """Return the files that decide the content of the lock, with those that they include (`included_files`)."""
         if self.shared_by:
             return ()
         return (self.layer.requirements, COMMON_CONSTRAINTS, *(lower.path for lower in self.lower))
@@ -148,14 +150,18 @@ def _targets(catalogue: Catalogue, layer: PythonLayer) -> tuple[LockTarget, ...]
         return (ANY_HOST,)
     image_targets = _image_targets(catalogue, layer.image, layer.root)
     if layer.on_engine_image:
-        return tuple(replace(target, glibc=catalogue.oldest_glibc) for target in image_targets)
+        # The published image has a Python of its own, whose patch release nobody knows here.
+        return tuple(
+            replace(target, python=catalogue.bases[target.bases].python, glibc=catalogue.oldest_glibc)
+            for target in image_targets
+        )
     return image_targets
 
 
 def _image_targets(catalogue: Catalogue, name: str, root: str = "") -> tuple[LockTarget, ...]:
     image = catalogue.images[name]
     return tuple(
-        LockTarget(bases=bases.name, python=bases.python, glibc=bases.glibc_of(root), platform=platform)
+        LockTarget(bases=bases.name, python=bases.python_of(root), glibc=bases.glibc_of(root), platform=platform)
         for bases in (catalogue.bases[name] for name in image.bases)
         for platform in image.platforms
     )
@@ -188,9 +194,23 @@ def digest(lock: LockFile, texts: Mapping[str, str]) -> str:
     """Return the digest of a lock's inputs; comments and empty lines do not count."""
     inputs = [str(lock.target), str(lock.layer.named_only), *lock.shared_by]
     inputs += [f"left out: {name}" for name in lock.excluded] + [f"{name} @ {url}" for name, url in lock.indexes]
-    for path in lock.inputs:
+    for path in (*lock.inputs, *included_files(lock, texts)):
         inputs += [path, *lines(texts[path])]
     return _sha256(inputs)
+
+
+def included_files(lock: LockFile, texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files that the requirement files of a lock include.
+
+    Raises:
+        UsageError: a line of a requirement file is invalid.
+    """
+    return requirement_files.included(_requirement_files(lock), texts)
+
+
+def _requirement_files(lock: LockFile) -> tuple[tuple[str, bool], ...]:
+    """Return (file, whether it only constrains versions) of the lock's inputs that are written by hand."""
+    return tuple((path, path == COMMON_CONSTRAINTS) for path in lock.inputs[:2])
 
 
 def _sha256(parts: Iterable[str]) -> str:
@@ -240,7 +260,7 @@ def _outdated_reason(lock: LockFile, texts: Mapping[str, str]) -> str | None:
         return f"{lock.path} does not match {lock.shared}, which it shares.\nUpdate both with: {COMMAND}"
     if f"# inputs: {digest(lock, texts)}" in lock_lines:
         return None
-    inputs = " or ".join((*lock.inputs, *lock.shared_by))
+    inputs = " or ".join((*lock.inputs, *included_files(lock, texts), *lock.shared_by))
     return f"{lock.path} is stale: {inputs} or its target changed.\nUpdate it with: {COMMAND}"
 
 
@@ -294,11 +314,24 @@ def unlocked_below(lock: LockFile, folder: Path) -> tuple[str, ...]:
 
 def read_valid_texts(lock: LockFile, folder: Path) -> dict[str, str]:
     """Return the same without the locks that are not text: they are about to be replaced."""
-    inputs = read_files_if_there(folder, (path for path in lock.inputs if not path.startswith(LOCKS)))
-    paths = (*(path for path in lock.inputs if path.startswith(LOCKS)), lock.shared, lock.path)
-    return inputs | readable_files(folder, filter(None, paths))
+    return _read_requirement_files(lock, folder) | readable_files(folder, filter(None, _tool_written(lock)))
+
+
+def _read_requirement_files(lock: LockFile, folder: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for path, is_constraint in _requirement_files(lock):
+        texts |= requirement_files.read(path, folder, is_constraint=is_constraint)
+    return texts
+
+
+def _tool_written(lock: LockFile) -> tuple[str, ...]:
+    return (*(path for path in lock.inputs if path.startswith(LOCKS)), lock.shared, lock.path)
 
 
 def read_texts(lock: LockFile, folder: Path) -> dict[str, str]:
-    """Return path -> text of the lock and its inputs, as far as they exist."""
-    return read_files_if_there(folder, (*lock.inputs, lock.shared, lock.path))
+    """Return path -> text of the lock, its inputs and the files that these include, as far as they exist.
+
+    Raises:
+        UsageError: a line of a requirement file is invalid, or it includes a file that does not exist.
+    """
+    return _read_requirement_files(lock, folder) | read_files_if_there(folder, _tool_written(lock))

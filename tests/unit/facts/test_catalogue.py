@@ -55,6 +55,23 @@ def test_pins_are_found_by_bases_name_and_platform(catalogue: Catalogue) -> None
     assert catalogue.pins.root("debian", "runtime", Platform.ARM64) == "sha256:" + "6" * 64
 
 
+def test_the_python_of_bases_is_stated_with_or_without_its_patch_release(checkout: Path) -> None:
+    bases = load_catalogue(checkout).bases["debian"]
+    assert (bases.python, bases.python_of("runtime")) == ("3.11", "3.11")
+    edit(checkout, IMAGES_FILE, 'python = "3.11"', 'python = "3.11.2"')
+    bases = load_catalogue(checkout).bases["debian"]
+    assert (bases.python, bases.python_of("runtime")) == ("3.11", "3.11.2")
+
+
+def test_a_root_image_with_its_own_interpreter_states_its_own_patch_release(checkout: Path) -> None:
+    edit(checkout, IMAGES_FILE, 'python = "3.11"', 'python = "3.11.2"')
+    row = "[bases.debian.roots.builder]\n"
+    edit(checkout, IMAGES_FILE, row, f'{row}interpreter = "/opt/python"\n')
+    assert load_catalogue(checkout).bases["debian"].python_of("builder") == "3.11"  # not that of its bases
+    edit(checkout, IMAGES_FILE, row, f'{row}python = "3.11.14"\n')
+    assert load_catalogue(checkout).bases["debian"].python_of("builder") == "3.11.14"
+
+
 def test_this_project_s_own_data_files_are_right() -> None:
     own = load_catalogue()
     assert set(own.images) >= {"base", "frontend"}
@@ -87,10 +104,24 @@ def test_this_project_s_own_data_files_are_right() -> None:
             id="a misspelt table",
         ),
         pytest.param(
+            'python = "3.11"\n',
+            'python = "3"\n',
+            "containers/images.toml: bases.debian.python: found '3', "
+            'allowed is a version of Python such as "3.11.2", or "3.11".',
+            id="a Python without its minor version",
+        ),
+        pytest.param(
+            "[bases.debian.roots.runtime]\n",
+            '[bases.debian.roots.runtime]\npython = "3.12.1"\n',
+            'containers/images.toml: bases.debian.roots.runtime.python: found "3.12.1", '
+            'allowed is a patch release of Python 3.11, such as "3.11.2".',
+            id="a root image with another Python than its bases",
+        ),
+        pytest.param(
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.runtime]\nsuit = "sid"\n',
             "containers/images.toml: bases.debian.roots.runtime.suit: unknown key "
-            "(choose from: glibc, image, interpreter, packages, repositories, suite).",
+            "(choose from: glibc, image, interpreter, packages, python, repositories, suite).",
             id="an unknown key of a root image",
         ),
         pytest.param(
@@ -146,7 +177,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
             "[bases.debian.roots.runtime]\n",
             '[bases.debian.roots.devel]\nimage = "debian:1"\ntag = "1"\n[bases.debian.roots.runtime]\n',
             "containers/images.toml: bases.debian.roots.devel.tag: unknown key (choose from: "
-            "glibc, image, interpreter, packages, repositories, suite).",
+            "glibc, image, interpreter, packages, python, repositories, suite).",
             id="an unknown key of a root image of a registry",
         ),
         pytest.param(
