@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from dynamo_containers import process
 from dynamo_containers.errors import FatalError, UnreachableError, UsageError
 from dynamo_containers.facts.locks import moves as lock_moves
-from dynamo_containers.facts.locks import os_lock
+from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move  # noqa: TC001 - msgspec reads the types
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, Pins, load_pins, render
 from dynamo_containers.lock import remote_pins, staging
 from dynamo_containers.lock.os import debian, on_image
-from dynamo_containers.lock.python.report import UnsharedPackage, unknown_sizes_table, unshared_table
+from dynamo_containers.lock.python.report import UnsharedPackage, unknown_sizes_table, unshared_table, warnings_list
 from dynamo_containers.lock.selection import ALL_LOCKS, locked_platforms, os_locks, root_locks
 from dynamo_containers.prepare import oci_layout, root_images
 from dynamo_containers.result import Result
@@ -68,6 +68,8 @@ class LockUpdate:
     """Packages that images should share but do not."""
     unknown_sizes: tuple[tuple[str, str], ...]
     """(pin, lock) whose download size the index does not state."""
+    warnings: tuple[str, ...]
+    """Locked releases that were yanked, extras that do not exist, and what else the resolver warned of."""
     unreachable: tuple[UnreachableInput, ...]
     """Inputs that could not be queried; their pins did not change."""
     files: tuple[str, ...]
@@ -146,6 +148,7 @@ def _update(catalogue: Catalogue, staged: Path, selection: LockSelection, upgrad
         notes=remote.notes,
         unshared=(),
         unknown_sizes=(),
+        warnings=(),
         unreachable=(*remote.unreachable, *unreachable_images),
         files=(),
     )
@@ -157,14 +160,17 @@ def _update(catalogue: Catalogue, staged: Path, selection: LockSelection, upgrad
         moves=(*changes.moves, *python.moves),
         unshared=python.unshared,
         unknown_sizes=python.unknown_sizes,
+        warnings=python.warnings,
         unreachable=(*changes.unreachable, *python.unreachable),
     )
 
 
-def _update_python(catalogue: Catalogue, locks: Iterable[LockFile], upgrades: RequestedUpgrades) -> PythonUpdate:
+def _update_python(catalogue: Catalogue, locks: Collection[LockFile], upgrades: RequestedUpgrades) -> PythonUpdate:
     from dynamo_containers.lock.python import schedule
     from dynamo_containers.lock.python import update as python_update
 
+    bases = {lock.target.bases for lock in locks}
+    os_conflicts.check_pythons((lock for lock in os_locks(catalogue) if lock.bases.name in bases), catalogue.folder)
     limit = schedule.cooldown_limit(catalogue, datetime.now(UTC))
     options = schedule.UpgradeOptions(upgrade=upgrades.upgrade, upgrade_all=upgrades.upgrade_all, uploaded_before=limit)
     return python_update.update_locks(catalogue, locks, options)
@@ -175,7 +181,8 @@ def changes_text(changes: LockUpdate) -> str:
     sections = ["\n".join(f"- {note}" for note in changes.notes)] if changes.notes else []
     if not sections or set(changes.kinds) != {LockKind.IMAGES}:  # of root images, the notes are all there is to report
         sections.append(lock_moves.report(changes.moves))
-    sections += filter(None, (unshared_table(changes.unshared), unknown_sizes_table(changes.unknown_sizes)))
+    tables = unshared_table(changes.unshared), unknown_sizes_table(changes.unknown_sizes)
+    sections += filter(None, (*tables, warnings_list(changes.warnings)))
     return "\n\n".join(sections)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, ZipInfo
 
 import pytest
@@ -51,11 +51,14 @@ def _entry(name: str) -> ZipInfo:
     return ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # always the same bytes
 
 
-def wheel(name: str, version: str, requires: tuple[str, ...] = (), tag: str = ANY) -> bytes:
+def wheel(
+    name: str, version: str, requires: tuple[str, ...] = (), tag: str = ANY, extras: tuple[str, ...] = ()
+) -> bytes:
     """Return a minimal wheel."""
     lines = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
         *(f"Requires-Dist: {requirement}" for requirement in requires),
+        *(f"Provides-Extra: {extra}" for extra in extras),
     ]
     info = f"{name}-{version}.dist-info"
     content = BytesIO()
@@ -84,11 +87,12 @@ class IndexContent:
         requires: tuple[str, ...] = (),
         tag: str = ANY,
         uploaded: str | None = OLD,
-        **entry: object,
+        **entry: Any,  # noqa: ANN401 - keys of PEP 691 with values of JSON
     ) -> str:
-        """Offer a wheel of a release; return its sha256."""
+        """Offer a wheel of a release; return its sha256. `extras` are in its metadata, other keys on the page."""
+        extras = entry.pop("extras", ())
         file = f"{name.replace('-', '_')}-{version}-{tag}.whl"
-        self.files[file] = wheel(name, version, requires, tag)
+        self.files[file] = wheel(name, version, requires, tag, extras)
         digest = hashlib.sha256(self.files[file]).hexdigest()
         row: dict[str, object] = {"filename": file, "url": f"../../files/{file}", "hashes": {"sha256": digest}}
         row |= {"size": len(self.files[file])} | ({"upload-time": uploaded} if uploaded else {}) | entry
@@ -204,10 +208,14 @@ class ToolsProject:
         (self.catalogue.folder / "requirements/tools.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(self, *upgrade: str, upgrade_all: bool = False) -> tuple[Move, ...]:
-        """Update this lock as `invoke lock --only python` does, on a fixed day."""
+        """Update this lock as `invoke lock --only python` does, on a fixed day; return what moved."""
+        return self.update(*upgrade, upgrade_all=upgrade_all).moves
+
+    def update(self, *upgrade: str, upgrade_all: bool = False) -> PythonUpdate:
+        """Update this lock in the same way; return the complete result."""
         before = python_schedule.cooldown_limit(self.catalogue, NOW)
         options = python_schedule.UpgradeOptions(upgrade=upgrade, upgrade_all=upgrade_all, uploaded_before=before)
-        return python_update.update_locks(self.catalogue, [self.lock], options).moves
+        return python_update.update_locks(self.catalogue, [self.lock], options)
 
     def exempt(self, name: str, reason: str) -> None:
         """Exempt a package from the cooldown."""
@@ -246,6 +254,11 @@ class Backends:
         """Add an image to the table."""
         with (self.folder / IMAGES_FILE).open("a", encoding="utf-8") as file:
             file.write(IMAGE.format(name=name, stages=stages, more=more))
+
+    def replace(self, old: str, new: str) -> None:
+        """Edit the table."""
+        file = self.folder / IMAGES_FILE
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
     def own_index(self, name: str, address: str, package: str) -> None:
         """Declare a package that has its own index."""
@@ -291,7 +304,7 @@ def backends(tmp_path: Path, index: IndexContent) -> Backends:
 description = "d"
 strict = false
 python = "3.11"
-interpreter = "p"
+interpreter = "/usr/bin/python3"
 glibc = "2.36"
 roots = {}
 programs = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,6 +39,37 @@ def test_what_the_backends_have_alike_is_locked_once_and_the_rest_beside_it(
     assert backends.pins("second") == ["engine-b==1.0", "numba==0.65.1"]
     assert backends.stale() == []
     assert backends.make().moves == ()
+
+
+def test_a_requirement_of_one_patch_release_of_python_is_locked_where_the_bases_have_it(
+    index: IndexContent, backends: Backends
+) -> None:
+    index.add("since", "1.0")
+    index.add("before", "1.0")
+    index.add("engine", "1.0", requires=('since; python_full_version >= "3.11.2"', 'before; python_version < "3.11"'))
+    newer_python: dict[str, Any] = {"requires-python": ">=3.11.3"}
+    index.add("engine", "2.0", **newer_python)
+    backends.replace('python = "3.11"', 'python = "3.11.2"')
+    backends.require("first", "engine")
+    backends.require("second", "engine")
+    backends.make()
+    assert backends.pins("common") == ["engine==1.0", "since==1.0"]
+
+
+def test_a_requirement_of_a_patch_release_that_nobody_states_is_in_the_report(
+    index: IndexContent, backends: Backends
+) -> None:
+    index.add("since", "1.0")
+    index.add(
+        "engine", "1.0", requires=('since; python_full_version >= "3.11.2"', 'since; python_full_version < "3.10.9"')
+    )
+    backends.require("first", "engine")
+    backends.require("second", "engine")
+    start = 'python_full_version >= "3.11.2" may depend on the patch release of Python, which nobody states'
+    assert backends.make().warnings == tuple(
+        f"constraints/{name}-debian-amd64.txt: {start}" for name in ("first", "second")
+    )
+    assert backends.pins("common") == ["engine==1.0"]
 
 
 def test_a_backend_takes_the_version_another_one_has_where_that_fits(index: IndexContent, backends: Backends) -> None:

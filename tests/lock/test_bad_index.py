@@ -96,23 +96,82 @@ def test_a_page_that_comes_whole_the_second_time_is_taken(index: IndexContent, p
 
 
 def test_a_yanked_release_is_not_chosen_and_a_pin_to_one_is_reported(
-    index: IndexContent, project: ToolsProject, capfd: pytest.CaptureFixture[str]
+    index: IndexContent, project: ToolsProject
 ) -> None:
     index.add("alpha", "1.0")
     index.add("alpha", "1.1", yanked="loses data")
     project.require("alpha")
-    project.make()
+    assert project.update().warnings == ()
     assert project.pins() == ["alpha==1.0"]
-    assert "was yanked" not in capfd.readouterr().err
     index.pages["alpha"][0]["yanked"] = "also loses data"
     index.add("beta", "1.0")
     project.require("alpha", "beta")
-    project.make()
-    assert project.pins() == ["alpha==1.0", "beta==1.0"]
-    assert (
-        "constraints/tools.txt: alpha==1.0 was yanked: also loses data\nMove it with: invoke lock --upgrade alpha"
-        in capfd.readouterr().err
+    assert project.update().warnings == (
+        "constraints/tools.txt: alpha==1.0 was yanked: also loses data. Move it with: invoke lock --upgrade alpha",
     )
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+
+
+# What pip only warns of
+
+
+def test_an_extra_that_does_not_exist_is_an_error_with_those_that_there_are(
+    index: IndexContent, project: ToolsProject
+) -> None:
+    index.add("alpha", "1.0", extras=("standard", "fast"))
+    project.require("# why", "Alpha[standart,fast]")
+    with pytest.raises(LockError) as caught:
+        project.make()
+    assert (
+        'alpha==1.0 has no extra "standart" (-r requirements/tools.in (line 2)). It has: fast, standard. '
+        "Did you mean standard?"
+    ) in str(caught.value)
+    assert not project.path.exists()
+    index.add("beta", "1.0")
+    project.require("beta[any]")
+    with pytest.raises(LockError, match=r'beta==1\.0 has no extra "any" \(\S+ \S+ \(line 1\)\)\. It has no extras\.'):
+        project.make()
+
+
+def test_an_extra_that_exists_in_another_spelling_is_taken(index: IndexContent, project: ToolsProject) -> None:
+    index.add("alpha", "1.0", extras=("Very_Fast",), requires=('beta; extra == "Very_Fast"',))
+    index.add("beta", "1.0")
+    project.require("alpha[very.fast]")
+    assert project.update().warnings == ()
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+
+
+def test_an_extra_that_another_package_requires_in_vain_is_in_the_report(
+    index: IndexContent, project: ToolsProject
+) -> None:
+    index.add("alpha", "1.0", requires=("beta[gone]",))
+    index.add("beta", "1.0")
+    project.require("alpha")
+    assert project.update().warnings == (
+        'constraints/tools.txt: beta==1.0 has no extra "gone" (alpha==1.0 requires beta[gone]). It has no extras.',
+    )
+
+
+def test_only_packages_that_are_locked_are_reported_for_their_extras(
+    index: IndexContent, project: ToolsProject
+) -> None:
+    index.add("alpha", "1.0", extras=("fast",))
+    index.add("alpha", "2.0", requires=("beta>=2",))  # it is tried first, and has no such extra
+    index.add("beta", "1.0")
+    project.require("alpha[fast]", "beta")
+    assert project.update().warnings == ()
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+
+
+def test_a_release_with_invalid_metadata_is_passed_over_and_in_the_report(
+    index: IndexContent, project: ToolsProject
+) -> None:
+    index.add("alpha", "1.0")
+    index.add("alpha", "2.0", requires=("beta >> 1",))
+    project.require("alpha")
+    (warning,) = project.update().warnings
+    assert warning.startswith("constraints/tools.txt: Ignoring version 2.0 of alpha since it has invalid metadata")
+    assert project.pins() == ["alpha==1.0"]
 
 
 def test_a_second_index_in_pips_settings_is_never_asked(

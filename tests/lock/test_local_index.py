@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamo_containers.errors import LockError
+from dynamo_containers.errors import LockError, UsageError
 
 if TYPE_CHECKING:
     from tests.lock.conftest import IndexContent, ToolsProject
@@ -26,6 +26,34 @@ def test_a_lock_is_made_renewed_and_says_what_moved_with_sizes(index: IndexConte
     (move,) = project.make("beta")
     difference = len(index.files["beta-1.1-py3-none-any.whl"]) - len(index.files["beta-1.0-py3-none-any.whl"])
     assert (move.old, move.new, move.lock, move.size_change) == ("1.0", "1.1", "tools", difference)
+
+
+def test_files_that_a_requirement_file_includes_are_locked_with_it(index: IndexContent, project: ToolsProject) -> None:
+    for name in ("alpha", "beta"):
+        index.add(name, "1.0")
+        index.add(name, "2.0")
+    folder = project.catalogue.folder
+    (folder / "requirements/constraints.in").write_text("-c floors.in\n", encoding="utf-8")
+    (folder / "requirements/floors.in").write_text("alpha<2\n", encoding="utf-8")
+    (folder / "requirements/more.in").write_text("beta\n", encoding="utf-8")
+    project.require("alpha", "-r more.in")
+    project.make()
+    assert project.pins() == ["alpha==1.0", "beta==2.0"]
+    text = project.path.read_text(encoding="utf-8")
+    assert "# via -r requirements/more.in" in text
+    assert str(folder) not in text
+    (folder / "requirements/more.in").write_text("beta<2\n", encoding="utf-8")
+    project.make()
+    assert project.pins() == ["alpha==1.0", "beta==1.0"]
+
+
+def test_a_second_index_in_a_requirement_file_is_refused_before_pip_reads_it(
+    index: IndexContent, project: ToolsProject
+) -> None:
+    project.require("alpha", f"--extra-index-url {index.address}")
+    with pytest.raises(UsageError, match=r"^requirements/tools\.in:2: "):
+        project.make()
+    assert index.requests == []
 
 
 # Cooldown. The tests' day is 2026-11-20, so that 2026-11-12 is old enough and 2026-11-14 is not.

@@ -40,9 +40,10 @@ from dynamo_containers.errors import FatalError, LockError, unknown_name
 from dynamo_containers.facts.catalogue import ROOT, load_catalogue
 from dynamo_containers.facts.locks import python_lock, requirements
 from dynamo_containers.lock.python.cooldown import Cooldown
+from dynamo_containers.lock.python.pip_warnings import CONFLICTS, missing_extras, record_warnings
 from dynamo_containers.lock.python.report import IndexFindings
 from dynamo_containers.lock.python.repository import TargetRepository, record_sizes
-from dynamo_containers.lock.python.target import environment
+from dynamo_containers.lock.python.target import environment, record_patch_markers
 from dynamo_containers.process import Document, write
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def connection_variables(settings: Iterable[tuple[str, Mapping[str, Any]]]) -> d
         for name in CONNECTION_SETTINGS:
             if f"{section}.{name}" in flat:
                 variables[f"PIP_{name.replace('-', '_').upper()}"] = flat[f"{section}.{name}"]
-    return variables
+    # Of the features, only the certificates of the system concern the index.
+    if "truststore" not in variables.pop("PIP_USE_FEATURE", "").split():
+        return variables
+    return {**variables, "PIP_USE_FEATURE": "truststore"}
 
 
 def isolate() -> None:
@@ -142,14 +146,37 @@ def compile_lock(
         if lock.path in texts:  # pip-compile keeps the pins of the file it is going to replace
             output.write_text(texts[lock.path], encoding="utf-8")
         options = [*arguments(lock, output, names, upgrade, upgrade_all=upgrade_all), *cooldown.arguments()]
+        recorder, patch_markers = record_warnings(), _patch_markers(lock)
         repository = _run_pip_compile(lock, options, cooldown)
         body = file_reader.read_text(output)
-    findings = _index_findings(lock, repository, texts.get(lock.path, ""), body)
+    dependent = (f"{marker} may depend on the patch release of Python, which nobody states" for marker in patch_markers)
+    warnings = (*_missing_extras(lock, repository), *dependent, *recorder.messages)
+    findings = _index_findings(lock, repository, (texts.get(lock.path, ""), body), warnings)
     return python_lock.header(lock, texts, _provided(lower_pins, excluded_packages(body))) + body, findings
 
 
-def _index_findings(lock: LockFile, repository: TargetRepository, old_text: str, new_text: str) -> IndexFindings:
-    before, after = (requirements.read_if_valid(text) for text in (old_text, new_text))
+def _patch_markers(lock: LockFile) -> Mapping[str, None]:
+    """Return the markers that depend on an unknown patch release, as pip evaluates them.
+
+    The project's own tools are locked once for all Pythons that they run on.
+    """
+    is_known = lock.target == python_lock.ANY_HOST or lock.target.python.count(".") > 1
+    return {} if is_known else record_patch_markers(lock.target)
+
+
+def _missing_extras(lock: LockFile, repository: TargetRepository) -> tuple[str, ...]:
+    try:
+        return missing_extras(repository.result)
+    except LockError as error:
+        message = f"{lock.path} would lack packages, because extras do not exist:\n{error}"
+        raise LockError(message) from None
+
+
+def _index_findings(
+    lock: LockFile, repository: TargetRepository, texts: tuple[str, str], warnings: tuple[str, ...]
+) -> IndexFindings:
+    """Return the findings about the pins of a lock; `texts` are the old and the new lock."""
+    before, after = (requirements.read_if_valid(text) for text in texts)
     pins = {package.pin: package for package in (*before, *after)}
     yanked = {package.pin: repository.yanked.get((package.name, package.version), "") for package in after}
     return IndexFindings(
@@ -159,6 +186,7 @@ def _index_findings(lock: LockFile, repository: TargetRepository, old_text: str,
         },
         yanked={pin: reason for pin, reason in sorted(yanked.items()) if reason},
         requirements=repository.requirements(),
+        warnings=warnings,
     )
 
 
@@ -194,7 +222,7 @@ def _run_pip_compile(lock: LockFile, options: list[str], cooldown: Cooldown) -> 
 
 def _show_conflicts() -> None:
     """Show which requirements conflict: pip logs them below the level that --quiet shows."""
-    logger = logging.getLogger("pip._internal.resolution.resolvelib.factory")
+    logger = logging.getLogger(CONFLICTS)
     logger.setLevel(logging.INFO)
     logger.addHandler(logging.StreamHandler())
     logger.propagate = False

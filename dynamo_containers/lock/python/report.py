@@ -11,7 +11,7 @@ from dynamo_containers.facts.locks.moves import LockedVersion, Move, compact, co
 from dynamo_containers.facts.locks.requirements import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dynamo_containers.facts.locks.requirements import LockedPackage
 
@@ -26,6 +26,8 @@ class IndexFindings:
     """Locked releases that were yanked, with the reason."""
     requirements: Mapping[str, list[str]]
     """Package -> what other packages require of it: `vllm==0.26.0 requires torch==2.11.0`."""
+    warnings: Sequence[str] = ()
+    """What pip only warns of: extras that do not exist, releases with invalid metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +76,16 @@ def unknown_sizes_table(pins: Iterable[tuple[str, str]]) -> str:
     return head + table(rows, ("package", "locks"))
 
 
-def yanked_warning(path: str, yanked: Mapping[str, str]) -> str:
-    """Return a line for each locked release that was yanked (pin -> reason); empty when there are none."""
-    return "".join(
-        f"{path}: {pin} was yanked: {reason}\nMove it with: {COMMAND} --upgrade {pin.partition('==')[0]}\n"
-        for pin, reason in yanked.items()
+def warnings_of(path: str, findings: IndexFindings) -> tuple[str, ...]:
+    """Return a sentence for each locked release that was yanked, and for each warning of pip about a lock."""
+    yanked = (
+        f"{path}: {pin} was yanked: {reason}. Move it with: {COMMAND} --upgrade {pin.partition('==')[0]}"
+        for pin, reason in findings.yanked.items()
     )
+    return (*yanked, *(f"{path}: {warning}" for warning in findings.warnings))
+
+
+def warnings_list(warnings: Iterable[str]) -> str:
+    """Return the warnings of an update as a list; empty when there are none."""
+    lines = [f"- {warning}" for warning in warnings]
+    return "\n".join(("Warnings:\n", *lines)) if lines else ""

@@ -115,11 +115,15 @@ class TargetRepository(PyPIRepository):
         self._resolver = self._make_resolver(*args, **options)
         return self._resolver
 
+    @property
+    def result(self) -> Any:  # noqa: ANN401 - resolvelib's Result of pip's own types
+        """Return the result of pip's resolver: the chosen packages, and which requirements led to each."""
+        return self._resolver._result  # type: ignore[union-attr]  # noqa: SLF001 - pip has no other way to it
+
     def requirements(self) -> dict[str, list[str]]:
         """Return package -> the requirements that resolved packages have of it, each with the requiring package."""
-        result = getattr(self._resolver, "_result", None)
         requirements: dict[str, set[str]] = {}
-        for name, criterion in result.criteria.items() if result else ():
+        for name, criterion in self.result.criteria.items():
             package = _without_extras(name)
             requirements.setdefault(package, set()).update(
                 f"{_without_extras(edge.parent.name)}=={edge.parent.version} requires {edge.requirement}"

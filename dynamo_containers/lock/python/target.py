@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pip._internal.models.target_python import TargetPython
+from pip._vendor.packaging.markers import Marker
 
 from dynamo_containers.platforms import Platform
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dynamo_containers.facts.locks.python_lock import LockTarget
 
 OLDEST_GLIBC = {Platform.AMD64: 5, Platform.ARM64: 17}
@@ -20,8 +23,8 @@ LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 def environment(target: LockTarget) -> dict[str, str]:
     """Return the target's environment markers (PEP 508).
 
-    A target states `3.11`, and this uses 3.11.0, like uv: a marker such as `python_full_version < "3.11.3"` then adds a
-    package that a later release may not need, and never omits one.
+    Where nobody knows the patch release, as in `3.11`, this uses 3.11.0, like uv; `record_patch_markers` then finds the
+    markers that depend on it. The kernel is that of the machine that runs the image, so its markers have no value.
     """
     return {
         "implementation_name": "cpython",
@@ -36,6 +39,29 @@ def environment(target: LockTarget) -> dict[str, str]:
         "python_version": ".".join(map(str, version(target)[:2])),
         "sys_platform": "linux",
     }
+
+
+def record_patch_markers(target: LockTarget) -> dict[str, None]:
+    """Let pip's markers record, in this process, those that depend on a patch release that nobody knows.
+
+    Returns:
+        The markers; it fills while pip resolves.
+    """
+    found: dict[str, None] = {}
+    plain = Marker.evaluate
+    latest = ".".join((*map(str, version(target)[:2]), "999"))
+
+    def evaluate(marker: Marker, environment: Mapping[str, Any] | None = None, **options: Any) -> bool:  # noqa: ANN401 - pip's own
+        holds = plain(marker, environment, **options)
+        text = str(marker)
+        if "python_full_version" in text or "implementation_version" in text:
+            other = {"python_full_version": latest, "implementation_version": latest, **(environment or {})}
+            if plain(marker, other, **options) != holds:
+                found[text] = None
+        return holds
+
+    Marker.evaluate = evaluate  # type: ignore[assignment,method-assign]
+    return found
 
 
 def version(target: LockTarget) -> tuple[int, int, int]:

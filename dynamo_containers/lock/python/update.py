@@ -25,7 +25,7 @@ from dynamo_containers.facts.locks.python_lock import (
 )
 from dynamo_containers.facts.locks.requirements import package_name, read, read_if_valid
 from dynamo_containers.lock.python import sizes as python_sizes
-from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, yanked_warning
+from dynamo_containers.lock.python.report import IndexFindings, UnsharedPackage, python_moves, warnings_of
 from dynamo_containers.lock.python.schedule import compile_command, findings_file, units, upgrades_in, waves
 from dynamo_containers.process import Document, Plan, execute, write
 from dynamo_containers.upstream.unreachable import AS_IT_WAS, NOT_LOCKED, UnreachableInput
@@ -49,6 +49,8 @@ class PythonUpdate:
     moves: tuple[Move, ...] = ()
     unshared: tuple[UnsharedPackage, ...] = ()
     """Packages that images should share but do not."""
+    warnings: tuple[str, ...] = ()
+    """Yanked releases, and what else pip only warns of."""
     unreachable: tuple[UnreachableInput, ...] = ()
     """Locks that were not changed because their own index did not answer."""
     sizes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def update_locks(catalogue: Catalogue, locks: Iterable[LockFile], options: Upgra
         unknown_sizes=sizes_update.unknown,
         moves=tuple(dict.fromkeys(move for updated in updates for move in updated.moves)),
         unshared=tuple(package for updated in updates for package in updated.unshared),
+        warnings=tuple(warning for updated in updates for warning in updated.warnings),
         unreachable=(*(row for updated in updates for row in updated.unreachable), *sizes_update.unreachable),
     )
 
@@ -135,9 +138,6 @@ def _split_and_report(
     findings: Mapping[str, IndexFindings],
 ) -> PythonUpdate:
     shared_by = _split(unit, catalogue.folder, after)
-    for lock in unit:
-        if lock.path in findings:
-            progress.say(yanked_warning(lock.path, findings[lock.path].yanked))
     moves = (
         replace(move, lock=shared_by.get(move.name, move.lock))
         for path, answers in findings.items()
@@ -146,6 +146,7 @@ def _split_and_report(
     return PythonUpdate(
         moves=tuple(moves),
         unshared=_unshared(unit, catalogue, after, findings),
+        warnings=tuple(warning for path, answers in findings.items() for warning in warnings_of(path, answers)),
         sizes={path: answers.sizes for path, answers in findings.items()},
     )
 

@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 
 PARALLEL_CHECKS = 4
 """Locks verified in parallel: uv mostly waits for the index."""
-WITHOUT_DOWNLOADS = {"UV_PYTHON_DOWNLOADS": "never"}
-"""The target's Python need not be installed here, and uv would try for seconds to download one."""
+UV_SETTINGS = {
+    "UV_PYTHON_DOWNLOADS": "never",
+    **dict.fromkeys(("UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS"), ""),
+    **dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_NO_VERIFY_HASHES"), ""),
+    **dict.fromkeys(("UV_NO_BINARY", "UV_ONLY_BINARY", "UV_NO_BUILD"), ""),
+    "UV_PRERELEASE": "if-necessary-or-explicit",
+    "UV_RESOLUTION": "highest",
+}
+"""Settings of the user that would decide a verdict have uv's own defaults here; the index is the user's.
+
+The target's Python need not be installed here, and uv would try for seconds to download one.
+"""
 YANKED = re.compile(r'^warning: `(\S+==\S+)` is yanked(?: \(reason: "(.*)"\))?$', re.MULTILINE)
 
 
@@ -34,7 +44,7 @@ def verify_commands(lock: LockFile, folder: Path, scratch: Path) -> tuple[Comman
 
     uv resolves everything again, downloads nothing and installs nothing: a package that is missing, or has no wheel for
     the target, is an error. Its dry run does not compare hashes (uv 0.13.9); `hashes_command` and `foreign_hashes` do.
-    It uses uv's own settings (UV_DEFAULT_INDEX, SSL_CERT_FILE), not pip's.
+    The index is that of uv's own settings (UV_DEFAULT_INDEX, SSL_CERT_FILE), not of pip's.
     """
     environment = scratch / "environment" / Path(lock.path).stem  # uv locks this folder, so each lock has its own
     # The dependencies of named wheels are in no lock of that environment, and those of a shared lock in several.
@@ -55,7 +65,7 @@ def verify_commands(lock: LockFile, folder: Path, scratch: Path) -> tuple[Comman
                 *_index_options(lock),
                 *(option for path in (*shared, *files) for option in ("-r", str(folder / path))),
             ),
-            env=WITHOUT_DOWNLOADS,
+            env=UV_SETTINGS,
             quiet=True,
             title=f"verifying {lock.path}",
             hint=f"uv refuses {lock.path} for {target}. Update it with: {COMMAND}",
@@ -124,7 +134,7 @@ def hashes_command(pin_set: PinSet, file: Path) -> Plan:
         *("uv", "pip", "compile", "--no-deps", "--generate-hashes", "--no-header"),
         *("--no-annotate", *_target_options(pin_set.target), *index_options, str(file)),
     )
-    return Plan(documents=(Document(path=file, text=text),), commands=(Command(argv=argv, env=WITHOUT_DOWNLOADS),))
+    return Plan(documents=(Document(path=file, text=text),), commands=(Command(argv=argv, env=UV_SETTINGS),))
 
 
 @dataclass(frozen=True, kw_only=True)

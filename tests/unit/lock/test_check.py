@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from dynamo_containers import process
+from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.pins import PINS_FILE
@@ -68,6 +69,14 @@ def test_a_stale_lock_is_reported_instead_of_those_that_were_never_made(own_chec
     assert result.exit_code == 4
     assert result.text.startswith("1 lock is not current:\nconstraints/tools.txt is stale: requirements/tools.in or ")
     assert result.text.endswith("Update it with: invoke lock")
+
+
+def test_a_line_that_decides_a_lock_from_outside_is_refused_by_file_and_line(own_checkout: Path) -> None:
+    with (own_checkout / "requirements/vllm.in").open("a", encoding="utf-8") as file:
+        file.write("--extra-index-url https://a.invalid/simple\n")
+    number = len((own_checkout / "requirements/vllm.in").read_text(encoding="utf-8").splitlines())
+    with pytest.raises(UsageError, match=rf"^requirements/vllm\.in:{number}: `--extra-index-url https"):
+        lock_check.check(load_catalogue(own_checkout))
 
 
 def test_the_check_names_everything_that_is_stale_at_once(own_checkout: Path) -> None:

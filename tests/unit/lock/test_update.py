@@ -369,7 +369,7 @@ def test_pins_of_what_the_data_no_longer_names_are_dropped_with_their_kind(locke
 
 
 NO_CHANGES = lock_update.LockUpdate(
-    kinds=tuple(LockKind), moves=(), notes=(), unshared=(), unknown_sizes=(), unreachable=(), files=()
+    warnings=(), kinds=tuple(LockKind), moves=(), notes=(), unshared=(), unknown_sizes=(), unreachable=(), files=()
 )
 
 

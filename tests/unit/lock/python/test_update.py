@@ -92,7 +92,7 @@ def image(name: str, *platforms: Platform) -> Image:
 def catalogue(*images: Image) -> Catalogue:
     """Return the project's own catalogue with other images, so that a key it gains matters here only where it does."""
     real = load_catalogue()
-    debian = replace(real.bases["debian"], python="3.11", glibc="2.36")
+    debian = replace(real.bases["debian"], python="3.11", python_release="", glibc="2.36")
     alike = {"common": CommonLayer(same_version=())}
     return replace(real, bases={"debian": debian}, images={image.name: image for image in images}, common_layers=alike)
 
@@ -170,6 +170,15 @@ def test_the_tools_of_a_builder_are_locked_for_the_glibc_that_it_has() -> None:
     assert locks["constraints/builder-cuda-arm64.txt"].target.glibc == "2.28"
     assert locks["constraints/base-cuda-arm64.txt"].target.glibc == "2.39"
     assert locks["constraints/builder-debian-arm64.txt"].target.glibc == "2.36"
+
+
+def test_a_lock_is_for_the_patch_release_of_its_root_image_where_that_is_known() -> None:
+    locks = {lock.path: lock.target.python for lock in python_lock.locks(load_catalogue())}
+    assert locks["constraints/vllm-debian-arm64.txt"] == "3.11.2"
+    assert locks["constraints/builder-debian-arm64.txt"] == "3.11.2"
+    assert locks["constraints/vllm-cuda-arm64.txt"] == "3.12.3"
+    assert locks["constraints/builder-cuda-arm64.txt"] == "3.12"  # manylinux has a Python of its own
+    assert locks["constraints/tools.txt"] == "3.11"  # for every patch release of every newer Python
 
 
 def test_choosing_a_backend_brings_all_that_share_with_it() -> None:
@@ -288,6 +297,28 @@ def test_a_lock_is_stale_when_what_it_was_made_from_changed(path: str) -> None:
     assert reason is not None
     assert reason.startswith(f"{FRONTEND.path} is stale: requirements/frontend.in or ")
     assert reason.endswith("invoke lock")
+
+
+def test_a_lock_is_stale_when_a_file_that_is_included_changed(tmp_path: Path) -> None:
+    files = {
+        **TEXTS,
+        "requirements/frontend.in": "ai-dynamo\n-r more.in\n",
+        "requirements/constraints.in": "-c floors.in\n",
+        "requirements/more.in": "-r most.in\n",
+        "requirements/most.in": "idna\n",
+        "requirements/floors.in": "idna>=3\n",
+    }
+    for path, text in whole(FRONTEND, files).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    assert python_lock.stale_reason(FRONTEND, tmp_path) is None
+    for name in ("more", "most", "floors"):
+        file = tmp_path / f"requirements/{name}.in"
+        before = file.read_text(encoding="utf-8")
+        file.write_text(f"{before}uvloop\n", encoding="utf-8")
+        assert f"requirements/{name}.in" in str(python_lock.stale_reason(FRONTEND, tmp_path))
+        file.write_text(f"# why\n{before}", encoding="utf-8")
+        assert python_lock.stale_reason(FRONTEND, tmp_path) is None
 
 
 def test_a_lock_is_stale_when_a_hash_in_the_lock_below_changed() -> None:
@@ -438,6 +469,14 @@ def test_uv_verifies_the_tools_for_both_platforms(tmp_path: Path) -> None:
     assert platforms == ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"]
 
 
+def test_no_variable_of_uv_but_those_of_the_index_decides_a_verdict(tmp_path: Path) -> None:
+    (command,) = python_verify.verify_commands(FRONTEND, tmp_path, tmp_path)
+    hashes = python_verify.hashes_command(PinSet(target=ARM, index="", pins={}), tmp_path / "pins.in").commands[0]
+    for env in (command.env, hashes.env):
+        assert (env["UV_EXTRA_INDEX_URL"], env["UV_CONSTRAINT"], env["UV_RESOLUTION"]) == ("", "", "highest")
+        assert {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CACHE_DIR", "UV_NATIVE_TLS"}.isdisjoint(env)
+
+
 def said(text: str) -> python_verify.IndexAnswer:
     return python_verify.parse_answer(text, "")
 
@@ -482,6 +521,21 @@ def test_markers_are_evaluated_for_the_target_once_it_is_set(monkeypatch: pytest
     assert marker.evaluate()
 
 
+@pytest.mark.parametrize(
+    ("marker", "holds"),
+    [
+        ("python_full_version >= '3.11.2'", True),
+        ("python_full_version < '3.11.3'", True),
+        ("python_full_version < '3.11.2'", False),
+        ("implementation_version == '3.11.2'", True),
+        ("platform_release == ''", True),  # the kernel is of the machine that runs the image
+    ],
+)
+def test_a_marker_sees_the_targets_patch_release(monkeypatch: pytest.MonkeyPatch, marker: str, *, holds: bool) -> None:
+    monkeypatch.setattr(markers, "default_environment", lambda: pip_target.environment(replace(ARM, python="3.11.2")))
+    assert Marker(marker).evaluate() is holds
+
+
 def test_wheels_for_the_targets_glibc_and_older_are_accepted_best_first() -> None:
     tags = pip_target.platform_tags(AMD)
     assert tags[:2] == ["manylinux_2_36_x86_64", "manylinux_2_35_x86_64"]
@@ -516,6 +570,13 @@ def test_only_how_to_reach_the_index_is_taken_from_pips_configuration() -> None:
 def test_the_environment_wins_over_the_files_as_in_pip() -> None:
     settings = [("pip.conf", {"install.index-url": "file"}), (":env:", {":env:.index-url": "environment"})]
     assert python_compile.connection_variables(settings) == {"PIP_INDEX_URL": "environment"}
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"), [("fast-deps truststore", {"PIP_USE_FEATURE": "truststore"}), ("fast-deps", {})]
+)
+def test_of_pips_features_only_the_certificates_of_the_system_are_kept(features: str, kept: dict[str, str]) -> None:
+    assert python_compile.connection_variables([("pip.conf", {"global.use-feature": features})]) == kept
 
 
 def test_isolation_leaves_no_other_pip_variable_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
