@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers import engine, file_lock, process, progress, state
 from dynamo_containers.builds import preflight, summary, up_to_date
 from dynamo_containers.engine import bake_metadata
-from dynamo_containers.errors import CheckFailedError
+from dynamo_containers.errors import CheckFailedError, FatalError
 from dynamo_containers.facts import user_config
 from dynamo_containers.inspect.report import recorder
 from dynamo_containers.inspect.sizes import check as size_check
@@ -270,5 +270,5 @@ def _image_records(plan: BuildPlan) -> dict[str, up_to_date.ImageRecord]:
     """Return target -> tag and record of its image; {} if an input was deleted meanwhile."""
     try:
         return up_to_date.image_records(plan)
-    except OSError:
+    except (OSError, FatalError):
         return {}

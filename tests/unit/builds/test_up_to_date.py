@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamo_containers import process
-from dynamo_containers.builds import up_to_date
+from dynamo_containers.builds import run, up_to_date
 from dynamo_containers.builds.up_to_date import BuiltImage
 from dynamo_containers.facts.catalogue import Stage, load_catalogue
 from dynamo_containers.plan import bake
@@ -136,3 +136,19 @@ def test_an_image_from_a_checkout_has_no_record(catalogue: Catalogue, facts: Bui
     from_sources = replace(request, sources={"dynamo": Source(context="/home/me/dynamo", local=True)})
     assert up_to_date.image_records(plan(from_sources, facts)) == {}
     assert up_to_date.existing_images(plan(from_sources, facts)) is None
+
+
+def test_an_input_that_is_deleted_during_the_build_leaves_no_record_and_fails_nothing(runtime_request: Request) -> None:
+    made = plan(runtime_request, inputs.offline_build_inputs(runtime_request))
+    assert run._image_records(made)
+    (runtime_request.catalogue.folder / "containers/frontend/Dockerfile").unlink()
+    assert run._image_records(made) == {}
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"sha256:1", b"../../x"])
+def test_a_damaged_record_of_an_image_counts_as_absent(content: bytes, runtime_request: Request) -> None:
+    made = plan(runtime_request, inputs.offline_build_inputs(runtime_request))
+    assert up_to_date.existing_images(made) == BUILT
+    for _, file in up_to_date.image_records(made).values():
+        file.write_bytes(content)
+    assert up_to_date.existing_images(made) is None
