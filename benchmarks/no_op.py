@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dynamo_containers import engine, process
-from dynamo_containers.errors import CommandFailedError, UnreachableError
+from dynamo_containers.errors import CommandFailedError
 from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
 from dynamo_containers.plan import bake
 from dynamo_containers.plan.options import ImageSelection
@@ -42,12 +42,12 @@ def seconds(command: process.Command) -> float:
     """Return the duration of a command from the start to the end of its process.
 
     Raises:
-        CommandFailedError: the command failed. The exit code of `lock --check` for unreachable registries is accepted.
+        CommandFailedError: the command failed.
     """
     start = time.perf_counter()
     finished = process.query(command, seconds=MOST_AT_ALL)
     took = time.perf_counter() - start
-    if finished.returncode not in (0, UnreachableError.exit_code):
+    if finished.returncode:
         message = f"{command} ended with exit code {finished.returncode}:\n{finished.stdout}{finished.stderr}"
         raise CommandFailedError(message)
     return took

@@ -43,6 +43,14 @@ class LockError(FatalError):
     exit_code = 4
 
 
+class NotLockedError(LockError):
+    """Locks do not exist that need addresses which not every machine reaches; `locks` has their names."""
+
+    def __init__(self, message: str, locks: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.locks = locks
+
+
 class DownloadError(FatalError):
     """A download failed, or has another content than the pinned one."""
 

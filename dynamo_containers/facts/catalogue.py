@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.facts import bases_toml, content, data_check
 from dynamo_containers.facts import budget as budgets
 from dynamo_containers.facts.content import ContentRules
+from dynamo_containers.facts.locks import not_locked
 from dynamo_containers.facts.pins import ENGINE_IMAGES, Pins, load_pins
 from dynamo_containers.platforms import Platform
 from dynamo_containers.toml_table import Table, any_of, wrong
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamo_containers.facts.bases import Bases, GitSource, RegistryRoot
+    from dynamo_containers.facts.locks.not_locked import NotLocked
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES_FILE = "containers/images.toml"
@@ -131,6 +133,8 @@ class Catalogue:
     """Pattern of packages whose own version has CUDA's major -> how that is known."""
     common_layers: Mapping[str, CommonLayer]
     """The layers of Python packages that images have in common."""
+    not_locked: Mapping[str, NotLocked]
+    """Locks and pins that are knowingly missing, in rows with a reason."""
     indexes: Mapping[str, Index]
     sources: Mapping[str, GitSource]
     bases: Mapping[str, Bases]
@@ -173,6 +177,7 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
         cuda_exempt=_reasons(lock, "cuda-exempt"),
         cuda_versioned=_reasons(lock, "cuda-versioned"),
         common_layers={name: _common_layer(row) for name, row in lock.tables("common-layers", optional=True).items()},
+        not_locked=not_locked.read(lock.tables("not-locked", optional=True)),
         indexes=_indexes(table.tables("indexes", optional=True)),
         sources={name: bases_toml.read_source(row) for name, row in table.tables("sources", optional=True).items()},
         bases={name: bases_toml.read(name, row) for name, row in table.tables("bases").items()},

@@ -28,6 +28,7 @@ def _meta(kind: TextType) -> Meta:
 Name: TypeAlias = Annotated[str, _meta(value_types.ROW_NAME)]
 Title: TypeAlias = Annotated[str, _meta(data_types.TITLE)]
 Reason: TypeAlias = Annotated[str, _meta(data_types.REASON)]
+LockName: TypeAlias = Annotated[str, _meta(data_types.LOCK_NAME)]
 AbsolutePath: TypeAlias = Annotated[str, _meta(value_types.ABSOLUTE_PATH)]
 ImageReference: TypeAlias = Annotated[str, _meta(value_types.IMAGE_REFERENCE)]
 HttpUrl: TypeAlias = Annotated[str, _meta(value_types.HTTP_URL)]
@@ -107,8 +108,19 @@ class CommonLayerRow(Record, kw_only=True):
     renamed_keys: ClassVar[Mapping[str, str]] = {"must-be-alike": "same-version", "pieces": "package-layers"}
 
 
+class NotLockedRow(Record, kw_only=True):
+    """Locks and pins that are knowingly missing."""
+
+    locks: tuple[LockName, ...]
+    """Their names, as `invoke lock --check --json` has them."""
+    reason: Reason
+    """Why they are missing."""
+    until: Reason
+    """What makes the row obsolete."""
+
+
 class LockRow(Record, kw_only=True):
-    """The rules of `invoke lock` for Python packages."""
+    """The rules of `invoke lock`."""
 
     cooldown_days: Days
     """The days that a release must be on its index before it can be locked."""
@@ -122,6 +134,8 @@ class LockRow(Record, kw_only=True):
     """Patterns of packages whose own version has CUDA's major, with how that is known."""
     common_layers: dict[Name, CommonLayerRow] = {}
     """The layers of Python packages that images have in common."""
+    not_locked: dict[Name, NotLockedRow] = {}
+    """Locks and pins that are knowingly missing; one that exists must not be named."""
     renamed_keys: ClassVar[Mapping[str, str]] = {"left-out": "excluded", "shared": "common-layers"}
 
 

@@ -21,6 +21,10 @@ TITLE = TextType(
     longest=500,
 )
 REASON = TextType(body=rf"(?=.*\S)[^{_CONTROL}]+", allowed="a reason: one line of text", longest=1000)
+LOCK_NAME = TextType(
+    body=r"[a-z][0-9A-Za-z_.-]*(?:[/ ][0-9A-Za-z_][0-9A-Za-z_.-]*)*",
+    allowed="the name of a lock or pin, as `invoke lock --check --json` has it",
+)
 # The grammar of distribution/reference for a name without a registry, a tag or a digest.
 REPOSITORY = TextType(
     body=r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*",

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynamo_containers import file_reader
-from dynamo_containers.errors import CheckFailedError, LockError, UnreachableError, UsageError
+from dynamo_containers.errors import CheckFailedError, LockError, NotLockedError, UnreachableError, UsageError
 from dynamo_containers.facts.catalogue import Stage
+from dynamo_containers.facts.locks import not_locked
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.plan import bake, dockerfile
 from dynamo_containers.plan.options import ImageSelection
@@ -57,11 +58,13 @@ class Unchecked:
     bases: str
     reasons: tuple[str, ...]
     """Which lock is missing or stale, for its stages and platforms."""
+    knowingly: str = ""
+    """Why its locks are knowingly missing; '' where one of them is missing or stale for another reason."""
 
     def __str__(self) -> str:
         """Return it as one line."""
         more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
-        return f"  {self.image} on {self.bases}: {self.reasons[0]}{more}"
+        return f"  {self.image} on {self.bases}: {self.knowingly or self.reasons[0] + more}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +82,19 @@ class LintReport:
 def lint(catalogue: Catalogue) -> Result:
     """Check the Dockerfiles, the shell scripts beside them, and the build graph of every image.
 
-    The exit code is 1 where there are findings; otherwise 10 where some graphs could not be planned.
+    The exit code is 1 where there are findings; otherwise 10 where some graphs could not be planned, unless all of
+    their locks are knowingly missing (`lock.not-locked.*` of images.toml).
     """
     files = tuple(_files(catalogue.folder / "containers"))
     findings = [finding for file in files for finding in in_file(str(file.relative_to(catalogue.folder)), _read(file))]
     in_graphs, unchecked, graphs = _check_graphs(catalogue)
     report = LintReport(files=len(files), graphs=graphs, findings=(*sorted(findings), *in_graphs), unchecked=unchecked)
-    code = CheckFailedError.exit_code if report.findings else UnreachableError.exit_code if unchecked else 0
+    code = CheckFailedError.exit_code if report.findings else _unchecked_code(unchecked)
     return Result(text=text(report), data=report, exit_code=code)
+
+
+def _unchecked_code(unchecked: tuple[Unchecked, ...]) -> int:
+    return 0 if all(row.knowingly for row in unchecked) else UnreachableError.exit_code
 
 
 def text(report: LintReport) -> str:
@@ -169,18 +177,26 @@ def _check_graphs(catalogue: Catalogue) -> tuple[tuple[Finding, ...], tuple[Unch
     files = {file.parent.name: dockerfile.parse(_read(file)) for file in folders}
     findings: dict[Finding, None] = {}
     faults: dict[tuple[str, str], dict[str, None]] = {}
+    missing: dict[tuple[str, str], set[str]] = {}
     graphs = 0
     for request in _requests(catalogue):
+        key = request.images[0].name, request.bases.name
         try:
             facts = inputs.offline_build_inputs(request)
         except (LockError, UsageError) as error:
-            reason = str(error).splitlines()[0]
-            faults.setdefault((request.images[0].name, request.bases.name), {})[reason] = None
+            faults.setdefault(key, {})[str(error).splitlines()[0]] = None
+            missing.setdefault(key, set()).update(error.locks if isinstance(error, NotLockedError) else {""})
             continue
         graphs += 1
         findings |= dict.fromkeys(in_graph(request, facts, files))
     unchecked = (
-        Unchecked(image=image, bases=bases, reasons=tuple(reasons)) for (image, bases), reasons in faults.items()
+        Unchecked(
+            image=key[0],
+            bases=key[1],
+            reasons=tuple(reasons),
+            knowingly=not_locked.reason_of(catalogue.not_locked, sorted(missing[key])),
+        )
+        for key, reasons in faults.items()
     )
     return tuple(findings), tuple(unchecked), graphs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from dynamo_containers.facts.locks import (
     cuda_variant,
     download_sizes,
     interrupted,
+    not_locked,
     os_conflicts,
     os_lock,
     platform_versions,
@@ -27,11 +28,12 @@ from dynamo_containers.prepare import binaries, toolchains
 from dynamo_containers.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dynamo_containers.facts.bases import Bases
     from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.not_locked import NotLocked
     from dynamo_containers.facts.locks.os_lock import OsLock
     from dynamo_containers.facts.locks.python_lock import LockFile
     from dynamo_containers.lock.selection import LockSelection
@@ -49,6 +51,8 @@ class LockState(StrEnum):
     """It does not exist, and a build needs it."""
     NEVER_MADE = "never made"
     """It does not exist, and it needs addresses that not every machine can reach."""
+    NOT_LOCKED = "not locked"
+    """The same, knowingly: a row `lock.not-locked.*` of images.toml has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,9 @@ class LockStatus:
     command: str = ""
     """Command that makes it current; empty for a current lock."""
     needs: str = ""
-    """Addresses that the command needs; only of a lock that was never made."""
+    """Addresses that the command needs; only of a lock that does not exist for lack of them."""
+    until: str = ""
+    """What makes its row of images.toml obsolete; only of a lock that is knowingly missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +84,17 @@ class LockCheck:
 def check(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS, *, verify: bool = False) -> Result:
     """Check that the selected locks are current; with `verify`, also verify Python locks with uv and the index.
 
-    The exit code is 4 where a lock is stale or missing, and 10 where all others are current and some were never made.
+    The exit code is 4 where a lock is stale or missing, and 10 where all others are current and some were never made
+    that no row of images.toml names as knowingly missing.
 
     Raises:
-        UsageError: an option is invalid.
+        UsageError: an option is invalid, or a row names a lock that exists as knowingly missing.
         CheckFailedError, CommandFailedError: uv refuses a Python lock, or could not be run.
     """
     checked = statuses(catalogue, selection)
-    text, exit_code = _verdict(checked, selection)
+    text, exit_code = _verdict(catalogue, checked, selection)
+    if exit_code != LockError.exit_code:
+        _check_rows(catalogue, checked, selection)
     if verify and exit_code != LockError.exit_code:
         from dynamo_containers.lock.python import verify as python_verify
 
@@ -106,7 +115,27 @@ def preview(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> Resul
 def statuses(catalogue: Catalogue, selection: LockSelection = ALL_LOCKS) -> tuple[LockStatus, ...]:
     """Return the state of every selected lock; offline."""
     checked = (status for kind in selection.kinds for status in CHECKS[kind](catalogue, selection))
-    return (*_interrupted(catalogue.folder), *checked)
+    known = not_locked.by_lock(catalogue.not_locked)
+    return (*_interrupted(catalogue.folder), *(_with_reason(status, known) for status in checked))
+
+
+def _with_reason(status: LockStatus, known: Mapping[str, NotLocked]) -> LockStatus:
+    row = known.get(status.name)
+    if row is None or status.state is not LockState.NEVER_MADE:
+        return status
+    return replace(status, state=LockState.NOT_LOCKED, reasons=(row.reason,), until=row.until)
+
+
+def _check_rows(catalogue: Catalogue, statuses: Iterable[LockStatus], selection: LockSelection) -> None:
+    """Refuse rows about locks that exist; of a complete check, also those about locks that nobody needs."""
+    states = {status.name: status.state for status in statuses}
+    is_complete = not selection.is_partial and set(selection.kinds) == set(LockKind)
+    named = not_locked.by_lock(catalogue.not_locked)
+    not_locked.check(
+        catalogue.not_locked,
+        [name for name, state in states.items() if state is LockState.CURRENT],
+        sorted(named.keys() - states.keys()) if is_complete else (),
+    )
 
 
 def _interrupted(folder: Path) -> Iterator[LockStatus]:
@@ -121,28 +150,43 @@ def _interrupted(folder: Path) -> Iterator[LockStatus]:
         )
 
 
-def _verdict(statuses: Iterable[LockStatus], selection: LockSelection) -> tuple[str, int]:
+def _verdict(catalogue: Catalogue, statuses: Iterable[LockStatus], selection: LockSelection) -> tuple[str, int]:
     """Return the text and the exit code."""
-    outdated = [status for status in statuses if status.state in (LockState.STALE, LockState.MISSING)]
-    never_made = [status for status in statuses if status.state is LockState.NEVER_MADE]
+    by_state: dict[LockState, list[LockStatus]] = {state: [] for state in LockState}
+    for status in statuses:
+        by_state[status.state].append(status)
+    outdated = [*by_state[LockState.STALE], *by_state[LockState.MISSING]]
+    known, never_made = by_state[LockState.NOT_LOCKED], by_state[LockState.NEVER_MADE]
     if outdated:
         # One message may be about several locks.
         messages = dict.fromkeys(reason for status in outdated for reason in status.reasons)
         head = f"{_count(len(outdated), 'lock is', 'locks are')} not current:"
         return "\n".join((head, *messages)), LockError.exit_code
     kinds = ", ".join(selection.kinds)
-    if not never_made:
-        return f"Every lock is current ({kinds}).", 0
-    head = f"Every lock that exists is current ({kinds})."
-    number = _count(len(never_made), "lock was", "locks were")
-    table = ("lock", "needs access to"), *sorted((status.name, status.needs) for status in never_made)
-    width = max(len(name) for name, _ in table)
-    lines = (
-        f"{head} {number} never made and could not be checked:",
-        *(f"  {name:<{width}}  {needs}" for name, needs in table),
-        "Where these addresses or mirrors of them can be reached, run: invoke lock",
-    )
-    return "\n".join(lines), UnreachableError.exit_code
+    exist = " that exists" if known or never_made else ""
+    head = f"Every lock{exist} is current ({kinds})."
+    if never_made:
+        number = _count(len(never_made), "lock was", "locks were")
+        table = ("lock", "needs access to"), *sorted((status.name, status.needs) for status in never_made)
+        width = max(len(name) for name, _ in table)
+        head = "\n".join(
+            (
+                f"{head} {number} never made and could not be checked:",
+                *(f"  {name:<{width}}  {needs}" for name, needs in table),
+                "Where these addresses or mirrors of them can be reached, run: invoke lock",
+            )
+        )
+    text = "\n".join((head, *_known_lines(catalogue, known)))
+    return text, UnreachableError.exit_code if never_made else 0
+
+
+def _known_lines(catalogue: Catalogue, statuses: Iterable[LockStatus]) -> Iterator[str]:
+    """Yield a line for each row of images.toml about these locks."""
+    names = {status.name for status in statuses}
+    for row in catalogue.not_locked.values():
+        if own := [name for name in row.locks if name in names]:
+            more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+            yield f"Not locked, {row} {own[0]}{more}."
 
 
 def _count(number: int, singular: str, plural: str) -> str:

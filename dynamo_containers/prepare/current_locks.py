@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynamo_containers.errors import LockError, UsageError
+from dynamo_containers.errors import LockError, NotLockedError, UsageError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE, InstallFrom
 from dynamo_containers.facts.image_inputs import extended_roots, os_sets, python_layers, root_roles
-from dynamo_containers.facts.locks import cuda_variant, interrupted, os_conflicts, os_lock, python_lock, requirements
+from dynamo_containers.facts.locks import (
+    cuda_variant,
+    interrupted,
+    not_locked,
+    os_conflicts,
+    os_lock,
+    python_lock,
+    requirements,
+)
 from dynamo_containers.facts.locks.os_lock import OsLock
 from dynamo_containers.facts.pins import ENGINE_IMAGES, render_root
 from dynamo_containers.plan import source_builds
@@ -38,6 +46,16 @@ def check(request: Request) -> dict[str, dict[str, str]]:
 def check_against(request: Request, locks: Sequence[LockFile]) -> dict[str, dict[str, str]]:
     """Do the same, given all locks of the project: several requests share them."""
     interrupted.check(request.catalogue.folder)
+    try:
+        return _check(request, locks)
+    except NotLockedError as error:
+        if reason := not_locked.reason_of(request.catalogue.not_locked, error.locks):
+            message = f"{error}\n{reason}"
+            raise NotLockedError(message, error.locks) from None
+        raise
+
+
+def _check(request: Request, locks: Sequence[LockFile]) -> dict[str, dict[str, str]]:
     for role in {role for image in request.images for role in root_roles(image, request.stage)}:
         if role not in request.bases.roots:
             message = f"{IMAGES_FILE}: bases.{request.bases.name} has no roots.{role}, on which a {request.stage.value}"
@@ -77,7 +95,7 @@ def _image_locks(request: Request, image: Image, locks: Sequence[LockFile]) -> d
     folder, bases = request.catalogue.folder, request.bases
     texts = {}
     if missing := [lock for lock in locks if python_lock.never_locked(lock, folder)]:
-        raise LockError(_never_locked(request, image, missing))
+        raise NotLockedError(_never_locked(request, image, missing), tuple(lock.path for lock in missing))
     for lock in locks:
         if reason := python_lock.stale_reason(lock, folder):
             raise LockError(reason)

@@ -26,6 +26,7 @@ from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.platforms import native_platform
 from dynamo_containers.prepare import binaries, bootstrap
 from dynamo_containers.upstream import deb_origins
+from tests import checkout_copy
 from tests.lock.conftest import OLD
 from tests.lock.test_registry import INDEX, MANIFEST, Registry
 from tests.stand_in import roots, rust
@@ -189,7 +190,8 @@ def make_copy(folder: Path, server: StandIn, archive: Archive, registry: Registr
     pins = folder / PINS_FILE
     pins.write_text(_without_cuda(pins.read_text(encoding="utf-8")), encoding="utf-8")
     images = folder / IMAGES_FILE
-    images.write_text(_edited_table(images.read_text(encoding="utf-8"), server), encoding="utf-8")
+    text = checkout_copy.without_known_gaps(images.read_text(encoding="utf-8"))  # the stand-ins let them be locked
+    images.write_text(_edited_table(text, server), encoding="utf-8")
     # Packages that need torch are only tested in the real image.
     (folder / "requirements/trtllm.in").write_text("ai-dynamo\ntensorrt-llm\n", encoding="utf-8")
     trusted = str(server.certificates)

@@ -19,6 +19,7 @@ def test_every_kind_of_failure_has_its_own_exit_code() -> None:
         "UsageError": 2,
         "NoEngineError": 3,
         "LockError": 4,
+        "NotLockedError": 4,
         "DownloadError": 5,
         "NoSpaceError": 6,
         "CommandFailedError": 7,

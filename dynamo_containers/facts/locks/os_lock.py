@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dynamo_containers import file_reader, value_types
-from dynamo_containers.errors import LockError
+from dynamo_containers.errors import LockError, NotLockedError
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.value_types import DIGEST, MOMENT, SIZE, InvalidValueError
 
@@ -278,7 +278,7 @@ def _missing(lock: OsLock) -> LockError:
         f"This needs access to the registry of that image and to {lock.origin}, or to mirrors of both "
         "(docs/how-to/mirrors.md)."
     )
-    return LockError(message)
+    return NotLockedError(message, (lock.file,))
 
 
 def _update_needed(fault: str) -> LockError:

@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from dynamo_containers import process
-from dynamo_containers.errors import UnreachableError
-from dynamo_containers.facts.catalogue import ROOT, Stage, load_catalogue
+from dynamo_containers.facts.catalogue import IMAGES_FILE, ROOT, Stage, load_catalogue
 from dynamo_containers.lint import dockerfile_rules, graph_rules
 from dynamo_containers.lint import lint as graph_lint
 from dynamo_containers.lint.lint import Finding, LintReport, Unchecked
@@ -181,8 +180,26 @@ def test_the_own_files_and_graphs_have_nothing_and_what_was_not_planned_is_named
     assert report == result.data
     assert report.findings == ()
     assert min(report.files, report.graphs) > 20
-    assert result.exit_code == (UnreachableError.exit_code if report.unchecked else 0)
+    assert result.exit_code == 0
     assert result.text.startswith(f"No findings in {report.files} files")
+    assert all(row.knowingly.startswith("Not locked, knowingly, because ") for row in report.unchecked)
+    assert {(row.image, row.bases) for row in report.unchecked} == {
+        (image, "cuda") for image in ("frontend", "vllm", "sglang", "trtllm")
+    }
+
+
+@pytest.mark.parametrize("gap", ["a lock that no row names", "a stale lock"])
+def test_a_graph_that_could_not_be_planned_for_another_reason_is_exit_code_10(own_checkout: Path, gap: str) -> None:
+    images = own_checkout / IMAGES_FILE
+    if gap == "a stale lock":
+        (own_checkout / "constraints/os-debian-dev-amd64.txt").unlink()
+    else:
+        text = images.read_text(encoding="utf-8").replace('    "constraints/os-cuda-runtime-amd64.txt",\n', "")
+        images.write_text(text, encoding="utf-8")
+    result = graph_lint.lint(load_catalogue(own_checkout))
+    assert result.exit_code == 10
+    assert isinstance(result.data, LintReport)
+    assert next(row.image for row in result.data.unchecked if not row.knowingly) == "frontend"
 
 
 FINDING = Finding(file="containers/x/Dockerfile", line=1, rule="x86-only", text="amd64 is named.")

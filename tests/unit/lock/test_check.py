@@ -16,6 +16,7 @@ from dynamo_containers.facts.pins import PINS_FILE
 from dynamo_containers.lock import check as lock_check
 from dynamo_containers.lock.check import LockCheck, LockState
 from dynamo_containers.lock.selection import select
+from tests import checkout_copy
 from tests.unit.conftest import leave_locks_on_images
 from tests.unit.snapshot import unchanged
 
@@ -36,7 +37,14 @@ def require_another_tool(checkout: Path) -> None:
         file.write("one-more\n")
 
 
+def without_rows(checkout: Path) -> None:
+    """Remove the rows about locks that are knowingly missing."""
+    images = checkout / IMAGES_FILE
+    images.write_text(checkout_copy.without_known_gaps(images.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def test_current_locks_are_reported_so(own_checkout: Path) -> None:
+    without_rows(own_checkout)
     catalogue = load_catalogue(own_checkout)
     leave_locks_on_images(catalogue)
     result = lock_check.check(catalogue, select(["os", "images"]))
@@ -46,7 +54,56 @@ def test_current_locks_are_reported_so(own_checkout: Path) -> None:
     assert (result.text, result.exit_code) == ("Every lock is current (python).", 0)
 
 
+def test_this_project_s_own_gaps_are_all_known_and_reported_with_their_reasons(own_checkout: Path) -> None:
+    catalogue = load_catalogue(own_checkout)
+    result = lock_check.check(catalogue)
+    assert result.exit_code == 0
+    head, *lines = result.text.splitlines()
+    assert head == "Every lock that exists is current (archives, os, images, python)."
+    assert len(lines) == len(catalogue.not_locked)
+    for line, row in zip(lines, catalogue.not_locked.values(), strict=True):
+        assert line.startswith(f"Not locked, knowingly, because {row.reason} (containers/images.toml: lock.not-locked.")
+        assert f"Until {row.until}. {row.locks[0]} and {len(row.locks) - 1} more." in line
+    missing = {lock["name"]: lock for lock in json.loads(result.json())["locks"] if lock["state"] == "not locked"}
+    assert missing.keys() == {lock for row in catalogue.not_locked.values() for lock in row.locks}
+    row = catalogue.not_locked["cuda-os"]
+    assert missing[row.locks[0]]["reasons"] == [row.reason]
+    assert missing[row.locks[0]]["until"] == row.until
+    assert "nvcr.io" in missing[row.locks[0]]["needs"]
+
+
+def test_a_gap_that_no_row_names_is_exit_code_10_beside_the_known_ones(own_checkout: Path) -> None:
+    images = own_checkout / IMAGES_FILE
+    text = images.read_text(encoding="utf-8")
+    images.write_text(text.replace('    "constraints/os-cuda-mpi-arm64.txt",\n', ""), encoding="utf-8")
+    result = lock_check.check(load_catalogue(own_checkout))
+    assert result.exit_code == 10
+    assert "1 lock was never made and could not be checked:" in result.text
+    assert "\n  constraints/os-cuda-mpi-arm64.txt  " in result.text
+    assert "\nNot locked, knowingly, because" in result.text
+
+
+@pytest.mark.parametrize("kinds", [[], ["os"]], ids=["of everything", "of one kind"])
+def test_a_row_about_a_lock_that_exists_is_refused(own_checkout: Path, kinds: list[str]) -> None:
+    catalogue = load_catalogue(own_checkout)
+    leave_locks_on_images(catalogue)
+    with pytest.raises(
+        UsageError, match=r"lock\.not-locked\.cuda-os: \S+-compiler-amd64.txt is locked by now \(and 13 more"
+    ):
+        lock_check.check(catalogue, select(kinds))
+    assert lock_check.check(catalogue, select(["images"])).exit_code == 0
+
+
+def test_a_row_about_a_lock_that_nothing_needs_is_refused(own_checkout: Path) -> None:
+    images = own_checkout / IMAGES_FILE
+    text = images.read_text(encoding="utf-8").replace('"sources.ucx"]', '"sources.ucs"]')
+    images.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"git-sources: sources\.ucs is not the name of a lock or pin\.\n"):
+        lock_check.check(load_catalogue(own_checkout))
+
+
 def test_locks_that_were_never_made_are_listed_plainly_when_all_others_are_current(own_checkout: Path) -> None:
+    without_rows(own_checkout)
     result = lock_check.check(load_catalogue(own_checkout))
     assert result.exit_code == 10
     head, table_head, *rows, remedy = result.text.splitlines()
@@ -107,6 +164,7 @@ def test_the_check_of_one_kind_ignores_others(own_checkout: Path) -> None:
 def test_the_check_of_a_selection_ignores_other_locks(own_checkout: Path) -> None:
     (own_checkout / "constraints/frontend-debian-arm64.txt").unlink()
     (own_checkout / "constraints/os-debian-runtime-arm64.txt").unlink()
+    without_rows(own_checkout)
     catalogue = load_catalogue(own_checkout)
     leave_locks_on_images(catalogue)
     frontend = select(images=["frontend"], platforms=["linux/amd64"])
@@ -119,6 +177,7 @@ def test_the_check_of_a_selection_ignores_other_locks(own_checkout: Path) -> Non
 
 
 def test_sources_that_were_never_locked_are_named_when_all_others_are_current(own_checkout: Path) -> None:
+    without_rows(own_checkout)
     catalogue = load_catalogue(own_checkout)
     result = lock_check.check(catalogue, select(["archives"]))
     assert result.exit_code == 10
@@ -176,6 +235,7 @@ def test_the_data_have_every_lock_with_state_reasons_and_command(own_checkout: P
         "reasons": [],
         "command": "",
         "needs": "",
+        "until": "",
     }
     result = lock_check.check(load_catalogue(own_checkout), select(["python"]))
     locks = {lock["name"]: lock for lock in json.loads(result.json())["locks"]}
@@ -183,12 +243,12 @@ def test_the_data_have_every_lock_with_state_reasons_and_command(own_checkout: P
     assert (tools["state"], tools["command"]) == ("stale", "invoke lock --only python")
     assert tools["reasons"][0].startswith("constraints/tools.txt is stale: ")
     never_made = locks["constraints/trtllm-cuda-amd64.txt"]
-    assert (never_made["state"], never_made["needs"]) == ("never made", "https://pypi.nvidia.com")
+    assert (never_made["state"], never_made["needs"]) == ("not locked", "https://pypi.nvidia.com")
 
 
 def test_the_schema_explains_every_field() -> None:
     definitions = msgspec.json.schema(LockCheck)["$defs"]
-    assert definitions["LockState"]["enum"] == ["current", "missing", "never made", "stale"]
+    assert definitions["LockState"]["enum"] == ["current", "missing", "never made", "not locked", "stale"]
     assert set(definitions["LockKind"]["enum"]) == {kind.value for kind in LockKind}
     assert definitions["LockStatus"]["description"] == "State of one lock or pin."
 
@@ -201,4 +261,4 @@ def test_the_check_writes_nothing(own_checkout: Path, monkeypatch: pytest.Monkey
     for verb in ("write", "replace_file"):
         monkeypatch.setattr(process, verb, refuse)
     with unchanged(own_checkout):
-        assert lock_check.check(load_catalogue(own_checkout)).exit_code == 10
+        assert lock_check.check(load_catalogue(own_checkout)).exit_code == 0

@@ -34,7 +34,10 @@ The image trtllm was never locked, so it cannot be built here: tensorrt-llm is o
 could not be reached.
 Missing: constraints/trtllm-cuda-amd64.txt, constraints/trtllm-cuda-arm64.txt.
 Where that index can be reached, run: invoke lock --image trtllm
-and then this again. The build itself then also pulls root images from nvcr.io, quay.io."""
+and then this again. The build itself then also pulls root images from nvcr.io, quay.io.
+Not locked, knowingly, because tensorrt-llm is only on the index of NVIDIA, which was never reached where these locks \
+are made (containers/images.toml: lock.not-locked.tensorrt-llm). Until `invoke lock --image trtllm` runs on a machine \
+that reaches that index or a mirror."""
 
 
 @pytest.fixture

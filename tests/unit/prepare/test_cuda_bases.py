@@ -144,7 +144,8 @@ def test_the_error_without_locks_names_the_missing_lock_and_its_command(
             f"nvcr.io/nvidia/cuda:13.0.2-{role}-ubuntu24.04 (bases.cuda.roots.{role} in images.toml).\n"
             "Create it with: invoke lock --only os --bases cuda\n"
             "This needs access to the registry of that image and to http://archive.ubuntu.com/ubuntu, or to mirrors of "
-            "both (docs/how-to/mirrors.md)."
+            "both (docs/how-to/mirrors.md).\n"
+            f"Not locked, {catalogue.not_locked['cuda-os']}"
         )
     assert "does not exist" in message
 

@@ -11,7 +11,7 @@ import pytest
 from dynamo_containers.docker_cli import Docker
 from dynamo_containers.errors import CommandFailedError, DownloadError, LockError, UnreachableError
 from dynamo_containers.facts import image_reference, mirrors
-from dynamo_containers.facts.catalogue import load_catalogue
+from dynamo_containers.facts.catalogue import IMAGES_FILE, load_catalogue
 from dynamo_containers.facts.locks import os_conflicts, os_lock
 from dynamo_containers.facts.locks.os_package import Package
 from dynamo_containers.facts.mirrors import Mirrors
@@ -23,6 +23,7 @@ from dynamo_containers.lock.os import image_status, on_image, rpm
 from dynamo_containers.lock.os.image_status import ImageQuery, InstalledPackages
 from dynamo_containers.platforms import Platform
 from dynamo_containers.upstream import apt, deb_origins
+from tests import checkout_copy
 from tests.unit.conftest import leave_locks_on_images
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def own(own_checkout: Path) -> Catalogue:
     """Return a copy of this project's data: nothing on images of registries is locked."""
     for file in (own_checkout / "constraints").glob("os-cuda-*"):
         file.unlink()
+    images = own_checkout / IMAGES_FILE
+    images.write_text(checkout_copy.without_known_gaps(images.read_text(encoding="utf-8")), encoding="utf-8")
     return load_catalogue(own_checkout)
 
 
