@@ -139,6 +139,8 @@ class Catalogue:
     sources: Mapping[str, GitSource]
     bases: Mapping[str, Bases]
     images: Mapping[str, Image]
+    accepted_content: Mapping[str, str] = field(default_factory=dict)
+    """`name==version` of packages with suspicious content -> the reason for which it is accepted."""
     content: ContentRules = field(default_factory=ContentRules)
     """What no layer of an image may contain."""
 
@@ -176,6 +178,7 @@ def load_catalogue(folder: Path = ROOT) -> Catalogue:
         excluded=_reasons(lock, "excluded"),
         cuda_exempt=_reasons(lock, "cuda-exempt"),
         cuda_versioned=_reasons(lock, "cuda-versioned"),
+        accepted_content=_reasons(lock, "accepted-content"),
         common_layers={name: _common_layer(row) for name, row in lock.tables("common-layers", optional=True).items()},
         not_locked=not_locked.read(lock.tables("not-locked", optional=True)),
         indexes=_indexes(table.tables("indexes", optional=True)),

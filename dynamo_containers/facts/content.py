@@ -29,7 +29,8 @@ class DeniedContent:
 
     reason: str
     files: tuple[str, ...] = ()
-    """Patterns of the name of a file, or of the name by which a library says that others load it (SONAME)."""
+    """Patterns of the name of a binary, a static library or a link, or of the name by which a library says that others
+    load it (SONAME)."""
     texts: tuple[str, ...] = ()
     """Texts in a binary: options of a configuration, the line by which a codec names itself."""
 

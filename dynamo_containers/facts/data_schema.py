@@ -44,6 +44,7 @@ Suite: TypeAlias = Annotated[str, _meta(data_types.SUITE)]
 ArchiveSuite: TypeAlias = Annotated[str, _meta(data_types.ARCHIVE_SUITE)]
 OsPackage: TypeAlias = Annotated[str, _meta(data_types.OS_PACKAGE)]
 PythonPackage: TypeAlias = Annotated[str, _meta(data_types.PYTHON_PACKAGE)]
+PinnedPackage: TypeAlias = Annotated[str, _meta(data_types.PINNED_PACKAGE)]
 PackagePattern: TypeAlias = Annotated[str, _meta(data_types.PACKAGE_PATTERN)]
 PathPattern: TypeAlias = Annotated[str, _meta(data_types.PATH_PATTERN)]
 FilePattern: TypeAlias = Annotated[str, _meta(data_types.FILE_PATTERN)]
@@ -132,6 +133,8 @@ class LockRow(Record, kw_only=True):
     """Packages that may be of another CUDA major than the bases, with the reason."""
     cuda_versioned: dict[PackagePattern, Reason] = {}
     """Patterns of packages whose own version has CUDA's major, with how that is known."""
+    accepted_content: dict[PinnedPackage, Reason] = {}
+    """`name==version` of a package with suspicious content, with the reason for which it is accepted."""
     common_layers: dict[Name, CommonLayerRow] = {}
     """The layers of Python packages that images have in common."""
     not_locked: dict[Name, NotLockedRow] = {}

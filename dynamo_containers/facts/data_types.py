@@ -54,6 +54,9 @@ OS_PACKAGE = TextType(
 PYTHON_PACKAGE = TextType(
     body="[a-z0-9]+(?:-[a-z0-9]+)*", allowed="a normalized name: lower case, digits and single dashes"
 )
+PINNED_PACKAGE = TextType(
+    body=rf"{PYTHON_PACKAGE.body}=={value_types.VERSION.body}", allowed="name==version of a Python package"
+)
 PACKAGE_PATTERN = TextType(
     body=r"[a-z0-9*?\[][a-z0-9*?\[\]!-]*",
     allowed="a pattern of normalized names of Python packages: lower case, digits, dashes, * ? [ ]",

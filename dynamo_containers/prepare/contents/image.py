@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 ATTESTATION = "vnd.docker.reference.type"
-"""Annotation of a manifest that is no image: provenance and SBOMs of BuildKit."""
+"""Annotation of a manifest that is not of an image: provenance and SBOMs of BuildKit."""
 DEEPEST = 4
 """How deep indexes in indexes are read."""
 BLOBS = "blobs/sha256/"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 ZIP, AR, TAR_MAGIC, TAR_OFFSET = b"PK\x03\x04", b"!<arch>\n", b"ustar", 257
 OTHER_BINARIES = (b"MZ", b"\xcf\xfa\xed\xfe")
-"""First bytes of native code of other systems (PE, Mach-O): it cannot run, but it is published all the same."""
+"""First bytes of native code of other systems (PE, Mach-O): it cannot run, but it is published."""
 MOST_NESTED, DEEPEST = 8 << 30, 3
 """Bytes that one archive in a layer may unpack to, and how deep archives in archives are read."""
 MOST_HEADER = 1 << 20
@@ -216,16 +216,22 @@ class _Walk:
                 members.clear()  # tarfile keeps them all, and a layer has up to 200,000
                 self.files += 1
                 path = place + member.name.removeprefix("./").strip("/")
-                self.name(path)
+                self.startup(path)
+                if member.issym() or member.islnk():
+                    self.name(path)
                 if not member.isdir() and not member.issym() and member.mode & (stat.S_ISUID | stat.S_ISGID):
                     self.deny(path, SETUID, f"mode {member.mode:04o}")
                 if member.isreg() and member.size and (content := archive.extractfile(member)):
                     self.file(content, path, depth)
 
     def name(self, path: str) -> None:
+        """Check the name of a binary or a link; the sources of FFmpeg have a libx264.c."""
         name = path.rpartition("/")[2]
         if rule := self.scan.denied_name(name):
             self.deny(path, rule, f"the name {name}")
+
+    def startup(self, path: str) -> None:
+        name = path.rpartition("/")[2]
         if name in STARTUP_NAMES or (name.endswith(".pth") and PACKAGES.search(path)):
             self.deny(path, STARTUP, f"the name {name}")
 
@@ -241,6 +247,7 @@ class _Walk:
                 self.deny(path, UNREADABLE, str(error).partition("\n")[0] or type(error).__name__)
 
     def binary(self, stream: Reader, path: str) -> None:
+        self.name(path)
         binary = ElfStream(self.scan.texts)
         while block := stream.read(BLOCK):
             binary.feed(block)
@@ -273,6 +280,7 @@ class _Walk:
             while unpacked.read(BLOCK):  # what is damaged near its end is damaged
                 pass
         elif start.startswith(AR):
+            self.name(path)
             self.ar(_Limited(stream, MOST_NESTED), path, depth - 1)
         else:
             self.zip(stream, path, depth - 1)
@@ -286,7 +294,7 @@ class _Walk:
             with zipfile.ZipFile(spool) as archive:
                 refuse_bombs(archive, "it")
                 for member in archive.infolist():
-                    self.name(f"{path}!/{member.filename}")
+                    self.startup(f"{path}!/{member.filename}")
                     if not member.is_dir() and member.file_size:
                         with archive.open(member) as content:
                             self.file(content, f"{path}!/{member.filename}", depth)

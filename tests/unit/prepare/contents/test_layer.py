@@ -58,7 +58,7 @@ def ar(files: Mapping[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 def test_a_codec_is_found_by_its_file_its_soname_what_needs_it_and_its_configuration(compressor: str) -> None:
-    files = {
+    files: dict[str, bytes | Mode | str] = {
         "opt/av.libs/libx264-0b814221.so.165": elf_files.elf("libx264-0b814221.so.165"),
         "opt/av.libs/renamed.so": CODEC,
         "opt/av.libs/LibX264.SO": elf_files.elf(),
@@ -66,12 +66,15 @@ def test_a_codec_is_found_by_its_file_its_soname_what_needs_it_and_its_configura
         "opt/ffmpeg": elf_files.elf(text=elf_files.FFMPEG),
         "opt/ffmpeg.exe": b"MZ" + bytes(600) + elf_files.FFMPEG.encode() + b"\0",
         "opt/clean.so": elf_files.elf("libvpx.so.9", ("libc.so.6",), "--enable-libvpx x264 - core %d libx264"),
+        "opt/link/libx264.so": "/mnt/libx264.so.165",
+        "opt/libx264.a": ar({}),
+        "opt/src/libavcodec/libx264.c": b"int main;",
         "opt/README.md": b"Configure it with --enable-gpl --enable-libx264",
     }
     content = tar(files)
     read = scan_layer(io.BytesIO(COMPRESSORS[compressor](content)), scan_of(RULES, elf_files.X86_64))
-    assert {row.path for row in read.denied} == {*list(files)[:6]}
-    assert (read.files, read.binaries, read.unpacked, read.content) == (8, 6, len(content), digest(content))
+    assert {row.path for row in read.denied} == {*list(files)[:6], "opt/link/libx264.so", "opt/libx264.a"}
+    assert (read.files, read.binaries, read.unpacked, read.content) == (11, 6, len(content), digest(content))
     evidence = {row.evidence for row in read.denied}
     assert {"NEEDED libx264.so.165", "SONAME libx264.so.165", f"the text {elf_files.FFMPEG}"} <= evidence
 
@@ -88,6 +91,7 @@ def test_a_codec_is_found_by_its_file_its_soname_what_needs_it_and_its_configura
         ("app.pyz", b"#!/usr/bin/python3\n" + zipped({"libx264.so": CODEC})),
         ("outer.jar", zipped({"inner.zip": zipped({"libx264.so": CODEC})})),
     ],
+    ids=["wheel", "tar.gz", "tar.xz", "gz", "static library", "deb", "zip application", "zip in jar"],
 )
 def test_a_codec_in_an_archive_in_a_layer_is_found(name: str, content: bytes) -> None:
     paths = denied(tar({f"opt/{name}": content}))
@@ -151,6 +155,7 @@ def test_what_runs_unasked_or_on_another_machine_is_denied_in_every_layer() -> N
         b"!<arch>\nnot a member of this length, which is as long as a header",
         tar({"a": bytes(9000)})[:4000],
     ],
+    ids=["zip", "gzip", "xz", "too deep", "ar", "tar"],  # the bytes are other ones in each process
 )
 def test_an_archive_that_cannot_be_read_is_a_finding_because_it_was_not_checked(content: bytes) -> None:
     ((path, rules),) = denied(tar({"opt/archive": content})).items()
@@ -171,6 +176,7 @@ def test_an_archive_bomb_in_a_layer_is_a_finding(monkeypatch: pytest.MonkeyPatch
         COMPRESSORS["zstd"](tar({"a": os.urandom(9000)}))[:-9],
         b"{}",
     ],
+    ids=["text", "tar", "gzip", "zstd", "json"],
 )
 def test_a_layer_that_cannot_be_read_to_its_end_is_an_error(content: bytes) -> None:
     with pytest.raises(LayerError):
