@@ -53,5 +53,6 @@ def test_files_for_another_machine_are_the_same_for_the_build_and_for_the_finish
     check_elf = runpy.run_path(str(ROOT / "containers/bin/check-elf"))
     rules = load_catalogue(ROOT).content
     rows = [row for row in rules.exceptions.values() if row.rule == content.FOREIGN]
-    assert {path: row.reason for row in rows for path in row.paths} == check_elf["AS_DATA"]
+    outside_archives = {path: row.reason for row in rows for path in row.paths if "!" not in path}
+    assert outside_archives == check_elf["AS_DATA"]
     assert set(check_elf["OF_DEVICES"]) == layer.DEVICES
