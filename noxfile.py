@@ -224,6 +224,11 @@ PROJECT_TESTS = {
         pytest=("tests/source_builds/test_sccache.py",),
         engine_up=True,
     ),
+    "inventory": ProjectTest(
+        help="Compare the inventory with the files of the runtime images that were built; a minute for each.",
+        pytest=("tests/inventory",),
+        engine_up=True,
+    ),
     "trtllm-stand-in": ProjectTest(
         help="Lock and build TensorRT-LLM on stand-ins for NVIDIA's root images and index; network, minutes.",
         pytest=("tests/stand_in/test_trtllm.py",),

@@ -50,7 +50,7 @@ FLAGS = {
     "accept-sizes.stage": "stage whose sizes are accepted: runtime or base; default: runtime",
     "up.platform": "also run this platform, emulated where it is foreign: {platform}; repeatable; default: {native}",
     "purge": "remove the private engine's images, caches and binaries too",
-    "only": "kind of pin: archives (with sources), os, images or python; repeatable; default: every kind",
+    "only": "kind of pin: archives (with sources), os, images, python or contents; repeatable; default: every kind",
     "upgrade": "move this Python package to its newest release that fits: NAME or NAME==VERSION; repeatable",
     "upgrade-all": "move every Python package, and every tag of images and sources that moved upstream",
     "lock.image": "lock only what this image needs: {image}; repeatable; default: every image",
@@ -62,6 +62,14 @@ FLAGS = {
     "keep-pool": "write no lock; copy every locked .deb into this folder",
     "all": "also images that have a name, and everything that the private engine keeps to build faster",
     "explain.image": "{image}; default: list the images",
+    "inventory.image": "{image}",
+    "format": "form of the list: table, or the SBOM of one platform: cyclonedx (1.6), spdx (2.3); default: table",
+    "what": 'package and rule, such as "urllib3<2.7" or "pkg:cargo/ring<0.17.12"; with --advisory: its id or alias',
+    "advisory": "file with the advisory in the OSV format: one, a list, or a zip of an ecosystem",
+    "affected.image": "image to look at: {image}; repeatable; default: every image",
+    "affected.bases": "bases to look at: {bases}; repeatable; default: every set of bases",
+    "affected.platform": "platform to look at: {platform}; repeatable; default: all",
+    "affected.stage": "stage to look at: {stage}; default: runtime, or the highest that the image has",
     "run.image": "{image}; default: frontend",
     "run.stage": "stage of the image: {stage}; default: the highest that is built",
     "command": "command line to run; default: a shell to type in",
@@ -233,6 +241,38 @@ def explain(
     return explain_inputs.explain(catalogue.load_catalogue(), image, stage, platform, bases)
 
 
+@task(operands=("image",), required=True, as_json=True)
+def inventory(
+    _: Context,
+    image: str = "",
+    platform: Sequence[str] = (),
+    stage: str = "",
+    bases: str = "debian",
+    format: str = "table",  # noqa: A002 - the flag's name
+) -> Result:
+    """List what is in an image, from its locks: packages, licences, and what is inside them; or print its SBOM."""
+    from dynamo_containers.inspect.inventory import image as image_inventory
+
+    return image_inventory.inventory(catalogue.load_catalogue(), image, stage, platform, bases, format)
+
+
+@task(operands=("what",), required=True, as_json=True)
+def affected(  # noqa: PLR0913, PLR0917 - one for each flag
+    _: Context,
+    what: str = "",
+    advisory: str = "",
+    image: Sequence[str] = (),
+    platform: Sequence[str] = (),
+    bases: Sequence[str] = (),
+    stage: str = "",
+) -> Result:
+    """Show which images a vulnerability affects, since which commit of the locks, and what a fix would move."""
+    from dynamo_containers.inspect.inventory import affected as vulnerability
+
+    scope = vulnerability.Scope(images=image, platforms=platform, bases=bases, stage=stage)
+    return vulnerability.affected(catalogue.load_catalogue(), what, advisory, scope)
+
+
 @task(operands=("image",))
 def run(  # noqa: PLR0913, PLR0917 - one for each flag
     c: Context,
@@ -281,7 +321,7 @@ def report(_: Context) -> Result:
     return show.show(catalogue.ROOT)
 
 
-namespace = Collection(lock, lint, explain, diff, report, run, clean)
+namespace = Collection(lock, lint, explain, inventory, affected, diff, report, run, clean)
 namespace.add_collection(
     Collection("build", build_base, build_backend, build_runtime, build_ci, build_dev, build_all, accept_sizes)
 )

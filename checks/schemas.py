@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs/schemas"
 COMMANDS = {
+    "affected": "dynamo_containers.inspect.inventory.affected.Affected",
     "diff": "dynamo_containers.inspect.diff.Difference",
     "engine.status": "dynamo_containers.engine.status_report.EngineStatus",
     "explain": "dynamo_containers.inspect.explain.Explanation",
     "explain-list": "dynamo_containers.inspect.explain.ImageList",
+    "inventory": "dynamo_containers.inspect.inventory.components.Inventory",
     "lint": "dynamo_containers.lint.lint.LintReport",
     "lock": "dynamo_containers.lock.update.LockUpdate",
     "lock-check": "dynamo_containers.lock.check.LockCheck",

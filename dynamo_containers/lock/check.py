@@ -11,6 +11,7 @@ from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import (
+    contents,
     cuda_variant,
     download_sizes,
     interrupted,
@@ -350,6 +351,24 @@ def _root_status(catalogue: Catalogue, name: str, role: str, platforms: Iterable
     return _status(LockKind.IMAGES, f"roots.{name}.{role}", reasons, exists=(name, role) in catalogue.pins.roots)
 
 
+def _check_contents(catalogue: Catalogue, _: LockSelection) -> Iterator[LockStatus]:
+    """Yield the state of the contents of all locked files: they follow from all locks."""
+    folder = catalogue.folder
+    if not (folder / contents.CONTENTS_FILE).is_file():
+        yield _never_made(LockKind.CONTENTS, contents.CONTENTS_FILE, "the index of Python packages")
+        return
+    locks = {lock.path: lock for lock in python_lock.locked_for_images(catalogue)}
+    pins: dict[str, set[str]] = {}
+    for path, text in requirements.readable_files(folder, locks).items():
+        names = {package.pin for package in requirements.read_if_valid(text)}
+        pins.setdefault(contents.target_name(locks[path].target), set()).update(names)
+    try:
+        reasons = contents.faults(folder, pins)
+    except LockError as error:
+        reasons = (str(error),)
+    yield _status(LockKind.CONTENTS, contents.CONTENTS_FILE, reasons, exists=True)
+
+
 def _check_root(catalogue: Catalogue, bases: Bases, role: str, platform: Platform) -> None:
     if role in bases.registry_roots:
         image_reference.root_context(catalogue.pins, bases, role, platform)
@@ -362,5 +381,6 @@ CHECKS: dict[LockKind, Callable[[Catalogue, LockSelection], Iterator[LockStatus]
     LockKind.OS: _check_os,
     LockKind.IMAGES: _check_images,
     LockKind.PYTHON: _check_python,
+    LockKind.CONTENTS: _check_contents,
 }
 """Kind -> the check of its locks."""

@@ -101,10 +101,25 @@ def update(
             catalogue, staged.folder, selection, RequestedUpgrades(upgrade=upgrade, upgrade_all=upgrade_all)
         )
         changes = replace(changes, files=staged.commit())
+    if LockKind.CONTENTS in selection.kinds:
+        changes = _update_contents(catalogue, changes)
     if report:
         text = f"# Changes of the locks\n\n{changes_text(changes)}\n"
         process.write(process.Document(path=Path(report).absolute(), text=text))
     return update_result(changes)
+
+
+def _update_contents(catalogue: Catalogue, changes: LockUpdate) -> LockUpdate:
+    """Read the files that the locks of the checkout name by now; a fact about a sha256 is never half of a change."""
+    from dynamo_containers.lock import contents
+
+    # The catalogue keeps the pins that it has read: a copy of it reads them again.
+    update = contents.update(replace(catalogue))
+    return replace(
+        changes,
+        unreachable=(*changes.unreachable, *update.unreachable),
+        files=tuple(sorted({*changes.files, *update.files})),
+    )
 
 
 @contextmanager

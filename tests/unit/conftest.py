@@ -194,7 +194,7 @@ def own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of this project's own data, with full caches, on a disk that is never full."""
     leave_free(monkeypatch, 10**15)
     folder = tmp_path / "own"
-    for name in ("requirements", "constraints", "containers"):
+    for name in ("requirements", "constraints", "contents", "containers"):
         copytree(ROOT / name, folder / name)
     own = load_catalogue(folder)
     for lock in selection.root_locks(own):

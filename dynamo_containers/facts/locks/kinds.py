@@ -22,6 +22,8 @@ class LockKind(StrEnum):
     """Digests of root images."""
     PYTHON = "python"
     """Python packages."""
+    CONTENTS = "contents"
+    """What the files of Python packages and the release archives contain: licences, libraries, components."""
 
 
 def parse_kinds(names: Collection[str]) -> tuple[LockKind, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dynamo_containers.errors import LockError, UsageError
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import requirement_files
-from dynamo_containers.facts.locks.python_layers import layers
+from dynamo_containers.facts.locks.python_layers import COMPILE, COMPILE_NIXL, backend_layer, layers
 from dynamo_containers.facts.locks.requirements import (
     COMMAND,
     LOCKS,
@@ -107,6 +107,17 @@ def locks(catalogue: Catalogue) -> tuple[LockFile, ...]:
             path = _path(layer.name, target)
             by_path[path] = _lock(catalogue, layer, target, by_path)
     return tuple(by_path.values())
+
+
+def locked_for_images(catalogue: Catalogue) -> tuple[LockFile, ...]:
+    """Return the locks whose packages are in an image; not the tools of this project, and not compilers of wheels."""
+    return tuple(
+        lock
+        for lock in locks(catalogue)
+        if lock.target != ANY_HOST
+        and lock.layer.name not in {COMPILE, COMPILE_NIXL}
+        and not (lock.layer.image and lock.layer.name == backend_layer(catalogue.images[lock.layer.image]))
+    )
 
 
 def _lock(

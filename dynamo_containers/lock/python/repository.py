@@ -191,11 +191,11 @@ class TargetRepository(PyPIRepository):
         evaluator.evaluate_link = evaluate  # type: ignore[method-assign]
         return evaluator
 
-    def size(self, pin: LockedPackage, *, compiled: bool = False) -> int | None:
-        """Return the bytes that the target downloads for a pin; None when the index does not state them.
+    def best_file(self, pin: LockedPackage, *, compiled: bool = False) -> Link | None:
+        """Return the file that the target downloads for a pin; None where the index has none of the locked files.
 
-        It is the size of the best locked file, because the index may have better ones by now; of a compiled package it
-        is the source archive.
+        It is the best locked file, because the index may have better ones by now; of a compiled package it is the
+        source archive.
         """
         files = [
             candidate
@@ -203,4 +203,9 @@ class TargetRepository(PyPIRepository):
             if _is_locked(candidate.link, pin) and not (compiled and candidate.link.is_wheel)
         ]
         best = self._finder.make_candidate_evaluator(pin.name).compute_best_candidate(files).best_candidate
-        return SIZES.get(best.link.url) if best else None
+        return best.link if best else None
+
+    def size(self, pin: LockedPackage, *, compiled: bool = False) -> int | None:
+        """Return the bytes that the target downloads for a pin; None when the index does not state them."""
+        link = self.best_file(pin, compiled=compiled)
+        return SIZES.get(link.url) if link else None

@@ -301,7 +301,8 @@ def test_a_source_that_is_no_folder_is_refused(line: CommandLine) -> None:
         ),
         pytest.param(
             ("lock", "--check", "--only", "pyhton"),
-            'unknown kind of lock "pyhton" (choose from: archives, os, images, python)\nDid you mean python?\n',
+            'unknown kind of lock "pyhton" (choose from: archives, os, images, python, contents)\n'
+            "Did you mean python?\n",
             id="kind of lock",
         ),
         pytest.param(
@@ -343,7 +344,7 @@ def test_a_clean_clone_passes_its_checks_and_names_what_is_knowingly_not_locked(
     code, output, complaints = line.invoke("lock", "--check")
     assert (code, complaints) == (0, "")
     assert output.startswith(
-        "Every lock that exists is current (archives, os, images, python).\nNot locked, knowingly, "
+        "Every lock that exists is current (archives, os, images, python, contents).\nNot locked, knowingly, "
     )
     code, output, complaints = line.invoke("lint")
     assert (code, complaints) == (0, "")

@@ -109,8 +109,8 @@ def test_locks_that_were_never_made_are_listed_plainly_when_all_others_are_curre
     head, table_head, *rows, remedy = result.text.splitlines()
     number = len(rows)
     assert head == (
-        f"Every lock that exists is current (archives, os, images, python). {number} locks were never made and could "
-        "not be checked:"
+        f"Every lock that exists is current (archives, os, images, python, contents). {number} locks were never "
+        "made and could not be checked:"
     )
     assert table_head.split(maxsplit=1) == ["lock", "needs access to"]
     (trtllm,) = [row for row in rows if "constraints/trtllm-cuda-arm64.txt" in row]

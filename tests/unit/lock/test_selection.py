@@ -33,7 +33,7 @@ def test_an_unknown_kind_names_the_valid_ones() -> None:
     with pytest.raises(UsageError) as caught:
         selection.select(["os", "pyhton"])
     assert str(caught.value) == (
-        'unknown kind of lock "pyhton" (choose from: archives, os, images, python)\nDid you mean python?'
+        'unknown kind of lock "pyhton" (choose from: archives, os, images, python, contents)\nDid you mean python?'
     )
 
 

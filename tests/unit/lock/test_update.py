@@ -402,7 +402,7 @@ def test_the_data_of_an_update_are_valid_json() -> None:
             "size_change": None,
         }
     ]
-    assert values["kinds"] == ["archives", "os", "images", "python"]
+    assert values["kinds"] == ["archives", "os", "images", "python", "contents"]
     assert values["unshared"] == [{"name": "torch", "versions": [["vllm-debian-amd64", "2.11.0", "vllm==1"]]}]
     assert msgspec.json.schema(lock_update.LockUpdate)["$defs"]["LockUpdate"]["required"]
 
