@@ -1,6 +1,6 @@
 """Inventory of built images beside their bytes: every binary belongs to something listed.
 
-`nox -s test-inventory` runs it. It needs an engine with the images that `invoke build.runtime` made; others are skipped.
+`nox -s test-inventory` runs it. It needs an engine with images that `invoke build.runtime` made; others are skipped.
 """
 
 from __future__ import annotations
