@@ -69,7 +69,7 @@ def _purls(version: str, text: str) -> Iterator[str]:
     if number[:1].isdigit():
         yield PackageURL("golang", None, "stdlib", number).to_string()
     rows = [row for line in text.splitlines() if len(row := line.split("\t")) >= FIELDS]
-    for row, following in zip(rows, [*rows[1:], ["", ""]], strict=True):
+    for row, following in zip(rows, [*rows[1:], [""]], strict=False):
         # `=>` replaces the module of the line before it.
         is_module = row[0] in {"mod", "dep"} and following[0] != "=>"
         if is_module or row[0] == "=>":
