@@ -59,7 +59,7 @@ def test_this_project_s_own_gaps_are_all_known_and_reported_with_their_reasons(o
     result = lock_check.check(catalogue)
     assert result.exit_code == 0
     head, *lines = result.text.splitlines()
-    assert head == "Every lock that exists is current (archives, os, images, python)."
+    assert head == "Every lock that exists is current (archives, os, images, python, contents)."
     assert len(lines) == len(catalogue.not_locked)
     for line, row in zip(lines, catalogue.not_locked.values(), strict=True):
         assert line.startswith(f"Not locked, knowingly, because {row.reason} (containers/images.toml: lock.not-locked.")
