@@ -91,6 +91,11 @@ class Scan:
         lower = name.lower()
         return next((rule for rule, pattern in self.names if pattern.match(lower)), "")
 
+    def matched_text(self, rule: str, text: str) -> str:
+        """Return the part of a text for which a rule denies it."""
+        matches = (row.pattern.search(text.encode()) for row in self.texts if row.name == rule)
+        return next((match.group().decode() for match in matches if match), "")
+
 
 def scan_of(rules: ContentRules, machine: int) -> Scan:
     """Return what is looked for in the layers of a platform."""
@@ -253,7 +258,7 @@ class _Walk:
             binary.feed(block)
         parsed = binary.finish()
         for rule, text in binary.texts():
-            self.deny(path, rule, f"the text {text}")
+            self.deny(path, rule, f"the text {self.scan.matched_text(rule, text)!r} in: {text}")
         if parsed is None:
             return
         self.binaries += 1

@@ -76,7 +76,11 @@ def test_a_codec_is_found_by_its_file_its_soname_what_needs_it_and_its_configura
     assert {row.path for row in read.denied} == {*list(files)[:6], "opt/link/libx264.so", "opt/libx264.a"}
     assert (read.files, read.binaries, read.unpacked, read.content) == (11, 6, len(content), digest(content))
     evidence = {row.evidence for row in read.denied}
-    assert {"NEEDED libx264.so.165", "SONAME libx264.so.165", f"the text {elf_files.FFMPEG}"} <= evidence
+    assert {
+        "NEEDED libx264.so.165",
+        "SONAME libx264.so.165",
+        f"the text '--enable-libx264' in: {elf_files.FFMPEG}",
+    } <= evidence
 
 
 @pytest.mark.parametrize(
