@@ -11,6 +11,7 @@ from dynamo_containers.errors import LockError, UnreachableError
 from dynamo_containers.facts import image_reference
 from dynamo_containers.facts.catalogue import IMAGES_FILE
 from dynamo_containers.facts.locks import (
+    content_changes,
     contents,
     cuda_variant,
     download_sizes,
@@ -364,6 +365,9 @@ def _check_contents(catalogue: Catalogue, _: LockSelection) -> Iterator[LockStat
         pins.setdefault(contents.target_name(locks[path].target), set()).update(names)
     try:
         reasons = contents.faults(folder, pins)
+        read = contents.read(folder)
+        refused = content_changes.not_accepted(read.files if read else (), catalogue.accepted_content)
+        reasons = (*reasons, *filter(None, [content_changes.refusal(refused)]))
     except LockError as error:
         reasons = (str(error),)
     yield _status(LockKind.CONTENTS, contents.CONTENTS_FILE, reasons, exists=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import file_reader, progress, state
 from dynamo_containers.errors import DownloadError, LockError, UnreachableError
-from dynamo_containers.facts.locks import contents
+from dynamo_containers.facts.locks import content_changes, contents
 from dynamo_containers.facts.locks.contents import CONTENTS_FILE, SBOMS, Contents, FileContents, ListedComponent
 from dynamo_containers.facts.locks.python_lock import locked_for_images
 from dynamo_containers.facts.locks.requirements import read_files_if_there, read_if_valid
@@ -25,12 +25,15 @@ from dynamo_containers.process import Command, Document, Plan, execute, write
 from dynamo_containers.upstream.unreachable import UnreachableInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from dynamo_containers.facts.catalogue import Catalogue
+    from dynamo_containers.facts.locks.content_changes import ContentChange
     from dynamo_containers.facts.locks.python_lock import LockFile
     from dynamo_containers.facts.locks.requirements import LockedPackage
 
+LIBRARY = "pkg:generic/"
+"""The beginning of the package URL of a shared library."""
 QUERY_FILE, ANSWERS_FILE = f"{state.LOCKING}/contents.query.json", f"{state.LOCKING}/contents.answers.json"
 
 
@@ -42,6 +45,10 @@ class ContentsUpdate:
     """Files that could not be read."""
     files: tuple[str, ...]
     """Files of the checkout that were added, changed or removed."""
+    changes: tuple[ContentChange, ...]
+    """What is new in packages that moved."""
+    refused: tuple[str, ...]
+    """Packages with suspicious content that no row accepts."""
 
 
 def update(catalogue: Catalogue) -> ContentsUpdate:
@@ -53,7 +60,7 @@ def update(catalogue: Catalogue) -> ContentsUpdate:
     """
     folder = catalogue.folder
     known = _known(folder)
-    answers = Answers(known)
+    answers = Answers(folder, known)
     missing: dict[LockFile, list[str]] = {}
     for lock in locked_for_images(catalogue):
         unread = answers.keep(lock, _packages(folder, lock))
@@ -61,13 +68,30 @@ def update(catalogue: Catalogue) -> ContentsUpdate:
             missing[lock] = unread
     for indexes in sorted({lock.indexes for lock in missing}):
         group = {lock: pins for lock, pins in missing.items() if lock.indexes == indexes}
-        answers.add(_query(folder, group, sorted(file.sha256 for file in known)), group)
+        answers.add(_query(folder, group, sorted(file.sha256 for file in known if _is_complete(file))), group)
     _add_binaries(catalogue, answers)
     files = _write(folder, answers)
     if answers.faults:
         message = "\n".join(answers.faults)
         raise LockError(message)
-    return ContentsUpdate(unreachable=tuple(answers.unreachable), files=files)
+    refused = content_changes.not_accepted(answers.files.values(), catalogue.accepted_content)
+    return ContentsUpdate(
+        unreachable=tuple(answers.unreachable), files=files, changes=tuple(answers.changes), refused=refused
+    )
+
+
+def _is_complete(file: FileContents) -> bool:
+    """Return whether everything that is compared was read; before, only licences and components were."""
+    return bool(file.unpacked) or not file.file.endswith(".whl")
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return key -> value of what is compared; a release archive has none of it."""
+    return {key: contents.with_tuple(content[key]) for key in contents.FACTS if key in content}
+
+
+def _library_names(purls: Iterable[str]) -> set[str]:
+    return {purl.removeprefix(LIBRARY).partition("@")[0] for purl in purls if purl.startswith(LIBRARY)}
 
 
 def _packages(folder: Path, lock: LockFile) -> tuple[LockedPackage, ...]:
@@ -78,9 +102,17 @@ def _packages(folder: Path, lock: LockFile) -> tuple[LockedPackage, ...]:
 class Answers:
     """Files as far as they are read, with the texts of their SBOMs."""
 
-    def __init__(self, known: Iterable[FileContents]) -> None:
+    def __init__(self, folder: Path, before: Iterable[FileContents]) -> None:
         """Start from the files that were read before."""
+        old = tuple(before)
+        known = [file for file in old if _is_complete(file)]
+        self._folder = folder
+        self._before: dict[tuple[str, str], list[FileContents]] = {}
+        for file in old:
+            for target in file.targets:
+                self._before.setdefault((target, file.name), []).append(file)
         self._known = {(file.name, file.sha256): file for file in known}
+        self.changes: list[ContentChange] = []
         self._by_pin = Contents(self._known.values())
         self.files: dict[tuple[str, str], FileContents] = {}
         self.sboms: dict[str, str] = {}
@@ -137,7 +169,23 @@ class Answers:
                 license_text=content["license_text"],
                 sbom=self._sbom(row, components) if components else "",
             )
+            file = replace(file, **_facts(content))
+            file = self._compared(file, row["targets"], {component.purl for component in components})
             self._add(file, row["targets"])
+
+    def _compared(self, file: FileContents, targets: Iterable[str], purls: Collection[str]) -> FileContents:
+        """Compare a file with the one that the same target had, and return it with what is suspicious."""
+        old = [row for target in targets for row in self._before.get((target, file.name), ())]
+        has_moved = all(row.sha256 != file.sha256 for row in old)
+        # A file that did not move is read again where earlier less was read: everything in it is new.
+        before = next((row for row in old if has_moved and _is_complete(row)), None)
+        old_purls = {component.purl for component in self._components(before)} if before else set()
+        rows = content_changes.changes(before, file, (_library_names(old_purls), _library_names(purls)))
+        self.changes += rows if has_moved and old else ()
+        return replace(file, suspicious=tuple(row.detail for row in rows if row.suspicious))
+
+    def _components(self, file: FileContents) -> tuple[ListedComponent, ...]:
+        return contents.read_sbom(self._folder, file.sbom) if file.sbom else ()
 
     def knows(self, row: Mapping[str, Any]) -> bool:
         """Return whether a file need not be read."""

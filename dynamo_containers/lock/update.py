@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamo_containers import process
-from dynamo_containers.errors import FatalError, UnreachableError, UsageError
+from dynamo_containers.errors import FatalError, LockError, UnreachableError, UsageError
+from dynamo_containers.facts.locks import content_changes, os_conflicts, os_lock
 from dynamo_containers.facts.locks import moves as lock_moves
-from dynamo_containers.facts.locks import os_conflicts, os_lock
+from dynamo_containers.facts.locks.content_changes import ContentChange  # noqa: TC001 - msgspec reads the types
 from dynamo_containers.facts.locks.kinds import LockKind
 from dynamo_containers.facts.locks.moves import Move  # noqa: TC001 - msgspec reads the types
 from dynamo_containers.facts.pins import ENGINE_IMAGES, PINS_FILE, ImagePin, Pins, load_pins, render
@@ -74,6 +75,10 @@ class LockUpdate:
     """Inputs that could not be queried; their pins did not change."""
     files: tuple[str, ...]
     """Files of the checkout that were added, changed or removed."""
+    contents: tuple[ContentChange, ...] = ()
+    """What is new in the files of packages that moved."""
+    refused: tuple[str, ...] = ()
+    """Packages with suspicious content that no row of `lock.accepted-content` accepts."""
 
 
 def update(
@@ -119,6 +124,8 @@ def _update_contents(catalogue: Catalogue, changes: LockUpdate) -> LockUpdate:
         changes,
         unreachable=(*changes.unreachable, *update.unreachable),
         files=tuple(sorted({*changes.files, *update.files})),
+        contents=update.changes,
+        refused=update.refused,
     )
 
 
@@ -135,8 +142,15 @@ def _nothing_written() -> Iterator[None]:
 
 
 def update_result(changes: LockUpdate) -> Result:
-    """Return the changes as a result; its exit code is 10 where something was unreachable."""
+    """Return the changes as a result; its exit code is 4 for suspicious content, 10 for something unreachable."""
     text = changes_text(changes)
+    if changes.refused:
+        sections = [text, *([unreachable.message(changes.unreachable)] if changes.unreachable else [])]
+        return Result(
+            text="\n\n".join([*sections, content_changes.refusal(changes.refused)]),
+            data=changes,
+            exit_code=LockError.exit_code,
+        )
     if not changes.unreachable:
         return Result(text=text, data=changes)
     text = f"{text}\n\n{unreachable.message(changes.unreachable)}"
@@ -196,7 +210,11 @@ def changes_text(changes: LockUpdate) -> str:
     sections = ["\n".join(f"- {note}" for note in changes.notes)] if changes.notes else []
     if not sections or set(changes.kinds) != {LockKind.IMAGES}:  # of root images, the notes are all there is to report
         sections.append(lock_moves.report(changes.moves))
-    tables = unshared_table(changes.unshared), unknown_sizes_table(changes.unknown_sizes)
+    tables = (
+        content_changes.changes_table(changes.contents),
+        unshared_table(changes.unshared),
+        unknown_sizes_table(changes.unknown_sizes),
+    )
     sections += filter(None, (*tables, warnings_list(changes.warnings)))
     return "\n\n".join(sections)
 

@@ -7,111 +7,85 @@ was pure runs unasked. What is suspicious must be accepted by name, with a reaso
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from dynamo_containers.facts.locks.moves import table
-from dynamo_containers.facts.locks.wheel_contents import library_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from dynamo_containers.facts.locks.wheel_contents import WheelContent
+    from dynamo_containers.facts.locks.contents import FileContents
 
 GROWTH, LEAST_GROWTH = 3, 5_000_000
 """A package that is GROWTH times as large as before is suspicious, from as many bytes more on."""
-
-
-class ChangeKind(Enum):
-    """What is new in a package."""
-
-    LIBRARY = "bundled library"
-    NATIVE = "native code"
-    STARTUP = "file that runs at each start"
-    SCRIPT = "command"
-    SIZE = "size"
+ANY_PLATFORM = "-any.whl"
+"""The end of the name of a wheel that claims to be for every platform, so that it has no native code."""
+KEY = "lock.accepted-content"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContentChange:
-    """Something new in a version of a package."""
+    """Something new in a file of a package."""
 
     package: str
-    version: str
-    kind: ChangeKind
+    """`name==version`."""
     detail: str
     suspicious: bool
-    accepted: str = ""
-    """The reason for which it is accepted; '' for none."""
-
-
-def accepted_key(package: str, version: str) -> str:
-    """Return the key of `lock.accepted-content` that accepts what is suspicious in a version of a package."""
-    return f"{package}=={version}"
 
 
 def changes(
-    package: tuple[str, str], before: WheelContent | None, after: WheelContent, accepted: Mapping[str, str]
+    before: FileContents | None, after: FileContents, libraries: tuple[Collection[str], Collection[str]]
 ) -> tuple[ContentChange, ...]:
     """Return what is new in a package.
 
     Args:
-        package: its name, and the version that it moved to.
-        before: the content of the version that it moved from; None for a package that is new.
-        after: the content of the new version.
-        accepted: the rows `lock.accepted-content`: `name==version` -> the reason.
+        before: the file that its lock had; None for a package that is new.
+        after: the file that its lock has now.
+        libraries: the names of the shared libraries in both.
     """
-    name, version = package
-    reason = accepted.get(accepted_key(name, version), "")
-    return tuple(
-        ContentChange(
-            package=name,
-            version=version,
-            kind=kind,
-            detail=detail,
-            suspicious=suspicious,
-            accepted=reason if suspicious else "",
-        )
-        for kind, detail, suspicious in _changes(before, after)
-    )
+    rows = [(f"library {name}", False) for name in sorted({*libraries[1]} - {*libraries[0]})]
+    rows += _suspicious(before, after)
+    if before is not None:
+        rows += [(f"command {name}", False) for name in sorted({*after.scripts} - {*before.scripts})]
+    return tuple(ContentChange(package=after.pin, detail=detail, suspicious=suspicious) for detail, suspicious in rows)
 
 
-def _changes(before: WheelContent | None, after: WheelContent) -> Iterator[tuple[ChangeKind, str, bool]]:
-    """Yield (kind, detail, whether it is suspicious). The commands and the size of a new package are not suspicious."""
-    old_libraries = {library_name(path) for path in before.libraries} if before is not None else set()
-    for library in sorted({library_name(path) for path in after.libraries} - old_libraries):
-        yield ChangeKind.LIBRARY, library, False
+def _suspicious(before: FileContents | None, after: FileContents) -> Iterator[tuple[str, bool]]:
     old_startup = before.startup if before is not None else ()
     for path in sorted({*after.startup} - {*old_startup}):
-        yield ChangeKind.STARTUP, path, True
-    was_native = bool(before.native) if before is not None else not after.pure
+        yield f"{path} runs at each start of Python", True
+    was_native = bool(before.native) if before is not None else not after.file.endswith(ANY_PLATFORM)
     if after.native and not was_native:
-        claim = "its WHEEL says that it has none" if after.pure else "the version before had none"
-        yield ChangeKind.NATIVE, f"{after.native[0]} ({len(after.native)} in all; {claim})", True
-    if before is None:
-        return
-    for script in sorted({*after.scripts} - {*before.scripts}):
-        yield ChangeKind.SCRIPT, script, False
-    if after.unpacked > max(GROWTH * before.unpacked, before.unpacked + LEAST_GROWTH):
-        yield ChangeKind.SIZE, f"{before.unpacked / 1e6:.1f} -> {after.unpacked / 1e6:.1f} MB", True
+        claim = "its name says that it has none" if after.file.endswith(ANY_PLATFORM) else "the file before had none"
+        yield f"native code ({claim})", True
+    if before is not None and before.unpacked:
+        grew = after.unpacked - before.unpacked
+        if after.unpacked > GROWTH * before.unpacked and grew > LEAST_GROWTH:
+            yield f"{before.unpacked / 1e6:.1f} -> {after.unpacked / 1e6:.1f} MB", True
 
 
-def refused(rows: Iterable[ContentChange]) -> tuple[ContentChange, ...]:
-    """Return what is suspicious and was not accepted."""
-    return tuple(row for row in rows if row.suspicious and not row.accepted)
+def not_accepted(files: Iterable[FileContents], accepted: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a line for each package with suspicious content that no row of images.toml accepts."""
+    rows: dict[str, dict[str, None]] = {}
+    for file in files:
+        if file.suspicious and file.pin not in accepted:
+            rows.setdefault(file.pin, {}).update(dict.fromkeys(file.suspicious))
+    return tuple(f"{pin}: {'; '.join(details)}" for pin, details in sorted(rows.items()))
+
+
+def refusal(lines: Iterable[str]) -> str:
+    """Return the message for packages with suspicious content; '' for none."""
+    listed = "\n  ".join(lines)
+    if not listed:
+        return ""
+    return (
+        f"Suspicious content of packages was not accepted:\n  {listed}\n"
+        f'Look at it, and accept it in [{KEY}] of containers/images.toml: "name==version" = "the reason". '
+        "Or lock another version."
+    )
 
 
 def changes_table(rows: Iterable[ContentChange]) -> str:
     """Return the table of what is new in packages that moved, as Markdown; empty when there is nothing."""
-    lines = [
-        (
-            f"{row.package}=={row.version}",
-            row.kind.value,
-            row.detail,
-            row.accepted or ("ACCEPT" if row.suspicious else "-"),
-        )
-        for row in dict.fromkeys(rows)
-    ]
-    if not lines:
-        return ""
-    return "New in packages that moved:\n\n" + table(lines, ("package", "new", "what", "accepted"))
+    lines = [(row.package, row.detail, "must be accepted" if row.suspicious else "-") for row in dict.fromkeys(rows)]
+    return "New in packages that moved:\n\n" + table(lines, ("package", "new", "suspicious")) if lines else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamo_containers import file_reader
 
@@ -24,7 +24,9 @@ CONTENTS_FILE = "contents/files.jsonl"
 SBOMS = "contents/sboms"
 COMMAND = "invoke lock --only contents"
 AUTHOR = file_reader.tool(COMMAND)
-FIELDS = ("name", "version", "file", "sha256", "targets", "license", "license_text", "sbom")
+FACTS = ("unpacked", "native", "startup", "scripts", "suspicious")
+"""Keys of what `content_changes` compares; of a wheel."""
+FIELDS = ("name", "version", "file", "sha256", "targets", "license", "license_text", "sbom", *FACTS)
 """Keys of a line, in their order; an empty one is absent."""
 
 
@@ -46,6 +48,16 @@ class FileContents:
     sbom: str = ""
     """Name of the file in contents/sboms with the components that it is made of, and the libraries that it brings;
     '' for none."""
+    unpacked: int = 0
+    """Bytes of all files of a wheel."""
+    native: int = 0
+    """The number of binaries and libraries in a wheel."""
+    startup: tuple[str, ...] = ()
+    """The `.pth` files of a wheel, which each start of Python reads."""
+    scripts: tuple[str, ...] = ()
+    """The commands that a wheel installs."""
+    suspicious: tuple[str, ...] = ()
+    """What was new and suspicious when the package moved to this file; it must be accepted by name."""
 
     @property
     def pin(self) -> str:
@@ -107,10 +119,16 @@ def parse(text: str) -> tuple[FileContents, ...]:
 def _file(line: str, number: int) -> FileContents:
     try:
         row = file_reader.parse_json(line)
-        file = FileContents(**{**row, "targets": tuple(row["targets"])})
-    except (ValueError, TypeError, KeyError, RecursionError):
+        values: dict[str, Any] = {key: with_tuple(value) for key, value in row.items()}
+        file = FileContents(**values)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise AUTHOR.fault(CONTENTS_FILE, f"has a line that is not a file: line {number}") from None
     return file
+
+
+def with_tuple(value: object) -> object:
+    """Return a list of JSON as a tuple, and every other value as it is."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def render(files: Iterable[FileContents]) -> str:

@@ -33,6 +33,14 @@ class PackageFile:
     components: tuple[ListedComponent, ...] = ()
     """The components of its SBOMs, and the shared libraries that it brings: `pkg:generic/libgomp@1.0.0`, with the
     version in the name of the file."""
+    unpacked: int = 0
+    """Bytes of all files of a wheel."""
+    native: int = 0
+    """The number of binaries and libraries in a wheel."""
+    startup: tuple[str, ...] = ()
+    """The `.pth` files of a wheel that each start of Python reads."""
+    scripts: tuple[str, ...] = ()
+    """The commands that a wheel installs."""
     unread: tuple[str, ...] = ()
     """SBOMs of another format."""
 
@@ -60,6 +68,10 @@ def read_wheel(file: IO[bytes], filename: str) -> PackageFile:
         license=license_name,
         license_text=license_text,
         components=tuple(sorted(rows | set(libraries(content.libraries)))),
+        unpacked=content.unpacked,
+        native=len(content.native),
+        startup=content.startup,
+        scripts=content.scripts,
         unread=tuple(path for path in content.sboms if not path.endswith(SBOM_SUFFIX)),
     )
 

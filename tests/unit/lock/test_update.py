@@ -373,6 +373,12 @@ NO_CHANGES = lock_update.LockUpdate(
 )
 
 
+def test_suspicious_content_that_nobody_accepted_ends_the_report_with_exit_code_4() -> None:
+    result = lock_update.update_result(replace(NO_CHANGES, refused=("toy==2: toy.pth runs at each start of Python",)))
+    assert result.exit_code == 4
+    assert "toy==2: toy.pth runs at each start of Python" in result.text
+
+
 def test_unreachable_inputs_end_the_report_with_exit_code_10() -> None:
     row = UnreachableInput(
         name="roots.cuda.devel", address="nvcr.io/cuda:1", reason="no such host", pinned="not locked"
