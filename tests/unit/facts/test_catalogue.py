@@ -284,7 +284,7 @@ def test_this_project_s_own_data_files_are_right() -> None:
         pytest.param(
             "cooldown-days = 7\n",
             "cooldown-days = 7\ncooldown-weeks = 1\n",
-            "containers/images.toml: lock.cooldown-weeks: unknown key (choose from: common-layers, cooldown-days,",
+            "containers/images.toml: lock.cooldown-weeks: unknown key (choose from: accepted-content, common-layers,",
             id="unknown key of the lock table",
         ),
         pytest.param(
