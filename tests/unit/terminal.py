@@ -163,7 +163,9 @@ def closable(argv: tuple[str, ...], folder: Path) -> Iterator[tuple[subprocess.P
     """Start a program whose terminal has this program alone; yield it, and what closes the window of the terminal."""
     master, slave = pty.openpty()
     # `setsid --ctty` makes the terminal the program's own, which the kernel tells when it is closed.
-    program = subprocess.Popen(("setsid", "--ctty", *argv), cwd=folder, stdin=slave, stdout=slave, stderr=slave)
+    # Below `nohup`, the program would inherit that SIGHUP is ignored.
+    start = ("env", "--default-signal=INT,TERM,HUP", "setsid", "--ctty", *argv)
+    program = subprocess.Popen(start, cwd=folder, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     try:
         yield program, partial(os.close, master)

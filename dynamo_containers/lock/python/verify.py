@@ -27,7 +27,8 @@ PARALLEL_CHECKS = 4
 UV_SETTINGS = {
     "UV_PYTHON_DOWNLOADS": "never",
     **dict.fromkeys(("UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS"), ""),
-    **dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_NO_VERIFY_HASHES"), ""),
+    **dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"), ""),
+    "UV_NO_VERIFY_HASHES": "false",  # this one may not be empty
     **dict.fromkeys(("UV_NO_BINARY", "UV_ONLY_BINARY", "UV_NO_BUILD"), ""),
     "UV_PRERELEASE": "if-necessary-or-explicit",
     "UV_RESOLUTION": "highest",

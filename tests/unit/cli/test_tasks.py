@@ -100,8 +100,8 @@ class CommandLine:
         """Start `invoke` in a session of its own, as a terminal would, with the checkout's own library."""
         copytree(Path(process_module.__file__).parent, self.checkout / "dynamo_containers")
         return subprocess.Popen(
-            # Where these tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
-            ("env", "--default-signal=INT", sys.executable, "-m", "invoke", *arguments),
+            # In the background or below `nohup` signals are ignored, and what these tests start would inherit that.
+            ("env", "--default-signal=INT,TERM,HUP", sys.executable, "-m", "invoke", *arguments),
             cwd=self.checkout,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -137,7 +137,7 @@ with signals.interruptible(), build_secrets.index_file(Path(sys.argv[1]), os.env
 
 def waiting(folder: Path) -> subprocess.Popen[str]:
     """Start a build that uses the index for a minute."""
-    argv = (sys.executable, "-c", WAITING, str(folder))
+    argv = ("env", "--default-signal=INT,TERM,HUP", sys.executable, "-c", WAITING, str(folder))
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert started.stdout
