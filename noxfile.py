@@ -224,9 +224,13 @@ PROJECT_TESTS = {
         pytest=("tests/source_builds/test_sccache.py",),
         engine_up=True,
     ),
+    "sbom": ProjectTest(
+        help="Check the SBOM of each image by CycloneDX's schema; no engine, a minute.",
+        pytest=("-n", "auto", "tests/inventory/test_sbom.py"),
+    ),
     "inventory": ProjectTest(
         help="Compare the inventory with the files of the runtime images that were built; a minute for each.",
-        pytest=("tests/inventory",),
+        pytest=("tests/inventory/test_image.py",),
         engine_up=True,
     ),
     "trtllm-stand-in": ProjectTest(

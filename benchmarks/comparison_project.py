@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,11 @@ OF_ONE = "astor"
 """A package of the first backend. The index has only the changed file, so no other lock may pin another release."""
 TOYS = {"toy": ("lxml", "tabulate"), "toy2": ("lxml", "humanize", "pyyaml")}
 """Backends of the quick form -> their packages. The common package is in their shared layer."""
-NEEDED = ("*/libnixl.so*", "*/libplugin_UCX.so", "*/libucp*.so*", "*/ucx/libuct_*.so*")
-"""Large libraries that the base stage requires in the wheel of NIXL (containers/fetched/check-wheels)."""
+MODULES = ROOT / "containers/fetched/nixl-modules.toml"
+NEEDED = tuple(
+    f"*/{row['file'].rpartition('/')[2]}" for row in tomllib.loads(MODULES.read_text(encoding="utf-8"))["modules"]
+)
+"""Large libraries that the base stage requires in the wheel of NIXL."""
 SHARED = '\n[lock.common-layers.toys]\nsame-version = ["lxml"]\npackage-layers = {}\n'
 
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from dynamo_containers.errors import UsageError
 from dynamo_containers.facts.catalogue import load_catalogue
@@ -22,9 +20,8 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_sbom_of_each_image_is_valid_by_the_schema_and_the_same_twice(name: str) -> None:
+def test_the_sbom_is_the_same_twice(name: str) -> None:
     first, second = (image.inventory(CATALOGUE, name, "", [PLATFORM], "debian", "cyclonedx").text for _ in range(2))
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(first) is None
     assert first == second
 
 
