@@ -32,17 +32,20 @@ def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
     shutil.rmtree(place, ignore_errors=True)
     process.run(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
     take_over_caches(place, caches)
+UNFINISHED = shutil.ignore_patterns("bootstrap-*", "tmp*")
+"""What temporary folders of the caches are called."""
 
 
 def take_over_caches(place: Path, caches: Sequence[str] = CACHES) -> None:
     """Give a copy, which must be on the same disk, caches of this checkout.
 
     Downloads are linked. What is sealed is copied and sealed again: a link would break the seal here and there.
+    What another command is still making is left out: a bootstrap has devices such as /dev/full, which never end.
     """
     for cache in caches:
         if (ROOT / ".build" / cache).is_dir():
             to, copy = place / ".build" / cache, os.link if cache == "downloads" else shutil.copy2
-            shutil.copytree(ROOT / ".build" / cache, to, copy_function=copy, symlinks=True)
+            shutil.copytree(ROOT / ".build" / cache, to, copy_function=copy, symlinks=True, ignore=UNFINISHED)
             for seal in to.rglob(f"*{integrity.SUFFIX}"):
                 paths = [str(seal.parent / name) for name, *_ in json.loads(seal.read_bytes())]
                 text = integrity.render(seal.parent, [(path, os.lstat(path)) for path in paths])
