@@ -32,6 +32,8 @@ def checkout(place: Path, caches: Sequence[str] = CACHES) -> None:
     shutil.rmtree(place, ignore_errors=True)
     process.run(process.Command(argv=("git", "clone", "--quiet", str(ROOT), str(place))))
     take_over_caches(place, caches)
+
+
 UNFINISHED = shutil.ignore_patterns("bootstrap-*", "tmp*")
 """What temporary folders of the caches are called."""
 
