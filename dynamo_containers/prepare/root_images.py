@@ -121,7 +121,9 @@ def ensure_all(
     queue = sorted(locks, key=lambda row: row[0].platform is native_platform())
     roots = tuple((lock, cached_root_image(folder, lock, packages, epoch)) for lock, packages in queue)
     if all(root for _, root in roots):
-        return tuple((lock, ensure(folder, lock, packages, epoch)) for lock, packages in queue)
+        for lock, packages in queue:
+            _seal(record_path(folder, lock, packages, epoch))
+        return tuple((lock, root) for lock, root in roots if root)
     from concurrent.futures import ThreadPoolExecutor
 
     from dynamo_containers import engine
